@@ -1,0 +1,10 @@
+"""jaxdl: every operation has two derivatives, one written by hand and one derived by JAX.
+
+    op, saving      write an operation with its rule          automatic(f)   f without hand-written rules
+    contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
+"""
+
+from jaxdl.rule import Op, op, saving
+from jaxdl.strip import Site, automatic, rules
+
+__all__ = ["Op", "Site", "automatic", "op", "rules", "saving"]

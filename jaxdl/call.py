@@ -1,0 +1,295 @@
+"""One call of an op on flat lists of arrays: the primal, the rule, the pullback, and each under vmap.
+
+`Call` and `Batched` have the same two functions, `primal(*arrays) -> arrays` and
+`rule(*arrays) -> (arrays, Saved)`; `Pullback`, `BatchedPullback` and `Selected` have the same form,
+`pullback(residuals, cotangents) -> cotangents`, with None where nothing flows back. All are hashable,
+so that they can be parameters of primitives and keys of caches.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import jaxpr as jx
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True)
+class Saved:
+    """A pullback with its residuals bound: `saved(dy)` gives one cotangent per argument."""
+
+    pullback: Callable
+    residuals: Any
+
+    def __call__(self, dy):
+        return self.pullback(*self.residuals, dy)
+
+    def tree_flatten(self):
+        return (self.residuals,), self.pullback
+
+    @classmethod
+    def tree_unflatten(cls, pullback, children):
+        return cls(pullback, *children)
+
+
+def saving(pullback: Callable, *residuals: Any) -> Saved:
+    """Binds residuals to a pullback: `pullback(*residuals, dy)` returns one cotangent per argument.
+
+    Residuals are pytrees of arrays. They are exactly what is kept from the forward to the backward
+    pass, so they are named here and never captured by closure.
+    """
+    return Saved(pullback, residuals)
+
+
+# Each is traced once for a call and its shapes, inlined where it is used, compiled when run eagerly.
+_traced_once = functools.partial(jax.jit, static_argnums=0, inline=True)
+
+
+@_traced_once
+def primal(call, *flat):
+    return call.primal(*flat)
+
+
+@_traced_once
+def rule(call, *flat):
+    return call.rule(*flat)
+
+
+@_traced_once
+def evaluate(call, *flat):
+    return jax.tree.leaves(rule(call, *flat)[0])
+
+
+@_traced_once
+def pull(pullback, residuals, dy):
+    return pullback(residuals, dy)
+
+
+@_traced_once
+def push(pullback, residuals, tangents, dy):
+    """The transposed pullback: what the tangents become on the way forward; dy only gives the type."""
+    cotangents, transposed = jax.vjp(lambda *dy: pullback(residuals, dy), *dy)
+    return transposed([None if c is None else t for c, t in zip(cotangents, tangents, strict=True)])
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op called with settings, on arguments of the pytree structure `tree`."""
+
+    op: Any
+    derivative: Callable
+    tree: Any
+    settings: tuple
+
+    @property
+    def name(self):
+        return self.op.__name__
+
+    def __repr__(self):
+        return self.name
+
+    def primal(self, *flat):
+        with jax.named_scope(self.name):
+            return self.op.primal(*self.tree.unflatten(flat), **dict(self.settings))
+
+    def rule(self, *flat):
+        with jax.named_scope(self.name):
+            returned = self.derivative(*self.tree.unflatten(flat), **dict(self.settings))
+        y, saved = self._checked(returned)
+        residuals, residual_tree = jax.tree.flatten(saved.residuals)
+        y, y_tree = jax.tree.flatten(y)
+        self._check_output(y, y_tree, primal.eval_shape(self, *flat))
+        types = tuple((x.shape, x.dtype) for x in map(jax.typeof, flat))
+        return y, Saved(Pullback(self, saved.pullback, residual_tree, y_tree, types), residuals)
+
+    def argument(self, i):
+        """The name of the i-th positional argument, as the primal writes it."""
+        names = [p.name for p in self.op.signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        return names[i] if i < len(names) else f"{names[-1]}[{i - len(names) + 1}]"
+
+    def fault(self, message):
+        return TypeError(f"{self.name}: {message}")
+
+    def _checked(self, returned):
+        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Saved)):
+            raise self.fault(
+                "the rule must return a pair (y, saving(pullback, *residuals)), got "
+                + (f"a tuple of {len(returned)}" if isinstance(returned, tuple) else repr(returned))
+            )
+        saved = returned[1]
+        for i, residual in enumerate(saved.residuals):
+            for leaf in jax.tree.leaves(residual):
+                if not hasattr(leaf, "dtype"):
+                    raise self.fault(
+                        f"residual {i} is not an array: got {leaf!r}; save arrays only, "
+                        f"and let the pullback use settings by closure"
+                    )
+        for name, cell in zip(_free_names(saved.pullback), _cells(saved.pullback), strict=True):
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(cell)):
+                raise self.fault(
+                    f"the pullback uses {name} by closure; make it an argument of the pullback and "
+                    f"bind it with saving(pullback, …, {name})"
+                )
+        return returned
+
+    def _check_output(self, y, y_tree, expected):
+        expected, expected_tree = jax.tree.flatten(expected)
+        if y_tree != expected_tree:
+            raise self.fault(f"the rule returns a {y_tree}, the primal a {expected_tree}")
+        for got, want in zip(y, expected, strict=True):
+            if (jnp.shape(got), jnp.result_type(got)) != (want.shape, want.dtype):
+                raise self.fault(f"the rule returns {describe(got)}, the primal {describe(want)}")
+
+
+@dataclass(frozen=True)
+class Pullback:
+    """The pullback of a `Call`, its cotangents checked against the arguments' types."""
+
+    call: Call
+    function: Callable
+    residual_tree: Any
+    y_tree: Any
+    types: tuple
+
+    def __repr__(self):
+        return repr(self.call)
+
+    def __call__(self, residuals, dy):
+        call = self.call
+        with jax.named_scope(call.name):
+            returned = self.function(*self.residual_tree.unflatten(residuals), self.y_tree.unflatten(dy))
+        arguments = call.tree.unflatten(range(len(self.types)))
+        if not isinstance(returned, tuple) or len(returned) != len(arguments):
+            got = f"{len(returned)}" if isinstance(returned, tuple) else f"no tuple but {type(returned).__name__}"
+            raise call.fault(
+                f"the pullback must return a tuple of {len(arguments)} cotangents, one for each argument "
+                f"({', '.join(map(call.argument, range(len(arguments))))}), got {got}"
+            )
+        cotangents = [None] * len(self.types)
+        for i, (argument, cotangent) in enumerate(zip(arguments, returned, strict=True)):
+            if cotangent is None:
+                continue
+            places, structure = jax.tree.flatten(argument)
+            try:
+                leaves = structure.flatten_up_to(cotangent)
+            except ValueError:
+                raise call.fault(
+                    f"the cotangent of {call.argument(i)} must have its structure, {structure}, "
+                    f"got {jax.tree.structure(cotangent)}"
+                ) from None
+            for place, leaf in zip(places, leaves, strict=True):
+                cotangents[place] = self._checked(i, leaf, *self.types[place])
+        return cotangents
+
+    def _checked(self, i, cotangent, shape, dtype):
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            if cotangent is None or jnp.result_type(cotangent) == jax.dtypes.float0:
+                return None
+            raise self.call.fault(
+                f"{self.call.argument(i)} has dtype {dtype}, so the pullback must return None for it, "
+                f"got {describe(cotangent)}"
+            )
+        if cotangent is not None and (jnp.shape(cotangent), jnp.result_type(cotangent)) != (shape, dtype):
+            raise self.call.fault(
+                f"the cotangent of {self.call.argument(i)} must be "
+                f"{describe(jax.ShapeDtypeStruct(shape, dtype))}, got {describe(cotangent)}"
+            )
+        return cotangent
+
+
+@dataclass(frozen=True)
+class Batched:
+    """A call under vmap: `mapped` arguments have the batch in front, the others have none."""
+
+    call: Any
+    mapped: tuple
+    size: int
+    axis_name: Any
+
+    @property
+    def name(self):
+        return self.call.name
+
+    def __repr__(self):
+        return f"vmap({self.call})"
+
+    def primal(self, *flat):
+        return self._vmap(self.call.primal)(*flat)
+
+    def rule(self, *flat):
+        types = [unbatched(x) if m else x for x, m in zip(map(jax.typeof, flat), self.mapped, strict=True)]
+        jaxpr, (y, saved) = jx.trace(functools.partial(rule, self.call), *types, axis=(self.axis_name, self.size))
+        # A residual that depends on no mapped argument (the weights, mostly) is kept once, not per example.
+        kept = tuple(jx.dependent_outputs(jaxpr, self.mapped)[len(y) :])
+        out_axes = (0, [0 if k else None for k in kept])
+        y, residuals = self._vmap(lambda *flat: _opened(rule(self.call, *flat)), out_axes)(*flat)
+        return y, Saved(BatchedPullback(saved.pullback, kept, self.mapped, self.size, self.axis_name), residuals)
+
+    def _vmap(self, f, out_axes=0):
+        in_axes = tuple(0 if m else None for m in self.mapped)
+        return jax.vmap(f, in_axes, out_axes, axis_size=self.size, axis_name=self.axis_name)
+
+
+@dataclass(frozen=True)
+class BatchedPullback:
+    """A pullback under vmap: the cotangent of an argument that is not mapped is summed over the batch."""
+
+    pullback: Any
+    kept: tuple
+    mapped: tuple
+    size: int
+    axis_name: Any
+
+    def __call__(self, residuals, dy):
+        cotangents = jax.vmap(
+            self.pullback,
+            in_axes=([0 if k else None for k in self.kept], 0),
+            axis_size=self.size,
+            axis_name=self.axis_name,
+        )(list(residuals), list(dy))
+        return [
+            c if c is None or m else c.sum(0) for c, m in zip(cotangents, self.mapped, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A pullback from the differentiable outputs to the cotangents that are asked for."""
+
+    pullback: Any
+    smooth: tuple
+    asked: tuple
+
+    def __call__(self, residuals, dy):
+        given = iter(dy)
+        cotangents = self.pullback(residuals, [next(given) if s else None for s in self.smooth])
+        return [cotangents[i] for i in self.asked]
+
+
+def describe(x):
+    """float32[3,4], as jaxprs write it."""
+    return f"{jnp.result_type(x)}[{','.join(map(str, jnp.shape(x)))}]"
+
+
+def unbatched(aval):
+    return jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype)
+
+
+def _opened(returned):
+    y, saved = returned
+    return y, saved.residuals
+
+
+def _free_names(f):
+    return f.__code__.co_freevars if getattr(f, "__closure__", None) else ()
+
+
+def _cells(f):
+    return [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
+
+
+jx.hide_from_source_lines(__file__)

@@ -1,0 +1,239 @@
+"""Walking and rewriting jaxprs: the one file that may look inside JAX.
+
+A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opened` gives its equations.
+"""
+
+import functools
+
+import jax
+from jax.extend import source_info_util
+from jax.extend.core import unmapped_aval
+from jax.interpreters import ad, batching, mlir
+
+
+def define(primitive, *, evaluate, typing, jvp, batch, transpose=None):
+    """Gives a primitive with many results its meaning under every transformation.
+
+    evaluate(*args, **params), typing(*avals, **params), jvp(primals, tangents, **params),
+    batch(size, axis_name, args, dims, **params), transpose(cotangents, *args, **params).
+    """
+    primitive.multiple_results = True
+    primitive.def_impl(evaluate)
+    primitive.def_abstract_eval(typing)
+    mlir.register_lowering(primitive, mlir.lower_fun(evaluate, multiple_results=True))
+    ad.primitive_jvps[primitive] = jvp
+    if transpose:
+        ad.primitive_transposes[primitive] = transpose
+
+    def batched(size, name, _, args, dims, **params):
+        if all(d is None for d in dims):
+            y = primitive.bind(*args, **params)
+            return y, [None] * len(y)
+        return batch(size, name, args, dims, **params)
+
+    batching.axis_primitive_batchers[primitive] = batched
+
+
+# --- types ---------------------------------------------------------------------------------------
+
+
+def varying_axes(x):
+    """The mesh axes of an enclosing shard_map over which x differs from device to device."""
+    manual = getattr(jax.typeof(x), "mat", None)
+    return manual.varying if manual else frozenset()
+
+
+def vary_alike(flat):
+    """Inside shard_map, marks every array as varying over all axes over which any of them varies.
+
+    The mark's transpose is the sum over devices, which a replicated argument's cotangent needs.
+    """
+    axes = frozenset().union(*map(varying_axes, flat))
+    return [
+        jax.lax.pcast(x, tuple(axes - varying_axes(x)), to="varying") if axes - varying_axes(x) else x
+        for x in flat
+    ]
+
+
+def batched_type(size, aval):
+    return unmapped_aval(size, 0, aval)
+
+
+# --- tracing and reading ---------------------------------------------------------------------------
+
+
+def trace(f, *types, axis=None):
+    """The jaxpr of f and the shapes of its result, under a named axis (name, size) where there is one."""
+    env = [axis] if axis and isinstance(axis[0], str) else None
+    return jax.make_jaxpr(f, axis_env=env, return_shape=True)(*types)
+
+
+def trace_arrays(f, args, kwargs):
+    """Traces f in all arrays among its arguments; numbers, strings, functions and the like stay fixed.
+
+    Returns the jaxpr, the structure of f's result, and the arrays in the jaxpr's order.
+    """
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
+
+    def in_arrays(*arrays):
+        filled = list(leaves)
+        for i, x in zip(places, arrays, strict=True):
+            filled[i] = x
+        args, kwargs = tree.unflatten(filled)
+        return f(*args, **kwargs)
+
+    arrays = [leaves[i] for i in places]
+    jaxpr, shape = trace(in_arrays, *arrays)
+    return jaxpr, jax.tree.structure(shape), arrays
+
+
+def output_types(f, *types):
+    """The types of f's outputs with all that JAX knows of them (weak types, shardings, mesh axes)."""
+    return jax.make_jaxpr(f)(*types).out_avals
+
+
+def opened(jaxpr):
+    """The plain jaxpr, with `eqns`, of one that may be closed over constants."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def is_jaxpr(value):
+    return hasattr(opened(value), "eqns")
+
+
+def inner_jaxprs(eqn):
+    """The jaxprs among an equation's parameters: the bodies of jit, scan, cond, while, remat, …"""
+    return [leaf for leaf in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr) if is_jaxpr(leaf)]
+
+
+def is_variable(atom):
+    return not hasattr(atom, "val")
+
+
+def dependent_outputs(jaxpr, marked):
+    """For each output of a jaxpr, whether it depends on any input marked True."""
+    reached = {v for v, mark in zip(opened(jaxpr).invars, marked, strict=True) if mark}
+    for eqn in opened(jaxpr).eqns:
+        if any(is_variable(v) and v in reached for v in eqn.invars):
+            reached.update(eqn.outvars)
+    return [is_variable(v) and v in reached for v in opened(jaxpr).outvars]
+
+
+def where(eqn):
+    """The line of the user's source that made an equation: `file.py:12 (function)`."""
+    return source_info_util.summarize(eqn.source_info)
+
+
+def function_name(jaxpr):
+    """The name of the function that a jaxpr was traced from."""
+    info = getattr(opened(jaxpr), "debug_info", None)
+    return info.func_name if info else "function"
+
+
+def hide_from_source_lines(path):
+    """Leaves a file out when JAX looks for the user's line that made an equation."""
+    source_info_util.register_exclusion(path)
+
+
+# --- evaluating and rewriting ------------------------------------------------------------------------
+
+
+def evaluate(jaxpr, args, replacement):
+    """Evaluates a jaxpr with some equations replaced, inside jit, scan, cond, while, … as well.
+
+    `replacement(eqn)` is None to leave an equation as it is, else a function to call in its place,
+    with the equation's inputs, that returns the list of its outputs.
+    """
+    plain = opened(jaxpr)
+    values = dict(zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
+    values.update(zip(plain.invars, args, strict=True))
+    read = lambda atom: values[atom] if is_variable(atom) else atom.val
+    for eqn in plain.eqns:
+        with _context(eqn):
+            y = _equation(eqn, [read(v) for v in eqn.invars], replacement)
+        values.update(zip(eqn.outvars, y, strict=True))
+    return [read(v) for v in plain.outvars]
+
+
+def _equation(eqn, args, replacement):
+    replaced = replacement(eqn)
+    if replaced is not None:
+        return replaced(*args)
+    if not any(_touched(inner, replacement) for inner in inner_jaxprs(eqn)):
+        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
+    elif eqn.primitive.name in _REBUILT:
+        y = _REBUILT[eqn.primitive.name](eqn.params, replacement)(*args)
+    else:
+        params = _rewritten_params(eqn, replacement)
+        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(params))
+    return y if eqn.primitive.multiple_results else [y]
+
+
+def _rebuilt_checkpoint(params, replacement):
+    body = lambda *args: evaluate(params["jaxpr"], args, replacement)
+    return jax.checkpoint(body, prevent_cse=params["prevent_cse"], policy=params["policy"])
+
+
+def _rebuilt_shard_map(params, replacement):
+    body = lambda *args: tuple(evaluate(params["jaxpr"], args, replacement))
+    settings = {k: params[k] for k in ("mesh", "in_specs", "out_specs", "check_vma")}
+    return jax.shard_map(body, **settings, axis_names=params["newly_manual_axes"])
+
+
+# Primitives whose jaxpr may hold no constants are built anew by the public function that made them.
+_REBUILT = {"checkpoint": _rebuilt_checkpoint, "remat2": _rebuilt_checkpoint, "shard_map": _rebuilt_shard_map}
+
+
+def _rewritten_params(eqn, replacement):
+    def rewritten(value):
+        if not (is_jaxpr(value) and _touched(value, replacement)):
+            return value
+        new = jax.make_jaxpr(lambda *args: evaluate(value, args, replacement))(
+            *[v.aval for v in opened(value).invars]
+        )
+        if opened(value) is not value or opened(new) is new:
+            return new
+        if new.consts:
+            raise NotImplementedError(
+                f"rules inside {eqn.primitive.name} (at {where(eqn)}) cannot be taken out: "
+                f"this version of JAX does not let its body hold constants"
+            )
+        return new.jaxpr
+
+    return jax.tree.map(rewritten, eqn.params, is_leaf=is_jaxpr)
+
+
+def _touched(jaxpr, replacement):
+    """Whether any equation of a jaxpr, however deep, is to be replaced."""
+    return any(
+        replacement(eqn) is not None or any(_touched(inner, replacement) for inner in inner_jaxprs(eqn))
+        for eqn in opened(jaxpr).eqns
+    )
+
+
+class _context:
+    """Gives what is bound inside it the name and source line of an equation."""
+
+    def __init__(self, eqn):
+        names = source_info_util.current_name_stack() + eqn.source_info.name_stack
+        self.parts = [source_info_util.user_context(eqn.source_info.traceback, name_stack=names)]
+        if manager := getattr(eqn.ctx, "manager", None):
+            self.parts.append(manager)
+
+    def __enter__(self):
+        for part in self.parts:
+            part.__enter__()
+
+    def __exit__(self, *error):
+        for part in reversed(self.parts):
+            part.__exit__(*error)
+
+
+@functools.cache
+def has_derivative(primitive):
+    """Whether JAX has any derivative for a primitive."""
+    return primitive in ad.primitive_jvps or primitive.name in ("custom_jvp_call", "custom_vjp_call")
+
+
+hide_from_source_lines(__file__)

@@ -1,0 +1,202 @@
+"""How two derivatives live in one function.
+
+An op is one primitive, `op_p`, that carries the plain definition (the primal) and the hand-written
+derivative (the rule). Undifferentiated it evaluates the rule's output and drops the residuals.
+Differentiated it runs the rule once and gives the tangent by a second primitive, `linear_p`, whose
+evaluation is the transposed pullback and whose transpose is the pullback itself:
+
+    ẏ = pullback(residuals)ᵀ ẋ        x̄ = pullback(residuals) ȳ
+
+`linear_p` is an ordinary linear primitive, so JAX's own forward and reverse mode, vmap, scan, remat
+and sharding compose with it, to any order. What the primitives carry (a call or a pullback on flat
+lists of arrays, perhaps under vmap) is in `jaxdl/call.py`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad
+
+from jaxdl import jaxpr as jx
+from jaxdl.call import Batched, BatchedPullback, Call, Selected, evaluate, primal, pull, push, rule, saving
+
+__all__ = ["Op", "op", "op_p", "saving"]
+
+
+class Op:
+    """An operation with two derivatives: made by `op`, completed by `@NAME.rule`.
+
+    `NAME.primal` is the plain definition, `NAME.derivative` the hand-written rule.
+    """
+
+    def __init__(self, primal):
+        functools.update_wrapper(self, primal)
+        self.primal = primal
+        self.derivative = None
+        self.signature = inspect.signature(primal)
+
+    def rule(self, rule: Callable) -> Callable:
+        """Sets the hand-written derivative: `rule(*args, **settings)` returns `(y, saving(…))`."""
+        self.derivative = rule
+        return rule
+
+    def __call__(self, *args, **settings):
+        if self.derivative is None:
+            raise TypeError(f"{self.__name__} has no rule: write one and mark it @{self.__name__}.rule")
+        bound = self.signature.bind(*args, **settings)
+        bound.apply_defaults()
+        flat, tree = jax.tree.flatten(bound.args)
+        self._check(bound, flat)
+        call = Call(self, self.derivative, tree, tuple(bound.kwargs.items()))
+        flat = jx.vary_alike(flat)
+        y = primal.eval_shape(call, *flat)
+        return jax.tree.unflatten(jax.tree.structure(y), op_p.bind(*flat, call=call))
+
+    def _check(self, bound, flat):
+        for name, value in bound.kwargs.items():
+            try:
+                hash(value)
+            except TypeError:
+                raise TypeError(
+                    f"{self.__name__}: setting {name} must be static and hashable, got "
+                    f"{type(value).__name__}; arrays are positional arguments"
+                ) from None
+        for leaf in flat:
+            try:
+                jax.typeof(leaf)
+            except TypeError:
+                raise TypeError(
+                    f"{self.__name__}: positional arguments are arrays, got {leaf!r}; "
+                    f"settings are keyword-only in the op's definition"
+                ) from None
+
+    def __repr__(self):
+        return f"<op {self.__name__}{self.signature}>"
+
+
+def op(primal: Callable) -> Op:
+    """Makes an operation of its plain definition; `@NAME.rule` then gives its derivative by hand.
+
+    Positional arguments are arrays or pytrees of arrays; keyword-only arguments are static settings
+    and must be hashable. The rule takes the same arguments and returns the output and its pullback,
+    with the residuals bound by `saving`; the pullback returns a tuple with one cotangent for each
+    positional argument, None for integer and boolean ones (and where nothing flows back).
+
+        @op
+        def square(x):
+            return x * x
+
+        @square.rule
+        def square_rule(x):
+            def pullback(x, dy):
+                return (2 * x * dy,)
+            return x * x, saving(pullback, x)
+    """
+    return Op(primal)
+
+
+op_p = Primitive("op")
+linear_p = Primitive("op_linear")
+
+
+def _op_typing(*types, call):
+    return jx.output_types(functools.partial(primal, call), *types)
+
+
+def _op_jvp(primals, tangents, *, call):
+    y, saved = rule(call, *primals)
+    types = [jax.typeof(v).to_tangent_aval() for v in y]
+    smooth = tuple(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
+    asked = tuple(i for i, t in enumerate(tangents) if not isinstance(t, ad.Zero))
+    if not (asked and any(smooth)):
+        return y, [ad.Zero(t) for t in types]
+    y_dot = iter(
+        linear_p.bind(
+            *saved.residuals,
+            *[tangents[i] for i in asked],
+            pullback=Selected(saved.pullback, smooth, asked),
+            types=tuple(t for t, s in zip(types, smooth, strict=True) if s),
+            kept=len(saved.residuals),
+        )
+    )
+    return y, [next(y_dot) if s else ad.Zero(t) for t, s in zip(types, smooth, strict=True)]
+
+
+def _op_batch(size, axis_name, args, dims, *, call):
+    args, mapped = _in_front(args, dims)
+    y = op_p.bind(*args, call=Batched(call, mapped, size, axis_name))
+    return y, [0] * len(y)
+
+
+def _linear_evaluate(*args, pullback, types, kept):
+    return push(pullback, args[:kept], args[kept:], [ad.zeros_like_aval(t) for t in types])
+
+
+def _linear_jvp(primals, tangents, *, pullback, types, kept):
+    """d(L(r) ẋ) = L(r) dẋ + (∂L/∂r dr) ẋ"""
+    bind = functools.partial(linear_p.bind, pullback=pullback, types=types, kept=kept)
+    residuals, x = primals[:kept], primals[kept:]
+    moving = [i for i, t in enumerate(tangents[:kept]) if not isinstance(t, ad.Zero)]
+    terms = []
+    if not all(isinstance(t, ad.Zero) for t in tangents[kept:]):
+        terms.append(bind(*residuals, *map(ad.instantiate_zeros, tangents[kept:])))
+    if moving:
+
+        def along(*moved):
+            new = list(residuals)
+            for i, r in zip(moving, moved, strict=True):
+                new[i] = r
+            return _linear_evaluate(*new, *x, pullback=pullback, types=types, kept=kept)
+
+        terms.append(jax.jvp(along, [residuals[i] for i in moving], [tangents[i] for i in moving])[1])
+    y_dot = [sum(ts[1:], ts[0]) for ts in zip(*terms, strict=True)] if terms else map(ad.Zero, types)
+    return bind(*primals), list(y_dot)
+
+
+def _linear_transpose(dy, *args, pullback, types, kept):
+    if all(isinstance(d, ad.Zero) for d in dy):
+        return [None] * kept + [ad.Zero(x.aval) if ad.is_undefined_primal(x) else None for x in args[kept:]]
+    cotangents = pull(pullback, args[:kept], list(map(ad.instantiate_zeros, dy)))
+    return [None] * kept + [
+        None if not ad.is_undefined_primal(x) else ad.Zero(x.aval) if c is None else c
+        for x, c in zip(args[kept:], cotangents, strict=True)
+    ]
+
+
+def _linear_batch(size, axis_name, args, dims, *, pullback, types, kept):
+    args, mapped = _in_front(args, dims)
+    y_dot = linear_p.bind(
+        *args,
+        pullback=BatchedPullback(pullback, mapped[:kept], mapped[kept:], size, axis_name),
+        types=tuple(jx.batched_type(size, t) for t in types),
+        kept=kept,
+    )
+    return y_dot, [0] * len(y_dot)
+
+
+def _in_front(args, dims):
+    mapped = tuple(d is not None for d in dims)
+    return [jnp.moveaxis(x, d, 0) if m else x for x, d, m in zip(args, dims, mapped, strict=True)], mapped
+
+
+jx.define(
+    op_p,
+    evaluate=lambda *args, call: evaluate(call, *args),
+    typing=_op_typing,
+    jvp=_op_jvp,
+    batch=_op_batch,
+)
+jx.define(
+    linear_p,
+    evaluate=_linear_evaluate,
+    typing=lambda *_, types, **__: list(types),
+    jvp=_linear_jvp,
+    batch=_linear_batch,
+    transpose=_linear_transpose,
+)
+
+jx.hide_from_source_lines(__file__)

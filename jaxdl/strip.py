@@ -1,0 +1,220 @@
+"""`automatic(f)`: f without its hand-written derivative rules; `rules(f)` lists them."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad
+
+from jaxdl import jaxpr as jx
+from jaxdl.rule import op_p
+
+Choice = str | Iterable[str] | Callable[["Site"], bool] | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a traced function where a hand-written rule is called.
+
+    kind is "op" (jaxdl), "custom_jvp" or "custom_vjp" (JAX). `count` is how often one call of the
+    function calls it there: a scan's body counts once for each step, a while loop's body once.
+    `within` names the rules whose primal it stands in, outermost first.
+    """
+
+    name: str
+    kind: str
+    where: str
+    inputs: tuple
+    outputs: tuple
+    within: tuple = ()
+    count: int = 1
+
+    def __str__(self):
+        types = lambda avals: ", ".join(f"{a.dtype}[{','.join(map(str, a.shape))}]" for a in avals)
+        inside = f" within {' > '.join(self.within)}" if self.within else ""
+        return (
+            f"{self.name} ({self.kind}){inside} ×{self.count} at {self.where}: "
+            f"{types(self.inputs)} → {types(self.outputs)}"
+        )
+
+
+def rules(f: Callable, *args: Any, **kwargs: Any) -> list[Site]:
+    """The hand-written derivative rules that f calls on these arguments, in the order of the trace.
+
+    Arguments may be abstract (`jax.ShapeDtypeStruct`). Rules inside jit, scan, while, cond, switch,
+    checkpoint, vmap, shard_map and inside the primals of other rules are found. Equal sites are one,
+    with their counts added.
+    """
+    jaxpr, *_ = jx.trace_arrays(f, args, kwargs)
+    counted = Counter()
+    for site in _sites(jaxpr, 1, (), ""):
+        counted[replace(site, count=1)] += site.count
+    return [replace(site, count=n) for site, n in counted.items()]
+
+
+def automatic(f: Callable, *, only: Choice = None, keep: Choice = None) -> Callable:
+    """f with its hand-written derivative rules taken out, so that JAX differentiates the primals.
+
+    Takes out jaxdl's ops, `jax.custom_jvp` and `jax.custom_vjp`, of any library, inside jit, scan,
+    while, cond, switch, checkpoint, vmap, shard_map and other rules. `only` and `keep` narrow it:
+    a name, names, or a predicate on the `Site`. The value of f is that of its primals. Composes with
+    every JAX transformation, and costs nothing at run time once jitted.
+
+    A primal that JAX cannot differentiate (a while loop of unknown length in reverse mode, a callback)
+    raises TypeError when the derivative is asked for, and the message names the rule to keep.
+    """
+    chosen, kept = _predicate(only, True), _predicate(keep, False)
+
+    def replacement(eqn):
+        site = _site(eqn, 1, ())
+        if site is None or kept(site) or not chosen(site):
+            return None
+        return functools.partial(_evaluated_primal, eqn, site, replacement)
+
+    @functools.wraps(f)
+    def without_rules(*args, **kwargs):
+        jaxpr, result, arrays = jx.trace_arrays(f, args, kwargs)
+        return jax.tree.unflatten(result, jx.evaluate(jaxpr, arrays, replacement))
+
+    return without_rules
+
+
+def _predicate(choice, default):
+    if choice is None:
+        return lambda site: default
+    if callable(choice):
+        return choice
+    names = {choice} if isinstance(choice, str) else set(choice)
+    return lambda site: site.name in names
+
+
+# The kinds of rule by their primitive: the name and the primal's jaxpr, given the equation.
+def _op(eqn):
+    call = eqn.params["call"]
+    return call.name, lambda: jx.trace(call.primal, *[v.aval for v in eqn.invars])[0]
+
+
+def _custom(eqn):
+    body = eqn.params["call_jaxpr"]
+    return jx.function_name(body), lambda: body
+
+
+_KINDS = {
+    op_p.name: ("op", _op),
+    "custom_jvp_call": ("custom_jvp", _custom),
+    "custom_vjp_call": ("custom_vjp", _custom),
+    "custom_vjp_call_jaxpr": ("custom_vjp", _custom),
+}
+
+
+def _site(eqn, count, within):
+    if eqn.primitive.name not in _KINDS:
+        return None
+    kind, describe = _KINDS[eqn.primitive.name]
+    name, _ = describe(eqn)
+    shapes = lambda atoms: tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in atoms)
+    return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count)
+
+
+def _primal(eqn):
+    _, describe = _KINDS[eqn.primitive.name]
+    return describe(eqn)[1]()
+
+
+def _sites(jaxpr, count, within, where):
+    """The sites in a jaxpr; `where` stands in for those that JAX traced without a line of the user's."""
+    for eqn in jx.opened(jaxpr).eqns:
+        site = _site(eqn, count, within)
+        if site:
+            site = site if site.where else replace(site, where=where)
+            yield site
+            yield from _sites(_primal(eqn), count, (*within, site.name), site.where)
+        else:
+            times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+            for inner in jx.inner_jaxprs(eqn):
+                yield from _sites(inner, count * times, within, jx.where(eqn) or where)
+
+
+def _evaluated_primal(eqn, site, replacement, *args):
+    primal = _primal(eqn)
+    obstacle = _obstacle(primal, replacement)
+    if obstacle and not obstacle["reverse_only"]:
+        args = obstacle_p.bind(*args, site=site, **obstacle)
+    with jax.named_scope(site.name):
+        y = jx.evaluate(primal, args, replacement)
+    return obstacle_p.bind(*y, site=site, **obstacle) if obstacle else y
+
+
+# --- primals that cannot be differentiated ---------------------------------------------------------
+
+
+def _obstacle(primal, replacement):
+    """What stands in the way of differentiating a primal: None, or the parameters of `obstacle_p`.
+
+    Only primals with a while loop or a primitive without derivative are suspect; those are tried.
+    """
+    if not any(e.primitive.name == "while" or not jx.has_derivative(e.primitive) for e in _equations(primal)):
+        return None
+    inexact = jax.numpy.inexact
+    types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(primal).invars]
+    smooth = [i for i, t in enumerate(types) if jax.numpy.issubdtype(t.dtype, inexact)]
+
+    def in_smooth(args, *moving):
+        full = list(args)
+        for i, x in zip(smooth, moving, strict=True):
+            full[i] = x
+        return [y for y in jx.evaluate(primal, full, replacement) if jax.numpy.issubdtype(y.dtype, inexact)]
+
+    moving = [types[i] for i in smooth]
+    attempts = {
+        False: lambda args, moving: jax.jvp(functools.partial(in_smooth, args), moving, moving),
+        True: lambda args, moving: (lambda y, pull: pull(y))(*jax.vjp(functools.partial(in_smooth, args), *moving)),
+    }
+    for reverse_only, attempt in attempts.items():
+        try:
+            jax.eval_shape(attempt, types, moving)
+        except Exception as error:
+            return {"reverse_only": reverse_only, "reason": str(error).split("\n")[0]}
+    return None
+
+
+def _equations(jaxpr):
+    for eqn in jx.opened(jaxpr).eqns:
+        yield eqn
+        for inner in jx.inner_jaxprs(eqn):
+            yield from _equations(inner)
+
+
+# The identity, around a primal, that says which rule to keep when a derivative comes by.
+obstacle_p = Primitive("obstacle")
+
+
+def _complain(site, reason):
+    place = f", at {site.where}" if site.where else ""
+    raise TypeError(
+        f"automatic: the primal of {site.name} ({site.kind}{place}) cannot be differentiated: "
+        f"{reason} Keep its rule with automatic(f, keep={site.name!r})."
+    )
+
+
+def _obstacle_jvp(primals, tangents, *, site, reverse_only, reason):
+    if not reverse_only:
+        _complain(site, reason)
+    bind = functools.partial(obstacle_p.bind, site=site, reverse_only=reverse_only, reason=reason)
+    return bind(*primals), bind(*map(ad.instantiate_zeros, tangents))
+
+
+jx.define(
+    obstacle_p,
+    evaluate=lambda *x, **_: list(x),
+    typing=lambda *x, **_: list(x),
+    jvp=_obstacle_jvp,
+    batch=lambda size, name, x, dims, **params: (obstacle_p.bind(*x, **params), dims),
+    transpose=lambda dy, *x, site, reason, **_: _complain(site, reason),
+)
+
+jx.hide_from_source_lines(__file__)
