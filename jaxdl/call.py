@@ -132,7 +132,8 @@ class Call:
             if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(cell)):
                 raise self.fault(
                     f"the pullback uses {name} by closure; make it an argument of the pullback and "
-                    f"bind it with saving(pullback, …, {name})"
+                    f"bind it with saving(pullback, …, {name}), or, where only its shape or dtype is "
+                    f"used, give the pullback jax.typeof({name})"
                 )
         return returned
 

@@ -152,12 +152,15 @@ def _evaluated_primal(eqn, site, replacement, *args):
 # --- primals that cannot be differentiated ---------------------------------------------------------
 
 
+_SUSPECT = {"while", "pure_callback", "io_callback", "ffi_call"}
+
+
 def _obstacle(primal, replacement):
     """What stands in the way of differentiating a primal: None, or the parameters of `obstacle_p`.
 
     Only primals with a while loop or a primitive without derivative are suspect; those are tried.
     """
-    if not any(e.primitive.name == "while" or not jx.has_derivative(e.primitive) for e in _equations(primal)):
+    if not any(e.primitive.name in _SUSPECT or not jx.has_derivative(e.primitive) for e in _equations(primal)):
         return None
     inexact = jax.numpy.inexact
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(primal).invars]

@@ -1,0 +1,78 @@
+"""Operations with their rules, one file a family. `all_ops()` gives them by name."""
+
+from jaxdl.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
+from jaxdl.ops.elementwise import (
+    elementwise,
+    elu,
+    exp,
+    gelu,
+    gelu_tanh,
+    leaky_relu,
+    log,
+    negate,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    sqrt,
+    square,
+    step,
+    tanh,
+)
+from jaxdl.ops.linear import dense, dropout, embedding, matmul
+from jaxdl.ops.losses import (
+    logistic_loss,
+    softmax_cross_entropy,
+    softmax_cross_entropy_with_integer_labels,
+    squared_error,
+)
+from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, softmax, sum
+from jaxdl.rule import Op
+
+__all__ = [
+    "add",
+    "all_ops",
+    "dense",
+    "divide",
+    "dropout",
+    "elementwise",
+    "elu",
+    "embedding",
+    "exp",
+    "gelu",
+    "gelu_tanh",
+    "leaky_relu",
+    "log",
+    "log_softmax",
+    "logistic_loss",
+    "logsumexp",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "minimum",
+    "multiply",
+    "negate",
+    "power",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_with_integer_labels",
+    "softplus",
+    "sqrt",
+    "square",
+    "squared_error",
+    "step",
+    "subtract",
+    "sum",
+    "tanh",
+]
+
+
+def all_ops() -> dict[str, Op]:
+    """Every operation here, by its name."""
+    return {name: value for name, value in globals().items() if isinstance(value, Op)}

@@ -1,0 +1,183 @@
+"""Cases for every operation: what tests, benchmarks and the audit call it on.
+
+`cases()` gives arguments drawn at random, away from kinks; `edges()` the points where rules go wrong:
+kinks, ties, overflow, masked classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import ops
+from jaxdl.rule import Op
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op with settings and `make(key, dtype)`, which draws its arguments (jax.Array each).
+
+    `analytic` says that the op is holomorphic, so that the case holds for complex numbers too.
+    """
+
+    op: Op
+    label: str
+    make: Callable
+    settings: dict = field(default_factory=dict)
+    analytic: bool = False
+
+    def __str__(self):
+        return f"{self.op.__name__}-{self.label}"
+
+
+def normal(*shapes, shift=0.0):
+    """Draws one array of each shape from the normal distribution, shifted."""
+
+    def make(key, dtype):
+        keys = jax.random.split(key, len(shapes))
+        return tuple(jax.random.normal(k, s, dtype) + shift for k, s in zip(keys, shapes, strict=True))
+
+    return make
+
+
+def positive(*shapes):
+    """Draws away from zero and branch cuts: 0.5 to 2, with a small imaginary part where complex."""
+
+    def make(key, dtype):
+        real = jnp.finfo(dtype).dtype
+        keys = jax.random.split(key, len(shapes))
+        draw = lambda k, s: jax.random.uniform(k, s, real, 0.5, 2.0).astype(dtype)
+        tilt = 1 + 0.1j if jnp.issubdtype(dtype, jnp.complexfloating) else 1
+        return tuple(draw(k, s) * tilt for k, s in zip(keys, shapes, strict=True))
+
+    return make
+
+
+def _with(make, *extra):
+    """The arguments of `make`, then fixed ones: labels, indices, keys."""
+    return lambda key, dtype: (*make(key, dtype), *extra)
+
+
+def _targets(key, dtype):
+    logits, targets = normal((3, 4), (3, 4))(key, dtype)
+    return logits, jax.nn.softmax(targets.astype(jnp.float32)).astype(dtype)
+
+
+_ANALYTIC = {"negate", "square", "sqrt", "exp", "log", "sigmoid", "tanh"}
+_POSITIVE = {"sqrt", "log"}
+_UNARY = (
+    "negate square sqrt exp log step sigmoid tanh relu leaky_relu elu selu softplus silu gelu gelu_tanh"
+).split()
+
+
+def cases() -> list[Case]:
+    """At least one case for every op of `jaxdl.ops`."""
+    labels = jnp.array([0, 3, 2])
+    table = [
+        Case(getattr(ops, n), "3x4", (positive if n in _POSITIVE else normal)((3, 4)), {}, n in _ANALYTIC)
+        for n in _UNARY
+    ]
+    table += [
+        Case(ops.leaky_relu, "slope", normal((5,)), {"slope": 0.3}),
+        Case(ops.elu, "alpha", normal((5,)), {"alpha": 0.5}),
+    ]
+    for binary in (ops.add, ops.subtract, ops.multiply, ops.divide, ops.power):
+        make = positive if binary in (ops.divide, ops.power) else normal
+        table += [
+            Case(binary, "same", make((3, 4), (3, 4)), {}, True),
+            Case(binary, "broadcast", make((3, 1), (1, 4)), {}, True),
+        ]
+    for binary in (ops.maximum, ops.minimum):
+        table += [Case(binary, "same", normal((3, 4), (3, 4))), Case(binary, "column", normal((3, 4), (3, 1)))]
+    for reduction in (ops.sum, ops.mean, ops.max, ops.logsumexp):
+        analytic = reduction in (ops.sum, ops.mean)
+        table += [
+            Case(reduction, "all", normal((3, 4)), {}, analytic),
+            Case(reduction, "last", normal((3, 4)), {"axis": -1}, analytic),
+            Case(reduction, "two-kept", normal((2, 3, 4)), {"axis": (0, 2), "keepdims": True}, analytic),
+        ]
+    for family in (ops.softmax, ops.log_softmax):
+        table += [Case(family, "last", normal((3, 4))), Case(family, "first", normal((3, 4)), {"axis": 0})]
+    table += [
+        Case(ops.matmul, "matrices", normal((3, 4), (4, 2)), {}, True),
+        Case(ops.matmul, "vectors", normal((4,), (4,)), {}, True),
+        Case(ops.matmul, "vector-matrix", normal((4,), (4, 2)), {}, True),
+        Case(ops.matmul, "matrix-vector", normal((3, 4), (4,)), {}, True),
+        Case(ops.matmul, "broadcast", normal((2, 1, 3, 4), (5, 4, 2)), {}, True),
+        Case(ops.dense, "batch", normal((3, 4), (4, 2), (2,)), {}, True),
+        Case(ops.dense, "single", normal((4,), (4, 2), (2,)), {}, True),
+        Case(ops.dense, "leading", normal((2, 3, 4), (4, 2), (2,)), {}, True),
+        Case(ops.embedding, "repeated", _with(normal((5, 3)), jnp.array([[0, 4, 4], [1, 0, 4]]))),
+        Case(ops.dropout, "half", _with(normal((3, 4)), jax.random.key(1)), {"rate": 0.5}),
+        Case(ops.dropout, "none", _with(normal((3, 4)), jax.random.key(1)), {"rate": 0.0}),
+    ]
+    for name, reduce in {"mean": jnp.mean, "sum": jnp.sum, "none": None}.items():
+        setting = {"reduce": reduce}
+        table += [
+            Case(ops.squared_error, name, normal((3, 4), (3, 4)), setting),
+            Case(ops.logistic_loss, name, _with(normal((4,)), jnp.array([0, 1, 1, 0])), setting),
+            Case(
+                ops.softmax_cross_entropy_with_integer_labels, name, _with(normal((3, 4)), labels), setting
+            ),
+            Case(ops.softmax_cross_entropy, name, _targets, setting),
+        ]
+    return table
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A point where rules go wrong, with the cotangents that are right there (by convention at kinks).
+
+    The cotangent of the output is 1 everywhere; `expected` has one array, or None, an argument.
+    """
+
+    op: Op
+    label: str
+    args: tuple
+    expected: tuple
+    settings: dict = field(default_factory=dict)
+
+    def __str__(self):
+        return f"{self.op.__name__}-{self.label}"
+
+
+def edges() -> list[Edge]:
+    """Kinks, ties, overflow and masked classes, in float32."""
+    a = lambda *x: jnp.array(x, jnp.float32)
+    inf = jnp.inf
+    cross_entropy = ops.softmax_cross_entropy_with_integer_labels
+    one = lambda *x: a(*x)[None]
+    return [
+        Edge(ops.relu, "kink", (a(-1, 0, 1),), (a(0, 0, 1),)),
+        Edge(ops.step, "jump", (a(-1, 0, 1),), (a(0, 0, 0),)),
+        Edge(ops.leaky_relu, "kink", (a(-1, 0, 1),), (a(0.01, 0.01, 1),)),
+        Edge(ops.elu, "overflow", (a(-200, 0, 100),), (a(0, 1, 1),)),
+        Edge(ops.selu, "overflow", (a(100),), (a(1.0507009873554805),)),
+        Edge(ops.sigmoid, "tails", (a(-200, -40, 40, 200),), (a(0, 4.248354e-18, 4.248354e-18, 0),)),
+        Edge(ops.tanh, "tails", (a(-100, -20, 20, 100),), (a(0, 1.699342e-17, 1.699342e-17, 0),)),
+        Edge(ops.softplus, "tails", (a(-200, -40, 200),), (a(0, 4.248354e-18, 1),)),
+        Edge(ops.silu, "tails", (a(-200, 200),), (a(0, 1),)),
+        Edge(ops.gelu, "tails", (a(-100, 100),), (a(0, 1),)),
+        Edge(ops.gelu_tanh, "tails", (a(-100, 100),), (a(0, 1),)),
+        Edge(ops.maximum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(0, 0.5, 1), a(1, 0.5, 0))),
+        Edge(ops.minimum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(1, 0.5, 0), a(0, 0.5, 1))),
+        Edge(ops.max, "ties", (a(3, 1, 3),), (a(0.5, 0, 0.5),)),
+        Edge(ops.divide, "tiny", (a(1e-30), a(1e-30)), (a(1e30), a(-1e30))),
+        Edge(ops.power, "zeros", (a(0, 0, 2), a(2, 0, 0)), (a(0, 0, 0), a(0, 0, 0.6931472))),
+        Edge(ops.logsumexp, "large", (a(1e4, 1e4),), (a(0.5, 0.5),)),
+        Edge(ops.logsumexp, "masked", (a(-inf, 0),), (a(0, 1),)),
+        Edge(ops.softmax, "large", (a(1e4, -1e4),), (a(0, 0),)),
+        Edge(ops.log_softmax, "masked", (a(-inf, 0),), (a(1, -1),)),
+        Edge(ops.logistic_loss, "large", (a(1e4, -1e4), jnp.array([0, 0])), (a(0.5, 0), None)),
+        Edge(cross_entropy, "right", (one(1e4, -1e4), jnp.array([0])), (one(0, 0), None)),
+        Edge(cross_entropy, "wrong", (one(1e4, -1e4), jnp.array([1])), (one(1, -1), None)),
+        Edge(cross_entropy, "confident", (one(0, -40), jnp.array([0])), (one(-4.248354e-18, 4.248354e-18), None)),
+        Edge(cross_entropy, "masked", (one(0, -inf, 0), jnp.array([0])), (one(-0.5, 0, 0.5), None)),
+        Edge(
+            ops.softmax_cross_entropy,
+            "masked",
+            (one(0, -inf, 0), one(1, 0, 0)),
+            (one(-0.5, 0, 0.5), one(0.6931472, inf, 0.6931472)),
+        ),
+    ]

@@ -1,0 +1,193 @@
+"""Losses: one number an example, then `reduce`d: `jnp.mean` (the default), `jnp.sum`, None for none.
+
+`reduce` may be any linear function of the losses, such as a weighted mean. What is kept for the
+backward pass is one array of the size of the predictions. Impossible labels give NaN under jit, where
+no exception can be raised; `jaxdl.data.check_labels` finds them on the host.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, UInt
+
+from jaxdl.ops.precision import like, widened
+from jaxdl.rule import op, saving
+
+Labels = Int[Array, "*n"] | UInt[Array, "*n"]
+
+
+def _reduced(name, losses, reduce):
+    if reduce is None:
+        return losses
+    if losses.size == 0:
+        raise ValueError(f"{name}: the batch is empty (losses of shape {losses.shape})")
+    return reduce(losses)
+
+
+def _spread(reduce, losses, dy):
+    """The cotangent of each loss, given their type: the transpose of the reduction, which is linear."""
+    if reduce is None:
+        return widened(dy)
+    return widened(jax.linear_transpose(reduce, losses)(dy)[0])
+
+
+@op
+def squared_error(
+    prediction: Float[Array, "*n"], target: Float[Array, "*n"], *, reduce: Callable | None = jnp.mean
+) -> Float[Array, "..."]:
+    """l = (prediction − target)², for each element. Shapes must be equal: nothing is broadcast."""
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"squared_error: prediction and target must have the same shape, "
+            f"got {prediction.shape} and {target.shape}"
+        )
+    return _reduced("squared_error", (prediction - target) ** 2, reduce)
+
+
+@squared_error.rule
+def squared_error_rule(prediction, target, *, reduce):
+    """prediction̅ = 2 (prediction − target) l̄ = −target̅"""
+    difference = prediction - target
+    losses = difference**2
+    types = jax.typeof(prediction), jax.typeof(target)
+    each = jax.typeof(losses)
+
+    def pullback(difference, dy):
+        d = 2 * widened(difference) * _spread(reduce, each, dy)
+        return like(types[0], d), like(types[1], -d)
+
+    return _reduced("squared_error", losses, reduce), saving(pullback, difference)
+
+
+@op
+def logistic_loss(
+    z: Float[Array, "*n"], y: Labels | Bool[Array, "*n"], *, reduce: Callable | None = jnp.mean
+) -> Float[Array, "..."]:
+    """l = −log P(y|z) = ζ((1 − 2y)z) with ζ(u) = log(1 + eᵘ), for logits z and labels y, 0 or 1."""
+    if z.shape != y.shape:
+        raise ValueError(f"logistic_loss: z and y must have the same shape, got {z.shape} and {y.shape}")
+    if not (y.dtype == bool or jnp.issubdtype(y.dtype, jnp.integer)):
+        raise TypeError(f"logistic_loss: labels y must be integers or booleans, got {y.dtype}")
+    losses = jnp.logaddexp(_sign(z, y) * z, jnp.zeros_like(z))
+    return _reduced("logistic_loss", losses, reduce)
+
+
+@logistic_loss.rule
+def logistic_loss_rule(z, y, *, reduce):
+    """z̄ = (1 − 2y) σ(u) l̄,  u = (1 − 2y)z"""
+    wide = widened(z)
+    sign = _sign(wide, y)
+    u = sign * wide
+    e = jnp.exp(-jnp.abs(u))
+    losses = like(z, jnp.maximum(u, 0) + jnp.log1p(e))
+    slope = like(z, sign * jnp.where(u < 0, e, jnp.ones_like(e)) / (1 + e))
+    each = jax.typeof(losses)
+
+    def pullback(slope, dy):
+        return like(slope, widened(slope) * _spread(reduce, each, dy)), None
+
+    return _reduced("logistic_loss", losses, reduce), saving(pullback, slope)
+
+
+def _sign(z, y):
+    """1 − 2y; NaN for a label that is neither 0 nor 1."""
+    y = y.astype(jnp.int32)
+    return jnp.where((y == 0) | (y == 1), (1 - 2 * y).astype(z.dtype), jnp.nan)
+
+
+@op
+def softmax_cross_entropy_with_integer_labels(
+    logits: Float[Array, "*n c"], labels: Labels, *, reduce: Callable | None = jnp.mean
+) -> Float[Array, "..."]:
+    """l = log Σ e^logits − logits[label]. A label outside 0 … c − 1 gives NaN; a logit of −∞ masks its class."""
+    _check_labels("softmax_cross_entropy_with_integer_labels", logits, labels)
+    chosen = jnp.where(_one_hot(logits, labels), logits, 0).sum(-1)
+    losses = jnp.log(jnp.exp(logits).sum(-1)) - chosen
+    return _reduced("softmax_cross_entropy_with_integer_labels", _or_nan(losses, logits, labels), reduce)
+
+
+@softmax_cross_entropy_with_integer_labels.rule
+def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
+    """logits̅ = (softmax − onehot) l̄
+
+    With the logits shifted by the label's, the other classes' e^shifted add up to r and l = log(1 + r),
+    where softmax − 1 = −r/(1 + r) at the label: near r = 0 nothing cancels, as it would in log Σ − logit
+    and in p − 1. To be safe from overflow all is scaled by the largest e^shifted, e^top. Where the label
+    itself is masked (its logit is −∞) the loss is ∞, and the 1 above is 0.
+    """
+    wide = widened(logits)
+    hot = _one_hot(wide, labels)
+    chosen = jnp.where(hot, wide, 0).sum(-1, keepdims=True)
+    masked = chosen == -jnp.inf
+    shifted = wide - jnp.where(masked, wide.max(-1, keepdims=True), chosen)
+    top = jnp.maximum(jnp.where(hot, 0, shifted).max(-1, keepdims=True), 0)
+    scaled = jnp.where(hot, 0, jnp.exp(shifted - top))
+    rest, one = scaled.sum(-1, keepdims=True), jnp.where(masked, 0, jnp.exp(-top))
+    losses = top + jnp.where(top > 0, jnp.log(one + rest), jnp.log1p(rest))
+    losses = jnp.where(masked, jnp.inf, losses)[..., 0]
+    losses = like(logits, _or_nan(losses, logits, labels))
+    slope = jnp.where(hot, -rest, scaled) / (one + rest)
+    slope = like(logits, jnp.where(_possible(logits, labels)[..., None], slope, jnp.nan))
+    each = jax.typeof(losses)
+
+    def pullback(slope, dy):
+        return like(slope, widened(slope) * _spread(reduce, each, dy)[..., None]), None
+
+    return _reduced("softmax_cross_entropy_with_integer_labels", losses, reduce), saving(pullback, slope)
+
+
+@op
+def softmax_cross_entropy(
+    logits: Float[Array, "*n c"], targets: Float[Array, "*n c"], *, reduce: Callable | None = jnp.mean
+) -> Float[Array, "..."]:
+    """l = −Σ targets · log softmax(logits), for targets that are distributions over the classes."""
+    if logits.shape != targets.shape:
+        raise ValueError(
+            f"softmax_cross_entropy: logits and targets must have the same shape, "
+            f"got {logits.shape} and {targets.shape}"
+        )
+    log_p = logits - jnp.log(jnp.exp(logits).sum(-1, keepdims=True))
+    losses = -jnp.where(targets == 0, 0, targets * log_p).sum(-1)
+    return _reduced("softmax_cross_entropy", losses, reduce)
+
+
+@softmax_cross_entropy.rule
+def softmax_cross_entropy_rule(logits, targets, *, reduce):
+    """logits̅ = (softmax Σ targets − targets) l̄,   targets̅ = −log softmax(logits) l̄"""
+    wide, t = widened(logits), widened(targets)
+    shifted = wide - wide.max(-1, keepdims=True)
+    log_p = shifted - jnp.log(jnp.exp(shifted).sum(-1, keepdims=True))
+    losses = like(logits, -jnp.where(t == 0, 0, t * log_p).sum(-1))
+    log_p = like(logits, log_p)
+    each = jax.typeof(losses)
+
+    def pullback(log_p, targets, dy):
+        dl = _spread(reduce, each, dy)[..., None]
+        wide, t = widened(log_p), widened(targets)
+        dlogits = (jnp.exp(wide) * t.sum(-1, keepdims=True) - t) * dl
+        return like(log_p, dlogits), like(targets, -wide * dl)
+
+    return _reduced("softmax_cross_entropy", losses, reduce), saving(pullback, log_p, targets)
+
+
+def _check_labels(name, logits, labels):
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"{name}: labels must be integers, got {labels.dtype}; distributions go to softmax_cross_entropy")
+    if logits.ndim == 0 or logits.shape[:-1] != labels.shape:
+        raise ValueError(
+            f"{name}: labels must have the shape of logits without its last axis, the classes: "
+            f"logits: {logits.shape}, labels: {labels.shape}"
+        )
+
+
+def _possible(logits, labels):
+    return (labels >= 0) & (labels < logits.shape[-1])
+
+
+def _or_nan(losses, logits, labels):
+    return jnp.where(_possible(logits, labels), losses, jnp.nan)
+
+
+def _one_hot(logits, labels):
+    return labels[..., None] == jnp.arange(logits.shape[-1], dtype=labels.dtype)

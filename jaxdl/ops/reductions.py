@@ -1,0 +1,161 @@
+"""Sums and their kin over axes, and the softmax family that is built on them.
+
+`axis` is None (all), an integer or a tuple; `keepdims` leaves reduced axes with length 1.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.ops.precision import is_differentiable, like, widened
+from jaxdl.rule import op, saving
+
+
+def _axes(x, axis):
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(a % x.ndim for a in axes)
+
+
+def _spread(dy, x, axis, keepdims):
+    """ȳ with its reduced axes back as length 1."""
+    return dy if keepdims else jnp.expand_dims(dy, _axes(x, axis))
+
+
+@op
+def sum(x, *, axis=None, keepdims=False):
+    """y = Σ x over the axes."""
+    return jnp.sum(x, axis, keepdims=keepdims)
+
+
+@sum.rule
+def sum_rule(x, *, axis, keepdims):
+    """x̄ = ȳ, at every place that was summed"""
+    type = jax.typeof(x)
+
+    def pullback(dy):
+        return (_broadcast(_spread(dy, type, axis, keepdims), type),)
+
+    return jnp.sum(x, axis, keepdims=keepdims), saving(pullback)
+
+
+@op
+def mean(x, *, axis=None, keepdims=False):
+    """y = Σ x / n over the axes, n the number of elements; of no elements it raises ValueError."""
+    _not_empty("mean", x, axis)
+    return jnp.mean(x, axis, keepdims=keepdims)
+
+
+@mean.rule
+def mean_rule(x, *, axis, keepdims):
+    """x̄ = ȳ/n"""
+    n = math.prod(x.shape[a] for a in _axes(x, axis))
+    type = jax.typeof(x)
+
+    def pullback(dy):
+        return (_broadcast(_spread(like(dy, widened(dy) / n), type, axis, keepdims), type),)
+
+    return jnp.mean(x, axis, keepdims=keepdims), saving(pullback)
+
+
+@op
+def max(x, *, axis=None, keepdims=False):
+    """y = max x over the axes. By convention equal maxima share the cotangent equally."""
+    _not_empty("max", x, axis)
+    return jnp.max(x, axis, keepdims=keepdims)
+
+
+@max.rule
+def max_rule(x, *, axis, keepdims):
+    """x̄ = ȳ 1[x = y] / (number of maxima); one byte an element is kept"""
+    y = jnp.max(x, axis, keepdims=True)
+    smooth = is_differentiable(x.dtype)
+
+    def pullback(is_max, dy):
+        if not smooth:
+            return (None,)
+        dy = _spread(dy, is_max, axis, keepdims)
+        count = is_max.sum(_axes(is_max, axis), keepdims=True)
+        return (jnp.where(is_max, dy / count.astype(dy.dtype), 0),)
+
+    return (y if keepdims else y.squeeze(_axes(x, axis))), saving(pullback, x == y)
+
+
+@op
+def logsumexp(x, *, axis=None, keepdims=False):
+    """y = log Σ eˣ over the axes; −∞ where all of x is −∞."""
+    _not_empty("logsumexp", x, axis)
+    return jnp.log(jnp.sum(jnp.exp(x), axis, keepdims=keepdims))
+
+
+@logsumexp.rule
+def logsumexp_rule(x, *, axis, keepdims):
+    """x̄ = ȳ eˣ⁻ᵐ/s with y = m + log s: x − y would carry the rounding of a large y into the exponent"""
+    wide = widened(x)
+    top = _finite(jnp.max(wide, axis, keepdims=True))
+    total = jnp.sum(jnp.exp(wide - top), axis, keepdims=True)
+    y = top + jnp.log(total)
+
+    def pullback(x, top, total, dy):
+        share = widened(_spread(dy, x, axis, keepdims)) / jnp.where(total == 0, 1, total)
+        return (like(x, jnp.exp(widened(x) - top) * share),)
+
+    return like(x, y if keepdims else y.squeeze(_axes(x, axis))), saving(pullback, x, top, total)
+
+
+@op
+def softmax(x, *, axis=-1):
+    """y = eˣ / Σ eˣ along an axis."""
+    e = jnp.exp(x)
+    return e / e.sum(axis, keepdims=True)
+
+
+@softmax.rule
+def softmax_rule(x, *, axis):
+    """x̄ = y (ȳ − Σ yȳ)"""
+    y = like(x, _softmax(widened(x), axis))
+
+    def pullback(y, dy):
+        wide, dwide = widened(y), widened(dy)
+        return (like(dy, wide * (dwide - (wide * dwide).sum(axis, keepdims=True))),)
+
+    return y, saving(pullback, y)
+
+
+@op
+def log_softmax(x, *, axis=-1):
+    """y = x − log Σ eˣ along an axis."""
+    return x - jnp.log(jnp.exp(x).sum(axis, keepdims=True))
+
+
+@log_softmax.rule
+def log_softmax_rule(x, *, axis):
+    """x̄ = ȳ − eʸ Σ ȳ"""
+    wide = widened(x)
+    shifted = wide - _finite(wide.max(axis, keepdims=True))
+    y = like(x, shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True)))
+
+    def pullback(y, dy):
+        wide, dwide = widened(y), widened(dy)
+        return (like(dy, dwide - jnp.exp(wide) * dwide.sum(axis, keepdims=True)),)
+
+    return y, saving(pullback, y)
+
+
+def _softmax(x, axis):
+    e = jnp.exp(x - _finite(x.max(axis, keepdims=True)))
+    return e / e.sum(axis, keepdims=True)
+
+
+def _finite(top):
+    """The largest entry as a shift; a row of −∞ is shifted by 0, or −∞ − −∞ would be NaN."""
+    return jnp.where(top == -jnp.inf, jnp.zeros_like(top), top)
+
+
+def _broadcast(dy, x):
+    return like(x, jnp.broadcast_to(dy, x.shape)) if is_differentiable(x.dtype) else None
+
+
+def _not_empty(name, x, axis):
+    if 0 in (x.shape[a] for a in _axes(x, axis)):
+        raise ValueError(f"{name}: nothing to reduce: x has shape {x.shape}, axis={axis}")
