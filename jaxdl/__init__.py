@@ -4,7 +4,8 @@
     contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
 """
 
+from jaxdl.measure import contrast
 from jaxdl.rule import Op, op, saving
 from jaxdl.strip import Site, automatic, rules
 
-__all__ = ["Op", "Site", "automatic", "op", "rules", "saving"]
+__all__ = ["Op", "Site", "automatic", "contrast", "op", "rules", "saving"]

@@ -73,19 +73,26 @@ def trace_arrays(f, args, kwargs):
 
     Returns the jaxpr, the structure of f's result, and the arrays in the jaxpr's order.
     """
-    leaves, tree = jax.tree.flatten((args, kwargs))
-    places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
+    arrays = [leaf for leaf in jax.tree.leaves((args, kwargs)) if is_array(leaf)]
+    jaxpr, shape = trace(in_arrays(f, args, kwargs), *arrays)
+    return jaxpr, jax.tree.structure(shape), arrays
 
-    def in_arrays(*arrays):
-        filled = list(leaves)
-        for i, x in zip(places, arrays, strict=True):
-            filled[i] = x
-        args, kwargs = tree.unflatten(filled)
+
+def in_arrays(f, args, kwargs):
+    """f as a function of the arrays among its arguments, in their order; the rest stays fixed."""
+    leaves, tree = jax.tree.flatten((args, kwargs))
+
+    def of_arrays(*arrays):
+        given = iter(arrays)
+        args, kwargs = tree.unflatten([next(given) if is_array(leaf) else leaf for leaf in leaves])
         return f(*args, **kwargs)
 
-    arrays = [leaves[i] for i in places]
-    jaxpr, shape = trace(in_arrays, *arrays)
-    return jaxpr, jax.tree.structure(shape), arrays
+    return of_arrays
+
+
+def is_array(leaf):
+    """Whether an argument is an array or stands for one; plain numbers are not."""
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def output_types(f, *types):

@@ -68,12 +68,7 @@ def automatic(f: Callable, *, only: Choice = None, keep: Choice = None) -> Calla
     raises TypeError when the derivative is asked for, and the message names the rule to keep.
     """
     chosen, kept = _predicate(only, True), _predicate(keep, False)
-
-    def replacement(eqn):
-        site = _site(eqn, 1, ())
-        if site is None or kept(site) or not chosen(site):
-            return None
-        return functools.partial(_evaluated_primal, eqn, site, replacement)
+    replacement = _taking_out(lambda site: chosen(site) and not kept(site))
 
     @functools.wraps(f)
     def without_rules(*args, **kwargs):
@@ -81,6 +76,80 @@ def automatic(f: Callable, *, only: Choice = None, keep: Choice = None) -> Calla
         return jax.tree.unflatten(result, jx.evaluate(jaxpr, arrays, replacement))
 
     return without_rules
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A site with the values it was first called with, and its function with each of its derivatives.
+
+    `hand` and `automatic` take the inputs and return the list of outputs.
+    """
+
+    site: Site
+    inputs: list
+    hand: Callable
+    automatic: Callable
+
+
+def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
+    """Runs f once and gives every rule site with the values it sees, also in scan, cond and while.
+
+    Rules inside the primals of other rules, inside shard_map and in branches not taken are left out.
+    """
+    jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
+    sites = {replace(site, count=1): site for site in rules(f, *args, **kwargs)}
+    first = {}
+
+    def replacement(eqn):
+        site = _site(eqn, 1, ())
+        if site is None:
+            return None
+
+        def watched(*inputs):
+            raw = [jax.random.key_data(x) if _is_key(x) else x for x in inputs]
+            wraps = [_wrapping(x) for x in inputs]
+            jax.debug.callback(lambda *values: first.setdefault(site, (eqn, wraps, values)), *raw)
+            return _bound(eqn)(*inputs)
+
+        return watched
+
+    jax.block_until_ready(jx.evaluate(jaxpr, arrays, replacement))
+    jax.effects_barrier()
+    return [_observed(sites.get(site, site), *seen) for site, seen in first.items()]
+
+
+def _observed(site, eqn, wraps, values):
+    inputs = [wrap(jax.numpy.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
+    plain = functools.partial(_evaluated_primal, eqn, site, _every_rule)
+    return Observed(site, inputs, _bound(eqn), plain)
+
+
+def _bound(eqn):
+    return lambda *inputs: eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
+
+
+def _wrapping(x):
+    """What makes of an array the kind that x is: a random key, or itself."""
+    return functools.partial(jax.random.wrap_key_data, impl=jax.random.key_impl(x)) if _is_key(x) else jax.numpy.asarray
+
+
+def _is_key(x):
+    return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _taking_out(wanted):
+    """The replacement, for `jaxpr.evaluate`, that puts primals in place of the rules that are wanted."""
+
+    def replacement(eqn):
+        site = _site(eqn, 1, ())
+        if site is None or not wanted(site):
+            return None
+        return functools.partial(_evaluated_primal, eqn, site, replacement)
+
+    return replacement
+
+
+_every_rule = _taking_out(lambda site: True)
 
 
 def _predicate(choice, default):
@@ -92,37 +161,28 @@ def _predicate(choice, default):
     return lambda site: site.name in names
 
 
-# The kinds of rule by their primitive: the name and the primal's jaxpr, given the equation.
-def _op(eqn):
-    call = eqn.params["call"]
-    return call.name, lambda: jx.trace(call.primal, *[v.aval for v in eqn.invars])[0]
-
-
-def _custom(eqn):
-    body = eqn.params["call_jaxpr"]
-    return jx.function_name(body), lambda: body
-
-
 _KINDS = {
-    op_p.name: ("op", _op),
-    "custom_jvp_call": ("custom_jvp", _custom),
-    "custom_vjp_call": ("custom_vjp", _custom),
-    "custom_vjp_call_jaxpr": ("custom_vjp", _custom),
+    op_p.name: "op",
+    "custom_jvp_call": "custom_jvp",
+    "custom_vjp_call": "custom_vjp",
+    "custom_vjp_call_jaxpr": "custom_vjp",
 }
 
 
 def _site(eqn, count, within):
     if eqn.primitive.name not in _KINDS:
         return None
-    kind, describe = _KINDS[eqn.primitive.name]
-    name, _ = describe(eqn)
+    kind = _KINDS[eqn.primitive.name]
+    name = eqn.params["call"].name if kind == "op" else jx.function_name(eqn.params["call_jaxpr"])
     shapes = lambda atoms: tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in atoms)
     return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count)
 
 
-def _primal(eqn):
-    _, describe = _KINDS[eqn.primitive.name]
-    return describe(eqn)[1]()
+def _primal(eqn, *args):
+    """The jaxpr of a rule's primal; an op's is traced for the arguments, JAX's are traced already."""
+    if eqn.primitive is op_p:
+        return jx.trace(eqn.params["call"].primal, *args)[0]
+    return eqn.params["call_jaxpr"]
 
 
 def _sites(jaxpr, count, within, where):
@@ -132,7 +192,8 @@ def _sites(jaxpr, count, within, where):
         if site:
             site = site if site.where else replace(site, where=where)
             yield site
-            yield from _sites(_primal(eqn), count, (*within, site.name), site.where)
+            types = [v.aval for v in eqn.invars]
+            yield from _sites(_primal(eqn, *types), count, (*within, site.name), site.where)
         else:
             times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
             for inner in jx.inner_jaxprs(eqn):
@@ -140,7 +201,7 @@ def _sites(jaxpr, count, within, where):
 
 
 def _evaluated_primal(eqn, site, replacement, *args):
-    primal = _primal(eqn)
+    primal = _primal(eqn, *args)
     obstacle = _obstacle(primal, replacement)
     if obstacle and not obstacle["reverse_only"]:
         args = obstacle_p.bind(*args, site=site, **obstacle)

@@ -205,7 +205,7 @@ sigmoid = elementwise(
 tanh = elementwise("tanh", jnp.tanh, _tanh_slope, about="y = tanh x,  y′ = 1/cosh² x")
 relu = elementwise(
     "relu",
-    lambda x: jnp.maximum(x, 0),
+    lambda x: jnp.where(x <= 0, 0, x),
     lambda positive: positive,
     saved=lambda x: x > 0,
     about="y = max(x, 0),  y′ = 1 where x > 0, else 0; by convention 0 at the kink, x = 0",

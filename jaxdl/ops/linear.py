@@ -104,4 +104,5 @@ def dropout_rule(x, key, *, rate):
 
 
 def _kept(key, x, rate):
-    return jax.random.bernoulli(key, 1 - rate, x.shape)
+    # With a float32 probability the draw is the same whether or not float64 is enabled.
+    return jax.random.bernoulli(key, jnp.float32(1 - rate), x.shape)

@@ -1,0 +1,24 @@
+"""The command line: `jaxdl contrast`."""
+
+import sys
+
+import tyro
+from rich.console import Console
+
+from jaxdl.cli.contrast import BadUsage, contrast
+
+COMMANDS = {"contrast": contrast}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and exits: 0 all right, 1 a difference was found, 2 bad usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    about = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
+    try:
+        status = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, args=arguments or ["--help"], prog="jaxdl", description=about
+        )
+    except BadUsage as error:
+        Console(stderr=True).print(f"[bold red]jaxdl:[/] {error}", highlight=False)
+        status = 2
+    sys.exit(status)

@@ -1,0 +1,78 @@
+"""Any data set of TensorFlow Datasets by its name, read without TensorFlow."""
+
+import difflib
+import os
+
+import numpy as np
+
+from jaxdl.data.dataset import Dataset
+
+
+def from_tfds(name: str, folder: str | None = None) -> Dataset:
+    """Reads the splits train and test (or validation) of an image classification data set into memory.
+
+    The features `image` and `label` are taken. Where the data set is not in `folder` (by default
+    TFDS_DATA_DIR, else ~/tensorflow_datasets) it is downloaded and prepared there, if that is possible.
+
+    Raises ValueError for an unknown name or one without images and labels, RuntimeError where the data
+    cannot be fetched or prepared, OSError where files on disk are not whole.
+    """
+    import tensorflow_datasets as tfds  # slow to import, and only needed here
+
+    folder = os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    try:
+        builder = tfds.builder(name, data_dir=folder, try_gcs=False, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError:
+        raise ValueError(_unknown(name, tfds.list_builders(), folder)) from None
+    except ValueError:  # the files on disk have another format, which is fine where it can be read
+        builder = tfds.builder(name, data_dir=folder, try_gcs=False)
+    _prepare(builder, name, folder)
+    held_out = next((s for s in ("test", "validation") if s in builder.info.splits), None)
+    if "train" not in builder.info.splits or held_out is None:
+        raise ValueError(f"{name} has no train and test split, only {', '.join(builder.info.splits)}")
+    features = builder.info.features
+    if not {"image", "label"} <= set(features):
+        raise ValueError(f"{name} has no features image and label, but {', '.join(features)}")
+    train, test = _arrays(builder, name, "train"), _arrays(builder, name, held_out)
+    return Dataset(name, *train, *test, features["label"].num_classes)
+
+
+def _prepare(builder, name, folder):
+    if os.path.exists(os.path.join(str(builder.data_path), "dataset_info.json")):
+        return
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        raise RuntimeError(
+            f"the data set {name} is not in {folder}, and downloading and preparing it there failed: "
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n"
+            f"Prepare it where there is a network, and copy the folder here (preparing some sets needs "
+            f"pip install tensorflow-cpu; reading them does not):\n"
+            f"  python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', "
+            f"data_dir='{folder}', file_format='array_record').download_and_prepare()\""
+        ) from error
+
+
+def _arrays(builder, name, split):
+    """A split's images, scaled to [0, 1], and labels; counted, as some formats lose rows silently."""
+    source = builder.as_data_source(split=split)
+    declared = builder.info.splits[split].num_examples
+    if len(source) != declared:
+        raise OSError(
+            f"{name}: split {split} declares {declared} examples, its files hold {len(source)}: "
+            f"prepare it again with file_format='array_record'"
+        )
+    rows = [source[i] for i in range(len(source))]
+    shapes = {row["image"].shape for row in rows}
+    if len(shapes) != 1:
+        raise ValueError(f"{name}: images must all have one shape, split {split} has {len(shapes)} different ones")
+    images = np.stack([row["image"] for row in rows])
+    if images.dtype == np.uint8:
+        images = images.astype(np.float32) / 255
+    return images.astype(np.float32), np.array([row["label"] for row in rows], np.int32)
+
+
+def _unknown(name, known, folder):
+    close = difflib.get_close_matches(name, [*known, "digits"], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "its names are listed by tfds.list_builders()."
+    return f"unknown data set {name!r}: neither 'digits', nor a name of TensorFlow Datasets, nor in {folder}; {hint}"

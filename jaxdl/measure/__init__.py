@@ -1,0 +1,7 @@
+"""What hand-written and automatic derivatives cost and how they differ."""
+
+from jaxdl.measure.contrast import Comparison, Contrast, Difference, contrast
+from jaxdl.measure.differentiated import Cost, Differentiated
+from jaxdl.measure.timing import Pairs, pairs
+
+__all__ = ["Comparison", "Contrast", "Cost", "Difference", "Differentiated", "Pairs", "contrast", "pairs"]

@@ -1,0 +1,275 @@
+"""`contrast(f, *args)`: hand against automatic, for a function as a whole and for each rule in it."""
+
+import json
+import textwrap
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.ticker import SymmetricalLogLocator
+from rich.console import Console
+
+from jaxdl import jaxpr as jx
+from jaxdl.measure.differentiated import Cost, Differentiated
+from jaxdl.measure.timing import Pairs, pairs
+from jaxdl.report import (
+    AUTOMATIC,
+    HAND,
+    Table,
+    bytes_text,
+    figure,
+    number_text,
+    png,
+    ratio_text,
+    seconds_text,
+)
+from jaxdl.strip import automatic, observe
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far hand and automatic lie apart in one array, and each from a float64 run.
+
+    absolute is the largest difference; relative is it over the largest entry. hand_ulp and
+    automatic_ulp are the largest distances from the float64 run of the automatic derivative, in units
+    in the last place of the largest entry; None where f does not run in float64.
+    """
+
+    name: str
+    absolute: float
+    relative: float
+    hand_ulp: float | None
+    automatic_ulp: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hand and automatic derivative of one function: answers, costs, times (None if not asked for)."""
+
+    name: str
+    where: str
+    count: int
+    differences: tuple[Difference, ...]
+    hand: Cost
+    automatic: Cost
+    forward: Pairs | None
+    backward: Pairs | None
+    step: Pairs | None  # forward and backward compiled in one
+
+    def to_json(self) -> dict:
+        times = {
+            part: pairs and pairs.to_json("hand", "automatic")
+            for part, pairs in (("forward", self.forward), ("backward", self.backward), ("step", self.step))
+        }
+        return {
+            "name": self.name,
+            "where": self.where,
+            "count": self.count,
+            "differences": [asdict(d) for d in self.differences],
+            "hand": self.hand.to_json(),
+            "automatic": self.automatic.to_json(),
+            **times,
+        }
+
+    @property
+    def largest(self) -> Difference:
+        """The array in which hand and automatic differ most, relative to its largest entry."""
+        return max(self.differences, key=lambda d: np.nan_to_num(d.relative, nan=np.inf))
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What `contrast` found. `sites` has one comparison for each rule, with the values it was called with."""
+
+    device: str
+    whole: Comparison
+    sites: tuple[Comparison, ...]
+
+    def to_json(self) -> dict:
+        """Plain data: numbers, strings, lists, dictionaries. Not-a-number and infinity become None."""
+        return _plain({"device": self.device, "whole": self.whole.to_json(), "sites": [s.to_json() for s in self.sites]})
+
+    def save(self, path) -> None:
+        """Writes `to_json()` to a file."""
+        with open(path, "w") as file:
+            json.dump(self.to_json(), file, indent=1)
+
+    def table(self) -> Table:
+        columns = (
+            "function", "×", "difference", "ULP hand / auto", "forward", "backward", "both", "FLOPs", "bytes",
+            "residuals hand / auto", "temporary hand / auto",
+        )  # fmt: skip
+        note = (
+            "Times (forward, backward, both compiled in one), FLOPs and bytes are ratios hand : automatic: below 1 "
+            "the hand-written rule is cheaper. ULP is the largest distance from a float64 run, in units of the "
+            "largest entry's last place; the difference is over the largest entry."
+        )
+        rows = [_row(c) for c in (self.whole, *self.sites)]
+        return Table(f"Hand-written against automatic derivative, on {self.device}", columns, rows, note)
+
+    def print(self, console: Console | None = None) -> None:
+        self.table().print(console)
+
+    def plot(self, path) -> None:
+        """Bars of time and residual bytes, hand against automatic, for the whole and each rule; a PNG file."""
+        with open(path, "wb") as file:
+            file.write(self.png())
+
+    def png(self) -> bytes:
+        """The plot as the bytes of a PNG file."""
+        comparisons = (self.whole, *self.sites)
+        panels = [("residual bytes", lambda c, side: getattr(c, side).residual_bytes)]
+        if self.whole.step:
+            panels.append(("forward + backward (µs)", lambda c, side: 1e6 * c.step.medians[side == "automatic"]))
+        with figure(1, len(panels), width=8.4, height=1.5 + 0.4 * len(comparisons), sharey=True) as (fig, axes):
+            axes = np.atleast_1d(axes)
+            for ax, (label, value) in zip(axes, panels, strict=True):
+                _bars(ax, label, [(value(c, "hand"), value(c, "automatic")) for c in comparisons])
+            names = ["\n".join(textwrap.wrap(c.name.replace("_", " "), 26)) for c in comparisons]
+            axes[0].set(yticks=np.arange(len(names)), yticklabels=names)
+            axes[0].invert_yaxis()
+            fig.suptitle("Hand-written rules against the automatic derivative", x=0.01, ha="left")
+            fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            return png(fig)
+
+
+def _bars(ax, label, values):
+    for shift, side, style, hatch in ((-0.2, 0, HAND, ""), (0.2, 1, AUTOMATIC, "///")):
+        lengths = [pair[side] for pair in values]
+        look = {"color": style["color"], "hatch": hatch, "edgecolor": "white", "label": ("hand", "automatic")[side]}
+        ax.barh(np.arange(len(values)) + shift, lengths, 0.38, **look)
+    ax.set_xlabel(label)
+    ax.set_xscale("symlog", linthresh=1)
+    ax.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
+    ax.grid(axis="y", visible=False)
+
+
+def contrast(f: Callable, *args: Any, time: bool = True, sites: bool = True, **kwargs: Any) -> Contrast:
+    """Compares the hand-written derivative rules in f with the automatic derivative, at these arguments.
+
+    f is differentiated in all floating-point arrays among its arguments, numbers aside, and pulled back
+    from one fixed cotangent (1 for scalar outputs, else normal numbers). Reported are the largest
+    differences in outputs and cotangents, FLOPs, bytes, residual and temporary memory, compile time
+    and, with `time`, forward and backward time by interleaved pairs; all of it for f as a whole and,
+    with `sites`, for each rule that f calls, on the values that it is called with there.
+
+    Raises ValueError if f has no floating-point array among its arguments or its outputs.
+    """
+    jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
+    names = _argument_names(args, kwargs)
+    _check_differentiable(jaxpr, arrays)
+    arrays = [jnp.asarray(x) for x in arrays]
+    run = lambda *arrays: jx.evaluate(jaxpr, arrays, lambda eqn: None)
+    in_arrays = jx.in_arrays(f, args, kwargs)
+    whole = _compare("whole", "", 1, in_arrays, automatic(in_arrays), arrays, names, time)
+    found = []
+    for seen in observe(run, *arrays) if sites else ():
+        if any(jnp.issubdtype(x.dtype, jnp.inexact) for x in seen.inputs) and any(
+            jnp.issubdtype(t.dtype, jnp.inexact) for t in seen.site.outputs
+        ):
+            inputs = [f"input {i}" for i in range(len(seen.inputs))]
+            site = seen.site
+            found.append(
+                _compare(site.name, site.where, site.count, seen.hand, seen.automatic, seen.inputs, inputs, time)
+            )
+    device = jax.devices()[0]
+    return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found))
+
+
+def _compare(name, where, count, hand, plain, arrays, names, time):
+    sides = Differentiated(hand, arrays), Differentiated(plain, arrays)
+    timed = (None, None, None)
+    differences = _differences(*sides, names)
+    costs = [side.cost() for side in sides]
+    if time:
+        timed = [pairs(*both) for both in zip(*(side.parts() for side in sides), strict=True)]
+    return Comparison(name, where, count, differences, *costs, *timed)
+
+
+def _differences(hand, plain, names):
+    (y, dx), (y_auto, dx_auto) = hand.run(), plain.run()
+    labels = [f"output {i}" if len(y) > 1 else "output" for i in range(len(y))]
+    labels += [f"cotangent of {names[i]}" for i in hand.smooth]
+    truth = _float64_run(plain) or [None] * len(labels)
+    return tuple(map(_difference, labels, [*y, *dx], [*y_auto, *dx_auto], truth))
+
+
+def _difference(name, hand, plain, truth):
+    dtype = hand.dtype
+    wide = np.complex128 if jnp.issubdtype(dtype, jnp.complexfloating) else np.float64
+    hand, plain = (np.asarray(x).astype(wide) for x in (hand, plain))
+    if hand.size == 0:
+        return Difference(name, 0.0, 0.0, None, None)
+    apart = lambda a, b: float(np.max(np.where(a == b, 0, np.abs(a - b))))
+    largest = float(np.max(np.abs(plain)))
+    absolute = apart(hand, plain)
+    relative = absolute / largest if largest else float(absolute > 0) and np.inf
+    if truth is None:
+        return Difference(name, absolute, relative, None, None)
+    finfo = jnp.finfo(dtype)
+    top = np.max(np.abs(truth))
+    exponent = np.floor(np.log2(top)) if top > 0 and np.isfinite(top) else 0.0
+    last_place = float(2.0 ** max(exponent, float(finfo.minexp)) * float(finfo.eps))
+    return Difference(name, absolute, relative, apart(hand, truth) / last_place, apart(plain, truth) / last_place)
+
+
+def _float64_run(plain):
+    """Outputs and cotangents of the automatic derivative in float64; None where f insists on its precision."""
+    widen = lambda x: np.asarray(x).astype(
+        np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64
+    ) if jnp.issubdtype(x.dtype, jnp.inexact) else x  # fmt: skip
+    arrays, dy = [widen(x) for x in plain.arrays], [widen(x) for x in plain.cotangent()]
+    try:
+        with jax.enable_x64(True):
+            y, dx = jax.jit(Differentiated(plain.f, arrays).step)(arrays, dy)
+            return [np.asarray(x) for x in (*y, *dx)]
+    except Exception:  # whatever f raises on types that it was not written for
+        return None
+
+
+def _check_differentiable(jaxpr, arrays):
+    plain = jx.opened(jaxpr)
+    inexact = lambda types: any(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
+    if not inexact(arrays):
+        raise ValueError("contrast: no floating-point array among the arguments: nothing to differentiate in")
+    if not inexact([v.aval for v in plain.outvars]):
+        raise ValueError("contrast: the function returns no floating-point array: nothing to differentiate")
+
+
+def _argument_names(args, kwargs):
+    paths, _ = jax.tree_util.tree_flatten_with_path((args, kwargs))
+    return [
+        "argument " + jax.tree_util.keystr(path[1:]) for path, leaf in paths if jx.is_array(leaf)
+    ]
+
+
+def _row(c):
+    largest = c.largest
+    worst = lambda side: max((getattr(d, side) for d in c.differences if getattr(d, side) is not None), default=None)
+    over = lambda a, b: None if not a or not b else a / b
+    return (
+        c.name.replace("_", " "),
+        str(c.count),
+        number_text(largest.relative),
+        f"{number_text(worst('hand_ulp'))} / {number_text(worst('automatic_ulp'))}",
+        ratio_text(c.forward and c.forward.ratio),
+        ratio_text(c.backward and c.backward.ratio),
+        ratio_text(c.step and c.step.ratio),
+        ratio_text(over(c.hand.flops, c.automatic.flops)),
+        ratio_text(over(c.hand.bytes_accessed, c.automatic.bytes_accessed)),
+        f"{bytes_text(c.hand.residual_bytes)} / {bytes_text(c.automatic.residual_bytes)}",
+        f"{bytes_text(c.hand.temporary_bytes)} / {bytes_text(c.automatic.temporary_bytes)}",
+    )
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value

@@ -1,0 +1,126 @@
+"""The layers that models are made of, on jaxdl's operations.
+
+Initialisers are names in `jax.nn.initializers` ("he_normal", "glorot_uniform", …) or functions
+(key, shape, dtype) → array.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import ops
+from jaxdl.nn.layer import Layer, function
+
+relu = function(ops.relu)
+sigmoid = function(ops.sigmoid)
+tanh = function(ops.tanh)
+step = function(ops.step)
+elu = function(ops.elu)
+selu = function(ops.selu)
+softplus = function(ops.softplus)
+silu = function(ops.silu)
+gelu = function(ops.gelu)
+gelu_tanh = function(ops.gelu_tanh)
+softmax = function(ops.softmax)
+log_softmax = function(ops.log_softmax)
+flatten = function(lambda x: x.reshape(x.shape[0], -1))
+
+
+def leaky_relu(slope: float = 0.01) -> Layer:
+    return function(lambda x: ops.leaky_relu(x, slope=slope))
+
+
+def reshape(*shape: int) -> Layer:
+    """Gives each example of the batch a shape."""
+    return function(lambda x: x.reshape(x.shape[0], *shape))
+
+
+def dense(width: int, *, w_init: str | Callable = "he_normal", b_init: str | Callable = "zeros") -> Layer:
+    """y = x w + b: (n, i) → (n, width). Parameters: w (i, width), b (width,)."""
+
+    def init(key, shape):
+        if len(shape) != 1:
+            raise ValueError(f"dense: inputs must be vectors, got shape {shape} for each; put flatten before it")
+        return {
+            "w": initializer(w_init)(key, (shape[0], width), jnp.float32),
+            "b": initializer(b_init)(key, (width,), jnp.float32),
+        }
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.dense(x, params["w"], params["b"])
+
+    return Layer(init, apply)
+
+
+def conv(channels: int, size: int, *, w_init: str | Callable = "he_normal") -> Layer:
+    """Convolution, stride 1, same size: (n, h, w, c) → (n, h, w, channels); w (size, size, c, channels), b (channels,)."""
+
+    def init(key, shape):
+        if len(shape) != 3:
+            raise ValueError(f"conv: inputs must be images (height, width, channels), got shape {shape} for each")
+        return {
+            "w": initializer(w_init)(key, (size, size, shape[-1], channels), jnp.float32),
+            "b": jnp.zeros(channels),
+        }
+
+    def apply(params, x, *, key=None):
+        del key
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x, params["w"], (1, 1), "SAME", dimension_numbers=numbers)
+        return y + params["b"]
+
+    return Layer(init, apply)
+
+
+def avg_pool(window: int) -> Layer:
+    """The mean of every window × window block: (n, h, w, c) → (n, h/window, w/window, c)."""
+
+    def pool(x):
+        n, h, w, c = x.shape
+        if h % window or w % window:
+            raise ValueError(f"avg_pool: window {window} must divide the image's height and width, got {h} × {w}")
+        return ops.mean(x.reshape(n, h // window, window, w // window, window, c), axis=(2, 4))
+
+    return function(pool)
+
+
+def dropout(rate: float) -> Layer:
+    """Drops entries at random and scales up the rest, when applied with a key; the identity without."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")
+
+    def apply(params, x, *, key=None):
+        del params
+        return x if key is None or rate == 0 else ops.dropout(x, key, rate=rate)
+
+    return Layer(lambda key, shape: (), apply)
+
+
+def embedding(size: int, width: int, *, init: str | Callable = "normal") -> Layer:
+    """Looks up a row for each index: integers (n, …) → (n, …, width). Parameters: table (size, width)."""
+
+    def make(key, shape):
+        del shape
+        return {"table": initializer(init)(key, (size, width), jnp.float32)}
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.embedding(params["table"], x)
+
+    return Layer(make, apply)
+
+
+def initializer(choice: str | Callable) -> Callable:
+    """The initialiser (key, shape, dtype) → array of a name in `jax.nn.initializers`, or the function given."""
+    if callable(choice):
+        return choice
+    found = getattr(jax.nn.initializers, choice, None)
+    if found is None:
+        known = sorted(n for n in dir(jax.nn.initializers) if not n.startswith("_"))
+        raise ValueError(f"unknown initialiser {choice!r}; jax.nn.initializers has {', '.join(known)}")
+    # Most names are functions that make an initialiser; zeros and ones are initialisers themselves.
+    return found if choice in ("zeros", "ones") else found()
+
+

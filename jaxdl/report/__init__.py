@@ -1,0 +1,19 @@
+"""One style for everything that reports: numbers, tables, plots, pages."""
+
+from jaxdl.report.numbers import bytes_text, number_text, ratio_text, seconds_text
+from jaxdl.report.page import Page
+from jaxdl.report.plot import AUTOMATIC, HAND, figure, png
+from jaxdl.report.table import Table
+
+__all__ = [
+    "AUTOMATIC",
+    "HAND",
+    "Page",
+    "Table",
+    "bytes_text",
+    "figure",
+    "number_text",
+    "png",
+    "ratio_text",
+    "seconds_text",
+]

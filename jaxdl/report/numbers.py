@@ -1,0 +1,37 @@
+"""Numbers as people read them. None, a figure that is not known, is written –."""
+
+import math
+
+
+def number_text(x: float | None) -> str:
+    """Three significant digits: 0.0123, 12.3, 1.2e-09."""
+    if x is None:
+        return "–"
+    if x == 0 or not math.isfinite(x):
+        return f"{x:g}".replace("inf", "∞")
+    return f"{x:.3g}" if 1e-3 <= abs(x) < 1e4 else f"{x:.1e}"
+
+
+def bytes_text(n: float | None) -> str:
+    """12 B, 3.4 kB, 5.6 MB (powers of 1000)."""
+    return _scaled(n, 1000, ("B", "kB", "MB", "GB", "TB"))
+
+
+def seconds_text(s: float | None) -> str:
+    """12 µs, 3.4 ms, 5.6 s."""
+    return _scaled(None if s is None else s * 1e6, 1000, ("µs", "ms", "s"))
+
+
+def ratio_text(ratio: float | None) -> str:
+    """0.35×"""
+    return "–" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}×"
+
+
+def _scaled(x, step, units):
+    if x is None:
+        return "–"
+    unit = 0
+    while abs(x) >= step * 0.9995 and unit < len(units) - 1:
+        x, unit = x / step, unit + 1
+    digits = 0 if unit == 0 and x == int(x) else 1 if abs(x) < 99.95 else 0
+    return f"{x:.{digits}f} {units[unit]}"

@@ -1,0 +1,43 @@
+"""A table that prints on a terminal, in Markdown and in HTML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under column names. The first column is to the left, the others to the right."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def rich(self) -> RichTable:
+        table = RichTable(title=self.title, title_justify="left", caption=self.note or None, caption_justify="left")
+        for i, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if i else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def print(self, console: Console | None = None) -> None:
+        (console or Console()).print(self.rich())
+
+    def markdown(self) -> str:
+        line = lambda cells: "| " + " | ".join(cells) + " |"
+        rule = line(["---"] + ["---:"] * (len(self.columns) - 1))
+        return "\n".join([line(self.columns), rule, *map(line, self.rows)])
+
+    def html(self) -> str:
+        cells = lambda tag, row: "".join(f"<{tag}>{escape(c)}</{tag}>" for c in row)
+        body = "".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows)
+        note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
+        return (
+            f'<figure><figcaption>{escape(self.title)}</figcaption><div class="wide"><table><thead><tr>'
+            f"{cells('th', self.columns)}</tr></thead><tbody>{body}</tbody></table></div>{note}</figure>"
+        )
