@@ -177,11 +177,14 @@ class Pullback:
             places, structure = jax.tree.flatten(argument)
             try:
                 leaves = structure.flatten_up_to(cotangent)
+                fits = all(jax.tree.structure(leaf).num_nodes == 1 for leaf in leaves)
             except ValueError:
+                fits = False
+            if not fits:
                 raise call.fault(
                     f"the cotangent of {call.argument(i)} must have its structure, {structure}, "
                     f"got {jax.tree.structure(cotangent)}"
-                ) from None
+                )
             for place, leaf in zip(places, leaves, strict=True):
                 cotangents[place] = self._checked(i, leaf, *self.types[place])
         return cotangents

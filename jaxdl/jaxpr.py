@@ -4,6 +4,7 @@ A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opene
 """
 
 import functools
+import inspect
 
 import jax
 from jax.extend import source_info_util
@@ -130,6 +131,12 @@ def dependent_outputs(jaxpr, marked):
 def where(eqn):
     """The line of the user's source that made an equation: `file.py:12 (function)`."""
     return source_info_util.summarize(eqn.source_info)
+
+
+def definition(f):
+    """Where a function is defined, `file.py:12 (function)`; empty where that is not known."""
+    code = getattr(inspect.unwrap(f), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno} ({code.co_name})" if code else ""
 
 
 def function_name(jaxpr):

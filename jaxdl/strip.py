@@ -51,7 +51,7 @@ def rules(f: Callable, *args: Any, **kwargs: Any) -> list[Site]:
     """
     jaxpr, *_ = jx.trace_arrays(f, args, kwargs)
     counted = Counter()
-    for site in _sites(jaxpr, 1, (), ""):
+    for site in _sites(jaxpr, 1, (), jx.definition(f)):
         counted[replace(site, count=1)] += site.count
     return [replace(site, count=n) for site, n in counted.items()]
 
@@ -213,7 +213,11 @@ def _evaluated_primal(eqn, site, replacement, *args):
 # --- primals that cannot be differentiated ---------------------------------------------------------
 
 
-_SUSPECT = {"while", "pure_callback", "io_callback", "ffi_call"}
+def _is_suspect(eqn):
+    if eqn.primitive.name in ("while", "pure_callback", "io_callback", "ffi_call"):
+        return True
+    moving = any(jax.numpy.issubdtype(v.aval.dtype, jax.numpy.inexact) for v in eqn.invars)
+    return moving and not jx.has_derivative(eqn.primitive)
 
 
 def _obstacle(primal, replacement):
@@ -221,10 +225,10 @@ def _obstacle(primal, replacement):
 
     Only primals with a while loop or a primitive without derivative are suspect; those are tried.
     """
-    if not any(e.primitive.name in _SUSPECT or not jx.has_derivative(e.primitive) for e in _equations(primal)):
+    if not any(map(_is_suspect, _equations(primal))):
         return None
     inexact = jax.numpy.inexact
-    types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(primal).invars]
+    types = [v.aval for v in jx.opened(primal).invars]
     smooth = [i for i, t in enumerate(types) if jax.numpy.issubdtype(t.dtype, inexact)]
 
     def in_smooth(args, *moving):

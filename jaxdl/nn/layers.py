@@ -69,7 +69,7 @@ def conv(channels: int, size: int, *, w_init: str | Callable = "he_normal") -> L
         del key
         numbers = ("NHWC", "HWIO", "NHWC")
         y = jax.lax.conv_general_dilated(x, params["w"], (1, 1), "SAME", dimension_numbers=numbers)
-        return y + params["b"]
+        return y + params["b"][None, None, None]
 
     return Layer(init, apply)
 

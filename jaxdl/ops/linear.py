@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int, Key, UInt
 
-from jaxdl.ops.precision import fitted, like, widened
+from jaxdl.ops.precision import at_least_32_bits, fitted, like, widened
 from jaxdl.rule import op, saving
 
 
@@ -41,7 +41,7 @@ def dense(x: Inexact[Array, "*n i"], w: Inexact[Array, "i o"], b: Inexact[Array,
         raise ValueError(
             f"dense: x (*n, i), w (i, o) and b (o,) do not fit: x: {x.shape}, w: {w.shape}, b: {b.shape}"
         )
-    return x @ w + b
+    return x @ w + _as_row(b, x.ndim)
 
 
 @dense.rule
@@ -53,7 +53,11 @@ def dense_rule(x, w, b):
         rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
         return like(x, dy @ w.T), like(w, rows.T @ drows), like(b_type, drows.sum(0))
 
-    return x @ w + b, saving(pullback, x, w)
+    return x @ w + _as_row(b, x.ndim), saving(pullback, x, w)
+
+
+def _as_row(b, ndim):
+    return b.reshape((1,) * (ndim - 1) + b.shape)
 
 
 @op
@@ -63,13 +67,13 @@ def embedding(table: Inexact[Array, "v d"], indices: Int[Array, "*n"] | UInt[Arr
         raise TypeError(f"embedding: indices must be integers, got {indices.dtype}")
     if table.ndim != 2:
         raise ValueError(f"embedding: table must be (v, d), got {table.shape}")
-    return _looked_up(table, indices)
+    return _looked_up(table, at_least_32_bits(indices))
 
 
 @embedding.rule
 def embedding_rule(table, indices):
     """table̅ᵢ = Σ ȳₙ over all n with indices n = i; only the indices are kept"""
-    type = jax.typeof(table)
+    type, indices = jax.typeof(table), at_least_32_bits(indices)
 
     def pullback(indices, dy):
         wide = widened(dy)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from jaxdl.ops.precision import like, widened
+from jaxdl.ops.precision import at_least_32_bits, like, widened
 from jaxdl.rule import op, saving
 
 Labels = Int[Array, "*n"] | UInt[Array, "*n"]
@@ -182,6 +182,7 @@ def _check_labels(name, logits, labels):
 
 
 def _possible(logits, labels):
+    labels = at_least_32_bits(labels)
     return (labels >= 0) & (labels < logits.shape[-1])
 
 
@@ -190,4 +191,5 @@ def _or_nan(losses, logits, labels):
 
 
 def _one_hot(logits, labels):
-    return labels[..., None] == jnp.arange(logits.shape[-1], dtype=labels.dtype)
+    labels = at_least_32_bits(labels)[..., None]
+    return labels == jax.lax.broadcasted_iota(labels.dtype, logits.shape, logits.ndim - 1)

@@ -16,6 +16,11 @@ def widened(x):
     return jax.tree.map(narrow, x)
 
 
+def at_least_32_bits(indices):
+    """8- and 16-bit integers as int32, or comparing them with a length beyond their range would wrap."""
+    return indices.astype(jnp.int32) if indices.dtype.itemsize < 4 else indices
+
+
 def like(x, y):
     """y rounded to x's dtype, if x was widened or y is of another precision or kind; x may be a type."""
     if not is_differentiable(x.dtype) or y.dtype == x.dtype:

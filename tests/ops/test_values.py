@@ -1,0 +1,159 @@
+"""Values, edge points and annotations of every operation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from beartype import beartype
+from jaxtyping import jaxtyped
+
+from jaxdl import ops
+from jaxdl.ops.cases import cases, edges
+from tests.tolerance import assert_close
+
+
+def test_every_op_has_cases():
+    assert {case.op for case in cases()} == set(ops.all_ops().values())
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_the_rules_output_is_the_primals(case, key):
+    args = case.make(key, jnp.float32)
+    assert_close(case.op(*args, **case.settings), case.op.primal(*args, **case.settings), "float32")
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_annotated_shapes_hold(case, key):
+    checked = jaxtyped(typechecker=beartype)(case.op.primal)
+    checked(*case.make(key, jnp.float32), **case.settings)
+
+
+@pytest.mark.parametrize("edge", edges(), ids=str)
+def test_cotangents_at_edges(edge):
+    smooth = [i for i, a in enumerate(edge.args) if jnp.issubdtype(a.dtype, jnp.inexact)]
+
+    def f(*x):
+        full = list(edge.args)
+        for i, value in zip(smooth, x, strict=True):
+            full[i] = value
+        return edge.op(*full, **edge.settings)
+
+    y, pullback = jax.vjp(f, *[edge.args[i] for i in smooth])
+    assert not jnp.isnan(y).any()
+    for i, got in zip(smooth, pullback(jnp.ones_like(y)), strict=True):
+        np.testing.assert_allclose(got, edge.expected[i], rtol=1e-5, atol=0)
+
+
+def test_lecture_numbers():
+    """The gates of the lectures at points: sum, product, maximum, sigmoid, and (x + y)z at (−2, 5, −4)."""
+    f = lambda x, y, z: ops.multiply(ops.add(x, y), z)
+    at = (-2.0, 5.0, -4.0)
+    assert f(*at) == -12
+    assert jax.grad(f, (0, 1, 2))(*at) == (-4, -4, 3)
+    assert jax.grad(ops.maximum, (0, 1))(3.0, 5.0) == (0, 1)
+    assert jax.grad(ops.sigmoid)(0.0) == 0.25
+    assert float(ops.logistic_loss(jnp.array([0.0]), jnp.array([1]))) == pytest.approx(np.log(2))
+
+
+def test_residuals_are_few():
+    """Each activation keeps at most one array of its input's size; relu, dropout and max one byte an element."""
+    x = jnp.ones(1000)
+
+    def kept(f, *args):
+        leaves = jax.tree.leaves(jax.eval_shape(lambda *a: jax.vjp(f, *a)[1], *args))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+    for name in "sigmoid tanh elu selu softplus silu gelu gelu_tanh exp log sqrt square softmax log_softmax".split():
+        assert kept(getattr(ops, name), x) == 4000, name
+    for name in "relu leaky_relu".split():
+        assert kept(getattr(ops, name), x) == 1000, name
+    for name in "negate step sum mean".split():
+        assert kept(getattr(ops, name), x) == 0, name
+    assert kept(ops.max, x) == 1000
+    assert kept(lambda x: ops.dropout(x, jax.random.key(0), rate=0.5), x) == 1000
+    assert kept(ops.maximum, x, x) == 1000
+    assert kept(ops.add, x, x) == 0
+    logits, labels = jnp.ones((10, 100)), jnp.zeros(10, int)
+    assert kept(lambda z: ops.softmax_cross_entropy_with_integer_labels(z, labels), logits) <= 4000
+    assert kept(lambda z: ops.logistic_loss(z, jnp.zeros(1000, int)), x) <= 4000
+
+
+@pytest.mark.parametrize("label", [-1, 10, 300])
+def test_impossible_labels_give_nan_never_a_number(label):
+    loss = ops.softmax_cross_entropy_with_integer_labels
+    logits = jnp.ones((2, 10))
+    value, slope = jax.jit(jax.value_and_grad(lambda z, y: loss(z, y)))(logits, jnp.array([3, label]))
+    assert jnp.isnan(value)
+    assert jnp.isnan(slope[1]).all()
+    assert not jnp.isnan(slope[0]).any()
+    assert jnp.isnan(ops.logistic_loss(jnp.ones(1), jnp.array([2])))
+    assert jnp.isnan(ops.embedding(logits, jnp.array([label]))).all()
+
+
+def test_narrow_label_types_count_beyond_their_range():
+    logits = jax.random.normal(jax.random.key(0), (2, 300))
+    narrow, wide = jnp.array([5, 200], jnp.uint8), jnp.array([5, 200])
+    loss = ops.softmax_cross_entropy_with_integer_labels
+    assert_close(loss(logits, narrow), loss(logits, wide), "float32")
+    assert_close(
+        jax.grad(lambda t: ops.embedding(t, narrow).sum())(logits.T),
+        jax.grad(lambda t: ops.embedding(t, wide).sum())(logits.T),
+        "float32",
+    )
+
+
+def test_dropout_keeps_the_mean_and_the_mask():
+    x, key = jnp.ones(100_000), jax.random.key(0)
+    y, pullback = jax.vjp(lambda x: ops.dropout(x, key, rate=0.25), x)
+    assert abs(float(y.mean()) - 1) < 0.01
+    assert_close(pullback(jnp.ones_like(y))[0], y, "float32")
+    assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
+
+
+def test_a_reduction_of_ones_own():
+    weights = jnp.array([1.0, 2.0, 0.0])
+    weighted = lambda losses: (losses * weights).sum()
+    x = jnp.array([1.0, -1.0, 5.0])
+    f = lambda x: ops.squared_error(x, jnp.zeros(3), reduce=weighted)
+    assert f(x) == 3
+    assert_close(jax.grad(f)(x), 2 * x * weights, "float32")
+
+
+ERRORS = {
+    "dense: x .* do not fit: x: (3, 4), w: (5, 2), b: (2,)": lambda: ops.dense(
+        jnp.ones((3, 4)), jnp.ones((5, 2)), jnp.ones(2)
+    ),
+    "matmul: .*got (3, 4) and (5, 2)": lambda: ops.matmul(jnp.ones((3, 4)), jnp.ones((5, 2))),
+    "add: x and y must broadcast against each other, got (3,) and (4,)": lambda: ops.add(
+        jnp.ones(3), jnp.ones(4)
+    ),
+    "squared_error: .*same shape, got (3,) and (3, 1)": lambda: ops.squared_error(
+        jnp.ones(3), jnp.ones((3, 1))
+    ),
+    "squared_error: the batch is empty": lambda: ops.squared_error(jnp.ones((0, 2)), jnp.ones((0, 2))),
+    "softmax_cross_entropy_with_integer_labels: labels must have .*logits: (3, 4), labels: (2,)": (
+        lambda: ops.softmax_cross_entropy_with_integer_labels(jnp.ones((3, 4)), jnp.zeros(2, int))
+    ),
+    "softmax_cross_entropy_with_integer_labels: labels must be integers, got float32": (
+        lambda: ops.softmax_cross_entropy_with_integer_labels(jnp.ones((3, 4)), jnp.zeros(3))
+    ),
+    "softmax_cross_entropy_with_integer_labels: the batch is empty": (
+        lambda: ops.softmax_cross_entropy_with_integer_labels(jnp.ones((0, 4)), jnp.zeros(0, int))
+    ),
+    "logistic_loss: labels y must be integers or booleans, got float32": lambda: ops.logistic_loss(
+        jnp.ones(3), jnp.ones(3)
+    ),
+    "embedding: indices must be integers, got float32": lambda: ops.embedding(jnp.ones((3, 2)), jnp.ones(3)),
+    "dropout: rate must be in [0, 1), got 1.5": lambda: ops.dropout(
+        jnp.ones(3), jax.random.key(0), rate=1.5
+    ),
+    "mean: nothing to reduce: x has shape (0, 3), axis=0": lambda: ops.mean(jnp.ones((0, 3)), axis=0),
+    "max: nothing to reduce: x has shape (0,), axis=None": lambda: ops.max(jnp.ones(0)),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_bad_input_is_named(message):
+    pattern = message.translate({ord(c): "\\" + c for c in "()[]"})
+    with pytest.raises((ValueError, TypeError), match=pattern):
+        ERRORS[message]()
