@@ -82,22 +82,28 @@ def _sigmoid_slope(x):
     return e / (1 + e * (2 + e))
 
 
+def _times_exp(factor, x):
+    """factor · eˣ for x ≤ 0, also where eˣ by itself is below the smallest normal number."""
+    far = x < -80
+    t = jnp.exp(jnp.where(far, x / 2, x))
+    return jnp.where(far, factor * t * t, factor * t)
+
+
 def _tanh_slope(x):
-    """tanh′ = 1/cosh² = 4e²/(1+e²)²; 1−y² would cancel. Far out, where e² underflows, (2e)²."""
+    """tanh′ = 1/cosh² = 4e²/(1+e²)²; 1−y² would cancel."""
     if jnp.iscomplexobj(x):
         return 1 / jnp.cosh(x) ** 2
-    far = jnp.abs(x) > 20
-    e = jnp.exp(-jnp.where(far, 1.0, 2.0).astype(x.dtype) * jnp.abs(x))
-    return jnp.where(far, (2 * e) * (2 * e), 4 * e / (1 + e * (2 + e)))
-
-
-def _swish_slope(e, x, w):
-    """(xσ(v))′ = σ(v)(1 + wσ(−v)) for w = xv′ of the sign of x, e = e^−|v|: the terms as sums of like signs."""
-    return jnp.where(x < 0, e * ((1 + w) + e), (1 + w * e) + e) / (1 + e * (2 + e))
+    doubled = -2 * jnp.abs(x)
+    e = jnp.exp(doubled)
+    return _times_exp(4, doubled) / (1 + e * (2 + e))
 
 
 def _silu_slope(x):
-    return _swish_slope(jnp.exp(-jnp.abs(x)), x, x)
+    """y′ = σ(x)(1 + xσ(−x)) = e(1 + x + e)/(1+e)² to the left, 1 + e(x − 1 − e)/(1+e)² to the right"""
+    e = jnp.exp(-jnp.abs(x))
+    square = 1 + e * (2 + e)
+    left = _times_exp((1 + x) + e, jnp.minimum(x, 0)) / square
+    return jnp.where(x < 0, left, 1 + e * ((x - 1) - e) / square)
 
 
 def _density_times(x):
@@ -161,19 +167,21 @@ def _gelu_tanh_exponent(x):
 
 
 def _gelu_tanh_slope(x):
+    """y′ = σ(v)(1 + wσ(−v)) with w = xv′; otherwise as for silu"""
     x = jnp.clip(x, -20, 20)
     high, low = _gelu_tanh_exponent(x)
     root = jnp.exp(-jnp.abs(high) / 2)
     e = root * root
     e = e + e * jnp.expm1(-jnp.sign(x) * low)
     w = x * (_C + 3 * _C3 * x * x)
+    square = 1 + e * (2 + e)
     left = root * ((1 + w) + e) * root
     left = left + left * jnp.expm1(low)
-    return jnp.where(x < 0, left, (1 + w * e) + e) / (1 + e * (2 + e))
+    return jnp.where(x < 0, left / square, 1 + e * ((w - 1) - e) / square)
 
 
 def _elu_slope(x, *, alpha=1.0):
-    return jnp.where(x > 0, 1.0, alpha * jnp.exp(jnp.minimum(x, 0)))
+    return jnp.where(x > 0, jnp.ones_like(x), _times_exp(alpha, jnp.minimum(x, 0)))
 
 
 def _elu(x, *, alpha=1.0):
@@ -227,7 +235,7 @@ elu = elementwise(
 selu = elementwise(
     "selu",
     lambda x: SELU_SCALE * jnp.where(x > 0, x, SELU_ALPHA * jnp.expm1(x)),
-    lambda x: SELU_SCALE * _elu_slope(x, alpha=SELU_ALPHA),
+    lambda x: jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), _times_exp(SELU_SCALE * SELU_ALPHA, jnp.minimum(x, 0))),
     value=lambda x: SELU_SCALE * _elu(x, alpha=SELU_ALPHA),
     about="y = λx where x > 0, else λα(eˣ − 1) (Klambauer et al. 2017).  y′ = λα at the kink, x = 0",
 )

@@ -1,4 +1,4 @@
-"""The derivatives of elementwise operations, in units of the last place, against 40 digits of mpmath."""
+"""The derivatives of elementwise operations, in units of the last place, against 60 digits of mpmath."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 
 from jaxdl import automatic, ops
 
-mp.mp.dps = 40
+mp.mp.dps = 60
 
 sigma = lambda x: 1 / (1 + mp.exp(-x))
 phi = lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)
@@ -99,5 +99,5 @@ def test_confident_cross_entropy_does_not_cancel():
         logits = jnp.array([[0.0, -margin]])
         value, slope = jax.value_and_grad(lambda z: loss(z, jnp.array([0])))(logits)
         m = mp.mpf(margin)
-        assert ulps(value, mp.log(1 + mp.exp(-m))) <= 4
+        assert ulps(value, mp.log1p(mp.exp(-m))) <= 4
         assert ulps(slope[0, 0], -mp.exp(-m) / (1 + mp.exp(-m))) <= 4
