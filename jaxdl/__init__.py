@@ -1,7 +1,7 @@
 """jaxdl: every operation has two derivatives, one written by hand and one derived by JAX.
 
-    op, saving      write an operation with its rule          automatic(f)   f without hand-written rules
-    contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
+op, saving      write an operation with its rule          automatic(f)   f without hand-written rules
+contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
 """
 
 from jaxdl.measure import contrast

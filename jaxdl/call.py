@@ -255,9 +255,7 @@ class BatchedPullback:
             axis_size=self.size,
             axis_name=self.axis_name,
         )(list(residuals), list(dy))
-        return [
-            c if c is None or m else c.sum(0) for c, m in zip(cotangents, self.mapped, strict=True)
-        ]
+        return [c if c is None or m else c.sum(0) for c, m in zip(cotangents, self.mapped, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,7 @@ def vary_alike(flat):
     """
     axes = frozenset().union(*map(varying_axes, flat))
     return [
-        jax.lax.pcast(x, tuple(axes - varying_axes(x)), to="varying") if axes - varying_axes(x) else x
-        for x in flat
+        jax.lax.pcast(x, tuple(axes - varying_axes(x)), to="varying") if axes - varying_axes(x) else x for x in flat
     ]
 
 
@@ -203,9 +202,7 @@ def _rewritten_params(eqn, replacement):
     def rewritten(value):
         if not (is_jaxpr(value) and _touched(value, replacement)):
             return value
-        new = jax.make_jaxpr(lambda *args: evaluate(value, args, replacement))(
-            *[v.aval for v in opened(value).invars]
-        )
+        new = jax.make_jaxpr(lambda *args: evaluate(value, args, replacement))(*[v.aval for v in opened(value).invars])
         if opened(value) is not value or opened(new) is new:
             return new
         if new.consts:

@@ -254,9 +254,9 @@ def test_faults_are_named_when_traced(fault):
 
 
 def test_no_rule():
-    with pytest.raises(TypeError, match="scaled has no rule: write one and mark it @scaled.rule"):
-        operation = jaxdl.op(lambda x: x)
-        operation.__name__ = "scaled"
+    operation = jaxdl.op(lambda x: x)
+    operation.__name__ = "scaled"
+    with pytest.raises(TypeError, match=r"scaled has no rule: write one and mark it @scaled\.rule"):
         operation(X)
 
 

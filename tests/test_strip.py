@@ -72,9 +72,7 @@ CONTEXTS = {
     "fori": lambda f: lambda x: jax.lax.fori_loop(0, 1, lambda _, x: f(x), x),
     "map": lambda f: lambda x: jax.lax.map(f, x),
     "checkpoint": jax.checkpoint,
-    "checkpoint in scan": lambda f: lambda x: jax.lax.scan(
-        jax.checkpoint(lambda c, _: (f(c), None)), x, None, 1
-    )[0],
+    "checkpoint in scan": lambda f: lambda x: jax.lax.scan(jax.checkpoint(lambda c, _: (f(c), None)), x, None, 1)[0],
     "another rule": in_other_rule,
     "shard_map": in_shard_map,
 }
@@ -202,10 +200,52 @@ POSITIVE = jnp.linspace(0.1, 3, 12).reshape(3, 4)
 
 
 def _published():
-    activations = "relu relu6 sigmoid softplus soft_sign silu log_sigmoid leaky_relu elu selu celu gelu glu".split()
-    activations += "softmax log_softmax hard_tanh hard_sigmoid hard_silu squareplus mish sparse_plus logsumexp".split()
-    special = "gammaln digamma erf erfc erfinv expit logit xlogy xlog1py entr ndtr ndtri log_ndtr i0 i0e i1 i1e".split()
-    special += "betaln logsumexp zeta rel_entr kl_div".split()
+    activations = [
+        "relu",
+        "relu6",
+        "sigmoid",
+        "softplus",
+        "soft_sign",
+        "silu",
+        "log_sigmoid",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "glu",
+    ]
+    activations += [
+        "softmax",
+        "log_softmax",
+        "hard_tanh",
+        "hard_sigmoid",
+        "hard_silu",
+        "squareplus",
+        "mish",
+        "sparse_plus",
+        "logsumexp",
+    ]
+    special = [
+        "gammaln",
+        "digamma",
+        "erf",
+        "erfc",
+        "erfinv",
+        "expit",
+        "logit",
+        "xlogy",
+        "xlog1py",
+        "entr",
+        "ndtr",
+        "ndtri",
+        "log_ndtr",
+        "i0",
+        "i0e",
+        "i1",
+        "i1e",
+    ]
+    special += ["betaln", "logsumexp", "zeta", "rel_entr", "kl_div"]
     for name in activations:
         yield f"nn.{name}", getattr(jax.nn, name), (WIDE,)
     for name in special:

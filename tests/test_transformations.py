@@ -68,12 +68,16 @@ def _unmapped_last(f, p, x, dy):
     axes = (-1, *[None] * (len(x) - 1))
     first = jnp.stack([x[0], x[0] * 0.5], -1)
     total = lambda *args: (jax.vmap(f, axes)(*args) * dy[None]).sum()
-    return jax.vmap(f, axes)(first, *x[1:]), jax.grad(total, p.all_arguments(), holomorphic=p.holomorphic)(first, *x[1:])
+    return jax.vmap(f, axes)(first, *x[1:]), jax.grad(total, p.all_arguments(), holomorphic=p.holomorphic)(
+        first, *x[1:]
+    )
 
 
 def _nested_vmap(f, p, x, dy):
     outer = [jnp.stack([a, a * 0.5]) for a in x]
-    return jax.vmap(jax.vmap(lambda *a: _vjp(f, a, dy), (0,) * len(x)), (0,) * len(x))(*[jnp.stack([a, a]) for a in outer])
+    return jax.vmap(jax.vmap(lambda *a: _vjp(f, a, dy), (0,) * len(x)), (0,) * len(x))(
+        *[jnp.stack([a, a]) for a in outer]
+    )
 
 
 def _scan(f, p, x, dy):

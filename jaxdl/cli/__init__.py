@@ -5,7 +5,7 @@ import sys
 import tyro
 from rich.console import Console
 
-from jaxdl.cli.contrast import BadUsage, contrast
+from jaxdl.cli.job import BadUsage, contrast
 
 COMMANDS = {"contrast": contrast}
 

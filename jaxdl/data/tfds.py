@@ -23,7 +23,7 @@ def from_tfds(name: str, folder: str | None = None) -> Dataset:
     try:
         builder = tfds.builder(name, data_dir=folder, try_gcs=False, file_format="array_record")
     except tfds.core.registered.DatasetNotFoundError:
-        raise ValueError(_unknown(name, tfds.list_builders(), folder)) from None
+        raise ValueError(_unknown(name, tfds.list_builders(with_community_datasets=False), folder)) from None
     except ValueError:  # the files on disk have another format, which is fine where it can be read
         builder = tfds.builder(name, data_dir=folder, try_gcs=False)
     _prepare(builder, name, folder)
@@ -57,12 +57,16 @@ def _arrays(builder, name, split):
     """A split's images, scaled to [0, 1], and labels; counted, as some formats lose rows silently."""
     source = builder.as_data_source(split=split)
     declared = builder.info.splits[split].num_examples
-    if len(source) != declared:
+    rows = []
+    try:
+        rows.extend(source[i] for i in range(len(source)))
+    except Exception as error:  # what a reader raises on a broken file is its own
+        raise OSError(f"{name}: split {split}: example {len(rows)} of {declared} cannot be read: {error}") from error
+    if len(rows) != declared:
         raise OSError(
-            f"{name}: split {split} declares {declared} examples, its files hold {len(source)}: "
+            f"{name}: split {split} declares {declared} examples, its files hold {len(rows)}: "
             f"prepare it again with file_format='array_record'"
         )
-    rows = [source[i] for i in range(len(source))]
     shapes = {row["image"].shape for row in rows}
     if len(shapes) != 1:
         raise ValueError(f"{name}: images must all have one shape, split {split} has {len(shapes)} different ones")

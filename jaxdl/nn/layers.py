@@ -55,7 +55,7 @@ def dense(width: int, *, w_init: str | Callable = "he_normal", b_init: str | Cal
 
 
 def conv(channels: int, size: int, *, w_init: str | Callable = "he_normal") -> Layer:
-    """Convolution, stride 1, same size: (n, h, w, c) → (n, h, w, channels); w (size, size, c, channels), b (channels,)."""
+    """Convolution, stride 1: (n, h, w, c) → (n, h, w, channels). Parameters: w (size, size, c, channels), b."""
 
     def init(key, shape):
         if len(shape) != 3:
@@ -122,5 +122,3 @@ def initializer(choice: str | Callable) -> Callable:
         raise ValueError(f"unknown initialiser {choice!r}; jax.nn.initializers has {', '.join(known)}")
     # Most names are functions that make an initialiser; zeros and ones are initialisers themselves.
     return found if choice in ("zeros", "ones") else found()
-
-

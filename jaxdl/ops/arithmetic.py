@@ -58,9 +58,7 @@ def _order(x, y):
 
 
 add = binary("add", lambda x, y: x + y, lambda x, y, z: (), lambda dz: (dz, dz), about="z = x + y")
-subtract = binary(
-    "subtract", lambda x, y: x - y, lambda x, y, z: (), lambda dz: (dz, -dz), about="z = x − y"
-)
+subtract = binary("subtract", lambda x, y: x - y, lambda x, y, z: (), lambda dz: (dz, -dz), about="z = x − y")
 multiply = binary(
     "multiply",
     lambda x, y: x * y,

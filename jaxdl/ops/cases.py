@@ -66,9 +66,24 @@ def _targets(key, dtype):
 
 _ANALYTIC = {"negate", "square", "sqrt", "exp", "log", "sigmoid", "tanh"}
 _POSITIVE = {"sqrt", "log"}
-_UNARY = (
-    "negate square sqrt exp log step sigmoid tanh relu leaky_relu elu selu softplus silu gelu gelu_tanh"
-).split()
+_UNARY = [
+    "negate",
+    "square",
+    "sqrt",
+    "exp",
+    "log",
+    "step",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "silu",
+    "gelu",
+    "gelu_tanh",
+]
 
 
 def cases() -> list[Case]:
@@ -117,9 +132,7 @@ def cases() -> list[Case]:
         table += [
             Case(ops.squared_error, name, normal((3, 4), (3, 4)), setting),
             Case(ops.logistic_loss, name, _with(normal((4,)), jnp.array([0, 1, 1, 0])), setting),
-            Case(
-                ops.softmax_cross_entropy_with_integer_labels, name, _with(normal((3, 4)), labels), setting
-            ),
+            Case(ops.softmax_cross_entropy_with_integer_labels, name, _with(normal((3, 4)), labels), setting),
             Case(ops.softmax_cross_entropy, name, _targets, setting),
         ]
     return table

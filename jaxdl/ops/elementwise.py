@@ -61,7 +61,7 @@ def elementwise(
 
 def _times(dy, slope):
     """ȳ times a slope that may be a mask."""
-    return jnp.where(slope, dy, 0) if jnp.result_type(slope) == bool else dy * slope
+    return jnp.where(slope, dy, 0) if jnp.result_type(slope) is jnp.dtype(bool) else dy * slope
 
 
 # --- formulas in which nothing overflows or cancels; e = e^−|x| throughout -------------------------

@@ -12,9 +12,7 @@ from jaxdl.rule import op, saving
 def matmul(x, y):
     """z = x y, the matrix product, with the broadcasting of `jnp.matmul`: (…, n, k), (…, k, m) → (…, n, m)."""
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2:][0]:
-        raise ValueError(
-            f"matmul: x's last axis must have the length of y's last but one, got {x.shape} and {y.shape}"
-        )
+        raise ValueError(f"matmul: x's last axis must have the length of y's last but one, got {x.shape} and {y.shape}")
     return x @ y
 
 
@@ -38,9 +36,7 @@ def matmul_rule(x, y):
 def dense(x: Inexact[Array, "*n i"], w: Inexact[Array, "i o"], b: Inexact[Array, " o"]) -> Inexact[Array, "*n o"]:
     """y = x w + b, an affine layer on any leading batch shape: (*n, i), (i, o), (o,) → (*n, o)."""
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0] or b.shape != w.shape[1:]:
-        raise ValueError(
-            f"dense: x (*n, i), w (i, o) and b (o,) do not fit: x: {x.shape}, w: {w.shape}, b: {b.shape}"
-        )
+        raise ValueError(f"dense: x (*n, i), w (i, o) and b (o,) do not fit: x: {x.shape}, w: {w.shape}, b: {b.shape}")
     return x @ w + _as_row(b, x.ndim)
 
 

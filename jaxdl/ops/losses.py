@@ -39,8 +39,7 @@ def squared_error(
     """l = (prediction − target)², for each element. Shapes must be equal: nothing is broadcast."""
     if prediction.shape != target.shape:
         raise ValueError(
-            f"squared_error: prediction and target must have the same shape, "
-            f"got {prediction.shape} and {target.shape}"
+            f"squared_error: prediction and target must have the same shape, got {prediction.shape} and {target.shape}"
         )
     return _reduced("squared_error", (prediction - target) ** 2, reduce)
 
@@ -173,7 +172,9 @@ def softmax_cross_entropy_rule(logits, targets, *, reduce):
 
 def _check_labels(name, logits, labels):
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"{name}: labels must be integers, got {labels.dtype}; distributions go to softmax_cross_entropy")
+        raise TypeError(
+            f"{name}: labels must be integers, got {labels.dtype}; distributions go to softmax_cross_entropy"
+        )
     if logits.ndim == 0 or logits.shape[:-1] != labels.shape:
         raise ValueError(
             f"{name}: labels must have the shape of logits without its last axis, the classes: "

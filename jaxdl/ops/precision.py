@@ -36,9 +36,7 @@ def fitted(dy, type):
         return None
     shape = type.shape
     leading = tuple(range(dy.ndim - len(shape)))
-    stretched = tuple(
-        i + len(leading) for i, n in enumerate(shape) if n == 1 and dy.shape[i + len(leading)] != 1
-    )
+    stretched = tuple(i + len(leading) for i, n in enumerate(shape) if n == 1 and dy.shape[i + len(leading)] != 1)
     if leading or stretched:
         dy = dy.sum(leading + stretched).reshape(shape)
     return like(type, dy)

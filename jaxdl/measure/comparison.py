@@ -24,7 +24,6 @@ from jaxdl.report import (
     number_text,
     png,
     ratio_text,
-    seconds_text,
 )
 from jaxdl.strip import automatic, observe
 
@@ -90,7 +89,9 @@ class Contrast:
 
     def to_json(self) -> dict:
         """Plain data: numbers, strings, lists, dictionaries. Not-a-number and infinity become None."""
-        return _plain({"device": self.device, "whole": self.whole.to_json(), "sites": [s.to_json() for s in self.sites]})
+        return _plain(
+            {"device": self.device, "whole": self.whole.to_json(), "sites": [s.to_json() for s in self.sites]}
+        )
 
     def save(self, path) -> None:
         """Writes `to_json()` to a file."""
@@ -241,9 +242,7 @@ def _check_differentiable(jaxpr, arrays):
 
 def _argument_names(args, kwargs):
     paths, _ = jax.tree_util.tree_flatten_with_path((args, kwargs))
-    return [
-        "argument " + jax.tree_util.keystr(path[1:]) for path, leaf in paths if jx.is_array(leaf)
-    ]
+    return ["argument " + jax.tree_util.keystr(path[1:]) for path, leaf in paths if jx.is_array(leaf)]
 
 
 def _row(c):

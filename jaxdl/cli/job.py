@@ -95,10 +95,12 @@ def contrast(
             f"{' × '.join(map(str, dataset.shape))}, {dataset.classes} classes"
         )
         start = time.perf_counter()
-        outcomes = {
-            name: _usage(_outcome, setup, dataset, epochs or setup.epochs, seed, quiet)
-            for name, setup in chosen.items()
-        }
+        outcomes = {}
+        for name, setup in chosen.items():
+            try:
+                outcomes[name] = _outcome(setup, dataset, epochs or setup.epochs, seed, quiet)
+            except Diverged as error:
+                raise BadUsage(f"{name}: {error}") from error
     tables = [summary(outcomes), *(rule_table(o) for o in outcomes.values())]
     for table in tables:
         console.print()
@@ -135,7 +137,7 @@ def summary(outcomes: dict[str, Outcome]) -> Table:
     )  # fmt: skip
     note = (
         f"Gradient difference: the largest along the training, over the largest entry of the gradient. Step: forward "
-        f"and backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of interleaved pairs."
+        f"and backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs."
     )
     return Table("The same training with hand-written rules and with the automatic derivative", columns, rows, note)
 
@@ -168,9 +170,7 @@ def _outcome(setup, data, epochs, seed, quiet):
 
     watch = lambda epoch, params: differences.append(_apart(*gradients(params)))
     by_hand = run(model, setup.loss, f"{setup.title}, by hand", watch)
-    automatically = run(
-        nn.with_function(model, automatic), automatic(setup.loss), f"{setup.title}, automatically"
-    )
+    automatically = run(nn.with_function(model, automatic), automatic(setup.loss), f"{setup.title}, automatically")
     return Outcome(
         setup,
         nn.parameter_count(by_hand.params),
@@ -204,10 +204,10 @@ def _checked(data: Dataset, precision) -> Dataset:
 
 
 def _usage(f, *args):
-    """Calls f; what it says of bad input becomes a message for the person at the command line."""
+    """Calls f, which checks or loads what was asked for; its error becomes a message for the person."""
     try:
         return f(*args)
-    except (ValueError, TypeError, RuntimeError, OSError, Diverged) as error:
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
         raise BadUsage(str(error)) from error
 
 

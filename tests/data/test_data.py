@@ -1,0 +1,138 @@
+"""The embedded digits, and TensorFlow Datasets written to a temporary folder and read back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxdl import data
+
+
+def test_digits_are_whole_and_split_for_good():
+    digits = data.load("digits")
+    again = data.load()
+    assert digits.train_x.shape == (1437, 8, 8, 1)
+    assert digits.test_x.shape == (360, 8, 8, 1)
+    assert digits.train_x.dtype == np.float32
+    assert digits.train_x.min() == 0
+    assert digits.train_x.max() == 1
+    assert set(digits.train_y) == set(digits.test_y) == set(range(10)) == set(range(digits.classes))
+    assert np.array_equal(digits.train_x, again.train_x)
+    images = {image.tobytes() for image in np.concatenate([digits.train_x, digits.test_x])}
+    assert len(images) == 1797  # no example in both splits
+
+
+def test_digits_resized():
+    digits = data.load("digits", size=28)
+    assert digits.shape == (28, 28, 1)
+    assert digits.test_x.shape == (360, 28, 28, 1)
+    assert np.corrcoef(digits.test_x.mean((1, 2, 3)), data.load().test_x.mean((1, 2, 3)))[0, 1] > 0.99
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A real data set of 30 training and 9 test images, as TensorFlow Datasets writes them."""
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    class Stripes(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(8, 6, 1)),
+                "label": tfds.features.ClassLabel(num_classes=3),
+            }
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, _):
+            return {"train": self._generate_examples(30), "test": self._generate_examples(9)}
+
+        def _generate_examples(self, n):
+            for i in range(n):
+                yield i, {"image": Image.fromarray(picture(i)), "label": i % 3}
+
+    path = tmp_path_factory.mktemp("tfds")
+    Stripes(data_dir=str(path), file_format="array_record").download_and_prepare()
+    return path
+
+
+def picture(i):
+    image = np.zeros((8, 6), np.uint8)
+    image[i % 8] = 200 + i
+    return image
+
+
+def test_a_tfds_data_set_by_name(folder):
+    stripes = data.load("stripes", folder=str(folder))
+    assert stripes.train_x.shape == (30, 8, 6, 1)
+    assert stripes.test_y.shape == (9,)
+    assert stripes.classes == 3
+    assert stripes.train_x.dtype == np.float32
+    order = np.rint(stripes.train_x.max((1, 2, 3)) * 255).astype(int) - 200
+    assert sorted(order) == list(range(30))
+    for i, image, label in zip(order, stripes.train_x, stripes.train_y, strict=True):
+        assert np.array_equal(np.rint(image[..., 0] * 255), picture(i))
+        assert label == i % 3
+    assert data.load("stripes", folder=str(folder), size=4).shape == (4, 4, 1)
+
+
+def test_lost_rows_are_noticed(folder, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    info = copy / "stripes" / "1.0.0" / "dataset_info.json"
+    described = json.loads(info.read_text())
+    for split in described["splits"]:
+        split["shardLengths"] = [str(int(n) + 1) for n in split["shardLengths"]]
+    info.write_text(json.dumps(described))
+    with pytest.raises(OSError, match="stripes: split train: example 30 of 31 cannot be read"):
+        data.load("stripes", folder=str(copy))
+
+
+def test_rows_that_a_format_drops_are_noticed(folder, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    whole = tfds.core.DatasetBuilder.as_data_source
+    monkeypatch.setattr(
+        tfds.core.DatasetBuilder, "as_data_source", lambda self, **kwargs: list(whole(self, **kwargs))[:3]
+    )
+    with pytest.raises(OSError, match="stripes: split train declares 30 examples, its files hold 3"):
+        data.load("stripes", folder=str(folder))
+
+
+def test_unknown_name_suggests_the_nearest(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown data set 'mnst'.*did you mean .*mnist"):
+        data.load("mnst", folder=str(tmp_path))
+
+
+def test_a_set_that_cannot_be_fetched_says_what_was_tried(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def no_network(self, **kwargs):
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
+    with pytest.raises(RuntimeError) as error:
+        data.load("mnist", folder=str(tmp_path))
+    for part in (str(tmp_path), "ConnectionError: no network here", "download_and_prepare()", "tensorflow-cpu"):
+        assert part in str(error.value)
+
+
+def test_checks_on_the_host():
+    good = np.ones((3, 2), np.float32)
+    data.check_inputs(good)
+    data.check_labels(np.array([0, 9, 3]), 10)
+    with pytest.raises(TypeError, match=r"floating point, got uint8: for images .*/ 255"):
+        data.check_inputs(good.astype(np.uint8))
+    with pytest.raises(ValueError, match=r"no examples: the inputs have shape \(0, 2\)"):
+        data.check_inputs(good[:0])
+    bad = good.copy()
+    bad[1, 0] = np.nan
+    with pytest.raises(ValueError, match="1 of 3 examples hold NaN or infinity, the first of them example 1"):
+        data.check_inputs(bad)
+    with pytest.raises(ValueError, match=r"2 of 3 labels are outside 0 … 9: the first is label 10 of example 1"):
+        data.check_labels(np.array([0, 10, -1]), 10)
+    with pytest.raises(TypeError, match="labels must be integers, got float64"):
+        data.check_labels(np.array([0.0]), 10)

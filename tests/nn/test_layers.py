@@ -1,0 +1,115 @@
+"""Layers and models: shapes, parameter counts, randomness, errors."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxdl import automatic, nn
+from tests.tolerance import assert_close
+
+COUNTS = {
+    "linear classifier": (nn.linear_classifier(), (8, 8, 1), 650),
+    "mlp": (nn.mlp(128, 128, 10), (8, 8, 1), 26_122),
+    "convnet": (nn.small_convnet(), (8, 8, 1), 38_282),
+    "autoencoder": (nn.dense_autoencoder((8, 8, 1)), (8, 8, 1), 20_816),
+    "perceptron": (nn.perceptron(), (2,), 3),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts_and_shapes(name, key):
+    model, shape, count = COUNTS[name]
+    params = jax.eval_shape(lambda k: model.init(k, shape), key)
+    assert nn.parameter_count(params) == count
+    y = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((3, *shape), jnp.float32))
+    expected = {"autoencoder": (3, 8, 8, 1), "perceptron": (3, 1)}.get(name, (3, 10))
+    assert y.shape == expected
+
+
+def test_parameters_are_a_plain_pytree_and_apply_is_pure(key):
+    model = nn.mlp(5, 3)
+    params = model.init(key, (4,))
+    x = jax.random.normal(key, (9, 4))
+    first = model.apply(params, x)
+    doubled = jax.tree.map(lambda p: 2 * p, params)
+    assert not jnp.allclose(model.apply(doubled, x), first)
+    assert_close(model.apply(params, x), first, "float32")
+    gradient = jax.grad(lambda p: model.apply(p, x).sum())(params)
+    assert jax.tree.structure(gradient) == jax.tree.structure(params)
+
+
+def test_mlp_is_the_formula(key):
+    model = nn.mlp(5, 3)
+    params = model.init(key, (4,))
+    x = jax.random.normal(key, (2, 4))
+    first, last = (p for p in params if p)
+    hidden = jnp.maximum(x @ first["w"] + first["b"][None], 0)
+    assert_close(model.apply(params, x), hidden @ last["w"] + last["b"][None], "float32")
+
+
+def test_dropout_is_on_with_a_key_only(key):
+    model = nn.serial(nn.dropout(0.5), nn.dropout(0.5))
+    x = jnp.ones((4, 100))
+    params = model.init(key, (100,))
+    assert_close(model.apply(params, x), x, "float32")
+    dropped = model.apply(params, x, key=key)
+    assert 0.6 < float((dropped == 0).mean()) < 0.9
+    assert_close(model.apply(params, x, key=key), dropped, "float32")
+    assert not jnp.array_equal(model.apply(params, x, key=jax.random.key(1)), dropped)
+
+
+def test_perceptron_fires_at_its_threshold():
+    model = nn.perceptron()
+    params = ({"w": jnp.array([[1.0], [1.0]]), "b": jnp.array([-1.5])}, ())
+    x = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    assert model.apply(params, x)[:, 0].tolist() == [0, 0, 0, 1]
+
+
+def test_pooling_is_the_mean_of_blocks():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    assert nn.avg_pool(2).apply((), x)[0, :, :, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
+
+
+def test_initialisers_by_name_and_by_function(key):
+    assert (nn.initializer("ones")(key, (2,), jnp.float32) == 1).all()
+    w = nn.dense(1000, w_init="glorot_uniform").init(key, (1000,))["w"]
+    assert float(jnp.abs(w).max()) <= (6 / 2000) ** 0.5
+    own = nn.dense(2, w_init=lambda key, shape, dtype: jnp.full(shape, 7.0, dtype)).init(key, (3,))
+    assert (own["w"] == 7).all()
+    with pytest.raises(ValueError, match=r"unknown initialiser 'he'; jax.nn.initializers has .*he_normal"):
+        nn.initializer("he")
+
+
+def test_automatic_models_give_the_same(key):
+    model = nn.small_convnet()
+    params = model.init(key, (8, 8, 1))
+    x = jax.random.normal(key, (2, 8, 8, 1))
+    loss = lambda model: lambda params: (model.apply(params, x, key=key) ** 2).sum()
+    hand = jax.jit(jax.grad(loss(model)))(params)
+    plain = jax.jit(jax.grad(loss(nn.with_function(model, automatic))))(params)
+    for a, b in zip(jax.tree.leaves(hand), jax.tree.leaves(plain), strict=True):
+        assert_close(a, b, "float32")
+
+
+def test_embedding_layer(key):
+    layer = nn.embedding(7, 3)
+    params = layer.init(key, (5,))
+    y = layer.apply(params, jnp.array([[1, 6]]))
+    assert_close(y[0, 1], params["table"][6], "float32")
+
+
+ERRORS = {
+    "dense: inputs must be vectors, got shape (2, 3)": lambda k: nn.dense(1).init(k, (2, 3)),
+    "conv: inputs must be images": lambda k: nn.conv(1, 3).init(k, (4,)),
+    "avg_pool: window 2 must divide": lambda k: nn.avg_pool(2).apply((), jnp.ones((1, 3, 4, 1))),
+    "dropout: rate must be in [0, 1), got 1": lambda k: nn.dropout(1),
+    "mlp: give at least one width": lambda k: nn.mlp(),
+    "serial: 2 layers need as many parameters, got 1": lambda k: nn.serial(nn.relu, nn.relu).apply(((),), jnp.ones(2)),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_errors(message, key):
+    pattern = message.translate({ord(c): "\\" + c for c in "()[]"})
+    with pytest.raises(ValueError, match=pattern):
+        ERRORS[message](key)

@@ -1,0 +1,36 @@
+"""Numbers, tables and pages."""
+
+from jaxdl.report import Page, Table, bytes_text, figure, number_text, png, ratio_text, seconds_text
+
+
+def test_numbers_read_well():
+    assert [number_text(x) for x in (0, 1.2345, 123456, 1e-9, None, float("inf"))] == [
+        "0", "1.23", "1.2e+05", "1.0e-09", "–", "∞",
+    ]  # fmt: skip
+    assert [bytes_text(n) for n in (0, 999, 1234, 5_600_000, None)] == ["0 B", "999 B", "1.2 kB", "5.6 MB", "–"]
+    assert [seconds_text(s) for s in (5e-6, 0.0123, 12.0)] == ["5 µs", "12.3 ms", "12.0 s"]
+    assert [ratio_text(r) for r in (0.5, None)] == ["0.50×", "–"]
+
+
+def test_a_table_everywhere(capsys):
+    table = Table("Title", ("name", "x < y"), [("a & b", "1")], "a note")
+    table.print()
+    out = capsys.readouterr().out
+    assert "a & b" in out
+    assert "a note" in out
+    assert table.markdown() == "| name | x < y |\n| --- | ---: |\n| a & b | 1 |"
+    assert "<td>a &amp; b</td>" in table.html()
+    assert "x &lt; y" in table.html()
+
+
+def test_a_page_stands_alone():
+    page = Page("A <title>")
+    page.heading("Part")
+    page.text("Words")
+    with figure(1, 2, sharey=True) as (fig, axes):
+        assert len(axes) == 2
+        page.picture(png(fig), "What it shows")
+    html = page.html()
+    assert "A &lt;title&gt;" in html
+    assert 'src="data:image/png;base64,' in html
+    assert "http" not in html

@@ -1,0 +1,116 @@
+"""Training: it learns, it repeats, it stops when it must."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxdl import nn, ops
+from jaxdl.train import Diverged, fit, gradient_descent
+from tests.tolerance import assert_close
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(100, 3)).astype(np.float32)
+Y = X @ np.array([[1.0], [-2.0], [0.5]], np.float32)
+LINE = nn.serial(nn.dense(1))
+
+
+def run(key, optimizer=None, epochs=30, data=(X, Y), model=LINE, **kwargs):
+    return fit(model, ops.squared_error, data, optimizer or gradient_descent(0.1), epochs, key, batch=20, **kwargs)
+
+
+def test_it_finds_the_line(key):
+    trained = run(key)
+    assert_close(trained.params[0]["w"], [[1.0], [-2.0], [0.5]], "bfloat16")
+    assert trained.history[-1]["loss"] < 1e-4 < trained.history[0]["loss"]
+    assert [row["epoch"] for row in trained.history] == list(range(1, 31))
+
+
+def test_the_same_key_gives_the_same_run_and_another_another(key):
+    first, again, other = run(key, epochs=2), run(key, epochs=2), run(jax.random.key(1), epochs=2)
+    assert jnp.array_equal(first.params[0]["w"], again.params[0]["w"])
+    assert not jnp.array_equal(first.params[0]["w"], other.params[0]["w"])
+
+
+def test_an_epoch_is_the_loop_written_out(key):
+    """One epoch of full batches by hand: W ← W − η ∂ℓ/∂W."""
+    trained = fit(LINE, ops.squared_error, (X, Y), gradient_descent(0.1), 3, key, batch=100)
+    params = LINE.init(jax.random.split(key, 3)[0], (3,))
+    for _ in range(3):
+        gradients = jax.grad(lambda p: ops.squared_error(LINE.apply(p, X), jnp.asarray(Y)))(params)
+        params = jax.tree.map(lambda w, g: w - 0.1 * g, params, gradients)
+    assert_close(trained.params[0]["w"], params[0]["w"], "float32")
+
+
+def test_gradient_descent_agrees_with_optax_sgd(key):
+    by_hand, by_optax = run(key, gradient_descent(0.05)), run(key, optax.sgd(0.05))
+    assert_close(by_hand.params[0]["w"], by_optax.params[0]["w"], "float32")
+
+
+def test_every_example_is_seen_once_an_epoch(key):
+    seen = []
+
+    def loss(output, y):
+        jax.debug.callback(lambda y: seen.append(np.sort(np.asarray(y).ravel())), y)
+        return output.mean()
+
+    numbers = np.arange(100, dtype=np.float32)[:, None]
+    fit(LINE, loss, (X, numbers), gradient_descent(0.0), 2, key, batch=25)
+    jax.effects_barrier()
+    assert len(seen) == 8
+    for epoch in (seen[:4], seen[4:]):
+        assert np.array_equal(np.sort(np.concatenate(epoch)), numbers.ravel())
+    assert not np.array_equal(seen[0], seen[4])
+
+
+def test_metrics_and_watch(key):
+    watched = []
+    trained = run(
+        key, epochs=3, test=(X[:10], Y[:10]), metrics={"worst": lambda o, y: jnp.abs(o - y).max()},
+        watch=lambda epoch, params: watched.append(epoch),
+    )  # fmt: skip
+    assert watched == [0, 1, 2, 3]
+    last = trained.history[-1]
+    errors = np.abs(np.asarray(LINE.apply(trained.params, X[:10])) - Y[:10])
+    assert last["worst"] == pytest.approx(errors.max(), rel=1e-4)
+    assert last["test_loss"] == pytest.approx((errors**2).mean(), rel=1e-3)
+
+
+def test_dropout_is_on_in_training_and_off_in_testing(key):
+    model = nn.serial(nn.dropout(0.5), nn.dense(1))
+    trained = run(key, model=model, epochs=60, test=(X, Y))
+    last = trained.history[-1]
+    assert last["test_loss"] == pytest.approx(float(ops.squared_error(model.apply(trained.params, X), Y)))
+    assert last["loss"] > 1.2 * last["test_loss"]
+
+
+def test_it_stops_at_the_first_loss_that_is_not_finite(key):
+    with pytest.raises(
+        Diverged, match=r"the loss is (nan|inf) at step \d of 5 in epoch [2-9][0-9]*: try a smaller"
+    ) as stop:
+        run(key, gradient_descent(3.0), epochs=50)
+    trained = stop.value.trained
+    assert len(trained.history) >= 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.params))
+
+
+def test_impossible_labels_stop_it_at_once(key):
+    loss = ops.softmax_cross_entropy_with_integer_labels
+    with pytest.raises(Diverged, match="the loss is nan at step 1 of 1 in epoch 1"):
+        fit(nn.mlp(4), loss, (X, np.full(100, 7)), gradient_descent(0.1), 1, key, batch=100)
+
+
+ERRORS = {
+    "x and y must have as many examples, got 100 and 99": {"data": (X, Y[:-1])},
+    "there are no examples": {"data": (X[:0], Y[:0])},
+    "must be floating point, got uint8": {"data": (X.astype(np.uint8), Y)},
+    "1 of 100 examples hold NaN": {"data": (np.where(np.arange(100)[:, None] == 3, np.nan, X), Y)},
+    "epochs must be 0 or more": {"epochs": -1},
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_bad_input(message, key):
+    with pytest.raises((ValueError, TypeError), match=message):
+        run(key, **ERRORS[message])
