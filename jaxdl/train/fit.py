@@ -67,7 +67,7 @@ def fit(
     params = model.init(init_key, x.shape[1:])
     state = optimizer.init(params)
     order_seed = np.asarray(jax.random.key_data(order_key)).tolist()
-    run = _epoch(model, loss, optimizer)
+    run = compiled_epoch(model, loss, optimizer)
     evaluate = _evaluation(model, loss, metrics or {})
     x, y = jnp.asarray(x), jnp.asarray(y)
     history = []
@@ -99,8 +99,11 @@ def fit(
     return Trained(params, history)
 
 
-def _epoch(model, loss, optimizer):
-    """One compiled epoch: (params, state, x, y, batches, key) → (params, state, losses)."""
+def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+    """One epoch as one compiled scan: (params, state, x, y, batches, key) → (params, state, losses).
+
+    batches (steps, batch) holds the rows of x and y that each step takes; losses (steps,) are theirs.
+    """
 
     def objective(params, x, y, key):
         return loss(model.apply(params, x, key=key), y)

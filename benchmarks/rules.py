@@ -1,0 +1,115 @@
+"""Hand-written against automatic, operation by operation: time, memory, accuracy.
+
+    python -m benchmarks.rules [--full]
+
+Forward and pullback are compiled in one and timed by interleaved pairs; the figure is the median ratio.
+Residuals are the bytes kept from forward to backward, arguments apart. The error is the largest distance of
+a cotangent from a float64 run of the automatic derivative, in units in the last place of its largest entry,
+on normal numbers; it says little about tails, which `tests/ops/test_accuracy.py` holds to 4 ULP.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from benchmarks.results_folder import keep, machine
+from jaxdl import contrast, ops
+from jaxdl.report import AUTOMATIC, HAND, Table, bytes_text, figure, number_text, png, ratio_text
+
+N, M = 512, 1024
+UNARY = [
+    ops.negate, ops.square, ops.exp, ops.step, ops.sigmoid, ops.tanh, ops.relu, ops.leaky_relu, ops.elu,
+    ops.selu, ops.softplus, ops.silu, ops.gelu, ops.gelu_tanh, ops.softmax, ops.log_softmax,
+]  # fmt: skip
+BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.maximum, ops.minimum]
+REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.logsumexp]
+
+
+def problems():
+    """(name, function, arguments): every operation at a size that fills the cache."""
+    draw = lambda i, *shape: jax.random.normal(jax.random.key(i), shape)
+    x, y = draw(0, N, M), draw(1, N, M)
+    labels = jnp.arange(N) % M
+    for op in UNARY:
+        yield op.__name__, op, (x,)
+    for op in (ops.sqrt, ops.log):
+        yield op.__name__, op, (jnp.exp(x),)
+    for op in BINARY:
+        yield op.__name__, op, (x, y)
+    yield "power", ops.power, (jnp.exp(x), y)
+    for op in REDUCTIONS:
+        yield op.__name__, lambda x, op=op: op(x, axis=-1), (x,)
+    yield "matmul", ops.matmul, (draw(2, N, N), draw(3, N, N))
+    yield "dense", ops.dense, (draw(2, N, N), draw(3, N, N), draw(4, N))
+    yield "embedding", lambda table: ops.embedding(table, labels), (x,)
+    yield "dropout", lambda x: ops.dropout(x, jax.random.key(0), rate=0.5), (x,)
+    yield "squared_error", ops.squared_error, (x, y)
+    yield "logistic_loss", lambda z: ops.logistic_loss(z, (y > 0).astype(int)), (x,)
+    name = "softmax_cross_entropy_with_integer_labels"
+    yield name, lambda z: getattr(ops, name)(z, labels), (x,)
+    yield "softmax_cross_entropy", ops.softmax_cross_entropy, (x, jax.nn.softmax(y))
+
+
+def main(full: bool = False) -> None:
+    """Measure every operation.
+
+    Args:
+        full: Time three runs in place of one, and keep the median run.
+    """
+    rows, data = [], {}
+    for name, f, args in problems():
+        runs = [contrast(f, *args, sites=False).whole for _ in range(3 if full else 1)]
+        whole = sorted(runs, key=lambda c: c.step.ratio)[len(runs) // 2]
+        cotangents = whole.differences[1:] or whole.differences
+        data[name] = whole.to_json()
+        error = lambda side, among=cotangents: max((getattr(d, side) or 0.0) for d in among)
+        low, high = whole.step.spread
+        rows.append(
+            (
+                name.replace("_", " "),
+                f"{ratio_text(whole.step.ratio)} ({low:.2f}–{high:.2f})",
+                f"{bytes_text(whole.hand.residual_bytes)} / {bytes_text(whole.automatic.residual_bytes)}",
+                f"{bytes_text(whole.hand.temporary_bytes)} / {bytes_text(whole.automatic.temporary_bytes)}",
+                f"{number_text(error('hand_ulp'))} / {number_text(error('automatic_ulp'))}",
+            )
+        )
+        print(rows[-1], flush=True)
+    mean = float(np.exp(np.mean([np.log(d["step"]["ratio"]) for d in data.values()])))
+    where = machine()
+    table = Table(
+        f"Hand-written rules against the automatic derivative, {where['device']}, {where['cores']} cores",
+        ("operation", "time (quartiles)", "residuals hand / auto", "temporary hand / auto", "error hand / auto, ULP"),
+        rows,
+        f"Arrays of {N} × {M} float32, matrices of {N} × {N}. Times are ratios hand : automatic of forward and "
+        f"pullback in one; their geometric mean is {mean:.2f}.",
+    )
+    keep("rules", {"operations": data, "geometric_mean": mean}, table, plot(data))
+
+
+def plot(data) -> bytes:
+    """Time ratio and residual bytes of every operation."""
+    names = list(data)
+    at = np.arange(len(names))
+    with figure(1, 2, width=9.2, height=9, sharey=True) as (fig, (times, residuals)):
+        ratios = [d["step"]["ratio"] for d in data.values()]
+        quartiles = np.array([d["step"]["ratio_quartiles"] for d in data.values()]).T
+        spread = np.abs(quartiles - np.array(ratios))
+        times.errorbar(ratios, at, xerr=spread, fmt="o", color=HAND["color"], markersize=4)
+        times.axvline(1, color="#333333", linewidth=1)
+        times.set(xlabel="time, hand : automatic", xscale="log", title="Forward and pullback")
+        times.set_yticks(at, [n.replace("_", " ") for n in names], fontsize=8)
+        times.set_xticks([0.25, 0.5, 1, 2], ["¼", "½", "1", "2"])
+        times.minorticks_off()
+        for shift, side, style, hatch in ((-0.2, "hand", HAND, ""), (0.2, "automatic", AUTOMATIC, "///")):
+            kept = [d[side]["residual_bytes"] / 1e6 for d in data.values()]
+            residuals.barh(at + shift, kept, 0.38, color=style["color"], hatch=hatch, edgecolor="white", label=side)
+        residuals.set(xlabel="residuals (MB), arguments apart", title="Kept for the backward pass")
+        residuals.legend()
+        times.invert_yaxis()
+        fig.suptitle("What hand-written rules cost, operation by operation", x=0.01, ha="left")
+        return png(fig)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
