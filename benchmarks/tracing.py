@@ -7,6 +7,7 @@ JAX's caches empty, as in a new process, and with them filled, as when a trainin
 function; by interleaved pairs, after one uncounted run of each.
 """
 
+import itertools
 import time
 
 import jax
@@ -61,9 +62,7 @@ def traced(make, arguments, *, cold: bool, runs: int = 40):
 def main() -> None:
     """Measure, print and keep the table."""
     key = jax.random.key(0)
-    params = [
-        (jax.random.normal(key, (i, o)) * i**-0.5, jnp.zeros(o)) for i, o in zip(WIDTHS, WIDTHS[1:], strict=False)
-    ]
+    params = [(jax.random.normal(key, (i, o)) * i**-0.5, jnp.zeros(o)) for i, o in itertools.pairwise(WIDTHS)]
     arguments = params, jax.random.normal(key, (64, 64)), jax.random.normal(key, (64, 10))
     by_op = step(ops.dense, ops.relu, square_loss)
     by_custom = step(custom(ops.dense), custom(ops.relu), square_loss)

@@ -1,7 +1,14 @@
 """Operations with their rules, one file a family. `all_ops()` gives them by name."""
 
 from jaxdl.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
-from jaxdl.ops.elementwise import (
+from jaxdl.ops.linear import dense, dropout, embedding, matmul
+from jaxdl.ops.losses import (
+    logistic_loss,
+    softmax_cross_entropy,
+    softmax_cross_entropy_with_integer_labels,
+    squared_error,
+)
+from jaxdl.ops.pointwise import (
     elementwise,
     elu,
     exp,
@@ -19,13 +26,6 @@ from jaxdl.ops.elementwise import (
     square,
     step,
     tanh,
-)
-from jaxdl.ops.linear import dense, dropout, embedding, matmul
-from jaxdl.ops.losses import (
-    logistic_loss,
-    softmax_cross_entropy,
-    softmax_cross_entropy_with_integer_labels,
-    squared_error,
 )
 from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, softmax, sum
 from jaxdl.rule import Op

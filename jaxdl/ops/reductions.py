@@ -75,8 +75,9 @@ def max_rule(x, *, axis, keepdims):
         if not smooth:
             return (None,)
         dy = _spread(dy, is_max, axis, keepdims)
-        count = is_max.sum(_axes(is_max, axis), keepdims=True)
-        return (jnp.where(is_max, dy / count.astype(dy.dtype), 0),)
+        wide = widened(dy)
+        count = jnp.sum(is_max, _axes(is_max, axis), keepdims=True, dtype=wide.dtype)
+        return (jnp.where(is_max, like(dy, wide / count), 0),)
 
     return (y if keepdims else y.squeeze(_axes(x, axis))), saving(pullback, x == y)
 

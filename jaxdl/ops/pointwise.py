@@ -64,10 +64,27 @@ def _times(dy, slope):
     return jnp.where(slope, dy, 0) if jnp.result_type(slope) is jnp.dtype(bool) else dy * slope
 
 
-# --- formulas in which nothing overflows or cancels; e = e^−|x| throughout -------------------------
+# --- formulas in which nothing overflows, underflows or cancels --------------------------------------
+#
+# Values and slopes of one function share their exponential, so that compiled together they cost one.
+
+
+def _exp_parts(x):
+    """eˣ = t·s for x ≤ 0, so that (factor·t)·s is right also where eˣ is below the smallest normal number."""
+    far = x < -80
+    return jnp.exp(jnp.where(far, x + 64, x)), jnp.where(far, math.exp(-64), 1.0).astype(x.dtype)
+
+
+def _small_expm1(x, terms=8):
+    """eˣ − 1 by its series: to float32's precision for |x| ≤ ½ with 8 terms, |x| ≤ 0.05 with 4."""
+    y = jnp.ones_like(x)
+    for n in range(terms, 1, -1):
+        y = 1 + x / n * y
+    return x * y
 
 
 def _sigmoid(x):
+    """σ(x) = 1/(1+e) to the right, e/(1+e) to the left, e = e^−|x|"""
     if jnp.iscomplexobj(x):
         return 1 / (1 + jnp.exp(-x))
     e = jnp.exp(-jnp.abs(x))
@@ -75,39 +92,66 @@ def _sigmoid(x):
 
 
 def _sigmoid_slope(x):
-    """σ′ = σ(x)σ(−x) = e/(1+e)²; y(1−y) would cancel."""
+    """σ′ = σ(x)σ(−x) = e/(1+e)², e = e^−|x|; y(1−y) would cancel."""
     if jnp.iscomplexobj(x):
         return _sigmoid(x) * _sigmoid(-x)
     e = jnp.exp(-jnp.abs(x))
     return e / (1 + e * (2 + e))
 
 
-def _times_exp(factor, x):
-    """factor · eˣ for x ≤ 0, also where eˣ by itself is below the smallest normal number."""
-    far = x < -80
-    t = jnp.exp(jnp.where(far, x / 2, x))
-    return jnp.where(far, factor * t * t, factor * t)
-
-
 def _tanh_slope(x):
-    """tanh′ = 1/cosh² = 4e²/(1+e²)²; 1−y² would cancel."""
+    """tanh′ = 1/cosh² = 4e/(1+e)², e = e^−2|x|; 1−y² would cancel."""
     if jnp.iscomplexobj(x):
         return 1 / jnp.cosh(x) ** 2
-    doubled = -2 * jnp.abs(x)
-    e = jnp.exp(doubled)
-    return _times_exp(4, doubled) / (1 + e * (2 + e))
+    t, s = _exp_parts(-2 * jnp.abs(x))
+    e = t * s
+    return (4 * t) * s / (1 + e * (2 + e))
+
+
+def _swish(x, t, s):
+    """xσ(v), e^−|v| = t·s, for v with the sign of x"""
+    return x * jnp.where(x < 0, t * s, jnp.ones_like(x)) / (1 + t * s)
+
+
+def _swish_slope(x, w, t, s):
+    """(xσ(v))′ = σ(v)(1 + wσ(−v)), w = xv′: e(1+w+e)/(1+e)² to the left, 1 + e(w−1−e)/(1+e)² to the right"""
+    e = t * s
+    square = 1 + e * (2 + e)
+    return jnp.where(x < 0, (((1 + w) + e) * t) * s / square, 1 + e * ((w - 1) - e) / square)
+
+
+def _silu(x):
+    return _swish(x, *_exp_parts(-jnp.abs(x)))
 
 
 def _silu_slope(x):
-    """y′ = σ(x)(1 + xσ(−x)) = e(1 + x + e)/(1+e)² to the left, 1 + e(x − 1 − e)/(1+e)² to the right"""
-    e = jnp.exp(-jnp.abs(x))
-    square = 1 + e * (2 + e)
-    left = _times_exp((1 + x) + e, jnp.minimum(x, 0)) / square
-    return jnp.where(x < 0, left, 1 + e * ((x - 1) - e) / square)
+    return _swish_slope(x, x, *_exp_parts(-jnp.abs(x)))
+
+
+def _elu(x, *, alpha=1.0):
+    low = jnp.minimum(x, 0)
+    if x.dtype != jnp.float32:
+        return jnp.where(x > 0, x, alpha * jnp.expm1(low))
+    t, s = _exp_parts(low)
+    return jnp.where(x > 0, x, alpha * jnp.where(low > -0.5, _small_expm1(low), t * s - 1))
+
+
+def _elu_slope(x, *, alpha=1.0):
+    t, s = _exp_parts(jnp.minimum(x, 0))
+    return jnp.where(x > 0, jnp.ones_like(x), (alpha * t) * s)
+
+
+def _selu_slope(x):
+    t, s = _exp_parts(jnp.minimum(x, 0))
+    return jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), (SELU_SCALE * SELU_ALPHA * t) * s)
+
+
+def _normal_cdf(x):
+    return lax.erfc(-x * math.sqrt(0.5)) / 2
 
 
 def _density_times(x):
-    """xφ(x) for the normal density φ(x) = e^−x²/2/√2π, |x| ≤ 20.
+    """xφ(x) for the normal density φ(x) = e^−x²/2/√2π, |x| ≤ 14.
 
     x² is split into an exact square and a small rest, or its rounding error would be amplified by x²;
     the square root of e^−x²/2 is multiplied on twice, or it would underflow before x can raise it.
@@ -115,33 +159,19 @@ def _density_times(x):
     high = upper_half(x)
     root = jnp.exp(-high * high / 4)
     y = (x / math.sqrt(2 * math.pi) * root) * root
-    return y + y * jnp.expm1(-(x - high) * (x + high) / 2)
-
-
-def _mills(x):
-    """−xΦ(x)/φ(x) far to the left: 1 − 1/x² + 3/x⁴ − 15/x⁶ + …"""
-    t = 1 / (x * x)
-    return 1 - t * (1 - t * (3 - t * (15 - t * (105 - t * 945))))
-
-
-def _normal_cdf(x):
-    return lax.erfc(-x * math.sqrt(0.5)) / 2
-
-
-def _gelu(x):
-    near = jnp.clip(x, -20, 20)
-    tail = -_density_times(near) / near * _mills(near)
-    return jnp.where(x < -9, tail, x * _normal_cdf(near)) if x.dtype == jnp.float32 else x * _normal_cdf(x)
+    return y + y * _small_expm1(-(x - high) * (x + high) / 2, 4)
 
 
 def _gelu_slope(x):
-    """y′ = Φ(x) + xφ(x); far to the left, where Φ underflows, Φ = −φ/x · mills"""
+    """y′ = Φ(x) + xφ(x); far to the left, where Φ underflows, Φ = −φ/x (1 − 1/x² + 3/x⁴ − 15/x⁶ + …)"""
     if x.dtype != jnp.float32:
         near = jnp.clip(x, -40, 40)
         return _normal_cdf(x) + near * jnp.exp(-near * near / 2) / math.sqrt(2 * math.pi)
-    x = jnp.clip(x, -20, 20)
-    xphi = _density_times(x)
-    return jnp.where(x < -9, xphi * (1 - _mills(x) / (x * x)), _normal_cdf(x) + xphi)
+    near = jnp.clip(x, -14, 14)
+    xphi = _density_times(near)
+    t = 1 / (near * near)
+    beyond = 1 - t * (1 - t * (1 - t * (3 - t * (15 - t * (105 - t * 945)))))
+    return jnp.where(x < -9, xphi * beyond, xphi + _normal_cdf(x))
 
 
 # gelu_tanh is xσ(v) with v = x(c + c′x²), so σ = e^v to the left, and an error in v is a relative error
@@ -166,26 +196,20 @@ def _gelu_tanh_exponent(x):
     return high, (x_high * factor_high - high) + (x_high * factor_low + x_low * factor)
 
 
+def _gelu_tanh_parts(x):
+    """e^−|v| = t·s"""
+    high, low = _gelu_tanh_exponent(jnp.clip(x, -14, 14))
+    t, s = _exp_parts(-jnp.abs(high))
+    return t + t * _small_expm1(-jnp.sign(x) * low, 4), s
+
+
+def _gelu_tanh(x):
+    return _swish(x, *_gelu_tanh_parts(x))
+
+
 def _gelu_tanh_slope(x):
-    """y′ = σ(v)(1 + wσ(−v)) with w = xv′; otherwise as for silu"""
-    x = jnp.clip(x, -20, 20)
-    high, low = _gelu_tanh_exponent(x)
-    root = jnp.exp(-jnp.abs(high) / 2)
-    e = root * root
-    e = e + e * jnp.expm1(-jnp.sign(x) * low)
-    w = x * (_C + 3 * _C3 * x * x)
-    square = 1 + e * (2 + e)
-    left = root * ((1 + w) + e) * root
-    left = left + left * jnp.expm1(low)
-    return jnp.where(x < 0, left / square, 1 + e * ((w - 1) - e) / square)
-
-
-def _elu_slope(x, *, alpha=1.0):
-    return jnp.where(x > 0, jnp.ones_like(x), _times_exp(alpha, jnp.minimum(x, 0)))
-
-
-def _elu(x, *, alpha=1.0):
-    return jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0)))
+    near = jnp.clip(x, -14, 14)
+    return _swish_slope(x, near * (_C + 3 * _C3 * near * near), *_gelu_tanh_parts(x))
 
 
 # --- the table ---------------------------------------------------------------------------------------
@@ -235,7 +259,7 @@ elu = elementwise(
 selu = elementwise(
     "selu",
     lambda x: SELU_SCALE * jnp.where(x > 0, x, SELU_ALPHA * jnp.expm1(x)),
-    lambda x: jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), _times_exp(SELU_SCALE * SELU_ALPHA, jnp.minimum(x, 0))),
+    _selu_slope,
     value=lambda x: SELU_SCALE * _elu(x, alpha=SELU_ALPHA),
     about="y = λx where x > 0, else λα(eˣ − 1) (Klambauer et al. 2017).  y′ = λα at the kink, x = 0",
 )
@@ -250,20 +274,19 @@ silu = elementwise(
     "silu",
     lambda x: x / (1 + jnp.exp(-x)),
     _silu_slope,
-    value=lambda x: x * _sigmoid(x),
+    value=_silu,
     about="y = xσ(x) (Hendrycks and Gimpel 2016),  y′ = σ(x)(1 + xσ(−x))",
 )
 gelu = elementwise(
     "gelu",
-    lambda x: x * lax.erfc(-x / math.sqrt(2)) / 2,
+    lambda x: x * _normal_cdf(x),
     _gelu_slope,
-    value=_gelu,
     about="y = xΦ(x), Φ the normal distribution (Hendrycks and Gimpel 2016),  y′ = Φ(x) + xφ(x)",
 )
 gelu_tanh = elementwise(
     "gelu_tanh",
     lambda x: x * (1 + jnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
     _gelu_tanh_slope,
-    value=lambda x: x * _sigmoid(x * (_C + _C3 * x * x)),
+    value=_gelu_tanh,
     about="y = x(1 + tanh u)/2 = xσ(2u), u = √(2/π)(x + 0.044715x³), which approximates gelu",
 )
