@@ -46,7 +46,7 @@ def saving(pullback: Callable, *residuals: Any) -> Saved:
 
 
 # Each is traced once for a call and its shapes, inlined where it is used, compiled when run eagerly.
-_traced_once = functools.partial(jax.jit, static_argnums=0, inline=True)
+_traced_once = functools.partial(jax.jit, static_argnums=0, inline=jx.INLINE_WHEN_TRACED)
 
 
 @_traced_once

@@ -12,6 +12,10 @@ from jax.extend.core import unmapped_aval
 from jax.interpreters import ad, batching, mlir
 
 
+# The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
+INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
+
+
 def define(primitive, *, evaluate, typing, jvp, batch, transpose=None):
     """Gives a primitive with many results its meaning under every transformation.
 
@@ -122,8 +126,12 @@ def dependent_outputs(jaxpr, marked):
     """For each output of a jaxpr, whether it depends on any input marked True."""
     reached = {v for v, mark in zip(opened(jaxpr).invars, marked, strict=True) if mark}
     for eqn in opened(jaxpr).eqns:
-        if any(is_variable(v) and v in reached for v in eqn.invars):
-            reached.update(eqn.outvars)
+        given = [is_variable(v) and v in reached for v in eqn.invars]
+        if eqn.primitive.name == "jit":
+            touched = dependent_outputs(eqn.params["jaxpr"], given)
+        else:
+            touched = [any(given)] * len(eqn.outvars)
+        reached.update(v for v, t in zip(eqn.outvars, touched, strict=True) if t)
     return [is_variable(v) and v in reached for v in opened(jaxpr).outvars]
 
 
