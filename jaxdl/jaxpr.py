@@ -11,7 +11,6 @@ from jax.extend import source_info_util
 from jax.extend.core import unmapped_aval
 from jax.interpreters import ad, batching, mlir
 
-
 # The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
 INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
 

@@ -145,32 +145,36 @@ def test_eager_equals_jit(case):
         assert_close(a, b, "float32", "vjp")
 
 
-@pytest.mark.parametrize("case", FIRST_OF_EACH, ids=str)
-def test_sharded_over_devices(case):
-    """Four examples, one on each of four devices: by NamedSharding, and in shard_map with w replicated."""
-    p = Problem(case, "float32")
-    mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
-    batch = [jnp.stack([a, a * 0.5, a * 2, a]) for a in p.x[:1]]
-    rest = p.x[1:]
-    axes = (0, *[None] * len(rest))
+SHARDED = [(case, dtype) for case, dtype in FORMATS if case in FIRST_OF_EACH or dtype == "complex64"]
 
-    def total(f):
-        return lambda *x: (jax.vmap(f, axes)(*x) * p.dy[None]).sum()
 
-    def mapped(f):
-        local = lambda *x: jax.lax.psum(total(f)(*x), "d")
-        return jax.shard_map(local, mesh=mesh, in_specs=(P("d"), *[P()] * len(rest)), out_specs=P())
+@pytest.mark.parametrize(("case", "dtype"), SHARDED, ids=str)
+def test_sharded_over_devices(case, dtype):
+    """Four examples, one on each of four devices: by NamedSharding, and in shard_map with the rest replicated."""
+    with jax.enable_x64(dtype == "float64"):
+        p = Problem(case, dtype)
+        mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
+        first = jnp.stack([p.x[0], p.x[0] * 0.5, p.x[0] * 2, p.x[0]])
+        rest = p.x[1:]
+        axes = (0, *[None] * len(rest))
+        gradient = lambda f: jax.grad(f, p.all_arguments(), holomorphic=p.holomorphic)
 
-    every = p.all_arguments()
-    expected = jax.grad(total(automatic(p.hand)), every)(*batch, *rest)
-    placed = jax.device_put(batch[0], NamedSharding(mesh, P("d")))
-    results = {
-        "NamedSharding": jax.jit(jax.grad(total(p.hand), every))(placed, *rest),
-        "shard_map": jax.jit(jax.grad(mapped(p.hand), every))(placed, *rest),
-    }
-    # JAX 0.12 cannot differentiate erfc inside shard_map, so the primal of gelu cannot be either.
-    if case.op is not ops.gelu or jax.__version_info__ < (0, 11):
-        results["automatic inside shard_map"] = jax.grad(automatic(mapped(p.hand)), every)(placed, *rest)
+        def total(f, dy=p.dy):
+            return lambda *x: (jax.vmap(f, axes)(*x) * dy[None]).sum()
+
+        def mapped(f):
+            local = lambda *x: jax.lax.psum(total(f)(*x), "d")
+            return jax.shard_map(local, mesh=mesh, in_specs=(P("d"), *[P()] * len(rest)), out_specs=P())
+
+        expected = gradient(total(automatic(p.hand), p.widened(p.dy)))(*p.widened((first, *rest)))
+        placed = jax.device_put(first, NamedSharding(mesh, P("d")))
+        results = {
+            "NamedSharding": jax.jit(gradient(total(p.hand)))(placed, *rest),
+            "shard_map": jax.jit(gradient(mapped(p.hand)))(placed, *rest),
+        }
+        # JAX 0.12 cannot differentiate erfc inside shard_map, so the primal of gelu cannot be either.
+        if dtype == "float32" and (case.op is not ops.gelu or jax.__version_info__ < (0, 11)):
+            results["automatic inside shard_map"] = jax.jit(gradient(automatic(mapped(p.hand))))(placed, *rest)
     for name, got in results.items():
         for a, b in zip(got, expected, strict=True):
-            assert_close(a, b, "float32", name)
+            assert_close(a, b, dtype, name)

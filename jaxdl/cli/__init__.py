@@ -16,9 +16,13 @@ def main(arguments: list[str] | None = None) -> None:
     about = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
     try:
         status = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, args=arguments or ["--help"], prog="jaxdl", description=about
+            COMMANDS,
+            args=arguments or ["--help"],
+            prog="jaxdl",
+            description=about,
+            config=(tyro.conf.FlagCreatePairsOff,),
         )
     except BadUsage as error:
-        Console(stderr=True).print(f"[bold red]jaxdl:[/] {error}", highlight=False)
+        Console(stderr=True).print(f"[bold red]jaxdl:[/] {error}", highlight=False, soft_wrap=True)
         status = 2
     sys.exit(status)

@@ -61,7 +61,7 @@ class Outcome:
 def contrast(
     model: str = "all",
     data: str = "digits",
-    epochs: int | None = None,
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
     seed: int = 0,
     float64: bool = False,
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("jaxdl-report"),
@@ -75,7 +75,7 @@ def contrast(
     Args:
         model: mlp, convnet, autoencoder or all.
         data: digits (comes with jaxdl) or a name of TensorFlow Datasets with images and labels.
-        epochs: Epochs to train for; by default what each model needs.
+        epochs: Epochs to train for, in place of what each model needs.
         seed: Of parameters, batches and dropout.
         float64: Compute in float64 in place of float32.
         out: Where report.json, report.html and the plots go.

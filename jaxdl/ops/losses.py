@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from jaxdl.ops.precision import at_least_32_bits, like, widened
+from jaxdl.ops.reductions import log_softmax, logsumexp
 from jaxdl.rule import op, saving
 
 Labels = Int[Array, "*n"] | UInt[Array, "*n"]
@@ -102,7 +103,7 @@ def softmax_cross_entropy_with_integer_labels(
     """l = log Σ e^logits − logits[label]. A label outside 0 … c − 1 gives NaN; a logit of −∞ masks its class."""
     _check_labels("softmax_cross_entropy_with_integer_labels", logits, labels)
     chosen = jnp.where(_one_hot(logits, labels), logits, 0).sum(-1)
-    losses = jnp.log(jnp.exp(logits).sum(-1)) - chosen
+    losses = logsumexp.primal(logits, axis=-1, keepdims=False) - chosen
     return _reduced("softmax_cross_entropy_with_integer_labels", _or_nan(losses, logits, labels), reduce)
 
 
@@ -110,23 +111,21 @@ def softmax_cross_entropy_with_integer_labels(
 def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
     """logits̅ = (softmax − onehot) l̄
 
-    With the logits shifted by the label's, the other classes' e^shifted add up to r and l = log(1 + r),
-    where softmax − 1 = −r/(1 + r) at the label: near r = 0 nothing cancels, as it would in log Σ − logit
-    and in p − 1. To be safe from overflow all is scaled by the largest e^shifted, e^top. Where the label
-    itself is masked (its logit is −∞) the loss is ∞, and the 1 above is 0.
+    With m the largest logit and r the sum of e^(logit − m) over the classes other than the label, the
+    loss is (m − label) + log(e^(label − m) + r), and softmax − 1 at the label is −r / (e^(label − m) + r).
+    Where the label is the largest, the loss is log(1 + r), to be had without rounding 1 + r: near r = 0
+    nothing cancels, as it would in log Σ − logit and in p − 1.
     """
     wide = widened(logits)
     hot = _one_hot(wide, labels)
+    top = wide.max(-1, keepdims=True)
     chosen = jnp.where(hot, wide, 0).sum(-1, keepdims=True)
-    masked = chosen == -jnp.inf
-    shifted = wide - jnp.where(masked, wide.max(-1, keepdims=True), chosen)
-    top = jnp.maximum(jnp.where(hot, 0, shifted).max(-1, keepdims=True), 0)
-    scaled = jnp.where(hot, 0, jnp.exp(shifted - top))
-    rest, one = scaled.sum(-1, keepdims=True), jnp.where(masked, 0, jnp.exp(-top))
-    losses = top + jnp.where(top > 0, jnp.log(one + rest), jnp.log1p(rest))
-    losses = jnp.where(masked, jnp.inf, losses)[..., 0]
+    others = jnp.where(hot, 0, jnp.exp(wide - top))
+    rest = others.sum(-1, keepdims=True)
+    total = jnp.exp(chosen - top) + rest
+    losses = jnp.where(chosen == top, jnp.log1p(rest), (top - chosen) + jnp.log(total))[..., 0]
     losses = like(logits, _or_nan(losses, logits, labels))
-    slope = jnp.where(hot, -rest, scaled) / (one + rest)
+    slope = jnp.where(hot, -rest, others) / total
     slope = like(logits, jnp.where(_possible(logits, labels)[..., None], slope, jnp.nan))
     each = jax.typeof(losses)
 
@@ -146,7 +145,7 @@ def softmax_cross_entropy(
             f"softmax_cross_entropy: logits and targets must have the same shape, "
             f"got {logits.shape} and {targets.shape}"
         )
-    log_p = logits - jnp.log(jnp.exp(logits).sum(-1, keepdims=True))
+    log_p = log_softmax.primal(logits, axis=-1)
     losses = -jnp.where(targets == 0, 0, targets * log_p).sum(-1)
     return _reduced("softmax_cross_entropy", losses, reduce)
 

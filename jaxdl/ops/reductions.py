@@ -86,14 +86,16 @@ def max_rule(x, *, axis, keepdims):
 def logsumexp(x, *, axis=None, keepdims=False):
     """y = log Σ eˣ over the axes; −∞ where all of x is −∞."""
     _not_empty("logsumexp", x, axis)
-    return jnp.log(jnp.sum(jnp.exp(x), axis, keepdims=keepdims))
+    top = _shift(x, axis)
+    y = top + jnp.log(jnp.sum(jnp.exp(x - top), axis, keepdims=True))
+    return y if keepdims else y.squeeze(_axes(x, axis))
 
 
 @logsumexp.rule
 def logsumexp_rule(x, *, axis, keepdims):
     """x̄ = ȳ eˣ⁻ᵐ/s with y = m + log s: x − y would carry the rounding of a large y into the exponent"""
     wide = widened(x)
-    top = _finite(jnp.max(wide, axis, keepdims=True))
+    top = _shift(wide, axis)
     total = jnp.sum(jnp.exp(wide - top), axis, keepdims=True)
     y = top + jnp.log(total)
 
@@ -107,14 +109,14 @@ def logsumexp_rule(x, *, axis, keepdims):
 @op
 def softmax(x, *, axis=-1):
     """y = eˣ / Σ eˣ along an axis."""
-    e = jnp.exp(x)
+    e = jnp.exp(x - _shift(x, axis))
     return e / e.sum(axis, keepdims=True)
 
 
 @softmax.rule
 def softmax_rule(x, *, axis):
     """x̄ = y (ȳ − Σ yȳ)"""
-    y = like(x, _softmax(widened(x), axis))
+    y = like(x, softmax.primal(widened(x), axis=axis))
 
     def pullback(y, dy):
         wide, dwide = widened(y), widened(dy)
@@ -126,14 +128,15 @@ def softmax_rule(x, *, axis):
 @op
 def log_softmax(x, *, axis=-1):
     """y = x − log Σ eˣ along an axis."""
-    return x - jnp.log(jnp.exp(x).sum(axis, keepdims=True))
+    shifted = x - _shift(x, axis)
+    return shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True))
 
 
 @log_softmax.rule
 def log_softmax_rule(x, *, axis):
     """x̄ = ȳ − eʸ Σ ȳ"""
     wide = widened(x)
-    shifted = wide - _finite(wide.max(axis, keepdims=True))
+    shifted = wide - _shift(wide, axis)
     y = like(x, shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True)))
 
     def pullback(y, dy):
@@ -143,14 +146,10 @@ def log_softmax_rule(x, *, axis):
     return y, saving(pullback, y)
 
 
-def _softmax(x, axis):
-    e = jnp.exp(x - _finite(x.max(axis, keepdims=True)))
-    return e / e.sum(axis, keepdims=True)
-
-
-def _finite(top):
-    """The largest entry as a shift; a row of −∞ is shifted by 0, or −∞ − −∞ would be NaN."""
-    return jnp.where(top == -jnp.inf, jnp.zeros_like(top), top)
+def _shift(x, axis):
+    """A constant that cancels and keeps eˣ from overflowing: the largest entry; 0 in rows of −∞ alone."""
+    top = jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True))
+    return jnp.where(top == -jnp.inf, 0, top)
 
 
 def _broadcast(dy, x):
