@@ -152,21 +152,25 @@ def softmax_cross_entropy(
 
 @softmax_cross_entropy.rule
 def softmax_cross_entropy_rule(logits, targets, *, reduce):
-    """logits̅ = (softmax Σ targets − targets) l̄,   targets̅ = −log softmax(logits) l̄"""
+    """logits̅ = (softmax Σ targets − targets) l̄,   targets̅ = −log softmax l̄
+
+    Kept are the two arguments and, for each example, the largest logit m and s = Σ e^(logit − m):
+    softmax = e^(logits − m)/s and log softmax = logits − m − log s.
+    """
     wide, t = widened(logits), widened(targets)
-    shifted = wide - wide.max(-1, keepdims=True)
-    log_p = shifted - jnp.log(jnp.exp(shifted).sum(-1, keepdims=True))
+    top = wide.max(-1, keepdims=True)
+    total = jnp.exp(wide - top).sum(-1, keepdims=True)
+    log_p = (wide - top) - jnp.log(total)
     losses = like(logits, -jnp.where(t == 0, 0, t * log_p).sum(-1))
-    log_p = like(logits, log_p)
     each = jax.typeof(losses)
 
-    def pullback(log_p, targets, dy):
+    def pullback(logits, targets, top, total, dy):
         dl = _spread(reduce, each, dy)[..., None]
-        wide, t = widened(log_p), widened(targets)
-        dlogits = (jnp.exp(wide) * t.sum(-1, keepdims=True) - t) * dl
-        return like(log_p, dlogits), like(targets, -wide * dl)
+        shifted, t = widened(logits) - top, widened(targets)
+        dlogits = (jnp.exp(shifted) * (t.sum(-1, keepdims=True) / total) - t) * dl
+        return like(logits, dlogits), like(targets, (jnp.log(total) - shifted) * dl)
 
-    return _reduced("softmax_cross_entropy", losses, reduce), saving(pullback, log_p, targets)
+    return _reduced("softmax_cross_entropy", losses, reduce), saving(pullback, logits, targets, top, total)
 
 
 def _check_labels(name, logits, labels):

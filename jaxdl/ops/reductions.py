@@ -134,16 +134,16 @@ def log_softmax(x, *, axis=-1):
 
 @log_softmax.rule
 def log_softmax_rule(x, *, axis):
-    """x̄ = ȳ − eʸ Σ ȳ"""
+    """x̄ = ȳ − eˣ⁻ᵐ/s Σ ȳ with y = x − m − log s: eʸ would carry the rounding of y into the exponent"""
     wide = widened(x)
-    shifted = wide - _shift(wide, axis)
-    y = like(x, shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True)))
+    top = _shift(wide, axis)
+    total = jnp.exp(wide - top).sum(axis, keepdims=True)
 
-    def pullback(y, dy):
-        wide, dwide = widened(y), widened(dy)
-        return (like(dy, dwide - jnp.exp(wide) * dwide.sum(axis, keepdims=True)),)
+    def pullback(x, top, total, dy):
+        dwide = widened(dy)
+        return (like(dy, dwide - jnp.exp(widened(x) - top) * (dwide.sum(axis, keepdims=True) / total)),)
 
-    return y, saving(pullback, y)
+    return like(x, (wide - top) - jnp.log(total)), saving(pullback, x, top, total)
 
 
 def _shift(x, axis):
