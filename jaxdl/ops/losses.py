@@ -112,9 +112,9 @@ def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
     """logits̅ = (softmax − onehot) l̄
 
     With m the largest logit and r the sum of e^(logit − m) over the classes other than the label, the
-    loss is (m − label) + log(e^(label − m) + r), and softmax − 1 at the label is −r / (e^(label − m) + r).
-    Where the label is the largest, the loss is log(1 + r), to be had without rounding 1 + r: near r = 0
-    nothing cancels, as it would in log Σ − logit and in p − 1.
+    loss is (m − label) + log s, s = e^(label − m) + r, and at the label softmax − 1 = −r/s. Where the label
+    is the largest, the loss is log(1 + r), to be had without rounding 1 + r: near r = 0 nothing cancels,
+    as it would in log Σ − logit and in p − 1; for a small p, though, p − 1 is the closer of the two.
     """
     wide = widened(logits)
     hot = _one_hot(wide, labels)
@@ -123,9 +123,10 @@ def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
     others = jnp.where(hot, 0, jnp.exp(wide - top))
     rest = others.sum(-1, keepdims=True)
     total = jnp.exp(chosen - top) + rest
+    p = jnp.exp(chosen - top) / total
     losses = jnp.where(chosen == top, jnp.log1p(rest), (top - chosen) + jnp.log(total))[..., 0]
     losses = like(logits, _or_nan(losses, logits, labels))
-    slope = jnp.where(hot, -rest, others) / total
+    slope = jnp.where(hot, jnp.where(p > 0.5, -rest / total, p - 1), others / total)
     slope = like(logits, jnp.where(_possible(logits, labels)[..., None], slope, jnp.nan))
     each = jax.typeof(losses)
 

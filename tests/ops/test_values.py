@@ -77,7 +77,7 @@ def test_residuals_are_few():
         "sqrt",
         "square",
         "softmax",
-            ]:
+    ]:
         assert kept(getattr(ops, name), x) == 4000, name
     for name in ["relu", "leaky_relu"]:
         assert kept(getattr(ops, name), x) == 1000, name
