@@ -59,6 +59,11 @@ def _vjp(f, x, dy):
     return jax.vjp(f, *x)[1](dy)
 
 
+def _products(x, x_dot):
+    """Tangents that depend on the point themselves."""
+    return tuple(a * b for a, b in zip(x, x_dot, strict=True))
+
+
 def _stack(tree):
     return jax.tree.map(lambda a: jnp.stack([a, a * 0.5, a * 2]), tree)
 
@@ -111,7 +116,7 @@ def transformed(f, p, x, x_dot, dy):
         "linearize": (linear[0], linear[1](*x_dot)),
         "hessian": jax.jacfwd(jax.jacrev(scalar, 0, **kind), every, **kind)(*x),
         "reverse over reverse": jax.vjp(lambda *x: jax.grad(scalar, 0, **kind)(*x), *x)[1](x_dot[0]),
-        "forward over forward": jax.jvp(lambda *x: jax.jvp(f, x, x_dot)[1], x, x_dot)[1],
+        "forward over forward": jax.jvp(lambda *x: jax.jvp(f, x, _products(x, x_dot))[1], x, x_dot)[1],
         "vmap": jax.vmap(lambda *x: _vjp(f, x, dy), (0,) * len(x))(*_stack(x)),
         "vmap, unmapped": _unmapped_last(f, p, x, dy),
         "nested vmap": _nested_vmap(f, p, x, dy),

@@ -101,12 +101,12 @@ def contrast(
                 outcomes[name] = _outcome(setup, dataset, epochs or setup.epochs, seed, quiet)
             except Diverged as error:
                 raise BadUsage(f"{name}: {error}") from error
-    tables = [summary(outcomes), *(rule_table(o) for o in outcomes.values())]
-    for table in tables:
-        console.print()
-        table.print(console)
+    summary(outcomes).print(console)
+    for outcome in outcomes.values():
+        console.print(f"\n[bold]{outcome.setup.title}: where the differences come from[/]")
+        outcome.contrast.print(console)
     settings = {"data": data, "seed": seed, "precision": precision, "device": str(device), "jax": jax.__version__}
-    _write(folder, settings, outcomes, tables, dataset)
+    _write(folder, settings, outcomes, dataset)
     console.print(f"\n{time.perf_counter() - start:.0f} s. The report: {folder / 'report.html'}")
     return _verdict(outcomes, precision, console)
 
@@ -122,30 +122,29 @@ def summary(outcomes: dict[str, Outcome]) -> Table:
             (
                 name,
                 f"{o.parameters:,}",
-                {"accuracy": "test accuracy ", "test_loss": "test error "}[measured]
+                {"accuracy": "accuracy ", "test_loss": "error "}[measured]
                 + f"{text(hand[measured])} / {text(auto[measured])}",
                 number_text(max(o.gradient_differences)),
-                seconds_text(whole.step.medians[0]),
-                ratio_text(whole.step.ratio),
+                f"{seconds_text(whole.step.medians[0])} ({ratio_text(whole.step.ratio)})",
                 f"{bytes_text(whole.hand.residual_bytes)} / {bytes_text(whole.automatic.residual_bytes)}",
                 f"{bytes_text(whole.hand.temporary_bytes)} / {bytes_text(whole.automatic.temporary_bytes)}",
             )
         )
     columns = (
-        "model", "parameters", "result hand / auto", "gradient difference", "step", "step ratio",
-        "residuals hand / auto", "temporary hand / auto",
-    )  # fmt: skip
+        "model",
+        "parameters",
+        "test result hand / auto",
+        "gradient diff.",
+        "step (ratio)",
+        "residuals hand / auto",
+        "temporary hand / auto",
+    )
+
     note = (
         f"Gradient difference: the largest along the training, over the largest entry of the gradient. Step: forward "
         f"and backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs."
     )
     return Table("The same training with hand-written rules and with the automatic derivative", columns, rows, note)
-
-
-def rule_table(outcome: Outcome) -> Table:
-    """Where the differences of one model come from, rule by rule."""
-    table = outcome.contrast.table()
-    return Table(f"{outcome.setup.title}: where the differences come from", table.columns, table.rows, table.note)
 
 
 def _outcome(setup, data, epochs, seed, quiet):
@@ -220,13 +219,13 @@ def _writable(out: Path) -> Path:
         raise BadUsage(f"cannot write to the folder {out}: {error.strerror}; choose another with --out") from error
 
 
-def _write(folder, settings, outcomes, tables, data):
+def _write(folder, settings, outcomes, data):
     shown = pictures(outcomes, data)
     report = {"settings": settings, "models": {name: o.to_json() for name, o in outcomes.items()}}
     _replace(folder / "report.json", json.dumps(report, indent=1).encode())
     for name, (png, _) in shown.items():
         _replace(folder / f"{name}.png", png)
-    _replace(folder / "report.html", page(settings, outcomes, tables, shown).html().encode())
+    _replace(folder / "report.html", page(settings, summary(outcomes), outcomes, shown).html().encode())
 
 
 def _replace(path, content):

@@ -27,7 +27,7 @@ def pictures(outcomes, data) -> dict[str, tuple[bytes, str]]:
     return shown
 
 
-def page(settings, outcomes, tables, shown) -> Page:
+def page(settings, summary, outcomes, shown) -> Page:
     """The whole report as one page."""
     result = Page("Hand-written against automatic derivatives")
     result.text(
@@ -36,13 +36,13 @@ def page(settings, outcomes, tables, shown) -> Page:
         "gradients up to rounding; they differ in what they keep, and in time."
     )
     result.text(", ".join(f"{name}: {value}" for name, value in settings.items()))
-    result.table(tables[0])
-    for (name, outcome), table in zip(outcomes.items(), tables[1:], strict=True):
+    result.table(summary)
+    for name, outcome in outcomes.items():
         result.heading(outcome.setup.title)
         for key, (content, caption) in shown.items():
             if key.startswith(f"{name}-"):
                 result.picture(content, caption)
-        result.table(table)
+        result.table(outcome.contrast.table())
     return result
 
 

@@ -1,7 +1,6 @@
 """`contrast(f, *args)`: hand against automatic, for a function as a whole and for each rule in it."""
 
 import json
-import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,22 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.ticker import SymmetricalLogLocator
 from rich.console import Console
 
 from jaxdl import jaxpr as jx
 from jaxdl.measure.differentiated import Cost, Differentiated
+from jaxdl.measure.show import comparison_plot, comparison_table
 from jaxdl.measure.timing import Pairs, pairs
-from jaxdl.report import (
-    AUTOMATIC,
-    HAND,
-    Table,
-    bytes_text,
-    figure,
-    number_text,
-    png,
-    ratio_text,
-)
+from jaxdl.report import Table
 from jaxdl.strip import automatic, observe
 
 
@@ -49,6 +39,7 @@ class Comparison:
     """Hand and automatic derivative of one function: answers, costs, times (None if not asked for)."""
 
     name: str
+    shape: tuple[int, ...]  # of the first input
     where: str
     count: int
     differences: tuple[Difference, ...]
@@ -65,6 +56,7 @@ class Comparison:
         }
         return {
             "name": self.name,
+            "shape": list(self.shape),
             "where": self.where,
             "count": self.count,
             "differences": [asdict(d) for d in self.differences],
@@ -98,21 +90,15 @@ class Contrast:
         with open(path, "w") as file:
             json.dump(self.to_json(), file, indent=1)
 
-    def table(self) -> Table:
-        columns = (
-            "function", "×", "difference", "ULP hand / auto", "forward", "backward", "both", "FLOPs", "bytes",
-            "residuals hand / auto", "temporary hand / auto", "compile",
-        )  # fmt: skip
-        note = (
-            "Times (forward, backward, both compiled in one; to compile), FLOPs and bytes are ratios hand : automatic: "
-            "below 1 the hand-written rule is cheaper. ULP is the largest distance from a float64 run, in units of "
-            "the largest entry's last place; the difference is over the largest entry."
-        )
-        rows = [_row(c) for c in (self.whole, *self.sites)]
-        return Table(f"Hand-written against automatic derivative, on {self.device}", columns, rows, note)
+    def table(self, *, brief: bool = False) -> Table:
+        """One row for the whole and one for each rule; `brief` leaves the less telling columns out."""
+        title = f"Hand-written against automatic derivative, on {self.device}"
+        return comparison_table(title, (self.whole, *self.sites), brief)
 
     def print(self, console: Console | None = None) -> None:
-        self.table().print(console)
+        """Prints the table, brief on a terminal narrower than 150 columns."""
+        console = console or Console()
+        self.table(brief=console.width < 150).print(console)
 
     def plot(self, path) -> None:
         """Bars of time and residual bytes, hand against automatic, for the whole and each rule; a PNG file."""
@@ -121,31 +107,7 @@ class Contrast:
 
     def png(self) -> bytes:
         """The plot as the bytes of a PNG file."""
-        comparisons = (self.whole, *self.sites)
-        panels = [("residual bytes", lambda c, side: getattr(c, side).residual_bytes)]
-        if self.whole.step:
-            panels.append(("forward + backward (µs)", lambda c, side: 1e6 * c.step.medians[side == "automatic"]))
-        with figure(1, len(panels), width=8.4, height=1.5 + 0.4 * len(comparisons), sharey=True) as (fig, axes):
-            axes = np.atleast_1d(axes)
-            for ax, (label, value) in zip(axes, panels, strict=True):
-                _bars(ax, label, [(value(c, "hand"), value(c, "automatic")) for c in comparisons])
-            names = ["\n".join(textwrap.wrap(c.name.replace("_", " "), 26)) for c in comparisons]
-            axes[0].set(yticks=np.arange(len(names)), yticklabels=names)
-            axes[0].invert_yaxis()
-            fig.suptitle("Hand-written rules against the automatic derivative", x=0.01, ha="left")
-            fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-            return png(fig)
-
-
-def _bars(ax, label, values):
-    for shift, side, style, hatch in ((-0.2, 0, HAND, ""), (0.2, 1, AUTOMATIC, "///")):
-        lengths = [pair[side] for pair in values]
-        look = {"color": style["color"], "hatch": hatch, "edgecolor": "white", "label": ("hand", "automatic")[side]}
-        ax.barh(np.arange(len(values)) + shift, lengths, 0.38, **look)
-    ax.set_xlabel(label)
-    ax.set_xscale("symlog", linthresh=1)
-    ax.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
-    ax.grid(axis="y", visible=False)
+        return comparison_plot((self.whole, *self.sites))
 
 
 def contrast(f: Callable, *args: Any, time: bool = True, sites: bool = True, **kwargs: Any) -> Contrast:
@@ -187,7 +149,7 @@ def _compare(name, where, count, hand, plain, arrays, names, time):
     costs = [side.cost() for side in sides]
     if time:
         timed = [pairs(*both) for both in zip(*(side.parts() for side in sides), strict=True)]
-    return Comparison(name, where, count, differences, *costs, *timed)
+    return Comparison(name, arrays[0].shape, where, count, differences, *costs, *timed)
 
 
 def _differences(hand, plain, names):
@@ -243,26 +205,6 @@ def _check_differentiable(jaxpr, arrays):
 def _argument_names(args, kwargs):
     paths, _ = jax.tree_util.tree_flatten_with_path((args, kwargs))
     return ["argument " + jax.tree_util.keystr(path[1:]) for path, leaf in paths if jx.is_array(leaf)]
-
-
-def _row(c):
-    largest = c.largest
-    worst = lambda side: max((getattr(d, side) for d in c.differences if getattr(d, side) is not None), default=None)
-    over = lambda a, b: None if not a or not b else a / b
-    return (
-        c.name.replace("_", " "),
-        str(c.count),
-        number_text(largest.relative),
-        f"{number_text(worst('hand_ulp'))} / {number_text(worst('automatic_ulp'))}",
-        ratio_text(c.forward and c.forward.ratio),
-        ratio_text(c.backward and c.backward.ratio),
-        ratio_text(c.step and c.step.ratio),
-        ratio_text(over(c.hand.flops, c.automatic.flops)),
-        ratio_text(over(c.hand.bytes_accessed, c.automatic.bytes_accessed)),
-        f"{bytes_text(c.hand.residual_bytes)} / {bytes_text(c.automatic.residual_bytes)}",
-        f"{bytes_text(c.hand.temporary_bytes)} / {bytes_text(c.automatic.temporary_bytes)}",
-        ratio_text(over(c.hand.compile_seconds, c.automatic.compile_seconds)),
-    )
 
 
 def _plain(value):

@@ -11,7 +11,8 @@ figure { margin: 1.2rem 0; } figcaption { font-weight: 600; margin-bottom: .3rem
 img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #888; }
+td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; white-space: normal; } thead th { border-bottom: 2px solid #888; }
 .note { color: #555; font-size: .86rem; margin: .4rem 0; }
 """
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -18,7 +19,8 @@ class Table:
     note: str = ""
 
     def rich(self) -> RichTable:
-        table = RichTable(title=self.title, title_justify="left", caption=self.note or None, caption_justify="left")
+        look = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
+        table = RichTable(title=self.title, caption=self.note or None, **look)
         for i, column in enumerate(self.columns):
             table.add_column(column, justify="right" if i else "left", overflow="fold")
         for row in self.rows:

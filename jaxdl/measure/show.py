@@ -1,0 +1,95 @@
+"""How comparisons of hand and automatic are shown: one table, one plot."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.ticker import SymmetricalLogLocator
+
+from jaxdl.report import (
+    AUTOMATIC,
+    HAND,
+    Table,
+    bytes_text,
+    figure,
+    number_text,
+    png,
+    ratio_text,
+)
+
+
+def _label(c):
+    shape = "×".join(map(str, c.shape)) or "number"
+    return c.name if c.name == "whole" else f"{c.name.replace('_', ' ')} {shape}"
+
+
+def _worst(c, side):
+    return number_text(max((v for d in c.differences if (v := getattr(d, side)) is not None), default=None))
+
+
+def _ratio(hand, automatic):
+    return ratio_text(hand / automatic if hand and automatic else None)
+
+
+# Header, whether the brief table has it, and the cell of a comparison.
+_COLUMNS = (
+    ("function", True, _label),
+    ("×", True, lambda c: str(c.count)),
+    ("difference", True, lambda c: number_text(c.largest.relative)),
+    ("ULP hand / auto", True, lambda c: f"{_worst(c, 'hand_ulp')} / {_worst(c, 'automatic_ulp')}"),
+    ("forward", False, lambda c: ratio_text(c.forward and c.forward.ratio)),
+    ("backward", False, lambda c: ratio_text(c.backward and c.backward.ratio)),
+    ("time", True, lambda c: ratio_text(c.step and c.step.ratio)),
+    ("compile", False, lambda c: _ratio(c.hand.compile_seconds, c.automatic.compile_seconds)),
+    ("FLOPs", False, lambda c: _ratio(c.hand.flops, c.automatic.flops)),
+    ("bytes", False, lambda c: _ratio(c.hand.bytes_accessed, c.automatic.bytes_accessed)),
+    (
+        "residuals hand / auto",
+        True,
+        lambda c: f"{bytes_text(c.hand.residual_bytes)} / {bytes_text(c.automatic.residual_bytes)}",
+    ),
+    (
+        "temporary hand / auto",
+        False,
+        lambda c: f"{bytes_text(c.hand.temporary_bytes)} / {bytes_text(c.automatic.temporary_bytes)}",
+    ),
+)
+_NOTE = (
+    "Times (forward, backward, both in one; to compile), FLOPs and bytes are ratios hand : automatic: below 1 the "
+    "hand-written rule is cheaper. ULP is the largest distance from a float64 run, in units of the largest entry's "
+    "last place; the difference is over the largest entry."
+)
+
+
+def comparison_table(title: str, comparisons, brief: bool) -> Table:
+    """One row a comparison."""
+    columns = [(header, cell) for header, in_brief, cell in _COLUMNS if in_brief or not brief]
+    rows = [tuple(cell(c) for _, cell in columns) for c in comparisons]
+    return Table(title, tuple(header for header, _ in columns), rows, _NOTE)
+
+
+def comparison_plot(comparisons) -> bytes:
+    """Bars of residual bytes and, where it was measured, of time; a PNG."""
+    panels = [("residual bytes", lambda c, side: getattr(c, side).residual_bytes)]
+    if comparisons[0].step:
+        panels.append(("forward + backward (µs)", lambda c, side: 1e6 * c.step.medians[side == "automatic"]))
+    with figure(1, len(panels), width=8.4, height=1.5 + 0.4 * len(comparisons), sharey=True) as (fig, axes):
+        axes = np.atleast_1d(axes)
+        for ax, (label, value) in zip(axes, panels, strict=True):
+            _bars(ax, label, [(value(c, "hand"), value(c, "automatic")) for c in comparisons])
+        names = ["\n".join(textwrap.wrap(_label(c), 26)) for c in comparisons]
+        axes[0].set(yticks=np.arange(len(names)), yticklabels=names)
+        axes[0].invert_yaxis()
+        fig.suptitle("Hand-written rules against the automatic derivative", x=0.01, ha="left")
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return png(fig)
+
+
+def _bars(ax, label, values):
+    for shift, side, style, hatch in ((-0.2, 0, HAND, ""), (0.2, 1, AUTOMATIC, "///")):
+        lengths = [pair[side] for pair in values]
+        look = {"color": style["color"], "hatch": hatch, "edgecolor": "white", "label": ("hand", "automatic")[side]}
+        ax.barh(np.arange(len(values)) + shift, lengths, 0.38, **look)
+    ax.set_xlabel(label)
+    ax.set_xscale("symlog", linthresh=1)
+    ax.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
+    ax.grid(axis="y", visible=False)
