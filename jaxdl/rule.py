@@ -47,14 +47,21 @@ class Op:
     def __call__(self, *args, **settings):
         if self.derivative is None:
             raise TypeError(f"{self.__name__} has no rule: write one and mark it @{self.__name__}.rule")
-        bound = self.signature.bind(*args, **settings)
-        bound.apply_defaults()
+        bound = self._bound(args, settings)
         flat, tree = jax.tree.flatten(bound.args)
         self._check(bound, flat)
         call = Call(self, self.derivative, tree, tuple(bound.kwargs.items()))
         flat = jx.vary_alike(flat)
         y = primal.eval_shape(call, *flat)
         return jax.tree.unflatten(jax.tree.structure(y), op_p.bind(*flat, call=call))
+
+    def _bound(self, args, settings):
+        try:
+            bound = self.signature.bind(*args, **settings)
+        except TypeError as error:
+            raise TypeError(f"{self.__name__}{self.signature}: {error}") from None
+        bound.apply_defaults()
+        return bound
 
     def _check(self, bound, flat):
         for name, value in bound.kwargs.items():

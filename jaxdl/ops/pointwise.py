@@ -27,15 +27,19 @@ def elementwise(
     about: str,
     value: Callable | None = None,
     saved: Callable | None = None,
+    analytic: bool = False,
 ) -> Op:
     """An op y = f(x), on arrays of any shape, whose pullback multiplies ȳ by the derivative.
 
     `derivative` takes one array, and its name says what is kept: x, y, or any other for `saved(x)`.
-    Keyword-only arguments of `definition` are the op's settings; all functions must take them.
+    Keyword-only arguments of `definition` are the op's settings; all functions must take them. Only an
+    `analytic` function takes complex numbers.
     """
     kept = next(iter(inspect.signature(derivative).parameters))
 
     def primal(x, **settings):
+        if jnp.iscomplexobj(x) and not analytic:
+            raise TypeError(f"{name}: x must be real, got {x.dtype}: the function is not holomorphic")
         return definition(x, **settings)
 
     def rule(x, **settings):
@@ -214,11 +218,11 @@ def _gelu_tanh_slope(x):
 
 # --- the table ---------------------------------------------------------------------------------------
 
-negate = elementwise("negate", lambda x: -x, lambda none: -1.0, saved=lambda x: (), about="y = −x")
-square = elementwise("square", lambda x: x * x, lambda x: 2 * x, about="y = x²,  y′ = 2x")
-sqrt = elementwise("sqrt", jnp.sqrt, lambda y: 0.5 / y, about="y = √x,  y′ = 1/2y")
-exp = elementwise("exp", jnp.exp, lambda y: y, about="y = eˣ,  y′ = y")
-log = elementwise("log", jnp.log, lambda x: 1 / x, about="y = log x,  y′ = 1/x")
+negate = elementwise("negate", lambda x: -x, lambda none: -1.0, saved=lambda x: (), analytic=True, about="y = −x")
+square = elementwise("square", lambda x: x * x, lambda x: 2 * x, analytic=True, about="y = x²,  y′ = 2x")
+sqrt = elementwise("sqrt", jnp.sqrt, lambda y: 0.5 / y, analytic=True, about="y = √x,  y′ = 1/2y")
+exp = elementwise("exp", jnp.exp, lambda y: y, analytic=True, about="y = eˣ,  y′ = y")
+log = elementwise("log", jnp.log, lambda x: 1 / x, analytic=True, about="y = log x,  y′ = 1/x")
 
 step = elementwise(
     "step",
@@ -232,9 +236,10 @@ sigmoid = elementwise(
     lambda x: 1 / (1 + jnp.exp(-x)),
     _sigmoid_slope,
     value=_sigmoid,
+    analytic=True,
     about="y = σ(x) = 1/(1 + e⁻ˣ),  y′ = σ(x)σ(−x)",
 )
-tanh = elementwise("tanh", jnp.tanh, _tanh_slope, about="y = tanh x,  y′ = 1/cosh² x")
+tanh = elementwise("tanh", jnp.tanh, _tanh_slope, analytic=True, about="y = tanh x,  y′ = 1/cosh² x")
 relu = elementwise(
     "relu",
     lambda x: jnp.where(x <= 0, 0, x),

@@ -13,7 +13,7 @@ from jaxdl.rule import op, saving
 
 
 def _axes(x, axis):
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     return tuple(a % x.ndim for a in axes)
 
 
@@ -25,6 +25,7 @@ def _spread(dy, x, axis, keepdims):
 @op
 def sum(x, *, axis=None, keepdims=False):
     """y = Σ x over the axes."""
+    _check_axes("sum", x, axis, may_be_empty=True)
     return jnp.sum(x, axis, keepdims=keepdims)
 
 
@@ -42,7 +43,7 @@ def sum_rule(x, *, axis, keepdims):
 @op
 def mean(x, *, axis=None, keepdims=False):
     """y = Σ x / n over the axes, n the number of elements; of no elements it raises ValueError."""
-    _not_empty("mean", x, axis)
+    _check_axes("mean", x, axis)
     return jnp.mean(x, axis, keepdims=keepdims)
 
 
@@ -61,7 +62,7 @@ def mean_rule(x, *, axis, keepdims):
 @op
 def max(x, *, axis=None, keepdims=False):
     """y = max x over the axes. By convention equal maxima share the cotangent equally."""
-    _not_empty("max", x, axis)
+    _check_axes("max", x, axis)
     return jnp.max(x, axis, keepdims=keepdims)
 
 
@@ -85,7 +86,7 @@ def max_rule(x, *, axis, keepdims):
 @op
 def logsumexp(x, *, axis=None, keepdims=False):
     """y = log Σ eˣ over the axes; −∞ where all of x is −∞."""
-    _not_empty("logsumexp", x, axis)
+    _check_axes("logsumexp", x, axis)
     top = _shift(x, axis)
     y = top + jnp.log(jnp.sum(jnp.exp(x - top), axis, keepdims=True))
     return y if keepdims else y.squeeze(_axes(x, axis))
@@ -109,6 +110,7 @@ def logsumexp_rule(x, *, axis, keepdims):
 @op
 def softmax(x, *, axis=-1):
     """y = eˣ / Σ eˣ along an axis."""
+    _check_axes("softmax", x, axis)
     e = jnp.exp(x - _shift(x, axis))
     return e / e.sum(axis, keepdims=True)
 
@@ -128,6 +130,7 @@ def softmax_rule(x, *, axis):
 @op
 def log_softmax(x, *, axis=-1):
     """y = x − log Σ eˣ along an axis."""
+    _check_axes("log_softmax", x, axis)
     shifted = x - _shift(x, axis)
     return shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True))
 
@@ -156,6 +159,9 @@ def _broadcast(dy, x):
     return like(x, jnp.broadcast_to(dy, x.shape)) if is_differentiable(x.dtype) else None
 
 
-def _not_empty(name, x, axis):
-    if 0 in (x.shape[a] for a in _axes(x, axis)):
+def _check_axes(name, x, axis, *, may_be_empty=False):
+    axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if not all(-x.ndim <= a < x.ndim for a in axes):
+        raise ValueError(f"{name}: axis {axis} is outside the {x.ndim} axes of x, which has shape {x.shape}")
+    if not may_be_empty and 0 in (x.shape[a] for a in _axes(x, axis)):
         raise ValueError(f"{name}: nothing to reduce: x has shape {x.shape}, axis={axis}")

@@ -157,6 +157,9 @@ ERRORS = {
     "embedding: indices must be integers, got float32": lambda: ops.embedding(jnp.ones((3, 2)), jnp.ones(3)),
     "dropout: rate must be in [0, 1), got 1.5": lambda: ops.dropout(jnp.ones(3), jax.random.key(0), rate=1.5),
     "mean: nothing to reduce: x has shape (0, 3), axis=0": lambda: ops.mean(jnp.ones((0, 3)), axis=0),
+    "sum: axis 2 is outside the 1 axes of x, which has shape (3,)": lambda: ops.sum(jnp.ones(3), axis=2),
+    "relu: x must be real, got complex64": lambda: ops.relu(jnp.ones(3, jnp.complex64)),
+    "dense(x: .*missing a required argument: 'b'": lambda: ops.dense(jnp.ones((3, 4)), jnp.ones((4, 2))),
     "max: nothing to reduce: x has shape (0,), axis=None": lambda: ops.max(jnp.ones(0)),
 }
 
