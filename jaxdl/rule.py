@@ -106,8 +106,8 @@ def op(primal: Callable) -> Op:
     return Op(primal)
 
 
-op_p = Primitive("op")
-linear_p = Primitive("op_linear")
+op_p = Primitive("jaxdl_op")
+linear_p = Primitive("jaxdl_linear")
 
 
 def _op_typing(*types, call):

@@ -97,7 +97,7 @@ def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
     Rules inside the primals of other rules, inside shard_map and in branches not taken are left out.
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
-    sites = {replace(site, count=1): site for site in rules(f, *args, **kwargs)}
+    listed = rules(f, *args, **kwargs)
     first = {}
 
     def replacement(eqn):
@@ -115,7 +115,13 @@ def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
 
     jax.block_until_ready(jx.evaluate(jaxpr, arrays, replacement))
     jax.effects_barrier()
-    return [_observed(sites.get(site, site), *seen) for site, seen in first.items()]
+    return [_observed(_as_listed(site, listed), *seen) for site, seen in first.items()]
+
+
+def _as_listed(site, listed):
+    """The site as `rules` lists it: with its count, and a place where the equation itself has none."""
+    same = lambda s: s == replace(site, count=s.count, where=site.where or s.where)
+    return next(filter(same, listed), site)
 
 
 def _observed(site, eqn, wraps, values):
@@ -258,7 +264,7 @@ def _equations(jaxpr):
 
 
 # The identity, around a primal, that says which rule to keep when a derivative comes by.
-obstacle_p = Primitive("obstacle")
+obstacle_p = Primitive("jaxdl_obstacle")
 
 
 def _complain(site, reason):

@@ -52,8 +52,8 @@ def _training(outcome, apart):
     with figure(1, 2, width=8.4, height=3.2) as (fig, (losses, differences)):
         for rows, style, side in ((hand, HAND, "by hand"), (auto, AUTOMATIC, "automatic")):
             losses.plot(epochs, [row["loss"] for row in rows], label=f"training, {side}", **style)
-            faint = {**style, "linewidth": 3.2 if side == "by hand" else 1.2, "alpha": 0.55}
-            losses.plot(epochs, [row["test_loss"] for row in rows], label=f"test, {side}", **faint)
+            broad = {"linewidth": 3.6, "alpha": 0.5} if side == "by hand" else {"linewidth": 1.1}
+            losses.plot(epochs, [row["test_loss"] for row in rows], label=f"test, {side}", **{**style, **broad})
         losses.set(xlabel="epoch", ylabel="loss", yscale="log", title="Loss: the curves lie over each other")
         losses.legend(fontsize=8)
         floor = [max(d, 1e-18) for d in outcome.gradient_differences]

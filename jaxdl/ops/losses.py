@@ -26,6 +26,13 @@ def _reduced(name, losses, reduce):
     return reduce(losses)
 
 
+def _check_same_shape(name, **arrays):
+    """Nothing is broadcast in a loss: (n,) against (n, 1) would silently become (n, n)."""
+    first, second = (x.shape for x in arrays.values())
+    if first != second:
+        raise ValueError(f"{name}: {' and '.join(arrays)} must have the same shape, got {first} and {second}")
+
+
 def _spread(reduce, losses, dy):
     """The cotangent of each loss, given their type: the transpose of the reduction, which is linear."""
     if reduce is None:
@@ -65,8 +72,7 @@ def logistic_loss(
     z: Float[Array, "*n"], y: Labels | Bool[Array, "*n"], *, reduce: Callable | None = jnp.mean
 ) -> Float[Array, "..."]:
     """l = −log P(y|z) = ζ((1 − 2y)z) with ζ(u) = log(1 + eᵘ), for logits z and labels y, 0 or 1."""
-    if z.shape != y.shape:
-        raise ValueError(f"logistic_loss: z and y must have the same shape, got {z.shape} and {y.shape}")
+    _check_same_shape("logistic_loss", z=z, y=y)
     if not (y.dtype == bool or jnp.issubdtype(y.dtype, jnp.integer)):
         raise TypeError(f"logistic_loss: labels y must be integers or booleans, got {y.dtype}")
     losses = jnp.logaddexp(_sign(z, y) * z, jnp.zeros_like(z))
@@ -141,11 +147,7 @@ def softmax_cross_entropy(
     logits: Float[Array, "*n c"], targets: Float[Array, "*n c"], *, reduce: Callable | None = jnp.mean
 ) -> Float[Array, "..."]:
     """l = −Σ targets · log softmax(logits), for targets that are distributions over the classes."""
-    if logits.shape != targets.shape:
-        raise ValueError(
-            f"softmax_cross_entropy: logits and targets must have the same shape, "
-            f"got {logits.shape} and {targets.shape}"
-        )
+    _check_same_shape("softmax_cross_entropy", logits=logits, targets=targets)
     log_p = log_softmax.primal(logits, axis=-1)
     losses = -jnp.where(targets == 0, 0, targets * log_p).sum(-1)
     return _reduced("softmax_cross_entropy", losses, reduce)

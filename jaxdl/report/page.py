@@ -5,14 +5,15 @@ from html import escape
 
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #0b6e4f; }
 figure { margin: 1.2rem 0; } figcaption { font-weight: 600; margin-bottom: .3rem; }
 img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
 td { white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; } thead th { border-bottom: 2px solid #888; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 11rem; }
+thead th { border-bottom: 2px solid #888; }
 .note { color: #555; font-size: .86rem; margin: .4rem 0; }
 """
 
