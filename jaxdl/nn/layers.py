@@ -74,16 +74,45 @@ def conv(channels: int, size: int, *, w_init: str | Callable = "he_normal") -> L
     return Layer(init, apply)
 
 
-def avg_pool(window: int) -> Layer:
-    """The mean of every window × window block: (n, h, w, c) → (n, h/window, w/window, c)."""
+def max_pool(window, stride=None, padding="VALID") -> Layer:
+    """The maximum over windows, (n, h, w, c) → (n, a, b, c); settings as in `jaxdl.ops.max_pool`."""
+    return function(lambda x: ops.max_pool(x, window=window, stride=stride, padding=padding))
 
-    def pool(x):
-        n, h, w, c = x.shape
-        if h % window or w % window:
-            raise ValueError(f"avg_pool: window {window} must divide the image's height and width, got {h} × {w}")
-        return ops.mean(x.reshape(n, h // window, window, w // window, window, c), axis=(2, 4))
 
-    return function(pool)
+def avg_pool(window, stride=None, padding="VALID") -> Layer:
+    """The mean over windows, (n, h, w, c) → (n, a, b, c); settings as in `jaxdl.ops.avg_pool`."""
+    return function(lambda x: ops.avg_pool(x, window=window, stride=stride, padding=padding))
+
+
+global_avg_pool = function(ops.global_avg_pool)
+
+
+def layer_norm(*, epsilon: float = 1e-6) -> Layer:
+    """Normalises over the last axis. Parameters: scale and bias, of its length."""
+
+    def init(key, shape):
+        del key
+        return {"scale": jnp.ones(shape[-1]), "bias": jnp.zeros(shape[-1])}
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.layer_norm(x, params["scale"], params["bias"], epsilon=epsilon)
+
+    return Layer(init, apply)
+
+
+def rms_norm(*, epsilon: float = 1e-6) -> Layer:
+    """Divides by the root mean square over the last axis. Parameters: scale, of its length."""
+
+    def init(key, shape):
+        del key
+        return {"scale": jnp.ones(shape[-1])}
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.rms_norm(x, params["scale"], epsilon=epsilon)
+
+    return Layer(init, apply)
 
 
 def dropout(rate: float) -> Layer:

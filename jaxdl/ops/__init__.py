@@ -8,6 +8,7 @@ from jaxdl.ops.losses import (
     softmax_cross_entropy_with_integer_labels,
     squared_error,
 )
+from jaxdl.ops.norms import layer_norm, rms_norm
 from jaxdl.ops.pointwise import (
     elementwise,
     elu,
@@ -27,12 +28,14 @@ from jaxdl.ops.pointwise import (
     step,
     tanh,
 )
+from jaxdl.ops.pooling import avg_pool, global_avg_pool, max_pool
 from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, softmax, sum
 from jaxdl.rule import Op
 
 __all__ = [
     "add",
     "all_ops",
+    "avg_pool",
     "dense",
     "divide",
     "dropout",
@@ -42,6 +45,8 @@ __all__ = [
     "exp",
     "gelu",
     "gelu_tanh",
+    "global_avg_pool",
+    "layer_norm",
     "leaky_relu",
     "log",
     "log_softmax",
@@ -49,6 +54,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool",
     "maximum",
     "mean",
     "minimum",
@@ -56,6 +62,7 @@ __all__ = [
     "negate",
     "power",
     "relu",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",

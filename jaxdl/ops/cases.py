@@ -127,6 +127,21 @@ def cases() -> list[Case]:
         Case(ops.dropout, "half", _with(normal((3, 4)), jax.random.key(1)), {"rate": 0.5}),
         Case(ops.dropout, "none", _with(normal((3, 4)), jax.random.key(1)), {"rate": 0.0}),
     ]
+    for pool in (ops.max_pool, ops.avg_pool):
+        image = normal((2, 5, 6, 3))
+        table += [
+            Case(pool, "two", normal((2, 4, 6, 2)), {"window": 2}),
+            Case(pool, "overlapping", image, {"window": 3, "stride": 2}),
+            Case(pool, "same", image, {"window": (2, 3), "stride": (2, 1), "padding": "SAME"}),
+            Case(pool, "padded", image, {"window": 3, "stride": 3, "padding": ((1, 2), (0, 1))}),
+            Case(pool, "apart", image, {"window": 2, "stride": 3}),
+        ]
+    table += [
+        Case(ops.layer_norm, "rows", normal((3, 6), (6,), (6,))),
+        Case(ops.layer_norm, "batch", normal((2, 3, 6), (6,), (6,)), {"epsilon": 1e-3}),
+        Case(ops.rms_norm, "rows", normal((3, 6), (6,))),
+        Case(ops.rms_norm, "batch", normal((2, 3, 6), (6,)), {"epsilon": 1e-3}),
+    ]
     for name, reduce in {"mean": jnp.mean, "sum": jnp.sum, "none": None}.items():
         setting = {"reduce": reduce}
         table += [

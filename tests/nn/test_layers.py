@@ -70,6 +70,24 @@ def test_pooling_is_the_mean_of_blocks():
     assert nn.avg_pool(2).apply((), x)[0, :, :, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
 
 
+def test_max_pool_layer():
+    x = jnp.arange(25.0).reshape(1, 5, 5, 1)
+    assert nn.max_pool(3, 2).apply((), x)[0, :, :, 0].tolist() == [[12, 14], [22, 24]]
+    assert nn.global_avg_pool.apply((), x).tolist() == [[12]]
+
+
+@pytest.mark.parametrize("norm", [nn.layer_norm, nn.rms_norm])
+def test_norm_layers(norm, key):
+    layer = norm()
+    params = layer.init(key, (7, 50))
+    x = 5 * jax.random.normal(key, (3, 7, 50)) + (2 if norm is nn.layer_norm else 0)
+    y = layer.apply(params, x)
+    assert jnp.allclose((y**2).mean(-1), 1, atol=1e-3)
+    if norm is nn.layer_norm:
+        assert jnp.allclose(y.mean(-1), 0, atol=1e-5)
+    assert (layer.apply({**params, "scale": 2 * params["scale"]}, x) == 2 * y).all()
+
+
 def test_initialisers_by_name_and_by_function(key):
     assert (nn.initializer("ones")(key, (2,), jnp.float32) == 1).all()
     w = nn.dense(1000, w_init="glorot_uniform").init(key, (1000,))["w"]
@@ -101,7 +119,7 @@ def test_embedding_layer(key):
 ERRORS = {
     "dense: inputs must be vectors, got shape (2, 3)": lambda k: nn.dense(1).init(k, (2, 3)),
     "conv: inputs must be images": lambda k: nn.conv(1, 3).init(k, (4,)),
-    "avg_pool: window 2 must divide": lambda k: nn.avg_pool(2).apply((), jnp.ones((1, 3, 4, 1))),
+    "avg_pool: window (4, 4) does not fit into (3, 5)": lambda k: nn.avg_pool(4).apply((), jnp.ones((1, 3, 5, 1))),
     "dropout: rate must be in [0, 1), got 1": lambda k: nn.dropout(1),
     "mlp: give at least one width": lambda k: nn.mlp(),
     "serial: 2 layers need as many parameters, got 1": lambda k: nn.serial(nn.relu, nn.relu).apply(((),), jnp.ones(2)),

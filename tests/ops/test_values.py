@@ -160,6 +160,12 @@ ERRORS = {
     "sum: axis 2 is outside the 1 axes of x, which has shape (3,)": lambda: ops.sum(jnp.ones(3), axis=2),
     "relu: x must be real, got complex64": lambda: ops.relu(jnp.ones(3, jnp.complex64)),
     "dense(x: .*missing a required argument: 'b'": lambda: ops.dense(jnp.ones((3, 4)), jnp.ones((4, 2))),
+    "max_pool: x must be (n, h, w, c), got shape (3, 3)": lambda: ops.max_pool(jnp.ones((3, 3)), window=2),
+    "avg_pool: window (5, 5) does not fit into (3, 3)": lambda: ops.avg_pool(jnp.ones((1, 3, 3, 1)), window=5),
+    "max_pool: window and stride must be 1 or more": lambda: ops.max_pool(jnp.ones((1, 3, 3, 1)), window=2, stride=0),
+    "layer_norm: bias must have x's last axis, (4,), got (3,)": lambda: ops.layer_norm(
+        jnp.ones((2, 4)), jnp.ones(4), jnp.ones(3)
+    ),
     "max: nothing to reduce: x has shape (0,), axis=None": lambda: ops.max(jnp.ones(0)),
 }
 
@@ -169,3 +175,45 @@ def test_bad_input_is_named(message):
     pattern = message.translate({ord(c): "\\" + c for c in "()[]"})
     with pytest.raises((ValueError, TypeError), match=pattern):
         ERRORS[message]()
+
+
+def test_max_pool_ties_and_nan():
+    x = jnp.array([[1.0, 3.0], [3.0, 3.0]])[None, :, :, None]
+    slope = jax.grad(lambda x: ops.max_pool(x, window=2).sum())(x)
+    assert slope[0, :, :, 0].tolist() == [[0, 1], [0, 0]]  # the first of the equal maxima, row by row
+    assert jnp.isnan(ops.max_pool(x.at[0, 1, 0, 0].set(jnp.nan), window=2)).all()
+    masked = jnp.full((1, 2, 2, 1), -jnp.inf)
+    assert ops.max_pool(masked, window=3, stride=1, padding="SAME").tolist() == masked.tolist()
+
+
+def test_pooling_by_hand():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    assert ops.max_pool(x, window=2)[0, :, :, 0].tolist() == [[5, 7], [13, 15]]
+    assert ops.avg_pool(x, window=2)[0, :, :, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    padded = ops.avg_pool(x, window=2, stride=2, padding=((1, 1), (1, 1)))[0, :, :, 0]
+    assert padded.tolist() == [[0, 0.75, 0.75], [3, 7.5, 4.5], [3, 6.75, 3.75]]
+    assert ops.global_avg_pool(x).tolist() == [[7.5]]
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
+def test_norms_stay_accurate_under_large_offsets(name, offset):
+    """No further from a float64 run than the automatic derivative, or than the offset's own rounding."""
+    from jaxdl.measure import contrast
+
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(8, 64)) + offset, jnp.float32)
+    parameters = [jnp.asarray(rng.normal(size=64), jnp.float32) for _ in range(2 if name == "layer_norm" else 1)]
+    report = contrast(lambda *a: getattr(ops, name)(*a), x, *parameters, time=False, sites=False)
+    for d in report.whole.differences:
+        assert d.hand_ulp <= max(1.5 * d.automatic_ulp, 8), d
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+def test_norms_of_constant_rows_are_finite(name):
+    x, scale = jnp.full((2, 5), 7.0), jnp.ones(5)
+    parameters = (scale, scale) if name == "layer_norm" else (scale,)
+    y, pullback = jax.vjp(lambda x: getattr(ops, name)(x, *parameters), x)
+    (dx,) = pullback(jnp.arange(10.0).reshape(2, 5))
+    assert jnp.isfinite(y).all()
+    assert jnp.isfinite(dx).all()
