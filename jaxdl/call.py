@@ -7,6 +7,7 @@ so that they can be parameters of primitives and keys of caches.
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -128,8 +129,8 @@ class Call:
                         f"residual {i} is not an array: got {leaf!r}; save arrays only, "
                         f"and let the pullback use settings by closure"
                     )
-        for name, cell in zip(_free_names(saved.pullback), _cells(saved.pullback), strict=True):
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(cell)):
+        for name, value in _closure(saved.pullback):
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
                 raise self.fault(
                     f"the pullback uses {name} by closure; make it an argument of the pullback and "
                     f"bind it with saving(pullback, …, {name}), or, where only its shape or dtype is "
@@ -286,12 +287,12 @@ def _opened(returned):
     return y, saved.residuals
 
 
-def _free_names(f):
-    return f.__code__.co_freevars if getattr(f, "__closure__", None) else ()
-
-
-def _cells(f):
-    return [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
+def _closure(f):
+    """The free variables of a function and their values, as pairs."""
+    try:
+        return inspect.getclosurevars(f).nonlocals.items()
+    except TypeError:  # a callable that is no Python function
+        return ()
 
 
 jx.hide_from_source_lines(__file__)
