@@ -6,6 +6,8 @@ from pathlib import Path
 
 import jax
 
+from jaxdl.report import write_whole
+
 FOLDER = Path(__file__).parent / "results"
 
 
@@ -19,8 +21,8 @@ def keep(name: str, data: dict, table, png: bytes | None = None) -> None:
     """Prints the table, and writes NAME.json, NAME.md and, if there is one, NAME.png."""
     table.print()
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps({"machine": machine(), **data}, indent=1) + "\n")
+    write_whole(FOLDER / f"{name}.json", json.dumps({"machine": machine(), **data}, indent=1).encode() + b"\n")
     note = f"\n\n{table.note}" if table.note else ""
-    (FOLDER / f"{name}.md").write_text(f"{table.title}\n\n{table.markdown()}{note}\n")
+    write_whole(FOLDER / f"{name}.md", f"{table.title}\n\n{table.markdown()}{note}\n".encode())
     if png:
-        (FOLDER / f"{name}.png").write_bytes(png)
+        write_whole(FOLDER / f"{name}.png", png)

@@ -1,7 +1,6 @@
 """`jaxdl contrast`: models trained twice, with hand-written rules and with the automatic derivative."""
 
 import json
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from jaxdl.cli.setups import Setup, setups
 from jaxdl.data import Dataset, check_inputs, check_labels, load
 from jaxdl.measure import Contrast
 from jaxdl.measure import contrast as measure
-from jaxdl.report import Table, bytes_text, number_text, ratio_text, seconds_text
+from jaxdl.report import Table, bytes_text, number_text, plain, ratio_text, seconds_text, write_whole
 from jaxdl.strip import automatic
 from jaxdl.train import Diverged, Trained, fit
 
@@ -46,6 +45,11 @@ class Outcome:
     gradient_differences: list[float]
     contrast: Contrast
     test_outputs: np.ndarray
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest of the gradient differences; NaN if any is."""
+        return float(np.max(self.gradient_differences))
 
     def to_json(self) -> dict:
         return {
@@ -124,7 +128,7 @@ def summary(outcomes: dict[str, Outcome]) -> Table:
                 f"{o.parameters:,}",
                 {"accuracy": "accuracy ", "test_loss": "error "}[measured]
                 + f"{text(hand[measured])} / {text(auto[measured])}",
-                number_text(max(o.gradient_differences)),
+                number_text(o.largest_difference),
                 f"{seconds_text(whole.step.medians[0])} ({ratio_text(whole.step.ratio)})",
                 f"{bytes_text(whole.hand.residual_bytes)} / {bytes_text(whole.automatic.residual_bytes)}",
                 f"{bytes_text(whole.hand.temporary_bytes)} / {bytes_text(whole.automatic.temporary_bytes)}",
@@ -184,8 +188,9 @@ def _outcome(setup, data, epochs, seed, quiet):
 def _apart(hand, plain):
     """The largest difference between two gradients, over the largest entry."""
     pairs = list(zip(jax.tree.leaves(hand), jax.tree.leaves(plain), strict=True))
-    largest = max(float(jnp.abs(b).max()) for _, b in pairs)
-    return max(float(jnp.abs(a - b).max()) for a, b in pairs) / max(largest, 1e-30)
+    # NumPy's maximum, unlike Python's, lets no NaN pass unseen.
+    largest = np.max([jnp.abs(b).max() for _, b in pairs])
+    return float(np.max([jnp.abs(a - b).max() for a, b in pairs]) / np.maximum(largest, 1e-30))
 
 
 def _in_precision(model, dtype):
@@ -222,22 +227,15 @@ def _writable(out: Path) -> Path:
 def _write(folder, settings, outcomes, data):
     shown = pictures(outcomes, data)
     report = {"settings": settings, "models": {name: o.to_json() for name, o in outcomes.items()}}
-    _replace(folder / "report.json", json.dumps(report, indent=1).encode())
+    write_whole(folder / "report.json", json.dumps(plain(report), indent=1).encode())
     for name, (png, _) in shown.items():
-        _replace(folder / f"{name}.png", png)
-    _replace(folder / "report.html", page(settings, summary(outcomes), outcomes, shown).html().encode())
-
-
-def _replace(path, content):
-    """Writes a file whole or not at all."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(content)
-    os.replace(draft, path)
+        write_whole(folder / f"{name}.png", png)
+    write_whole(folder / "report.html", page(settings, summary(outcomes), outcomes, shown).html().encode())
 
 
 def _verdict(outcomes, precision, console):
     tolerance = {"float32": 1e-4, "float64": 1e-11}[precision]
-    far = {n: max(o.gradient_differences) for n, o in outcomes.items() if not max(o.gradient_differences) <= tolerance}
+    far = {n: o.largest_difference for n, o in outcomes.items() if not o.largest_difference <= tolerance}
     if not far:
         console.print(f"The gradients agree within {tolerance:g} of their largest entry, all along the training.")
         return 0

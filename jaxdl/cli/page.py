@@ -9,7 +9,7 @@ def pictures(outcomes, data) -> dict[str, tuple[bytes, str]]:
     """PNG and caption by file name: training curves, costs by rule, reconstructions."""
     shown = {}
     for name, o in outcomes.items():
-        apart = number_text(max(o.gradient_differences))
+        apart = number_text(o.largest_difference)
         shown[f"{name}-training"] = (
             _training(o, apart),
             f"{o.setup.title}: losses with both derivatives lie over each other; the gradients differ by at "

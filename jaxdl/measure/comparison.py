@@ -14,7 +14,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.measure.differentiated import Cost, Differentiated
 from jaxdl.measure.show import comparison_plot, comparison_table
 from jaxdl.measure.timing import Pairs, pairs
-from jaxdl.report import Table
+from jaxdl.report import Table, plain, write_whole
 from jaxdl.strip import automatic, observe
 
 
@@ -81,14 +81,11 @@ class Contrast:
 
     def to_json(self) -> dict:
         """Plain data: numbers, strings, lists, dictionaries. Not-a-number and infinity become None."""
-        return _plain(
-            {"device": self.device, "whole": self.whole.to_json(), "sites": [s.to_json() for s in self.sites]}
-        )
+        return plain({"device": self.device, "whole": self.whole.to_json(), "sites": [s.to_json() for s in self.sites]})
 
     def save(self, path) -> None:
         """Writes `to_json()` to a file."""
-        with open(path, "w") as file:
-            json.dump(self.to_json(), file, indent=1)
+        write_whole(path, json.dumps(self.to_json(), indent=1).encode())
 
     def table(self, *, brief: bool = False) -> Table:
         """One row for the whole and one for each rule; `brief` leaves the less telling columns out."""
@@ -102,8 +99,7 @@ class Contrast:
 
     def plot(self, path) -> None:
         """Bars of time and residual bytes, hand against automatic, for the whole and each rule; a PNG file."""
-        with open(path, "wb") as file:
-            file.write(self.png())
+        write_whole(path, self.png())
 
     def png(self) -> bytes:
         """The plot as the bytes of a PNG file."""
@@ -125,11 +121,10 @@ def contrast(f: Callable, *args: Any, time: bool = True, sites: bool = True, **k
     names = _argument_names(args, kwargs)
     _check_differentiable(jaxpr, arrays)
     arrays = [jnp.asarray(x) for x in arrays]
-    run = lambda *arrays: jx.evaluate(jaxpr, arrays, lambda eqn: None)
     in_arrays = jx.in_arrays(f, args, kwargs)
     whole = _compare("whole", "", 1, in_arrays, automatic(in_arrays), arrays, names, time)
     found = []
-    for seen in observe(run, *arrays) if sites else ():
+    for seen in observe(in_arrays, *arrays) if sites else ():
         if any(jnp.issubdtype(x.dtype, jnp.inexact) for x in seen.inputs) and any(
             jnp.issubdtype(t.dtype, jnp.inexact) for t in seen.site.outputs
         ):
@@ -205,13 +200,3 @@ def _check_differentiable(jaxpr, arrays):
 def _argument_names(args, kwargs):
     paths, _ = jax.tree_util.tree_flatten_with_path((args, kwargs))
     return ["argument " + jax.tree_util.keystr(path[1:]) for path, leaf in paths if jx.is_array(leaf)]
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value

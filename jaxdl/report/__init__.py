@@ -1,5 +1,6 @@
 """One style for everything that reports: numbers, tables, plots, pages."""
 
+from jaxdl.report.files import plain, write_whole
 from jaxdl.report.numbers import bytes_text, number_text, ratio_text, seconds_text
 from jaxdl.report.page import Page
 from jaxdl.report.plot import AUTOMATIC, HAND, figure, png
@@ -13,7 +14,9 @@ __all__ = [
     "bytes_text",
     "figure",
     "number_text",
+    "plain",
     "png",
     "ratio_text",
     "seconds_text",
+    "write_whole",
 ]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -68,6 +69,13 @@ def test_a_wrong_rule_is_exit_status_1(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ops.dense, "derivative", wrong_rule)
     assert run("--epochs", "1", "--out", str(tmp_path), "--model", "mlp", "--quiet") == 1
     assert "The gradients differ by more than" in capsys.readouterr().err
+
+
+def test_a_nan_in_any_gradient_is_a_difference():
+    good, bad = jnp.ones(2), jnp.array([1.0, jnp.nan])
+    assert np.isnan(job._apart((good, bad), (good, good)))
+    assert np.isnan(job._apart((bad, good), (good, good)))
+    assert job._apart((good, good), (good, good)) == 0
 
 
 BAD = {

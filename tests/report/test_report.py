@@ -1,6 +1,8 @@
 """Numbers, tables and pages."""
 
-from jaxdl.report import Page, Table, bytes_text, figure, number_text, png, ratio_text, seconds_text
+import json
+
+from jaxdl.report import Page, Table, bytes_text, figure, number_text, plain, png, ratio_text, seconds_text, write_whole
 
 
 def test_numbers_read_well():
@@ -34,3 +36,10 @@ def test_a_page_stands_alone():
     assert "A &lt;title&gt;" in html
     assert 'src="data:image/png;base64,' in html
     assert "http" not in html
+
+
+def test_files_are_whole_and_json_is_valid(tmp_path):
+    path = tmp_path / "a.json"
+    write_whole(path, json.dumps(plain({"x": [1.5, float("nan"), (float("inf"), "text", 2)]})).encode())
+    assert json.loads(path.read_text()) == {"x": [1.5, None, [None, "text", 2]]}
+    assert list(tmp_path.iterdir()) == [path]
