@@ -13,9 +13,10 @@ from jaxdl import automatic, ops
 from jaxdl.ops.cases import cases
 from tests.tolerance import assert_close
 
-FIRST_OF_EACH = list({case.op: case for case in reversed(cases())}.values())
-ANALYTIC = list({case.op: case for case in reversed(cases()) if case.analytic}.values())
-FORMATS = [(case, "float32") for case in cases()]
+CASES = cases()
+FIRST_OF_EACH = list({case.op: case for case in reversed(CASES)}.values())
+ANALYTIC = list({case.op: case for case in reversed(CASES) if case.analytic}.values())
+FORMATS = [(case, "float32") for case in CASES]
 FORMATS += [(case, dtype) for dtype in ("float64", "bfloat16", "float16") for case in FIRST_OF_EACH]
 FORMATS += [(case, "complex64") for case in ANALYTIC]
 
@@ -151,6 +152,7 @@ def test_eager_equals_jit(case):
 
 
 SHARDED = [(case, dtype) for case, dtype in FORMATS if case in FIRST_OF_EACH or dtype == "complex64"]
+assert {(case.op, "float32") for case in FIRST_OF_EACH} <= {(case.op, dtype) for case, dtype in SHARDED}
 
 
 @pytest.mark.parametrize(("case", "dtype"), SHARDED, ids=str)
