@@ -6,6 +6,7 @@ from jaxdl.nn.layer import Layer, function, parameter_count, serial, with_functi
 from jaxdl.nn.layers import (
     avg_pool,
     conv,
+    conv_transpose,
     dense,
     dropout,
     elu,
@@ -35,6 +36,7 @@ __all__ = [
     "Layer",
     "avg_pool",
     "conv",
+    "conv_transpose",
     "dense",
     "dense_autoencoder",
     "dropout",

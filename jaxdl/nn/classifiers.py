@@ -31,6 +31,6 @@ def small_convnet(classes: int = 10) -> Layer:
     On 8 × 8 × 1 images it has 160 + 4,640 + 32,832 + 650 = 38,282 parameters.
     """
     return serial(
-        conv(16, 3), relu, avg_pool(2),
-        conv(32, 3), relu,
+        conv(16, 3, padding="SAME"), relu, avg_pool(2),
+        conv(32, 3, padding="SAME"), relu,
         flatten, dense(64), relu, dropout(0.3), dense(classes))  # fmt: skip

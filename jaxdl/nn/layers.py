@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxdl import ops
 from jaxdl.nn.layer import Layer, function
+from jaxdl.ops.windows import pair
 
 relu = function(ops.relu)
 sigmoid = function(ops.sigmoid)
@@ -54,24 +55,71 @@ def dense(width: int, *, w_init: str | Callable = "he_normal", b_init: str | Cal
     return Layer(init, apply)
 
 
-def conv(channels: int, size: int, *, w_init: str | Callable = "he_normal") -> Layer:
-    """Convolution, stride 1: (n, h, w, c) → (n, h, w, channels). Parameters: w (size, size, c, channels), b."""
+def conv(
+    channels: int,
+    size: int | tuple[int, int],
+    *,
+    stride=1,
+    padding="VALID",
+    dilation=1,
+    groups: int = 1,
+    w_init: str | Callable = "he_normal",
+    b_init: str | Callable = "zeros",
+) -> Layer:
+    """y = x ⋆ w + b: (n, h, w, c) → (n, a, b, channels); settings as in `jaxdl.ops.conv2d`.
+
+    Parameters: w (size, size, c / groups, channels), b (channels,).
+    """
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
     def init(key, shape):
-        if len(shape) != 3:
-            raise ValueError(f"conv: inputs must be images (height, width, channels), got shape {shape} for each")
+        c = _channels("conv", shape)
+        if c % groups:
+            raise ValueError(f"conv: the channels must fill {groups} groups, got {c} of them in {shape}")
         return {
-            "w": initializer(w_init)(key, (size, size, shape[-1], channels), jnp.float32),
-            "b": jnp.zeros(channels),
+            "w": initializer(w_init)(key, (*pair(size), c // groups, channels), jnp.float32),
+            "b": initializer(b_init)(key, (channels,), jnp.float32),
         }
 
     def apply(params, x, *, key=None):
         del key
-        numbers = ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(x, params["w"], (1, 1), "SAME", dimension_numbers=numbers)
-        return y + params["b"][None, None, None]
+        return ops.conv2d(x, params["w"], **settings) + params["b"][None, None, None]
 
     return Layer(init, apply)
+
+
+def conv_transpose(
+    channels: int,
+    size: int | tuple[int, int],
+    *,
+    stride=1,
+    padding="VALID",
+    w_init: str | Callable = "he_normal",
+    b_init: str | Callable = "zeros",
+) -> Layer:
+    """The transpose of a convolution, and b: (n, a, b, c) → (n, h, w, channels); settings as in
+    `jaxdl.ops.conv_transpose2d`. Parameters: w (size, size, channels, c), b (channels,).
+    """
+
+    def init(key, shape):
+        c = _channels("conv_transpose", shape)
+        return {
+            # Initialisers take the last axis for the outputs, which here are the last but one.
+            "w": initializer(w_init)(key, (*pair(size), c, channels), jnp.float32).swapaxes(2, 3),
+            "b": initializer(b_init)(key, (channels,), jnp.float32),
+        }
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.conv_transpose2d(x, params["w"], stride=stride, padding=padding) + params["b"][None, None, None]
+
+    return Layer(init, apply)
+
+
+def _channels(name, shape):
+    if len(shape) != 3:
+        raise ValueError(f"{name}: inputs must be images (height, width, channels), got shape {shape} for each")
+    return shape[-1]
 
 
 def max_pool(window, stride=None, padding="VALID") -> Layer:

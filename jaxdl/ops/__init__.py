@@ -1,6 +1,7 @@
 """Operations with their rules, one file a family. `all_ops()` gives them by name."""
 
 from jaxdl.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
+from jaxdl.ops.convolution import conv2d, conv2d_by_loops, conv2d_kernel_gradient, conv_transpose2d, convolve
 from jaxdl.ops.linear import dense, dropout, embedding, matmul
 from jaxdl.ops.losses import (
     logistic_loss,
@@ -36,6 +37,11 @@ __all__ = [
     "add",
     "all_ops",
     "avg_pool",
+    "conv2d",
+    "conv2d_by_loops",
+    "conv2d_kernel_gradient",
+    "conv_transpose2d",
+    "convolve",
     "dense",
     "divide",
     "dropout",

@@ -136,6 +136,7 @@ def cases() -> list[Case]:
             Case(pool, "padded", image, {"window": 3, "stride": 3, "padding": ((1, 2), (0, 1))}),
             Case(pool, "apart", image, {"window": 2, "stride": 3}),
         ]
+    table += _convolutions()
     table += [
         Case(ops.layer_norm, "rows", normal((3, 6), (6,), (6,))),
         Case(ops.layer_norm, "batch", normal((2, 3, 6), (6,), (6,)), {"epsilon": 1e-3}),
@@ -151,6 +152,26 @@ def cases() -> list[Case]:
             Case(ops.softmax_cross_entropy, name, _targets, setting),
         ]
     return table
+
+
+def _convolutions():
+    """All settings once; `tests/ops/test_convolution.py` has the many forms in which they run."""
+    return [
+        Case(ops.conv2d, "valid", normal((2, 3, 4, 2), (3, 2, 2, 3)), {}, True),
+        Case(ops.conv2d, "same", normal((1, 5, 5, 2), (3, 3, 2, 17)), {"padding": "SAME"}),
+        Case(ops.conv2d, "stride", normal((1, 5, 6, 2), (3, 4, 2, 3)), {"stride": (2, 3), "padding": ((1, 2), (0, 1))}),
+        Case(ops.conv2d, "groups", normal((1, 4, 5, 4), (2, 2, 2, 2)), {"groups": 2, "dilation": (2, 1)}),
+        Case(ops.conv_transpose2d, "valid", normal((1, 2, 3, 3), (3, 2, 2, 3)), {}, True),
+        Case(
+            ops.conv_transpose2d, "stride", normal((1, 5, 4, 3), (3, 4, 2, 3)),
+            {"stride": 2, "padding": ((1, 0), (2, 1))},
+        ),
+        Case(ops.conv2d_kernel_gradient, "valid", normal((2, 4, 3, 2), (2, 2, 2, 3)), {"window": (3, 2)}, True),
+        Case(
+            ops.conv2d_kernel_gradient, "stride", normal((2, 5, 5, 2), (2, 3, 3, 2)),
+            {"window": 3, "stride": 2, "padding": "SAME"},
+        ),
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

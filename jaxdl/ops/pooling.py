@@ -13,10 +13,8 @@ from jaxtyping import Array, Float
 
 from jaxdl.ops.precision import like, widened
 from jaxdl.ops.reductions import mean
+from jaxdl.ops.windows import Padding, Pair, check_positive, padding_pairs, pair
 from jaxdl.rule import op, saving
-
-Pair = int | tuple[int, int]
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
 
 
 @op
@@ -89,14 +87,11 @@ class _geometry:
     def __init__(self, name, x, window, stride, padding):
         if x.ndim != 4:
             raise ValueError(f"{name}: x must be (n, h, w, c), got shape {x.shape}")
-        self.window = _pair(window)
-        self.stride = _pair(window if stride is None else stride)
-        if min(*self.window, *self.stride) < 1:
-            raise ValueError(f"{name}: window and stride must be 1 or more, got {self.window} and {self.stride}")
+        self.window = pair(window)
+        self.stride = pair(window if stride is None else stride)
+        check_positive(name, window=self.window, stride=self.stride)
         self.size = x.shape[1:3]
-        if isinstance(padding, str):
-            padding = lax.padtype_to_pads(self.size, self.window, self.stride, padding)
-        self.pads = tuple((int(low), int(high)) for low, high in padding)
+        self.pads = padding_pairs(name, padding, self.size, self.window, self.stride)
         padded = [n + low + high for n, (low, high) in zip(self.size, self.pads, strict=True)]
         if any(p < w for p, w in zip(padded, self.window, strict=True)):
             raise ValueError(f"{name}: window {self.window} does not fit into {self.size} with padding {self.pads}")
@@ -143,7 +138,3 @@ class _geometry:
             like_one = jax.eval_shape(flows_to, 0)
             return jnp.zeros((like_one.shape[0], rows, columns, like_one.shape[-1]), like_one.dtype)
         return total
-
-
-def _pair(length: Pair) -> tuple[int, int]:
-    return length if isinstance(length, tuple) else (length, length)

@@ -134,7 +134,31 @@ def test_a_reduction_of_ones_own():
     assert_close(jax.grad(f)(x), 2 * x * weights, "float32")
 
 
+IMAGES, KERNEL = jnp.ones((8, 28, 28, 3)), jnp.ones((5, 5, 3, 16))
 ERRORS = {
+    "conv2d: x has 3 channels, w expects 4 .*x: (8, 28, 28, 3), w: (5, 5, 4, 16)": lambda: ops.conv2d(
+        IMAGES, jnp.ones((5, 5, 4, 16))
+    ),
+    "conv2d: x has 3 channels, w expects 6 in 2 groups": lambda: ops.conv2d(IMAGES, KERNEL, groups=2),
+    "conv2d: a window of (5, 5) does not fit into (4, 4)": lambda: ops.conv2d(IMAGES[:, :4, :4], KERNEL),
+    "conv2d: a window of (33, 33) does not fit": lambda: ops.conv2d(IMAGES, KERNEL, dilation=8),
+    "conv2d: stride must be 1 or more, got (0, 0)": lambda: ops.conv2d(IMAGES, KERNEL, stride=0),
+    "conv2d: padding must be .*pairs, got 'FULL'": lambda: ops.conv2d(IMAGES, KERNEL, padding="FULL"),
+    "conv2d: padding must be .*got 2": lambda: ops.conv2d(IMAGES, KERNEL, padding=2),
+    "conv2d: both arguments must have the same dtype, got float32 and bfloat16": lambda: ops.conv2d(
+        IMAGES, KERNEL.astype(jnp.bfloat16)
+    ),
+    "conv2d: .*four axes, got (28, 28, 3)": lambda: ops.conv2d(IMAGES[0], KERNEL),
+    "conv_transpose2d: z has 3 channels, w expects 16": lambda: ops.conv_transpose2d(IMAGES, KERNEL),
+    "conv_transpose2d: nothing is left": lambda: ops.conv_transpose2d(
+        IMAGES[:, :1, :1], KERNEL.swapaxes(2, 3), padding=((3, 3), (3, 3))
+    ),
+    "conv2d_kernel_gradient: z must be (24, 24) pixels in size, got (28, 28)": lambda: ops.conv2d_kernel_gradient(
+        IMAGES, IMAGES, window=5
+    ),
+    "conv2d_kernel_gradient: .*as many images, got 8 and 2": lambda: ops.conv2d_kernel_gradient(
+        IMAGES, IMAGES[:2], window=1
+    ),
     "dense: x .* do not fit: x: (3, 4), w: (5, 2), b: (2,)": lambda: ops.dense(
         jnp.ones((3, 4)), jnp.ones((5, 2)), jnp.ones(2)
     ),
@@ -162,7 +186,7 @@ ERRORS = {
     "dense(x: .*missing a required argument: 'b'": lambda: ops.dense(jnp.ones((3, 4)), jnp.ones((4, 2))),
     "max_pool: x must be (n, h, w, c), got shape (3, 3)": lambda: ops.max_pool(jnp.ones((3, 3)), window=2),
     "avg_pool: window (5, 5) does not fit into (3, 3)": lambda: ops.avg_pool(jnp.ones((1, 3, 3, 1)), window=5),
-    "max_pool: window and stride must be 1 or more": lambda: ops.max_pool(jnp.ones((1, 3, 3, 1)), window=2, stride=0),
+    "max_pool: stride must be 1 or more, got (0, 0)": lambda: ops.max_pool(jnp.ones((1, 3, 3, 1)), window=2, stride=0),
     "layer_norm: bias must have x's last axis, (4,), got (3,)": lambda: ops.layer_norm(
         jnp.ones((2, 4)), jnp.ones(4), jnp.ones(3)
     ),

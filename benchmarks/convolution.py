@@ -1,0 +1,146 @@
+"""conv2d on the shapes of published networks: the rule against the automatic derivative and PyTorch.
+
+    python -m benchmarks.convolution [--full]          (needs the extra `peers` for PyTorch)
+
+Forward and both cotangents in one, compiled, interleaved pair by pair in one process on as many threads;
+the figures are median ratios. PyTorch gets contiguous images (n, c, h, w), its own order.
+"""
+
+import os
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks.results_folder import keep, machine
+from jaxdl import automatic, ops
+from jaxdl.measure.differentiated import Differentiated
+from jaxdl.measure.timing import pairs
+from jaxdl.report import AUTOMATIC, HAND, Table, bytes_text, figure, png, ratio_text
+
+# name: image, channels in, kernel, channels out, settings
+SHAPES = {
+    "LeNet 1": (28, 1, 5, 6, {"padding": 2}),
+    "LeNet 2": (14, 6, 5, 16, {}),
+    "AlexNet 1": (64, 3, 11, 64, {"stride": 4, "padding": 2}),
+    "AlexNet 2": (7, 64, 5, 192, {"padding": 2}),
+    "AlexNet 2, grouped": (7, 96, 5, 256, {"padding": 2, "groups": 2}),
+    "AlexNet 3": (3, 192, 3, 384, {"padding": 1}),
+    "AlexNet 4": (3, 384, 3, 256, {"padding": 1}),
+    "NiN 1": (32, 3, 5, 192, {"padding": 2}),
+    "NiN 1, 1×1": (32, 192, 1, 160, {}),
+    "NiN 2": (16, 96, 5, 192, {"padding": 2}),
+    "NiN 3": (8, 192, 3, 192, {"padding": 1}),
+    "Inception stem": (64, 3, 7, 64, {"stride": 2, "padding": 3}),
+    "Inception 1×1": (28, 192, 1, 64, {}),
+    "Inception 3×3": (28, 96, 3, 128, {"padding": 1}),
+    "Inception 5×5": (28, 16, 5, 32, {"padding": 2}),
+    "autoencoder 1": (28, 1, 5, 32, {}),
+    "autoencoder 2": (24, 32, 5, 32, {}),
+    "autoencoder 3": (20, 32, 4, 32, {"stride": 2}),
+    "autoencoder 4": (9, 32, 3, 32, {"stride": 2}),
+    "autoencoder 5": (4, 32, 4, 8, {}),
+    "3×3, 32": (32, 32, 3, 32, {"padding": 1}),
+    "3×3, 64": (32, 64, 3, 64, {"padding": 1}),
+    "5×5, 32": (28, 32, 5, 32, {}),
+    "5×5, 64": (28, 64, 5, 64, {"padding": 2}),
+}
+
+
+def problem(name, batch):
+    """The convolution and its arguments."""
+    size, c, k, o, settings = SHAPES[name]
+    p = settings.get("padding", 0)
+    settings = {**settings, "padding": ((p, p), (p, p))}
+    x = jax.random.normal(jax.random.key(0), (batch, size, size, c))
+    w = jax.random.normal(jax.random.key(1), (k, k, c // settings.get("groups", 1), o))
+    return lambda x, w: ops.conv2d(x, w, **settings), (x, w)
+
+
+def by_torch(name, x, w, dy):
+    """The same step in PyTorch, as a function without arguments."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count())
+    to_torch = lambda a, *axes: torch.from_numpy(np.array(a.transpose(*axes), order="C"))
+    x, w, dy = to_torch(x, 0, 3, 1, 2), to_torch(w, 3, 2, 0, 1), to_torch(dy, 0, 3, 1, 2)
+    x.requires_grad_()
+    w.requires_grad_()
+    settings = SHAPES[name][4]
+
+    def step():
+        y = torch.nn.functional.conv2d(x, w, **settings)
+        return y, torch.autograd.grad(y, (x, w), dy)
+
+    return step
+
+
+def main(full: bool = False) -> None:
+    """Measure every shape.
+
+    Args:
+        full: Batches of 64 too, and longer runs.
+    """
+    rows, data = [], {}
+    seconds = 2.0 if full else 0.6
+    for batch in (16, 64) if full else (16,):
+        for name in SHAPES:
+            f, args = problem(name, batch)
+            hand, auto = Differentiated(f, args), Differentiated(automatic(f), args)
+            step = hand.parts()[2]
+            times = pairs(step, auto.parts()[2], seconds=seconds)
+            entry = {
+                **times.to_json("hand", "automatic"),
+                "hand": hand.cost().to_json(),
+                "automatic": auto.cost().to_json(),
+            }
+            try:
+                entry["to_torch"] = pairs(step, by_torch(name, *args, hand.cotangent()[0]), seconds=seconds).to_json(
+                    "hand", "torch"
+                )
+            except ImportError:
+                print("PyTorch is left out: pip install 'jaxdl[peers]'")
+            data[f"{name}, batch {batch}"] = entry
+            temporary = [bytes_text(entry[side]["temporary_bytes"]) for side in ("hand", "automatic")]
+            to_torch = ratio_text(entry["to_torch"]["ratio"]) if "to_torch" in entry else "–"
+            rows.append((name, str(batch), ratio_text(times.ratio), to_torch, " / ".join(temporary)))
+            print(rows[-1], flush=True)
+    mean = lambda values: float(np.exp(np.mean(np.log(list(values)))))
+    means = {"automatic": mean(d["ratio"] for d in data.values())}
+    if all("to_torch" in d for d in data.values()):
+        means["torch"] = mean(d["to_torch"]["ratio"] for d in data.values())
+    memory = {
+        side: mean(max(d[side]["temporary_bytes"], 1000) for d in data.values()) for side in ("hand", "automatic")
+    }
+    means["temporary memory"] = memory["hand"] / memory["automatic"]
+    where = machine()
+    table = Table(
+        f"conv2d, forward and both cotangents, {where['device']}, {where['cores']} cores",
+        ("shape", "batch", "time, hand : automatic", "time, hand : PyTorch", "temporary hand / auto"),
+        rows,
+        "Geometric means: " + ", ".join(f"hand : {what} {value:.2f}" for what, value in means.items())
+        + " (memory below 1 kB counted as 1 kB).",
+    )  # fmt: skip
+    keep("convolution", {"shapes": data, "geometric_means": means}, table, plot(data))
+
+
+def plot(data) -> bytes:
+    """Both ratios of every shape."""
+    at = np.arange(len(data))
+    with figure(1, 1, width=7, height=1 + len(data) * 0.24) as (fig, axes):
+        axes.plot([d["ratio"] for d in data.values()], at, "o", color=HAND["color"], label="hand : automatic")
+        if all("to_torch" in d for d in data.values()):
+            ratios = [d["to_torch"]["ratio"] for d in data.values()]
+            axes.plot(ratios, at, "s", color=AUTOMATIC["color"], label="hand : PyTorch")
+        axes.axvline(1, color="#333333", linewidth=1)
+        axes.set(xlabel="ratio of times", xscale="log", title="conv2d, forward and both cotangents")
+        axes.set_yticks(at, list(data), fontsize=8)
+        axes.set_xticks([1 / 8, 0.25, 0.5, 1, 2], ["⅛", "¼", "½", "1", "2"])
+        axes.minorticks_off()
+        axes.invert_yaxis()
+        axes.legend()
+        return png(fig)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,194 @@
+"""The forms in which convolutions run: as the compiler has them, and as they are fastest on a CPU.
+
+What is known of XLA on the CPU (measured with JAX 0.10 on two cores; `benchmarks/convolution.md`):
+- A convolution whose output is nowhere larger than its input goes to a library that runs it on one core,
+  and without padding at a quarter of that speed; else it goes to Eigen, on all cores. So one row more
+  is asked for than is needed, and cut off again.
+- Of few channels only Eigen is used, which is slow where the image has just one: so more are asked for.
+- A 1×1 convolution is a matrix product, and faster as one.
+- The kernel's gradient as a convolution needs both images transposed, and runs on one core. Here it is
+  a sum of matrix products over blocks of images that fit in the cache.
+- A transposed convolution with a stride convolves an image that is mostly zeros. Here one convolution
+  without stride makes all the pixels of an s × s cell as so many channels.
+
+`g` is the geometry: stride, padding, dilation, groups.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdl.ops.precision import like, widened
+
+CACHE = 2_000_000  # bytes of a block, with its patches
+FEW = 17  # channels, from which on the library for one core is taken
+MOST_GROUPS = 8  # more are left to the compiler
+
+
+def plain_correlate(x, w, g):
+    return lax.conv_general_dilated(
+        x, w, g.stride, g.padding, rhs_dilation=g.dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=g.groups,
+    )  # fmt: skip
+
+
+def plain_spread(z, w, g):
+    """A convolution of z, its pixels `stride` apart among zeros, with the kernel flipped and turned around."""
+    (kh, kw, i, o), k = w.shape, g.groups
+    turned = jnp.flip(w, (0, 1)).reshape(kh, kw, i, k, o // k).transpose(0, 1, 4, 3, 2).reshape(kh, kw, o // k, k * i)
+    reach = [d * (n - 1) for d, n in zip(g.dilation, (kh, kw), strict=True)]
+    return lax.conv_general_dilated(
+        z, turned, (1, 1), [(r - low, r - high) for r, (low, high) in zip(reach, g.padding, strict=True)],
+        lhs_dilation=g.stride, rhs_dilation=g.dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=k,
+    )  # fmt: skip
+
+
+def plain_kernel_gradient(x, z, g, window):
+    """A convolution of x with z as the kernel: channels are the batch, and the batch the channels."""
+    lows = [low for low, _ in g.padding]
+    spans = [d * (k - 1) + s * (a - 1) + 1 for d, k, s, a in
+             zip(g.dilation, window, g.stride, z.shape[1:3], strict=True)]  # fmt: skip
+    return lax.conv_general_dilated(
+        x, z, g.dilation, [(low, n - size - low) for low, n, size in zip(lows, spans, x.shape[1:3], strict=True)],
+        rhs_dilation=g.stride, dimension_numbers=("CHWN", "IHWO", "HWNC"), batch_group_count=g.groups,
+    )  # fmt: skip
+
+
+def on_cpu(form, plain):
+    """The form for every format and for groups, which it knows nothing of."""
+
+    def whole(x, y, g, *window):
+        if jnp.iscomplexobj(x):
+            of = lambda a, b: whole(a, b, g, *window)
+            return lax.complex(of(x.real, y.real) - of(x.imag, y.imag), of(x.real, y.imag) + of(x.imag, y.real))
+        if g.groups > MOST_GROUPS:
+            return plain(x, y, g, *window)
+        alone = dataclasses.replace(g, groups=1)
+        groups = zip(*(jnp.split(widened(a), g.groups, 3) for a in (x, y)), strict=True)
+        parts = [form(*group, alone, *window) for group in groups]
+        return like(x, jnp.concatenate(parts, 3) if len(parts) > 1 else parts[0])
+
+    return whole
+
+
+def _correlate(x, w, g):
+    """Σ x[s p + d i, s q + d j] w[i, j]"""
+    if _is_pointwise(w.shape[:2], g):
+        return x[:, :: g.stride[0], :: g.stride[1]] @ w[0, 0]
+    if x.shape[3] == 1 and w.shape[3] < FEW:
+        return plain_correlate(x, jnp.pad(w, ((0, 0), (0, 0), (0, 0), (0, FEW - w.shape[3]))), g)[..., : w.shape[3]]
+    (top, bottom), sides = g.padding
+    rows, _ = g.size(x.shape[1:3], w.shape[:2])
+    extra = g.dilation[0] * (w.shape[0] - 1) + 1 - top - bottom
+    runs_on_one_core = g.stride == (1, 1) and x.shape[3] > 1 and max(w.shape[2:]) >= FEW and extra > 0
+    if not runs_on_one_core or extra > rows / 4 or min(top, bottom, *sides) < 0:
+        return plain_correlate(x, w, g)
+    return plain_correlate(x, w, dataclasses.replace(g, padding=((top + extra, bottom), sides)))[:, extra:]
+
+
+def _spread(z, w, g):
+    """x[s p + d i, s q + d j] += z[p, q] w[i, j]ᵀ"""
+    window = w.shape[:2]
+    size = g.transposed_size(z.shape[1:3], window)
+    if _is_pointwise(window, g):
+        gaps = [(0, n - (a - 1) * s - 1, s - 1) for n, a, s in zip(size, z.shape[1:3], g.stride, strict=True)]
+        return _padded(z @ w[0, 0].T, *gaps)
+    if g.stride == (1, 1) and w.shape[2] <= 8:
+        block = _block(z.shape[0], z[0, :, :, 0].size * w[..., 0].size * z.dtype.itemsize)
+        return lax.map(lambda z: _spread_products(z[None], w, g)[0], z, batch_size=block)
+    if g.stride == (1, 1):
+        pads = [(d * (k - 1) - low, d * (k - 1) - high)
+                for d, k, (low, high) in zip(g.dilation, window, g.padding, strict=True)]  # fmt: skip
+        return _correlate(z, jnp.flip(w, (0, 1)).swapaxes(2, 3), dataclasses.replace(g, padding=tuple(pads)))
+    if g.dilation != (1, 1) or z.shape[1] * z.shape[2] <= 16:  # too small for the cells to pay
+        return plain_spread(z, w, g)
+    return _spread_cells(z, w, g, size)
+
+
+def _spread_products(z, w, g):
+    """For few channels in x: one matrix product, z times all places of the kernel, which then move into place."""
+    (n, a, b, _), (kh, kw, i, o) = z.shape, w.shape
+    products = (z.reshape(-1, o) @ w.reshape(-1, o).T).reshape(n, a, b, kh, kw, i)
+    (d, e), ((top, bottom), (left, right)) = g.dilation, g.padding
+    total = 0.0
+    for row in range(kh):
+        line = 0.0
+        for column in range(kw):
+            line += _padded(products[:, :, :, row, column], (0, 0, 0), (column * e, (kw - 1 - column) * e, 0))
+        total += _padded(line, (row * d, (kh - 1 - row) * d, 0), (0, 0, 0))
+    return _padded(total, (-top, -bottom, 0), (-left, -right, 0))
+
+
+def _spread_cells(z, w, g, size):
+    """With stride s, x[s m + r] = Σ z[m − q] w[s q + r]ᵀ: all r in 0 … s − 1 as channels of cell m."""
+    (kh, kw, i, o), (s, t) = w.shape, g.stride
+    a, b = -(-kh // s), -(-kw // t)
+    cells = jnp.pad(w, ((0, a * s - kh), (0, b * t - kw), (0, 0), (0, 0))).reshape(a, s, b, t, i, o)
+    cells = jnp.flip(cells, (0, 2)).transpose(0, 2, 5, 1, 3, 4).reshape(a, b, o, s * t * i)
+    first = [low // stride for (low, _), stride in zip(g.padding, g.stride, strict=True)]
+    last = [-(-(low + n) // stride) for (low, _), n, stride in zip(g.padding, size, g.stride, strict=True)]
+    pads = [(k - 1 - f, end - n) for k, f, end, n in zip((a, b), first, last, z.shape[1:3], strict=True)]
+    x = _correlate(z, cells, dataclasses.replace(g, stride=(1, 1), padding=tuple(pads)))
+    n, rows, columns, _ = x.shape
+    x = x.reshape(n, rows, columns, s, t, i).swapaxes(2, 3).reshape(n, rows * s, columns * t, i)
+    top, left = (low - f * stride for (low, _), f, stride in zip(g.padding, first, g.stride, strict=True))
+    return x[:, top : top + size[0], left : left + size[1]]
+
+
+def _kernel_gradient(x, z, g, window):
+    """w[i, j] = Σ x[s p + d i, s q + d j]ᵀ z[p, q]
+
+    Beside each other lie the pixels of x that meet a row of the kernel; each row is then one matrix product.
+    """
+    (n, a, b, o), c, (kh, kw), (s, t), (d, e) = z.shape, x.shape[3], window, g.stride, g.dilation
+    if _is_pointwise(window, g):
+        return (x[:, ::s, ::t].reshape(-1, c).T @ z.reshape(-1, o))[None, None]
+    x = _padded(x, *((low, high, 0) for low, high in g.padding))
+    narrow_first = o <= 64 and o < kw * c  # a product of two tall matrices is faster this way
+
+    def rows(x, z):
+        columns = [lax.slice_in_dim(x, j * e, j * e + (b - 1) * t + 1, t, 2) for j in range(kw)]
+        x, z = jnp.concatenate(columns, 3), z.reshape(-1, o)
+
+        def row(i):  # one after the other, so that only one is in memory
+            met = lax.dynamic_slice_in_dim(x, i * d, (a - 1) * s + 1, 1)[:, ::s].reshape(-1, kw * c)
+            return z.T @ met if narrow_first else met.T @ z
+
+        return lax.map(row, jnp.arange(kh))
+
+    bytes_of_one, least = x.shape[1] * b * kw * c * x.dtype.itemsize, 2 * kh * kw * c * o * x.dtype.itemsize
+    total = _sum_over_blocks(rows, (x, z), _block(n, bytes_of_one, least))
+    return (total.mT if narrow_first else total).reshape(kh, kw, c, o)
+
+
+def _sum_over_blocks(f, images, block):
+    """Σ f(images of a block), the last of which may be smaller."""
+    count, rest = divmod(images[0].shape[0], block)
+    if count == 1 and not rest:
+        return f(*images)
+    last = f(*(a[block * count :] for a in images)) if rest else 0.0
+    blocks = [a[: block * count].reshape(count, block, *a.shape[1:]) for a in images]
+    total = lax.fori_loop(1, count, lambda i, total: total + f(*(b[i] for b in blocks)), f(*(b[0] for b in blocks)))
+    return total + last
+
+
+def _block(n, bytes_of_one, least=0):
+    """How many images make a block that fits in the cache, or has `least` bytes: a divisor of n, if one is near."""
+    most = min(n, max(1, max(CACHE, least) // bytes_of_one))
+    return next((b for b in range(most, most // 2, -1) if n % b == 0), most)
+
+
+def _is_pointwise(window, g):
+    return window == (1, 1) and g.padding == ((0, 0), (0, 0))
+
+
+def _padded(x, rows, columns):
+    """Zeros (before, after, between) the rows and the columns of images; negative numbers cut off."""
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
+
+
+correlate = on_cpu(_correlate, plain_correlate)
+spread = on_cpu(_spread, plain_spread)
+kernel_gradient = on_cpu(_kernel_gradient, plain_kernel_gradient)
