@@ -226,7 +226,8 @@ class Batched:
         return self._vmap(self.call.primal)(*flat)
 
     def rule(self, *flat):
-        types = [unbatched(x) if m else x for x, m in zip(map(jax.typeof, flat), self.mapped, strict=True)]
+        avals = map(jax.typeof, flat)
+        types = [jx.unbatched_type(self.size, x) if m else x for x, m in zip(avals, self.mapped, strict=True)]
         jaxpr, (y, saved) = jx.trace(functools.partial(rule, self.call), *types, axis=(self.axis_name, self.size))
         # A residual that depends on no mapped argument (the weights, mostly) is kept once, not per example.
         kept = tuple(jx.dependent_outputs(jaxpr, self.mapped)[len(y) :])
@@ -276,10 +277,6 @@ class Selected:
 def describe(x):
     """float32[3,4], as jaxprs write it."""
     return f"{jnp.result_type(x)}[{','.join(map(str, jnp.shape(x)))}]"
-
-
-def unbatched(aval):
-    return jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype)
 
 
 def _opened(returned):

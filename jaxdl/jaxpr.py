@@ -8,7 +8,7 @@ import inspect
 
 import jax
 from jax.extend import source_info_util
-from jax.extend.core import unmapped_aval
+from jax.extend.core import mapped_aval, unmapped_aval
 from jax.interpreters import ad, batching, mlir
 
 # The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
@@ -60,6 +60,10 @@ def vary_alike(flat):
 
 def batched_type(size, aval):
     return unmapped_aval(size, 0, aval)
+
+
+def unbatched_type(size, aval):
+    return mapped_aval(size, 0, aval)
 
 
 # --- tracing and reading ---------------------------------------------------------------------------

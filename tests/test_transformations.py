@@ -42,7 +42,7 @@ class Problem:
         full = list(self.args)
         for i, value in zip(self.smooth, x, strict=True):
             full[i] = value
-        return self.case.op(*full, **self.case.settings)
+        return _one_array(self.case.op(*full, **self.case.settings))
 
     def all_arguments(self):
         return tuple(range(len(self.smooth)))
@@ -50,6 +50,12 @@ class Problem:
     def widened(self, tree):
         wide = lambda a: a.astype(jnp.float32) if a.dtype in (jnp.bfloat16, jnp.float16) else a
         return jax.tree.map(wide, tree)
+
+
+def _one_array(y):
+    """Several outputs one after the other, so that one cotangent serves all; what is no number is left out."""
+    smooth = [leaf for leaf in jax.tree.leaves(y) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return smooth[0] if len(smooth) == 1 else jnp.concatenate([leaf.ravel() for leaf in smooth])
 
 
 def _scalar(f, dy):

@@ -1,7 +1,11 @@
 """Operations with their rules, one file a family. `all_ops()` gives them by name."""
 
 from jaxdl.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
+from jaxdl.ops.attention import attention
 from jaxdl.ops.convolution import conv2d, conv2d_by_loops, conv2d_kernel_gradient, conv_transpose2d, convolve
+from jaxdl.ops.feed_forward import gelu_feed_forward, swiglu_feed_forward
+from jaxdl.ops.fused_losses import contrastive_loss, linear_cross_entropy
+from jaxdl.ops.iterated import FixedPoint, fixed_point, reversible
 from jaxdl.ops.linear import dense, dropout, embedding, matmul
 from jaxdl.ops.losses import (
     logistic_loss,
@@ -9,7 +13,7 @@ from jaxdl.ops.losses import (
     softmax_cross_entropy_with_integer_labels,
     squared_error,
 )
-from jaxdl.ops.norms import layer_norm, rms_norm
+from jaxdl.ops.norms import batch_norm, batch_norm_with, layer_norm, local_response_norm, rms_norm
 from jaxdl.ops.pointwise import (
     elementwise,
     elu,
@@ -34,9 +38,14 @@ from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, softmax, sum
 from jaxdl.rule import Op
 
 __all__ = [
+    "FixedPoint",
     "add",
     "all_ops",
+    "attention",
     "avg_pool",
+    "batch_norm",
+    "batch_norm_with",
+    "contrastive_loss",
     "conv2d",
     "conv2d_by_loops",
     "conv2d_kernel_gradient",
@@ -49,11 +58,15 @@ __all__ = [
     "elu",
     "embedding",
     "exp",
+    "fixed_point",
     "gelu",
+    "gelu_feed_forward",
     "gelu_tanh",
     "global_avg_pool",
     "layer_norm",
     "leaky_relu",
+    "linear_cross_entropy",
+    "local_response_norm",
     "log",
     "log_softmax",
     "logistic_loss",
@@ -68,6 +81,7 @@ __all__ = [
     "negate",
     "power",
     "relu",
+    "reversible",
     "rms_norm",
     "selu",
     "sigmoid",
@@ -82,6 +96,7 @@ __all__ = [
     "step",
     "subtract",
     "sum",
+    "swiglu_feed_forward",
     "tanh",
 ]
 

@@ -143,6 +143,20 @@ def cases() -> list[Case]:
         Case(ops.rms_norm, "rows", normal((3, 6), (6,))),
         Case(ops.rms_norm, "batch", normal((2, 3, 6), (6,)), {"epsilon": 1e-3}),
     ]
+    table += [
+        Case(ops.batch_norm, "images", normal((2, 2, 3, 4), (4,), (4,))),
+        Case(ops.batch_norm_with, "images", _given_statistics),
+        Case(ops.local_response_norm, "odd", normal((2, 7)), {"alpha": 0.3}),
+        Case(ops.local_response_norm, "even", normal((2, 3)), {"size": 4, "k": 1.0, "alpha": 0.3, "beta": 0.5}),
+        *_attentions(),
+        Case(ops.gelu_feed_forward, "rows", normal((2, 3), (3, 5), (5,), (5, 4), (4,))),
+        Case(ops.swiglu_feed_forward, "rows", normal((2, 2, 3), (3, 5), (3, 5), (5, 4))),
+        Case(ops.linear_cross_entropy, "mean", _with(normal((3, 5), (5, 4)), labels)),
+        Case(ops.linear_cross_entropy, "sum", _with(normal((3, 5), (5, 4)), labels), {"reduce": jnp.sum}),
+        Case(ops.contrastive_loss, "pairs", normal((3, 4), (3, 4), ())),
+        Case(ops.reversible, "blocks", normal((2, 3), (2, 3), (2, 3, 3), (2, 3, 3)), {"f": _shift, "g": _shift}),
+        Case(ops.fixed_point, "scalar map", normal((3,), (3,)), {"f": _contraction, "max_steps": 40}),
+    ]
     for name, reduce in {"mean": jnp.mean, "sum": jnp.sum, "none": None}.items():
         setting = {"reduce": reduce}
         table += [
@@ -152,6 +166,31 @@ def cases() -> list[Case]:
             Case(ops.softmax_cross_entropy, name, _targets, setting),
         ]
     return table
+
+
+def _given_statistics(key, dtype):
+    x, *rest, variance = normal((2, 3, 4), (4,), (4,), (4,), (4,))(key, dtype)
+    return x, *rest, variance**2 + 0.5
+
+
+def _attentions():
+    """Two heads of queries for each of keys, a mask of booleans that leaves one query nothing, one of numbers."""
+    shapes = (1, 3, 2, 2), (1, 4, 1, 2), (1, 4, 1, 3)
+    sees = jnp.array([[True, False, True, True], [False] * 4, [True, True, False, False]])
+    return [
+        Case(ops.attention, "plain", normal(*shapes)),
+        Case(ops.attention, "causal", normal(*shapes), {"causal": True}),
+        Case(ops.attention, "booleans", _with(normal(*shapes), sees)),
+        Case(ops.attention, "numbers", normal(*shapes, (2, 1, 4))),
+    ]
+
+
+def _shift(p, x):
+    return jnp.tanh(x @ p) / 2
+
+
+def _contraction(p, x):
+    return jnp.sin(x) / 4 + p
 
 
 def _convolutions():

@@ -33,7 +33,7 @@ def _check_same_shape(name, **arrays):
         raise ValueError(f"{name}: {' and '.join(arrays)} must have the same shape, got {first} and {second}")
 
 
-def _spread(reduce, losses, dy):
+def spread_over_losses(reduce, losses, dy):
     """The cotangent of each loss, given their type: the transpose of the reduction, which is linear."""
     if reduce is None:
         return widened(dy)
@@ -61,7 +61,7 @@ def squared_error_rule(prediction, target, *, reduce):
     each = jax.typeof(losses)
 
     def pullback(difference, dy):
-        d = 2 * widened(difference) * _spread(reduce, each, dy)
+        d = 2 * widened(difference) * spread_over_losses(reduce, each, dy)
         return like(types[0], d), like(types[1], -d)
 
     return _reduced("squared_error", losses, reduce), saving(pullback, difference)
@@ -91,7 +91,7 @@ def logistic_loss_rule(z, y, *, reduce):
     each = jax.typeof(losses)
 
     def pullback(slope, dy):
-        return like(slope, widened(slope) * _spread(reduce, each, dy)), None
+        return like(slope, widened(slope) * spread_over_losses(reduce, each, dy)), None
 
     return _reduced("logistic_loss", losses, reduce), saving(pullback, slope)
 
@@ -115,31 +115,35 @@ def softmax_cross_entropy_with_integer_labels(
 
 @softmax_cross_entropy_with_integer_labels.rule
 def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
-    """logits̅ = (softmax − onehot) l̄
+    """logits̅ = (softmax − onehot) l̄"""
+    losses, slope = losses_and_slopes(widened(logits), labels)
+    losses, slope = like(logits, losses), like(logits, slope)
+    each = jax.typeof(losses)
+
+    def pullback(slope, dy):
+        return like(slope, widened(slope) * spread_over_losses(reduce, each, dy)[..., None]), None
+
+    return _reduced("softmax_cross_entropy_with_integer_labels", losses, reduce), saving(pullback, slope)
+
+
+def losses_and_slopes(logits, labels):
+    """The cross-entropies of logits (…, c), at least 32 bits wide, and their derivatives softmax − onehot.
 
     With m the largest logit and r the sum of e^(logit − m) over the classes other than the label, the
     loss is (m − label) + log s, s = e^(label − m) + r, and at the label softmax − 1 = −r/s. Where the label
     is the largest, the loss is log(1 + r), to be had without rounding 1 + r: near r = 0 nothing cancels,
     as it would in log Σ − logit and in p − 1; for a small p, though, p − 1 is the closer of the two.
     """
-    wide = widened(logits)
-    hot = _one_hot(wide, labels)
-    top = wide.max(-1, keepdims=True)
-    chosen = jnp.where(hot, wide, 0).sum(-1, keepdims=True)
-    others = jnp.where(hot, 0, jnp.exp(wide - top))
+    hot = _one_hot(logits, labels)
+    top = logits.max(-1, keepdims=True)
+    chosen = jnp.where(hot, logits, 0).sum(-1, keepdims=True)
+    others = jnp.where(hot, 0, jnp.exp(logits - top))
     rest = others.sum(-1, keepdims=True)
     total = jnp.exp(chosen - top) + rest
     p = jnp.exp(chosen - top) / total
     losses = jnp.where(chosen == top, jnp.log1p(rest), (top - chosen) + jnp.log(total))[..., 0]
-    losses = like(logits, _or_nan(losses, logits, labels))
-    slope = jnp.where(hot, jnp.where(p > 0.5, -rest / total, p - 1), others / total)
-    slope = like(logits, jnp.where(_possible(logits, labels)[..., None], slope, jnp.nan))
-    each = jax.typeof(losses)
-
-    def pullback(slope, dy):
-        return like(slope, widened(slope) * _spread(reduce, each, dy)[..., None]), None
-
-    return _reduced("softmax_cross_entropy_with_integer_labels", losses, reduce), saving(pullback, slope)
+    slopes = jnp.where(hot, jnp.where(p > 0.5, -rest / total, p - 1), others / total)
+    return _or_nan(losses, logits, labels), jnp.where(_possible(logits, labels)[..., None], slopes, jnp.nan)
 
 
 @op
@@ -168,7 +172,7 @@ def softmax_cross_entropy_rule(logits, targets, *, reduce):
     each = jax.typeof(losses)
 
     def pullback(logits, targets, top, total, dy):
-        dl = _spread(reduce, each, dy)[..., None]
+        dl = spread_over_losses(reduce, each, dy)[..., None]
         shifted, t = widened(logits) - top, widened(targets)
         dlogits = (jnp.exp(shifted) * (t.sum(-1, keepdims=True) / total) - t) * dl
         return like(logits, dlogits), like(targets, (jnp.log(total) - shifted) * dl)

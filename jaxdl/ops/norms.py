@@ -1,4 +1,4 @@
-"""Normalisation over the last axis. Kept are the input and one or two numbers a row.
+"""Normalisation over the last axis, over a batch, over neighbouring channels. Kept are the input and a few numbers.
 
 With x̂ the normalised row and g = ȳ·scale, the cotangent of the row is what is left of g, divided by
 the row's deviation, when the parts along x̂ (and along 1, where the mean is taken off) are taken away:
@@ -69,6 +69,145 @@ def rms_norm_rule(x, scale, *, epsilon):
         return like(x, dx), like(scale, _over_rows(product))
 
     return like(x, wide * r * _row(scale, x)), saving(pullback, x, scale, r)
+
+
+@op
+def batch_norm(
+    x: Float[Array, "*n c"], scale: Float[Array, " c"], bias: Float[Array, " c"], *, epsilon: float = 1e-5
+) -> tuple[Float[Array, "*n c"], Float[Array, " c"], Float[Array, " c"]]:
+    """y = x̂·scale + bias, x̂ = (x − mean)/√(variance + ε), over all axes but the last (Ioffe and Szegedy 2015).
+
+    Returns y, and the mean and the (biased) variance of the batch, for averages over batches.
+    """
+    _check_batch("batch_norm", x, scale=scale, bias=bias)
+    wide, axes = widened(x), tuple(range(x.ndim - 1))
+    center = wide.mean(axes)
+    variance = ((wide - _row(center, x)) ** 2).mean(axes)
+    y = batch_norm_with.primal(x, scale, bias, center, variance, epsilon=epsilon)
+    return y, like(x, center), like(x, variance)
+
+
+@batch_norm.rule
+def batch_norm_rule(x, scale, bias, *, epsilon):
+    """With n entries a channel and r = 1/√(variance + ε):   scale̅ = Σ ȳ x̂,   bias̅ = Σ ȳ,
+
+    x̄ = r scale (ȳ − bias̅/n − x̂ scale̅/n) + mean̅/n + 2 (x − mean) variance̅/n
+    """
+    _check_batch("batch_norm", x, scale=scale, bias=bias)
+    n, axes, bias_type = x.size // x.shape[-1], tuple(range(x.ndim - 1)), jax.typeof(bias)
+    wide = widened(x)
+    center = wide.mean(axes)
+    variance = ((wide - _row(center, x)) ** 2).mean(axes)
+    r = lax.rsqrt(variance + epsilon)
+    y = like(x, (wide - _row(center, x)) * _row(r * widened(scale), x) + _row(bias, x))
+
+    def pullback(x, scale, center, r, cotangents):
+        dy, dcenter, dvariance = widened(cotangents)
+        centred = widened(x) - _row(center, x)
+        dbias, dscale = dy.sum(axes), (dy * centred).sum(axes) * r
+        along = 2 * dvariance / n - r * r * widened(scale) * dscale / n
+        dx = _row(r * widened(scale), x) * (dy - _row(dbias / n, x)) + centred * _row(along, x) + _row(dcenter / n, x)
+        return like(x, dx), like(scale, dscale), like(bias_type, dbias)
+
+    return (y, like(x, center), like(x, variance)), saving(pullback, x, scale, center, r)
+
+
+@op
+def batch_norm_with(
+    x: Float[Array, "*n c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    mean: Float[Array, " c"],
+    variance: Float[Array, " c"],
+    *,
+    epsilon: float = 1e-5,
+) -> Float[Array, "*n c"]:
+    """`batch_norm` with given statistics, as after training: y = (x − mean)/√(variance + ε)·scale + bias."""
+    _check_batch("batch_norm_with", x, scale=scale, bias=bias, mean=mean, variance=variance)
+    normal = (widened(x) - _row(mean, x)) / jnp.sqrt(_row(variance, x) + epsilon)
+    return like(x, normal * _row(scale, x) + _row(bias, x))
+
+
+@batch_norm_with.rule
+def batch_norm_with_rule(x, scale, bias, mean, variance, *, epsilon):
+    """With r = 1/√(variance + ε):   x̄ = r scale ȳ,   scale̅ = r Σ ȳ (x − mean),   bias̅ = Σ ȳ,
+
+    mean̅ = −r scale bias̅,   variance̅ = −r² scale scale̅/2
+    """
+    _check_batch("batch_norm_with", x, scale=scale, bias=bias, mean=mean, variance=variance)
+    axes, bias_type = tuple(range(x.ndim - 1)), jax.typeof(bias)
+    r = lax.rsqrt(widened(variance) + epsilon)
+    y = (widened(x) - _row(mean, x)) * _row(r * widened(scale), x) + _row(bias, x)
+
+    def pullback(x, scale, mean, variance, dy):
+        r, wide_scale, wide_dy = lax.rsqrt(widened(variance) + epsilon), widened(scale), widened(dy)
+        dbias = wide_dy.sum(axes)
+        dscale = r * (wide_dy * (widened(x) - _row(mean, x))).sum(axes)
+        dx, dmean, dvariance = (
+            wide_dy * _row(r * wide_scale, x),
+            -r * wide_scale * dbias,
+            -r * r * wide_scale * dscale / 2,
+        )
+        return like(x, dx), like(scale, dscale), like(bias_type, dbias), like(mean, dmean), like(variance, dvariance)
+
+    return like(x, y), saving(pullback, x, scale, mean, variance)
+
+
+@op
+def local_response_norm(
+    x: Float[Array, "*n c"], *, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75
+) -> Float[Array, "*n c"]:
+    """y = x u^−β, u = k + α Σ x² over `size` neighbouring channels, the own in the middle (Krizhevsky et al. 2012).
+
+    PyTorch divides α by the size.
+    """
+    _check_size(x, size)
+    wide = widened(x)
+    around = lax.reduce_window(wide**2, 0.0, lax.add, (1,) * (x.ndim - 1) + (size,), (1,) * x.ndim, _around(x, size))
+    return like(x, wide * (k + alpha * around) ** -beta)
+
+
+@local_response_norm.rule
+def local_response_norm_rule(x, *, size, k, alpha, beta):
+    """x̄ = ȳ u^−β − 2 α β x Σ ȳ x u^−(β+1), the sum over the channels that have x among their neighbours"""
+    _check_size(x, size)
+
+    def shrunk(wide):
+        u = k + alpha * _neighbours(wide * wide, size)
+        return u, jnp.exp(-beta * jnp.log(u))
+
+    def pullback(x, dy):
+        wide, wide_dy = widened(x), widened(dy)
+        u, factor = shrunk(wide)
+        through = _neighbours(wide_dy * wide * factor / u, size, reverse=True)
+        return (like(x, wide_dy * factor - 2 * alpha * beta * wide * through),)
+
+    wide = widened(x)
+    return like(x, wide * shrunk(wide)[1]), saving(pullback, x)
+
+
+def _neighbours(x, size, *, reverse=False):
+    """The sum over `size` channels, as many before as after (one more after if that is odd)."""
+    before, after = (size - 1) // 2, size // 2
+    before, after = (after, before) if reverse else (before, after)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
+    c = x.shape[-1] - size + 1
+    return sum(lax.slice_in_dim(x, i, i + c, axis=-1) for i in range(size))
+
+
+def _around(x, size):
+    return [(0, 0)] * (x.ndim - 1) + [((size - 1) // 2, size // 2)]
+
+
+def _check_size(x, size):
+    if x.ndim == 0 or size < 1:
+        raise ValueError(f"local_response_norm: x needs channels and size must be 1 or more, got {x.shape} and {size}")
+
+
+def _check_batch(name, x, **parameters):
+    _check(name, x, **parameters)
+    if x.size == 0:
+        raise ValueError(f"{name}: the batch is empty (x: {x.shape})")
 
 
 def _check(name, x, **parameters):

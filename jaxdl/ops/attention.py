@@ -1,0 +1,215 @@
+"""Attention in tiles: neither forward nor backward are all scores in memory at once.
+
+A tile is some queries of one head by all its keys. Kept for the backward pass are, beside the arguments,
+the output and two numbers a query, its largest score and 1/Σ e^(score − largest), from which the weights
+of a tile are had again (Rabe and Staats 2021; Dao et al. 2022). One number, the logsumexp, would carry the
+rounding of large scores into the weights.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from jaxdl.ops.precision import is_differentiable, like, widened
+from jaxdl.rule import op, saving
+
+CACHE = 4_200_000  # bytes of a tile
+
+
+@op
+def attention(
+    q: Float[Array, "n l h d"],
+    k: Float[Array, "n m g d"],
+    v: Float[Array, "n m g e"],
+    mask: Float[Array, "..."] | Bool[Array, "..."] | None = None,
+    *,
+    causal: bool = False,
+) -> Float[Array, "n l h e"]:
+    """softmax(q kᵀ/√d + mask) v (Vaswani et al. 2017): (n, l, h, d), (n, m, g, d), (n, m, g, e) → (n, l, h, e).
+
+    The h heads of the queries share the g heads of keys and values, h/g neighbours each. mask broadcasts
+    against the scores (n, h, l, m): booleans, False where a query must not see a key, or numbers to be
+    added, −∞ to forbid. causal forbids keys that come after the query. A query that may see nothing gets 0.
+    """
+    _check(q, k, v, mask)
+    k, v = _repeated(k, q), _repeated(v, q)
+    scores = jnp.einsum("nlhd,nmhd->nhlm", q, k) / math.sqrt(q.shape[-1])
+    if causal:
+        scores = jnp.where(_may_see(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
+    if mask is None:
+        weights = jax.nn.softmax(scores)
+    else:
+        scores = _masked(scores, _four_axes(mask))
+        blind = (scores == -jnp.inf).all(-1, keepdims=True)
+        weights = jnp.where(blind, 0, jax.nn.softmax(jnp.where(blind, 0, scores)))
+    return jnp.einsum("nhlm,nmhe->nlhe", weights, v)
+
+
+@attention.rule
+def attention_rule(q, k, v, mask, *, causal):
+    """With s the scores, p = softmax(s) and o = p v:  p̄ = ō vᵀ,  s̄ = p (p̄ − Σ ō o),
+
+    q̄ = s̄ k/√d,  k̄ = s̄ᵀ q/√d,  v̄ = pᵀ ō,  mask̅ = s̄,  as Σ p p̄ = Σ ō o
+    """
+    _check(q, k, v, mask)
+    tiles = _Tiles(q, k, mask, causal)
+
+    def of_tile(q, k, v, mask):
+        def forward(_, i):
+            scores = tiles.scores(q, k, mask, i)
+            top = scores.max(-1, keepdims=True)
+            top = jnp.where(top == -jnp.inf, 0, top)
+            e = jnp.exp(scores - top)
+            total = e.sum(-1, keepdims=True)
+            share = jnp.where(total == 0, 0, 1 / total)  # 0 for a query that may see nothing
+            return None, ((e @ tiles.keys(v, i)) * share, top, share)
+
+        return forward
+
+    o, top, share = lax.scan(of_tile(tiles.whole(q), k, v, tiles.whole_mask(mask)), None, tiles.every)[1]
+
+    def pullback(q, k, v, mask, o, top, share, do):
+        whole_q, whole_do, whole_mask = tiles.whole(q), tiles.whole(do), tiles.whole_mask(mask)
+
+        def backward(sums, i):
+            dk, dv, dmask = sums
+            q_i, k_i, v_i, do_i = (
+                tiles.queries(whole_q, i),
+                tiles.keys(k, i),
+                tiles.keys(v, i),
+                tiles.queries(whole_do, i),
+            )
+            p = jnp.exp(tiles.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
+            ds = p * (do_i @ v_i.T - (do_i * o[i]).sum(-1, keepdims=True))
+            sums = tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, p.T @ do_i, i), tiles.to_mask(dmask, ds, i)
+            return sums, ds @ k_i
+
+        (dk, dv, dmask), dq = lax.scan(backward, _zeros((k, v, whole_mask), q), tiles.every)
+        scale = 1 / math.sqrt(q.shape[-1])
+        dq = tiles.together(dq) * scale
+        return like(q, dq), like(k, dk * scale), like(v, dv), tiles.mask_cotangent(dmask, mask)
+
+    return like(v, tiles.together(o)), saving(pullback, q, k, v, mask, o, top, share)
+
+
+class _Tiles:
+    """Where the parts of the arrays lie that belong to tile i."""
+
+    def __init__(self, q, k, mask, causal):
+        self.n, self.length, self.heads, self.d = q.shape
+        self.m, self.group, self.causal = k.shape[1], q.shape[2] // k.shape[2], causal
+        self.of_head = -(-self.length // max(16, CACHE // (4 * self.m)))
+        self.rows = -(-self.length // self.of_head)
+
+    @property
+    def every(self):
+        return jnp.arange(self.n * self.heads * self.of_head)
+
+    def place(self, i):
+        """Example, head and first query."""
+        head = i // self.of_head
+        return head // self.heads, head % self.heads, i % self.of_head * self.rows
+
+    def whole(self, x, axis=1):
+        """x with as many queries as the tiles of a head have, the last of them zeros."""
+        missing = self.rows * self.of_head - x.shape[axis]
+        return jnp.pad(x, [(0, missing * (a == axis)) for a in range(x.ndim)]) if missing else x
+
+    def whole_mask(self, mask):
+        mask = _four_axes(mask)
+        return mask if mask is None or mask.shape[2] == 1 else self.whole(mask, 2)
+
+    def queries(self, x, i):
+        """Of an array (n, l, h, e)."""
+        example, head, start = self.place(i)
+        return widened(lax.dynamic_slice(x, (example, start, head, 0), (1, self.rows, 1, x.shape[3]))[0, :, 0])
+
+    def keys(self, x, i):
+        """Of an array (n, m, g, e)."""
+        return widened(lax.dynamic_slice(x, *self._of_keys(x, i))[0, :, 0])
+
+    def to_keys(self, total, x, i):
+        """x added to the keys."""
+        at, size = self._of_keys(total, i)
+        return lax.dynamic_update_slice(total, lax.dynamic_slice(total, at, size) + x[None, :, None], at)
+
+    def _of_keys(self, x, i):
+        example, head, _ = self.place(i)
+        return (example, 0, head // self.group, 0), (1, self.m, 1, x.shape[3])
+
+    def to_mask(self, total, ds, i):
+        """s̄ added to the cotangent of the mask, summed where the mask is broadcast."""
+        if total is None:
+            return None
+        at, size = self._of_mask(total, i)
+        stretched = tuple(axis for axis in (0, 1) if size[axis + 2] == 1)
+        ds = ds.sum(stretched, keepdims=True)[None, None]
+        return lax.dynamic_update_slice(total, lax.dynamic_slice(total, at, size) + ds, at)
+
+    def mask_cotangent(self, dmask, mask):
+        if dmask is None:
+            return None
+        cut = dmask if dmask.shape[2] == 1 else dmask[:, :, : self.length]
+        return like(mask, cut.reshape(mask.shape))
+
+    def _of_mask(self, mask, i):
+        at = [0 if size == 1 else first for size, first in zip(mask.shape, (*self.place(i), 0), strict=True)]
+        return at, (1, 1, 1 if mask.shape[2] == 1 else self.rows, mask.shape[3])
+
+    def scores(self, q, k, mask, i):
+        scores = (self.queries(q, i) * (1 / math.sqrt(self.d))) @ self.keys(k, i).T
+        if mask is not None:
+            scores = _masked(scores, lax.dynamic_slice(mask, *self._of_mask(mask, i))[0, 0])
+        if self.causal:
+            scores = jnp.where(_may_see(self.place(i)[2] + jnp.arange(self.rows), self.m), scores, -jnp.inf)
+        return scores
+
+    def together(self, tiles):
+        """Tiles (tiles, rows, e) as an array (n, l, h, e)."""
+        x = tiles.reshape(self.n, self.heads, self.rows * self.of_head, tiles.shape[-1])
+        return x[:, :, : self.length].swapaxes(1, 2)
+
+
+def _repeated(x, q):
+    """Keys or values once for each head of the queries."""
+    group = q.shape[2] // x.shape[2]
+    return jnp.repeat(x, group, 2) if group > 1 else x
+
+
+def _may_see(queries, keys):
+    return queries[:, None] >= jnp.arange(keys)[None]
+
+
+def _masked(scores, mask):
+    return jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask.astype(scores.dtype)
+
+
+def _four_axes(mask):
+    return None if mask is None else mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+
+
+def _zeros(arrays, x):
+    """Zeros like arrays of numbers, which in shard_map vary as x does: a sum of nothing is added."""
+    zero = widened(x)[:0].sum()
+    of = lambda a: jnp.zeros(a.shape, zero.dtype) + zero if is_differentiable(a.dtype) else None
+    return tuple(None if a is None else of(a) for a in arrays)
+
+
+def _check(q, k, v, mask):
+    shapes = f"q: {q.shape}, k: {k.shape}, v: {v.shape}"
+    if not q.ndim == k.ndim == v.ndim == 4:
+        raise ValueError(f"attention: q, k and v must be (examples, length, heads, width), got {shapes}")
+    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3] or k.shape[:3] != v.shape[:3]:
+        raise ValueError(f"attention: q (n, l, h, d), k (n, m, g, d) and v (n, m, g, e) do not fit: {shapes}")
+    if not k.shape[2] or q.shape[2] % k.shape[2]:
+        raise ValueError(f"attention: {q.shape[2]} heads of q cannot share {k.shape[2]} heads of k and v ({shapes})")
+    if mask is None:
+        return
+    scores = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
+    if mask.ndim > 4 or any(m not in (1, s) for m, s in zip(mask.shape[::-1], scores[::-1], strict=False)):
+        raise ValueError(f"attention: mask must broadcast against the scores, {scores}, got {mask.shape}")
+    if mask.dtype != bool and not jnp.issubdtype(mask.dtype, jnp.floating):
+        raise TypeError(f"attention: mask must be booleans or numbers to be added, got {mask.dtype}")

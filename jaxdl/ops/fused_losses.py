@@ -1,0 +1,144 @@
+"""Losses fused with the matrix product that makes their logits: of these, few or none stay in memory.
+
+The rules find the cotangents in the forward pass, while a block of logits is at hand, for a loss of
+cotangent 1; backward they are only scaled.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxdl.ops.losses import (
+    Labels,
+    losses_and_slopes,
+    softmax_cross_entropy_with_integer_labels,
+    spread_over_losses,
+)
+from jaxdl.ops.precision import like, widened
+from jaxdl.rule import op, saving
+
+CACHE = 4_200_000  # bytes of a block of logits
+FEWEST_ROWS = 128  # of a block: with fewer, adding to w̄ takes longer than finding what to add
+
+
+@op
+def linear_cross_entropy(
+    x: Float[Array, "n d"], w: Float[Array, "d c"], labels: Labels, *, reduce: Callable = jnp.mean
+) -> Float[Array, ""]:
+    """softmax_cross_entropy_with_integer_labels(x w, labels), reduced to one number: (n, d), (d, c), (n,) → ().
+
+    reduce is any linear function of the n losses, such as `jnp.mean` or `jnp.sum`. The logits (n, c) are
+    never in memory at once. A label outside 0 … c − 1 gives NaN.
+    """
+    _check_linear(x, w, labels)
+    loss = softmax_cross_entropy_with_integer_labels.primal(x @ w, labels, reduce=reduce)
+    if loss.shape:
+        raise ValueError(f"linear_cross_entropy: reduce must give one number, got shape {loss.shape}")
+    return loss
+
+
+@linear_cross_entropy.rule
+def linear_cross_entropy_rule(x, w, labels, *, reduce):
+    """With z = x w and z̄ = (softmax − onehot) l̄:   x̄ = z̄ wᵀ,   w̄ = xᵀ z̄"""
+    (n, d), c = x.shape, w.shape[1]
+    x_type, w_type, wide_w = jax.typeof(x), jax.typeof(w), widened(w)
+    losses_type = jax.ShapeDtypeStruct((n,), x.dtype)
+    weights = spread_over_losses(reduce, losses_type, jnp.ones((), x.dtype))
+
+    def of_rows(dw, x, labels, weights):
+        losses, slopes = losses_and_slopes(x @ wide_w, labels)
+        slopes = slopes * weights[:, None]
+        return _with_product_added(dw, x, slopes), (losses, slopes @ wide_w.T)
+
+    rows = widened(x), labels, weights
+    zeros = jnp.zeros((d, c), wide_w.dtype) + wide_w[:0].sum()  # varies in shard_map as w does
+    dw, (losses, dx) = _over_blocks(of_rows, zeros, rows, max(FEWEST_ROWS, CACHE // (4 * c)))
+
+    def pullback(dx, dw, dy):
+        dy = widened(dy)
+        return like(x_type, dx * dy), like(w_type, dw * dy), None
+
+    return reduce(like(x, losses)), saving(pullback, dx, dw)
+
+
+def _over_blocks(f, carry, rows, most):
+    """Scans f(carry, *rows) → (carry, outputs) over blocks of `most` rows, the last of which may be smaller."""
+    n = rows[0].shape[0]
+    most = min(most, n)
+    count, rest = divmod(n, most)
+    blocks = [a[: count * most].reshape(count, most, *a.shape[1:]) for a in rows]
+    carry, outputs = lax.scan(lambda carry, block: f(carry, *block), carry, blocks)
+    outputs = jax.tree.map(lambda y: y.reshape(count * most, *y.shape[2:]), outputs)
+    if rest:
+        carry, last = f(carry, *(a[count * most :] for a in rows))
+        outputs = jax.tree.map(lambda y, z: jnp.concatenate([y, z]), outputs, last)
+    return carry, outputs
+
+
+def _with_product_added(dw, x, slopes):
+    """w̄ + xᵀ z̄, a few rows at a time, so that the product is not in memory beside the sum."""
+    d, c = dw.shape
+    rows = next(r for r in range(min(d, max(1, CACHE // (8 * c))), 0, -1) if d % r == 0)
+
+    def add(i, dw):
+        at = i * rows
+        part = lax.dynamic_slice_in_dim(x, at, rows, 1).T @ slopes
+        return lax.dynamic_update_slice_in_dim(dw, lax.dynamic_slice_in_dim(dw, at, rows, 0) + part, at, 0)
+
+    return lax.fori_loop(0, d // rows, add, dw)
+
+
+@op
+def contrastive_loss(x: Float[Array, "n d"], y: Float[Array, "n d"], scale: Float[Array, ""]) -> Float[Array, ""]:
+    """The symmetric loss of CLIP (Radford et al. 2021) for n pairs (x[i], y[i]): (n, d), (n, d), () → ().
+
+    The mean of the cross-entropies of scale·x yᵀ along its rows and along its columns, the right answers on
+    the diagonal. x and y are usually of length 1, and scale is the inverse temperature.
+    """
+    _check_pairs(x, y, scale)
+    logits, labels = scale * (x @ y.T), jnp.arange(x.shape[0])
+    loss = softmax_cross_entropy_with_integer_labels.primal
+    return (loss(logits, labels, reduce=jnp.mean) + loss(logits.T, labels, reduce=jnp.mean)) / 2
+
+
+@contrastive_loss.rule
+def contrastive_loss_rule(x, y, scale):
+    """With p = x yᵀ, z = scale·p and z̄ half the sum of both losses' derivatives:
+
+    x̄ = scale·z̄ y,   ȳ = scale·z̄ᵀ x,   scale̅ = Σ z̄ p;   nothing of n × n is kept
+    """
+    _check_pairs(x, y, scale)
+    types = tuple(map(jax.typeof, (x, y, scale)))
+    wide_x, wide_y, wide_scale = widened((x, y, scale))
+    n, labels = x.shape[0], jnp.arange(x.shape[0])
+    products = wide_x @ wide_y.T
+    by_row, down = losses_and_slopes(wide_scale * products, labels)
+    by_column, across = losses_and_slopes(wide_scale * products.T, labels)
+    slopes = (down + across.T) / (2 * n)
+    kept = wide_scale * (slopes @ wide_y), wide_scale * (slopes.T @ wide_x), (slopes * products).sum()
+
+    def pullback(dx, dy, dscale, dloss):
+        return tuple(like(t, d * widened(dloss)) for t, d in zip(types, (dx, dy, dscale), strict=True))
+
+    return like(x, (by_row.mean() + by_column.mean()) / 2), saving(pullback, *kept)
+
+
+def _check_linear(x, w, labels):
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or labels.shape != x.shape[:1]:
+        raise ValueError(
+            f"linear_cross_entropy: x (n, d), w (d, c) and labels (n,) do not fit: "
+            f"x: {x.shape}, w: {w.shape}, labels: {labels.shape}"
+        )
+
+
+def _check_pairs(x, y, scale):
+    if x.ndim != 2 or x.shape != y.shape or scale.shape:
+        raise ValueError(
+            f"contrastive_loss: x and y must both be (n, d) and scale one number, "
+            f"got x: {x.shape}, y: {y.shape}, scale: {scale.shape}"
+        )
+    if not x.shape[0]:
+        raise ValueError(f"contrastive_loss: the batch is empty (x: {x.shape})")
