@@ -90,6 +90,10 @@ class Call:
     def name(self):
         return self.op.__name__
 
+    @property
+    def gain(self):
+        return self.op.gain
+
     def __repr__(self):
         return self.name
 
@@ -218,6 +222,10 @@ class Batched:
     @property
     def name(self):
         return self.call.name
+
+    @property
+    def gain(self):
+        return self.call.gain
 
     def __repr__(self):
         return f"vmap({self.call})"

@@ -22,7 +22,8 @@ class Site:
 
     kind is "op" (jaxdl), "custom_jvp" or "custom_vjp" (JAX). `count` is how often one call of the
     function calls it there: a scan's body counts once for each step, a while loop's body once.
-    `within` names the rules whose primal it stands in, outermost first.
+    `within` names the rules whose primal it stands in, outermost first; `gain` is what an op's rule says
+    that it does better.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Site:
     outputs: tuple
     within: tuple = ()
     count: int = 1
+    gain: str = ""
 
     def __str__(self):
         types = lambda avals: ", ".join(f"{a.dtype}[{','.join(map(str, a.shape))}]" for a in avals)
@@ -181,7 +183,8 @@ def _site(eqn, count, within):
     kind = _KINDS[eqn.primitive.name]
     name = eqn.params["call"].name if kind == "op" else jx.function_name(eqn.params["call_jaxpr"])
     shapes = lambda atoms: tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in atoms)
-    return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count)
+    gain = eqn.params["call"].gain if kind == "op" else ""
+    return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count, gain)
 
 
 def _primal(eqn, *args):

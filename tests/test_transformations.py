@@ -157,8 +157,10 @@ def test_eager_equals_jit(case):
         assert_close(a, b, "float32", "vjp")
 
 
-SHARDED = [(case, dtype) for case, dtype in FORMATS if case in FIRST_OF_EACH or dtype == "complex64"]
-assert {(case.op, "float32") for case in FIRST_OF_EACH} <= {(case.op, dtype) for case, dtype in SHARDED}
+# Sharding and number formats do not meet but in what narrow and complex formats do otherwise than float32.
+SHARDED = [(case, "float32") for case in FIRST_OF_EACH]
+SHARDED += [(case, "bfloat16") for case in FIRST_OF_EACH if not case.analytic]
+SHARDED += [(case, "complex64") for case in ANALYTIC]
 
 
 @pytest.mark.parametrize(("case", "dtype"), SHARDED, ids=str)

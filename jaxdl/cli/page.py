@@ -43,6 +43,7 @@ def page(settings, summary, outcomes, shown) -> Page:
             if key.startswith(f"{name}-"):
                 result.picture(content, caption)
         result.table(outcome.contrast.table())
+        result.table(outcome.contrast.gains())
     return result
 
 

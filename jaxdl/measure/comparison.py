@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jaxdl import jaxpr as jx
 from jaxdl.measure.differentiated import Cost, Differentiated
-from jaxdl.measure.show import comparison_plot, comparison_table
+from jaxdl.measure.show import comparison_plot, comparison_table, gains_table
 from jaxdl.measure.timing import Pairs, pairs
 from jaxdl.report import Table, plain, write_whole
 from jaxdl.strip import automatic, observe
@@ -48,6 +48,7 @@ class Comparison:
     forward: Pairs | None
     backward: Pairs | None
     step: Pairs | None  # forward and backward compiled in one
+    gain: str = ""  # what the rule says that it does better
 
     def to_json(self) -> dict:
         times = {
@@ -63,6 +64,7 @@ class Comparison:
             "hand": self.hand.to_json(),
             "automatic": self.automatic.to_json(),
             **times,
+            "gain": self.gain,
         }
 
     @property
@@ -92,10 +94,16 @@ class Contrast:
         title = f"Hand-written against automatic derivative, on {self.device}"
         return comparison_table(title, (self.whole, *self.sites), brief)
 
+    def gains(self) -> Table:
+        """One row for each rule that measures better than the automatic derivative: in what, and by what cause."""
+        return gains_table(self.sites)
+
     def print(self, console: Console | None = None) -> None:
-        """Prints the table, brief on a terminal narrower than 150 columns."""
+        """Prints the table, brief on a terminal narrower than 150 columns, and where the rules gain."""
         console = console or Console()
         self.table(brief=console.width < 150).print(console)
+        if self.sites:
+            self.gains().print(console)
 
     def plot(self, path) -> None:
         """Bars of time and residual bytes, hand against automatic, for the whole and each rule; a PNG file."""
@@ -131,20 +139,22 @@ def contrast(f: Callable, *args: Any, time: bool = True, sites: bool = True, **k
             inputs = [f"input {i}" for i in range(len(seen.inputs))]
             site = seen.site
             found.append(
-                _compare(site.name, site.where, site.count, seen.hand, seen.automatic, seen.inputs, inputs, time)
+                _compare(
+                    site.name, site.where, site.count, seen.hand, seen.automatic, seen.inputs, inputs, time, site.gain
+                )
             )
     device = jax.devices()[0]
     return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found))
 
 
-def _compare(name, where, count, hand, plain, arrays, names, time):
+def _compare(name, where, count, hand, plain, arrays, names, time, gain=""):
     sides = Differentiated(hand, arrays), Differentiated(plain, arrays)
     timed = (None, None, None)
     differences = _differences(*sides, names)
     costs = [side.cost() for side in sides]
     if time:
         timed = [pairs(*both) for both in zip(*(side.parts() for side in sides), strict=True)]
-    return Comparison(name, arrays[0].shape, where, count, differences, *costs, *timed)
+    return Comparison(name, arrays[0].shape, where, count, differences, *costs, *timed, gain)
 
 
 def _differences(hand, plain, names):

@@ -67,6 +67,29 @@ def comparison_table(title: str, comparisons, brief: bool) -> Table:
     return Table(title, tuple(header for header, _ in columns), rows, _NOTE)
 
 
+def gains_table(comparisons) -> Table:
+    """One row a comparison in which the hand-written rule is better: what was measured, and the rule's own reason."""
+    rows = [(_label(c), "; ".join(gains), c.gain) for c in comparisons if (gains := list(_gains(c)))]
+    note = "" if rows else "No rule measures better than the automatic derivative here."
+    return Table("Where hand-written rules gain, and why", ("function", "gain", "cause"), rows, note)
+
+
+def _gains(c):
+    """What is clearly better by hand: time with both quartiles below 1, bytes, distance from float64."""
+    if c.step and c.step.ratio < 0.95 and c.step.spread[1] < 1:
+        yield f"{1 / c.step.ratio:.1f} times as fast"
+    for what, verb in (("residual_bytes", "keeps"), ("temporary_bytes", "takes")):
+        hand, plain = getattr(c.hand, what), getattr(c.automatic, what)
+        if hand is not None and plain is not None and hand < 0.95 * plain:
+            yield f"{verb} {bytes_text(hand)}, not {bytes_text(plain)}"
+    hand, plain = (
+        max((v for d in c.differences if (v := getattr(d, side)) is not None), default=None)
+        for side in ("hand_ulp", "automatic_ulp")
+    )
+    if plain is not None and hand < 0.8 * plain and plain > 1:
+        yield f"within {number_text(hand)} ULP, not {number_text(plain)}"
+
+
 def comparison_plot(comparisons) -> bytes:
     """Bars of residual bytes and, where it was measured, of time; a PNG."""
     panels = [("residual bytes", lambda c, side: getattr(c, side).residual_bytes)]

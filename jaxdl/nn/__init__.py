@@ -4,7 +4,9 @@ from jaxdl.nn.autoencoders import dense_autoencoder
 from jaxdl.nn.classifiers import linear_classifier, mlp, perceptron, small_convnet
 from jaxdl.nn.layer import Layer, function, parameter_count, serial, with_function
 from jaxdl.nn.layers import (
+    attention,
     avg_pool,
+    batch_norm,
     conv,
     conv_transpose,
     dense,
@@ -13,11 +15,13 @@ from jaxdl.nn.layers import (
     embedding,
     flatten,
     gelu,
+    gelu_feed_forward,
     gelu_tanh,
     global_avg_pool,
     initializer,
     layer_norm,
     leaky_relu,
+    local_response_norm,
     log_softmax,
     max_pool,
     relu,
@@ -29,12 +33,15 @@ from jaxdl.nn.layers import (
     softmax,
     softplus,
     step,
+    swiglu_feed_forward,
     tanh,
 )
 
 __all__ = [
     "Layer",
+    "attention",
     "avg_pool",
+    "batch_norm",
     "conv",
     "conv_transpose",
     "dense",
@@ -45,12 +52,14 @@ __all__ = [
     "flatten",
     "function",
     "gelu",
+    "gelu_feed_forward",
     "gelu_tanh",
     "global_avg_pool",
     "initializer",
     "layer_norm",
     "leaky_relu",
     "linear_classifier",
+    "local_response_norm",
     "log_softmax",
     "max_pool",
     "mlp",
@@ -67,6 +76,7 @@ __all__ = [
     "softmax",
     "softplus",
     "step",
+    "swiglu_feed_forward",
     "tanh",
     "with_function",
 ]

@@ -163,6 +163,94 @@ def rms_norm(*, epsilon: float = 1e-6) -> Layer:
     return Layer(init, apply)
 
 
+def batch_norm(*, epsilon: float = 1e-5) -> Layer:
+    """Normalises each channel over the batch at hand. Parameters: scale and bias, of the last axis' length.
+
+    A pure function has no running averages: `jaxdl.ops.batch_norm` gives the statistics of a batch, and
+    `jaxdl.ops.batch_norm_with` normalises with given ones.
+    """
+
+    def init(key, shape):
+        del key
+        return {"scale": jnp.ones(shape[-1]), "bias": jnp.zeros(shape[-1])}
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.batch_norm(x, params["scale"], params["bias"], epsilon=epsilon)[0]
+
+    return Layer(init, apply)
+
+
+def local_response_norm(*, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Layer:
+    """Divides by what neighbouring channels show; settings as in `jaxdl.ops.local_response_norm`."""
+    return function(lambda x: ops.local_response_norm(x, size=size, k=k, alpha=alpha, beta=beta))
+
+
+def attention(heads: int, *, kv_heads: int | None = None, causal: bool = False) -> Layer:
+    """Self-attention: (n, length, d) → (n, length, d), with d/heads numbers a head.
+
+    kv_heads, by default as many as heads, are those of keys and values. Parameters: q (d, d), k and v
+    (d, kv_heads·d/heads), out (d, d).
+    """
+    kv_heads = heads if kv_heads is None else kv_heads
+
+    def init(key, shape):
+        if len(shape) != 2 or shape[-1] % heads or heads % kv_heads:
+            raise ValueError(
+                f"attention: inputs must be (length, d) each, with {heads} heads dividing d and {kv_heads} heads "
+                f"of keys dividing {heads}, got shape {shape}"
+            )
+        d = shape[-1]
+        widths = {"q": d, "k": d // heads * kv_heads, "v": d // heads * kv_heads, "out": d}
+        make = jax.nn.initializers.glorot_uniform()
+        keys = jax.random.split(key, len(widths))
+        return {name: make(k, (d, width), jnp.float32) for (name, width), k in zip(widths.items(), keys, strict=True)}
+
+    def apply(params, x, *, key=None):
+        del key
+        width = x.shape[-1] // heads
+        q, k, v = (ops.matmul(x, params[n]).reshape(*x.shape[:2], -1, width) for n in ("q", "k", "v"))
+        return ops.matmul(ops.attention(q, k, v, causal=causal).reshape(x.shape), params["out"])
+
+    return Layer(init, apply)
+
+
+def gelu_feed_forward(width: int) -> Layer:
+    """gelu(x w_in + b_in) w_out + b_out: (n, …, d) → (n, …, d) by way of width, of which nothing is kept."""
+
+    def init(key, shape):
+        d, (first, second) = shape[-1], jax.random.split(key)
+        make = jax.nn.initializers.he_normal()
+        return {
+            "w_in": make(first, (d, width), jnp.float32),
+            "b_in": jnp.zeros(width),
+            "w_out": make(second, (width, d), jnp.float32),
+            "b_out": jnp.zeros(d),
+        }
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.gelu_feed_forward(x, params["w_in"], params["b_in"], params["w_out"], params["b_out"])
+
+    return Layer(init, apply)
+
+
+def swiglu_feed_forward(width: int) -> Layer:
+    """(silu(x w_gate) · x w_up) w_down: (n, …, d) → (n, …, d) by way of width, of which nothing is kept."""
+
+    def init(key, shape):
+        d, keys = shape[-1], jax.random.split(key, 3)
+        shapes = {"w_gate": (d, width), "w_up": (d, width), "w_down": (width, d)}
+        make = jax.nn.initializers.he_normal()
+        return {name: make(k, s, jnp.float32) for (name, s), k in zip(shapes.items(), keys, strict=True)}
+
+    def apply(params, x, *, key=None):
+        del key
+        return ops.swiglu_feed_forward(x, params["w_gate"], params["w_up"], params["w_down"])
+
+    return Layer(init, apply)
+
+
 def dropout(rate: float) -> Layer:
     """Drops entries at random and scales up the rest, when applied with a key; the identity without."""
     if not 0 <= rate < 1:

@@ -53,6 +53,8 @@ def attention_rule(q, k, v, mask, *, causal):
     """With s the scores, p = softmax(s) and o = p v:  p̄ = ō vᵀ,  s̄ = p (p̄ − Σ ō o),
 
     q̄ = s̄ k/√d,  k̄ = s̄ᵀ q/√d,  v̄ = pᵀ ō,  mask̅ = s̄,  as Σ p p̄ = Σ ō o
+
+    Gain: scores exist a tile at a time, in the cache; two numbers a query are kept of them.
     """
     _check(q, k, v, mask)
     tiles = _Tiles(q, k, mask, causal)

@@ -147,12 +147,11 @@ def cases() -> list[Case]:
         Case(ops.batch_norm, "images", normal((2, 2, 3, 4), (4,), (4,))),
         Case(ops.batch_norm_with, "images", _given_statistics),
         Case(ops.local_response_norm, "odd", normal((2, 7)), {"alpha": 0.3}),
-        Case(ops.local_response_norm, "even", normal((2, 3)), {"size": 4, "k": 1.0, "alpha": 0.3, "beta": 0.5}),
+        Case(ops.local_response_norm, "even", normal((2, 3)), {"size": 4, "alpha": 0.3, "beta": 0.5}),
         *_attentions(),
         Case(ops.gelu_feed_forward, "rows", normal((2, 3), (3, 5), (5,), (5, 4), (4,))),
         Case(ops.swiglu_feed_forward, "rows", normal((2, 2, 3), (3, 5), (3, 5), (5, 4))),
         Case(ops.linear_cross_entropy, "mean", _with(normal((3, 5), (5, 4)), labels)),
-        Case(ops.linear_cross_entropy, "sum", _with(normal((3, 5), (5, 4)), labels), {"reduce": jnp.sum}),
         Case(ops.contrastive_loss, "pairs", normal((3, 4), (3, 4), ())),
         Case(ops.reversible, "blocks", normal((2, 3), (2, 3), (2, 3, 3), (2, 3, 3)), {"f": _shift, "g": _shift}),
         Case(ops.fixed_point, "scalar map", normal((3,), (3,)), {"f": _contraction, "max_steps": 40}),
@@ -176,17 +175,16 @@ def _given_statistics(key, dtype):
 def _attentions():
     """Two heads of queries for each of keys, a mask of booleans that leaves one query nothing, one of numbers."""
     shapes = (1, 3, 2, 2), (1, 4, 1, 2), (1, 4, 1, 3)
-    sees = jnp.array([[True, False, True, True], [False] * 4, [True, True, False, False]])
+    sees = jnp.array([[True, True, False, False], [False] * 4, [True, False, True, True]])
     return [
         Case(ops.attention, "plain", normal(*shapes)),
-        Case(ops.attention, "causal", normal(*shapes), {"causal": True}),
-        Case(ops.attention, "booleans", _with(normal(*shapes), sees)),
+        Case(ops.attention, "booleans", _with(normal(*shapes), sees), {"causal": True}),
         Case(ops.attention, "numbers", normal(*shapes, (2, 1, 4))),
     ]
 
 
 def _shift(p, x):
-    return jnp.tanh(x @ p) / 2
+    return jnp.sin(x @ p) / 4
 
 
 def _contraction(p, x):
@@ -197,18 +195,15 @@ def _convolutions():
     """All settings once; `tests/ops/test_convolution.py` has the many forms in which they run."""
     return [
         Case(ops.conv2d, "valid", normal((2, 3, 4, 2), (3, 2, 2, 3)), {}, True),
-        Case(ops.conv2d, "same", normal((1, 5, 5, 2), (3, 3, 2, 17)), {"padding": "SAME"}),
         Case(ops.conv2d, "stride", normal((1, 5, 6, 2), (3, 4, 2, 3)), {"stride": (2, 3), "padding": ((1, 2), (0, 1))}),
         Case(ops.conv2d, "groups", normal((1, 4, 5, 4), (2, 2, 2, 2)), {"groups": 2, "dilation": (2, 1)}),
-        Case(ops.conv_transpose2d, "valid", normal((1, 2, 3, 3), (3, 2, 2, 3)), {}, True),
         Case(
             ops.conv_transpose2d, "stride", normal((1, 5, 4, 3), (3, 4, 2, 3)),
-            {"stride": 2, "padding": ((1, 0), (2, 1))},
+            {"stride": 2, "padding": ((1, 0), (2, 1))}, True,
         ),
-        Case(ops.conv2d_kernel_gradient, "valid", normal((2, 4, 3, 2), (2, 2, 2, 3)), {"window": (3, 2)}, True),
         Case(
             ops.conv2d_kernel_gradient, "stride", normal((2, 5, 5, 2), (2, 3, 3, 2)),
-            {"window": 3, "stride": 2, "padding": "SAME"},
+            {"window": 3, "stride": 2, "padding": "SAME"}, True,
         ),
     ]  # fmt: skip
 
@@ -262,6 +257,15 @@ def edges() -> list[Edge]:
         Edge(cross_entropy, "wrong", (one(1e4, -1e4), jnp.array([1])), (one(1, -1), None)),
         Edge(cross_entropy, "confident", (one(0, -40), jnp.array([0])), (one(-4.248354e-18, 4.248354e-18), None)),
         Edge(cross_entropy, "masked", (one(0, -inf, 0), jnp.array([0])), (one(-0.5, 0, 0.5), None)),
+        Edge(
+            ops.linear_cross_entropy,
+            "large",
+            (one(1e4), one(1, -1), jnp.array([1])),
+            (one(2), one(1e4, -1e4), None),
+        ),
+        Edge(ops.layer_norm, "constant", (one(3, 3), a(1, 1), a(0, 0)), (one(0, 0), a(0, 0), a(1, 1))),
+        Edge(ops.rms_norm, "zero", (one(0, 0), a(1, 1)), (one(1e3, 1e3), a(0, 0))),
+        Edge(ops.local_response_norm, "zero", (a(0, 0),), (a(0.59460355, 0.59460355),)),
         Edge(
             ops.softmax_cross_entropy,
             "masked",

@@ -26,6 +26,8 @@ def gelu_feed_forward_rule(x, w_in, b_in, w_out, b_out):
     """With h = x w_in + b_in and a = gelu(h):
 
     h̄ = ȳ w_outᵀ gelu′(h),   x̄ = h̄ w_inᵀ,   w̄_in = xᵀ h̄,   b̄_in = Σ h̄,   w̄_out = aᵀ ȳ,   b̄_out = Σ ȳ
+
+    Gain: only arguments are kept, nothing of the wide middle.
     """
     _check("gelu_feed_forward", x, w_in, w_out)
 
@@ -53,6 +55,8 @@ def swiglu_feed_forward_rule(x, w_gate, w_up, w_down):
     """With g = x w_gate, s = silu(g), u = x w_up and ā = ȳ w_downᵀ:
 
     ḡ = ā u silu′(g),   ū = ā s,   x̄ = ḡ w_gateᵀ + ū w_upᵀ,   w̄_gate = xᵀ ḡ,   w̄_up = xᵀ ū,   w̄_down = (s u)ᵀ ȳ
+
+    Gain: only arguments are kept, nothing of the wide middle.
     """
     _check("swiglu_feed_forward", x, w_gate, w_down)
 

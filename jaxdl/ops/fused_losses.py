@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxdl.ops.losses import (
     Labels,
-    losses_and_slopes,
+    cross_entropies,
     softmax_cross_entropy_with_integer_labels,
     spread_over_losses,
 )
@@ -42,16 +42,19 @@ def linear_cross_entropy(
 
 @linear_cross_entropy.rule
 def linear_cross_entropy_rule(x, w, labels, *, reduce):
-    """With z = x w and z̄ = (softmax − onehot) l̄:   x̄ = z̄ wᵀ,   w̄ = xᵀ z̄"""
+    """With z = x w and z̄ = (softmax − onehot) l̄:   x̄ = z̄ wᵀ,   w̄ = xᵀ z̄
+
+    Gain: logits exist a block of rows at a time, and their cotangent with them.
+    """
     (n, d), c = x.shape, w.shape[1]
     x_type, w_type, wide_w = jax.typeof(x), jax.typeof(w), widened(w)
     losses_type = jax.ShapeDtypeStruct((n,), x.dtype)
     weights = spread_over_losses(reduce, losses_type, jnp.ones((), x.dtype))
 
     def of_rows(dw, x, labels, weights):
-        losses, slopes = losses_and_slopes(x @ wide_w, labels)
+        losses, slopes = cross_entropies(x @ wide_w, labels)
         slopes = slopes * weights[:, None]
-        return _with_product_added(dw, x, slopes), (losses, slopes @ wide_w.T)
+        return _with_product_added(dw, x, slopes), (losses, _times_transposed(slopes, wide_w))
 
     rows = widened(x), labels, weights
     zeros = jnp.zeros((d, c), wide_w.dtype) + wide_w[:0].sum()  # varies in shard_map as w does
@@ -76,6 +79,11 @@ def _over_blocks(f, carry, rows, most):
         carry, last = f(carry, *(a[count * most :] for a in rows))
         outputs = jax.tree.map(lambda y, z: jnp.concatenate([y, z]), outputs, last)
     return carry, outputs
+
+
+def _times_transposed(x, w):
+    """x wᵀ, with no wᵀ that a loop would keep in memory."""
+    return lax.dot_general(x, w, (((1,), (1,)), ((), ())))
 
 
 def _with_product_added(dw, x, slopes):
@@ -108,15 +116,17 @@ def contrastive_loss(x: Float[Array, "n d"], y: Float[Array, "n d"], scale: Floa
 def contrastive_loss_rule(x, y, scale):
     """With p = x yᵀ, z = scale·p and z̄ half the sum of both losses' derivatives:
 
-    x̄ = scale·z̄ y,   ȳ = scale·z̄ᵀ x,   scale̅ = Σ z̄ p;   nothing of n × n is kept
+    x̄ = scale·z̄ y,   ȳ = scale·z̄ᵀ x,   scale̅ = Σ z̄ p
+
+    Gain: the cotangents are found in the forward pass, so that nothing of n × n is kept.
     """
     _check_pairs(x, y, scale)
     types = tuple(map(jax.typeof, (x, y, scale)))
     wide_x, wide_y, wide_scale = widened((x, y, scale))
     n, labels = x.shape[0], jnp.arange(x.shape[0])
     products = wide_x @ wide_y.T
-    by_row, down = losses_and_slopes(wide_scale * products, labels)
-    by_column, across = losses_and_slopes(wide_scale * products.T, labels)
+    by_row, down = cross_entropies(wide_scale * products, labels)
+    by_column, across = cross_entropies(wide_scale * products.T, labels)
     slopes = (down + across.T) / (2 * n)
     kept = wide_scale * (slopes @ wide_y), wide_scale * (slopes.T @ wide_x), (slopes * products).sum()
 

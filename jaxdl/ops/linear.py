@@ -68,7 +68,10 @@ def embedding(table: Inexact[Array, "v d"], indices: Int[Array, "*n"] | UInt[Arr
 
 @embedding.rule
 def embedding_rule(table, indices):
-    """table̅ᵢ = Σ ȳₙ over all n with indices n = i; only the indices are kept"""
+    """table̅ᵢ = Σ ȳₙ over all n with indices n = i
+
+    Gain: only the indices are kept.
+    """
     type, indices = jax.typeof(table), at_least_32_bits(indices)
 
     def pullback(indices, dy):
@@ -94,7 +97,10 @@ def dropout(x: Float[Array, "..."], key: Key[Array, ""] | UInt[Array, "2"], *, r
 
 @dropout.rule
 def dropout_rule(x, key, *, rate):
-    """x̄ = ȳ m / (1 − rate); one byte an element is kept"""
+    """x̄ = ȳ m / (1 − rate)
+
+    Gain: one byte an element is kept.
+    """
     kept = _kept(key, x, rate)
 
     def pullback(kept, dy):

@@ -81,7 +81,10 @@ def logistic_loss(
 
 @logistic_loss.rule
 def logistic_loss_rule(z, y, *, reduce):
-    """z̄ = (1 − 2y) σ(u) l̄,  u = (1 − 2y)z"""
+    """z̄ = (1 − 2y) σ(u) l̄,  u = (1 − 2y)z
+
+    Gain: value and slope share one exponential, and of both only the slope is kept.
+    """
     wide = widened(z)
     sign = _sign(wide, y)
     u = sign * wide
@@ -115,8 +118,11 @@ def softmax_cross_entropy_with_integer_labels(
 
 @softmax_cross_entropy_with_integer_labels.rule
 def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
-    """logits̅ = (softmax − onehot) l̄"""
-    losses, slope = losses_and_slopes(widened(logits), labels)
+    """logits̅ = (softmax − onehot) l̄
+
+    Gain: only the slope is kept, and at the label nothing cancels.
+    """
+    losses, slope = cross_entropies(widened(logits), labels)
     losses, slope = like(logits, losses), like(logits, slope)
     each = jax.typeof(losses)
 
@@ -126,8 +132,21 @@ def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
     return _reduced("softmax_cross_entropy_with_integer_labels", losses, reduce), saving(pullback, slope)
 
 
-def losses_and_slopes(logits, labels):
-    """The cross-entropies of logits (…, c), at least 32 bits wide, and their derivatives softmax − onehot.
+@op
+def cross_entropies(logits: Float[Array, "*n c"], labels: Labels) -> tuple[Float[Array, "*n"], Float[Array, "*n c"]]:
+    """The cross-entropies log Σ e^logits − logits[label], and their derivatives softmax − onehot: for rules.
+
+    An op of its own, so that loops over blocks of logits keep it whole, with nothing taken out of the loop.
+    """
+    hot = _one_hot(logits, labels)
+    losses = logsumexp.primal(logits, axis=-1, keepdims=False) - jnp.where(hot, logits, 0).sum(-1)
+    slopes = jnp.exp(log_softmax.primal(logits, axis=-1)) - hot.astype(logits.dtype)
+    return _or_nan(losses, logits, labels), jnp.where(_possible(logits, labels)[..., None], slopes, jnp.nan)
+
+
+@cross_entropies.rule
+def cross_entropies_rule(logits, labels):
+    """logits̅ = slopes·l̄ + p (s̄ − Σ p s̄),  p = softmax = slopes + onehot
 
     With m the largest logit and r the sum of e^(logit − m) over the classes other than the label, the
     loss is (m − label) + log s, s = e^(label − m) + r, and at the label softmax − 1 = −r/s. Where the label
@@ -143,7 +162,14 @@ def losses_and_slopes(logits, labels):
     p = jnp.exp(chosen - top) / total
     losses = jnp.where(chosen == top, jnp.log1p(rest), (top - chosen) + jnp.log(total))[..., 0]
     slopes = jnp.where(hot, jnp.where(p > 0.5, -rest / total, p - 1), others / total)
-    return _or_nan(losses, logits, labels), jnp.where(_possible(logits, labels)[..., None], slopes, jnp.nan)
+    slopes = jnp.where(_possible(logits, labels)[..., None], slopes, jnp.nan)
+
+    def pullback(slopes, labels, cotangents):
+        dlosses, dslopes = cotangents
+        p = slopes + _one_hot(slopes, labels).astype(slopes.dtype)
+        return slopes * dlosses[..., None] + p * (dslopes - (p * dslopes).sum(-1, keepdims=True)), None
+
+    return (_or_nan(losses, logits, labels), slopes), saving(pullback, slopes, labels)
 
 
 @op
@@ -163,6 +189,8 @@ def softmax_cross_entropy_rule(logits, targets, *, reduce):
 
     Kept are the two arguments and, for each example, the largest logit m and s = Σ e^(logit − m):
     softmax = e^(logits − m)/s and log softmax = logits − m − log s.
+
+    Gain: beside the arguments two numbers an example are kept.
     """
     wide, t = widened(logits), widened(targets)
     top = wide.max(-1, keepdims=True)

@@ -31,6 +31,8 @@ def layer_norm_rule(x, scale, bias, *, epsilon):
     """x̄ = r (g − mean g − x̂ mean(g x̂)),  r = 1/√(variance + ε),  scale̅ = Σ ȳ x̂,  bias̅ = Σ ȳ
 
     The means are weighted means, of ȳ and of ȳ x̂ with the weights scale: ȳ x̂ serves twice.
+
+    Gain: beside the argument two numbers a row are kept, and what is summed is read once.
     """
     wide = widened(x)
     center = _mean(wide)
@@ -58,7 +60,10 @@ def rms_norm(x: Float[Array, "*n d"], scale: Float[Array, " d"], *, epsilon: flo
 
 @rms_norm.rule
 def rms_norm_rule(x, scale, *, epsilon):
-    """x̄ = r (g − x̂ mean(g x̂)),  r = 1/√(mean x² + ε),  scale̅ = Σ ȳ x̂"""
+    """x̄ = r (g − x̂ mean(g x̂)),  r = 1/√(mean x² + ε),  scale̅ = Σ ȳ x̂
+
+    Gain: beside the argument one number a row is kept, and what is summed is read once.
+    """
     wide = widened(x)
     r = lax.rsqrt(_mean(wide**2) + epsilon)
 
@@ -92,6 +97,8 @@ def batch_norm_rule(x, scale, bias, *, epsilon):
     """With n entries a channel and r = 1/√(variance + ε):   scale̅ = Σ ȳ x̂,   bias̅ = Σ ȳ,
 
     x̄ = r scale (ȳ − bias̅/n − x̂ scale̅/n) + mean̅/n + 2 (x − mean) variance̅/n
+
+    Gain: beside the argument two numbers a channel are kept.
     """
     _check_batch("batch_norm", x, scale=scale, bias=bias)
     n, axes, bias_type = x.size // x.shape[-1], tuple(range(x.ndim - 1)), jax.typeof(bias)
@@ -133,6 +140,8 @@ def batch_norm_with_rule(x, scale, bias, mean, variance, *, epsilon):
     """With r = 1/√(variance + ε):   x̄ = r scale ȳ,   scale̅ = r Σ ȳ (x − mean),   bias̅ = Σ ȳ,
 
     mean̅ = −r scale bias̅,   variance̅ = −r² scale scale̅/2
+
+    Gain: only arguments are kept.
     """
     _check_batch("batch_norm_with", x, scale=scale, bias=bias, mean=mean, variance=variance)
     axes, bias_type = tuple(range(x.ndim - 1)), jax.typeof(bias)
@@ -169,12 +178,15 @@ def local_response_norm(
 
 @local_response_norm.rule
 def local_response_norm_rule(x, *, size, k, alpha, beta):
-    """x̄ = ȳ u^−β − 2 α β x Σ ȳ x u^−(β+1), the sum over the channels that have x among their neighbours"""
+    """x̄ = ȳ u^−β − 2 α β x Σ ȳ x u^−(β+1), the sum over the channels that have x among their neighbours
+
+    Gain: only the argument is kept, and neighbours are slices in place of windows.
+    """
     _check_size(x, size)
 
     def shrunk(wide):
         u = k + alpha * _neighbours(wide * wide, size)
-        return u, jnp.exp(-beta * jnp.log(u))
+        return u, u**-beta
 
     def pullback(x, dy):
         wide, wide_dy = widened(x), widened(dy)

@@ -55,6 +55,8 @@ def elementwise(
 
         return y, saving(pullback, residual)
 
+    kinds = {"x": "only the argument is kept", "y": "only the output is kept"}
+    rule.__doc__ = f"Gain: {kinds.get(kept, 'of the argument only its side of the kink is kept')}."
     primal.__name__ = primal.__qualname__ = name
     primal.__doc__ = about
     primal.__signature__ = inspect.signature(definition)

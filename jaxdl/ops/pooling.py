@@ -33,7 +33,10 @@ def max_pool(
 
 @max_pool.rule
 def max_pool_rule(x, *, window, stride, padding):
-    """x̄ at a position is Σ ȳ over the windows in which it is the first maximum"""
+    """x̄ at a position is Σ ȳ over the windows in which it is the first maximum
+
+    Gain: one byte a window says where the maximum was, so that it is not looked for again, and nothing is scattered.
+    """
     g = _geometry("max_pool", x, window, stride, padding)
     first, *others = g.slices(x, -jnp.inf)
     y, chosen = first, jnp.zeros(first.shape, jnp.uint8 if len(others) < 256 else jnp.int32)
@@ -60,7 +63,10 @@ def avg_pool(
 
 @avg_pool.rule
 def avg_pool_rule(x, *, window, stride, padding):
-    """x̄ at a position is Σ ȳ / (places of a window) over the windows that it is in"""
+    """x̄ at a position is Σ ȳ / (places of a window) over the windows that it is in
+
+    Gain: slices of the image in place of windows.
+    """
     g = _geometry("avg_pool", x, window, stride, padding)
     first, *others = g.slices(widened(x), 0.0)
     total = first

@@ -68,7 +68,10 @@ def max(x, *, axis=None, keepdims=False):
 
 @max.rule
 def max_rule(x, *, axis, keepdims):
-    """x̄ = ȳ 1[x = y] / (number of maxima); one byte an element is kept"""
+    """x̄ = ȳ 1[x = y] / (number of maxima)
+
+    Gain: one byte an element is kept.
+    """
     y = jnp.max(x, axis, keepdims=True)
     smooth = is_differentiable(x.dtype)
 
@@ -94,7 +97,10 @@ def logsumexp(x, *, axis=None, keepdims=False):
 
 @logsumexp.rule
 def logsumexp_rule(x, *, axis, keepdims):
-    """x̄ = ȳ eˣ⁻ᵐ/s with y = m + log s: x − y would carry the rounding of a large y into the exponent"""
+    """x̄ = ȳ eˣ⁻ᵐ/s with y = m + log s: x − y would carry the rounding of a large y into the exponent
+
+    Gain: beside the argument two numbers a row are kept.
+    """
     wide = widened(x)
     top = _shift(wide, axis)
     total = jnp.sum(jnp.exp(wide - top), axis, keepdims=True)
@@ -137,7 +143,10 @@ def log_softmax(x, *, axis=-1):
 
 @log_softmax.rule
 def log_softmax_rule(x, *, axis):
-    """x̄ = ȳ − eˣ⁻ᵐ/s Σ ȳ with y = x − m − log s: eʸ would carry the rounding of y into the exponent"""
+    """x̄ = ȳ − eˣ⁻ᵐ/s Σ ȳ with y = x − m − log s: eʸ would carry the rounding of y into the exponent
+
+    Gain: beside the argument two numbers a row are kept.
+    """
     wide = widened(x)
     top = _shift(wide, axis)
     total = jnp.exp(wide - top).sum(axis, keepdims=True)

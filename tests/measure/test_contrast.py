@@ -139,3 +139,16 @@ def test_pairs_are_called_in_turn():
     assert calls[:2] == ["a", "b"]  # once each, uncounted
     assert "".join(calls[2:]) in ("abbaabba", "baabbaab")
     assert timed.spread[0] <= timed.ratio <= timed.spread[1]
+
+
+def test_gains_say_what_was_measured_and_why():
+    x = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    report = jaxdl.contrast(lambda x: ops.relu(ops.max_pool(x, window=2)), x, time=False)
+    rows = {row[0].split()[0]: row[1:] for row in report.gains().rows}
+    gain, cause = rows["max"]
+    assert "takes 0 B, not" in gain
+    assert cause.startswith("one byte a window")
+    assert rows["relu"] == ("keeps 192 B, not 960 B", "of the argument only its side of the kink is kept.")
+    nothing = jaxdl.contrast(lambda x: ops.add(x, x), x, time=False).gains()
+    assert not nothing.rows
+    assert "No rule measures better" in nothing.note

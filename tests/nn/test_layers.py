@@ -26,6 +26,43 @@ def test_parameter_counts_and_shapes(name, key):
     assert y.shape == expected
 
 
+LAYERS = {
+    "conv": (nn.conv(6, 3, stride=2, padding="SAME", groups=2), (9, 9, 4), (5, 5, 6), 3 * 3 * 2 * 6 + 6),
+    "conv_transpose": (nn.conv_transpose(6, (3, 2), stride=2), (4, 4, 5), (9, 8, 6), 3 * 2 * 5 * 6 + 6),
+    "batch_norm": (nn.batch_norm(), (5, 5, 4), (5, 5, 4), 8),
+    "local_response_norm": (nn.local_response_norm(), (5, 5, 7), (5, 5, 7), 0),
+    "attention": (nn.attention(4, kv_heads=2, causal=True), (5, 8), (5, 8), 8 * 8 + 2 * 8 * 4 + 8 * 8),
+    "gelu_feed_forward": (nn.gelu_feed_forward(16), (5, 4), (5, 4), 2 * 4 * 16 + 16 + 4),
+    "swiglu_feed_forward": (nn.swiglu_feed_forward(16), (5, 4), (5, 4), 3 * 4 * 16),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, key):
+    """Shapes, parameter counts, and gradients that are the automatic ones."""
+    layer, shape, out, count = LAYERS[name]
+    params = layer.init(key, shape)
+    assert nn.parameter_count(params) == count
+    x = jax.random.normal(key, (3, *shape))
+    assert layer.apply(params, x).shape == (3, *out)
+    gradient = lambda f: jax.jit(jax.grad(lambda params, x: (f(params, x) ** 2).sum(), (0, 1)))(params, x)
+    hand, plain = gradient(layer.apply), gradient(automatic(layer.apply))
+    for got, want in zip(jax.tree.leaves(hand), jax.tree.leaves(plain), strict=True):
+        assert_close(got, want, "float32")
+
+
+def test_attention_is_causal_and_has_heads(key):
+    layer = nn.attention(2, causal=True)
+    params = layer.init(key, (6, 4))
+    x = jax.random.normal(key, (1, 6, 4))
+    changed = x.at[0, 4].add(1.0)
+    y, z = layer.apply(params, x), layer.apply(params, changed)
+    assert_close(y[:, :4], z[:, :4], "float32")
+    assert not jnp.allclose(y[:, 4:], z[:, 4:])
+    with pytest.raises(ValueError, match=r"attention: inputs must be .* got shape"):
+        nn.attention(3).init(key, (6, 4))
+
+
 def test_parameters_are_a_plain_pytree_and_apply_is_pure(key):
     model = nn.mlp(5, 3)
     params = model.init(key, (4,))

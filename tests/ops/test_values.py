@@ -137,8 +137,34 @@ def test_a_reduction_of_ones_own():
     assert_close(jax.grad(f)(x), 2 * x * weights, "float32")
 
 
+HEADS = jnp.ones((2, 5, 4, 3))
+ROWS = jnp.ones((3, 4))
 IMAGES, KERNEL = jnp.ones((8, 28, 28, 3)), jnp.ones((5, 5, 3, 16))
 ERRORS = {
+    "attention: .*4 heads of q cannot share 3": lambda: ops.attention(HEADS, HEADS[:, :, :3], HEADS[:, :, :3]),
+    "attention: .*do not fit: q: (2, 5, 4, 3), k: (2, 5, 4, 2)": lambda: ops.attention(HEADS, HEADS[..., :2], HEADS),
+    "attention: .*(examples, length, heads, width)": lambda: ops.attention(HEADS[0], HEADS[0], HEADS[0]),
+    "attention: mask must broadcast against the scores, (2, 4, 5, 5), got (3, 5)": lambda: ops.attention(
+        HEADS, HEADS, HEADS, jnp.ones((3, 5))
+    ),
+    "attention: mask must be booleans or numbers .*int32": lambda: ops.attention(
+        HEADS, HEADS, HEADS, jnp.ones((5, 5), int)
+    ),
+    "linear_cross_entropy: .*do not fit: x: (3, 4), w: (3, 4)": lambda: ops.linear_cross_entropy(
+        ROWS, ROWS, jnp.zeros(3, int)
+    ),
+    "linear_cross_entropy: reduce must give one number, got shape (3,)": lambda: ops.linear_cross_entropy(
+        ROWS, ROWS.T, jnp.zeros(3, int), reduce=lambda losses: losses
+    ),
+    "contrastive_loss: .*got x: (3, 4), y: (4, 3), scale: ()": lambda: ops.contrastive_loss(ROWS, ROWS.T, jnp.ones(())),
+    "contrastive_loss: the batch is empty": lambda: ops.contrastive_loss(ROWS[:0], ROWS[:0], jnp.ones(())),
+    "gelu_feed_forward: .*do not fit: (3, 4), (4, 3), (4, 3)": lambda: ops.gelu_feed_forward(
+        ROWS, ROWS.T, jnp.ones(3), ROWS.T, jnp.ones(3)
+    ),
+    "swiglu_feed_forward: .*do not fit": lambda: ops.swiglu_feed_forward(ROWS, ROWS, ROWS, ROWS.T),
+    "batch_norm: scale must have x's last axis, (4,), got (3,)": lambda: ops.batch_norm(ROWS, jnp.ones(3), jnp.ones(4)),
+    "batch_norm: the batch is empty": lambda: ops.batch_norm(ROWS[:0], jnp.ones(4), jnp.ones(4)),
+    "local_response_norm: .*size must be 1 or more": lambda: ops.local_response_norm(ROWS, size=0),
     "conv2d: x has 3 channels, w expects 4 .*x: (8, 28, 28, 3), w: (5, 5, 4, 16)": lambda: ops.conv2d(
         IMAGES, jnp.ones((5, 5, 4, 16))
     ),
