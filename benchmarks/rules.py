@@ -76,7 +76,7 @@ def larger_problems(draw):
     yield "conv2d 3×3, depthwise", depthwise, (image, draw(8, 3, 3, 1, 32))
     back = lambda z, w: ops.conv_transpose2d(z, w, stride=2)
     yield "conv_transpose2d 4×4, stride 2", back, (draw(9, 64, 9, 9, 32), draw(8, 4, 4, 32, 32))
-    for length in (1024, 4096):
+    for length in (1024, 4096):  # the longer one takes minutes, most of them for the automatic derivative
         heads = tuple(draw(i, 1, length, 8, 64) for i in range(3))
         yield f"attention 8×{length}×64", ops.attention, heads
         yield f"attention 8×{length}×64, causal", lambda *args: ops.attention(*args, causal=True), heads
