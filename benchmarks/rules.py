@@ -26,7 +26,7 @@ BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.maximum, ops.mini
 REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.logsumexp]
 
 
-def problems():
+def problems(full):
     """(name, function, arguments): every operation at a size that fills the cache."""
     draw = lambda i, *shape: jax.random.normal(jax.random.key(i), shape)
     x, y = draw(0, N, M), draw(1, N, M)
@@ -48,7 +48,7 @@ def problems():
     rows = draw(6, 4096, 1024)
     yield "layer_norm 4096×1024", ops.layer_norm, (rows, jnp.ones(1024), jnp.zeros(1024))
     yield "rms_norm 4096×1024", ops.rms_norm, (rows, jnp.ones(1024))
-    yield from larger_problems(draw)
+    yield from larger_problems(draw, full)
     yield "matmul", ops.matmul, (draw(2, N, N), draw(3, N, N))
     yield "dense", ops.dense, (draw(2, N, N), draw(3, N, N), draw(4, N))
     yield "embedding", lambda table: ops.embedding(table, labels), (x,)
@@ -60,7 +60,7 @@ def problems():
     yield "softmax_cross_entropy", ops.softmax_cross_entropy, (x, jax.nn.softmax(y))
 
 
-def larger_problems(draw):
+def larger_problems(draw, full):
     """Norms of images, convolutions, attention, fused losses, the parts of transformers, iterations."""
     image, one, zero = draw(5, 64, 28, 28, 32), jnp.ones(32), jnp.zeros(32)
     yield "batch_norm", lambda *args: ops.batch_norm(*args)[0], (image, one, zero)
@@ -76,7 +76,7 @@ def larger_problems(draw):
     yield "conv2d 3×3, depthwise", depthwise, (image, draw(8, 3, 3, 1, 32))
     back = lambda z, w: ops.conv_transpose2d(z, w, stride=2)
     yield "conv_transpose2d 4×4, stride 2", back, (draw(9, 64, 9, 9, 32), draw(8, 4, 4, 32, 32))
-    for length in (1024, 4096):  # the longer one takes minutes, most of them for the automatic derivative
+    for length in (1024, 4096) if full else (1024,):  # the longer takes minutes, most of them automatically
         heads = tuple(draw(i, 1, length, 8, 64) for i in range(3))
         yield f"attention 8×{length}×64", ops.attention, heads
         yield f"attention 8×{length}×64, causal", lambda *args: ops.attention(*args, causal=True), heads
@@ -106,10 +106,10 @@ def main(full: bool = False) -> None:
     """Measure every operation.
 
     Args:
-        full: Time three runs in place of one, and keep the median run.
+        full: Attention of length 4096 too; three runs in place of one, and the median run is kept.
     """
     rows, data = [], {}
-    for name, f, args in problems():
+    for name, f, args in problems(full):
         runs = [contrast(f, *args, sites=False).whole for _ in range(3 if full else 1)]
         whole = sorted(runs, key=lambda c: c.step.ratio)[len(runs) // 2]
         cotangents = whole.differences[1:] or whole.differences
