@@ -8,6 +8,7 @@ from jaxdl.ops.fused_losses import contrastive_loss, linear_cross_entropy
 from jaxdl.ops.iterated import FixedPoint, fixed_point, reversible
 from jaxdl.ops.linear import dense, dropout, embedding, matmul
 from jaxdl.ops.losses import (
+    cross_entropies,
     logistic_loss,
     softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels,
@@ -51,6 +52,7 @@ __all__ = [
     "conv2d_kernel_gradient",
     "conv_transpose2d",
     "convolve",
+    "cross_entropies",
     "dense",
     "divide",
     "dropout",

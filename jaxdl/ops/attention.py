@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxdl.ops.precision import is_differentiable, like, widened
+from jaxdl.ops.precision import like, widened, zeros
 from jaxdl.rule import op, saving
 
 CACHE = 4_200_000  # bytes of a tile
@@ -57,39 +57,35 @@ def attention_rule(q, k, v, mask, *, causal):
     Gain: scores exist a tile at a time, in the cache; two numbers a query are kept of them.
     """
     _check(q, k, v, mask)
-    tiles = _Tiles(q, k, mask, causal)
+    tiles = _Tiles(q, k, causal)
+    whole_q, whole_mask = tiles.whole(q), tiles.whole_mask(mask)
 
-    def of_tile(q, k, v, mask):
-        def forward(_, i):
-            scores = tiles.scores(q, k, mask, i)
-            top = scores.max(-1, keepdims=True)
-            top = jnp.where(top == -jnp.inf, 0, top)
-            e = jnp.exp(scores - top)
-            total = e.sum(-1, keepdims=True)
-            share = jnp.where(total == 0, 0, 1 / total)  # 0 for a query that may see nothing
-            return None, ((e @ tiles.keys(v, i)) * share, top, share)
+    def forward(_, i):
+        scores = tiles.scores(whole_q, k, whole_mask, i)
+        top = scores.max(-1, keepdims=True)
+        top = jnp.where(top == -jnp.inf, 0, top)
+        e = jnp.exp(scores - top)
+        total = e.sum(-1, keepdims=True)
+        share = jnp.where(total == 0, 0, 1 / total)  # 0 for a query that may see nothing
+        return None, ((e @ tiles.keys(v, i)) * share, top, share)
 
-        return forward
-
-    o, top, share = lax.scan(of_tile(tiles.whole(q), k, v, tiles.whole_mask(mask)), None, tiles.every)[1]
+    o, top, share = lax.scan(forward, None, tiles.every)[1]
 
     def pullback(q, k, v, mask, o, top, share, do):
         whole_q, whole_do, whole_mask = tiles.whole(q), tiles.whole(do), tiles.whole_mask(mask)
 
         def backward(sums, i):
             dk, dv, dmask = sums
-            q_i, k_i, v_i, do_i = (
-                tiles.queries(whole_q, i),
-                tiles.keys(k, i),
-                tiles.keys(v, i),
-                tiles.queries(whole_do, i),
-            )
+            q_i, do_i = tiles.queries(whole_q, i), tiles.queries(whole_do, i)
+            k_i, v_i = tiles.keys(k, i), tiles.keys(v, i)
             p = jnp.exp(tiles.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
             ds = p * (do_i @ v_i.T - (do_i * o[i]).sum(-1, keepdims=True))
             sums = tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, p.T @ do_i, i), tiles.to_mask(dmask, ds, i)
             return sums, ds @ k_i
 
-        (dk, dv, dmask), dq = lax.scan(backward, _zeros((k, v, whole_mask), q), tiles.every)
+        no_mask = mask is None or mask.dtype == bool
+        sums = zeros(k.shape, q), zeros(v.shape, q), None if no_mask else zeros(whole_mask.shape, q)
+        (dk, dv, dmask), dq = lax.scan(backward, sums, tiles.every)
         scale = 1 / math.sqrt(q.shape[-1])
         dq = tiles.together(dq) * scale
         return like(q, dq), like(k, dk * scale), like(v, dv), tiles.mask_cotangent(dmask, mask)
@@ -100,7 +96,7 @@ def attention_rule(q, k, v, mask, *, causal):
 class _Tiles:
     """Where the parts of the arrays lie that belong to tile i."""
 
-    def __init__(self, q, k, mask, causal):
+    def __init__(self, q, k, causal):
         self.n, self.length, self.heads, self.d = q.shape
         self.m, self.group, self.causal = k.shape[1], q.shape[2] // k.shape[2], causal
         self.of_head = -(-self.length // max(16, CACHE // (4 * self.m)))
@@ -191,13 +187,6 @@ def _masked(scores, mask):
 
 def _four_axes(mask):
     return None if mask is None else mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
-
-
-def _zeros(arrays, x):
-    """Zeros like arrays of numbers, which in shard_map vary as x does: a sum of nothing is added."""
-    zero = widened(x)[:0].sum()
-    of = lambda a: jnp.zeros(a.shape, zero.dtype) + zero if is_differentiable(a.dtype) else None
-    return tuple(None if a is None else of(a) for a in arrays)
 
 
 def _check(q, k, v, mask):

@@ -151,6 +151,7 @@ def cases() -> list[Case]:
         *_attentions(),
         Case(ops.gelu_feed_forward, "rows", normal((2, 3), (3, 5), (5,), (5, 4), (4,))),
         Case(ops.swiglu_feed_forward, "rows", normal((2, 2, 3), (3, 5), (3, 5), (5, 4))),
+        Case(ops.cross_entropies, "rows", _with(normal((3, 4)), labels)),
         Case(ops.linear_cross_entropy, "mean", _with(normal((3, 5), (5, 4)), labels)),
         Case(ops.contrastive_loss, "pairs", normal((3, 4), (3, 4), ())),
         Case(ops.reversible, "blocks", normal((2, 3), (2, 3), (2, 3, 3), (2, 3, 3)), {"f": _shift, "g": _shift}),

@@ -17,7 +17,7 @@ from jaxdl.ops.losses import (
     softmax_cross_entropy_with_integer_labels,
     spread_over_losses,
 )
-from jaxdl.ops.precision import like, widened
+from jaxdl.ops.precision import like, widened, zeros
 from jaxdl.rule import op, saving
 
 CACHE = 4_200_000  # bytes of a block of logits
@@ -57,8 +57,7 @@ def linear_cross_entropy_rule(x, w, labels, *, reduce):
         return _with_product_added(dw, x, slopes), (losses, _times_transposed(slopes, wide_w))
 
     rows = widened(x), labels, weights
-    zeros = jnp.zeros((d, c), wide_w.dtype) + wide_w[:0].sum()  # varies in shard_map as w does
-    dw, (losses, dx) = _over_blocks(of_rows, zeros, rows, max(FEWEST_ROWS, CACHE // (4 * c)))
+    dw, (losses, dx) = _over_blocks(of_rows, zeros((d, c), w), rows, max(FEWEST_ROWS, CACHE // (4 * c)))
 
     def pullback(dx, dw, dy):
         dy = widened(dy)

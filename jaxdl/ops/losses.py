@@ -138,6 +138,7 @@ def cross_entropies(logits: Float[Array, "*n c"], labels: Labels) -> tuple[Float
 
     An op of its own, so that loops over blocks of logits keep it whole, with nothing taken out of the loop.
     """
+    _check_labels("cross_entropies", logits, labels)
     hot = _one_hot(logits, labels)
     losses = logsumexp.primal(logits, axis=-1, keepdims=False) - jnp.where(hot, logits, 0).sum(-1)
     slopes = jnp.exp(log_softmax.primal(logits, axis=-1)) - hot.astype(logits.dtype)
@@ -153,10 +154,11 @@ def cross_entropies_rule(logits, labels):
     is the largest, the loss is log(1 + r), to be had without rounding 1 + r: near r = 0 nothing cancels,
     as it would in log Σ − logit and in p − 1; for a small p, though, p − 1 is the closer of the two.
     """
-    hot = _one_hot(logits, labels)
-    top = logits.max(-1, keepdims=True)
-    chosen = jnp.where(hot, logits, 0).sum(-1, keepdims=True)
-    others = jnp.where(hot, 0, jnp.exp(logits - top))
+    wide = widened(logits)
+    hot = _one_hot(wide, labels)
+    top = wide.max(-1, keepdims=True)
+    chosen = jnp.where(hot, wide, 0).sum(-1, keepdims=True)
+    others = jnp.where(hot, 0, jnp.exp(wide - top))
     rest = others.sum(-1, keepdims=True)
     total = jnp.exp(chosen - top) + rest
     p = jnp.exp(chosen - top) / total
@@ -165,11 +167,13 @@ def cross_entropies_rule(logits, labels):
     slopes = jnp.where(_possible(logits, labels)[..., None], slopes, jnp.nan)
 
     def pullback(slopes, labels, cotangents):
-        dlosses, dslopes = cotangents
+        dlosses, dslopes = widened(cotangents)
         p = slopes + _one_hot(slopes, labels).astype(slopes.dtype)
-        return slopes * dlosses[..., None] + p * (dslopes - (p * dslopes).sum(-1, keepdims=True)), None
+        dlogits = slopes * dlosses[..., None] + p * (dslopes - (p * dslopes).sum(-1, keepdims=True))
+        return like(cotangents[1], dlogits), None
 
-    return (_or_nan(losses, logits, labels), slopes), saving(pullback, slopes, labels)
+    y = like(logits, _or_nan(losses, logits, labels)), like(logits, slopes)
+    return y, saving(pullback, slopes, labels)
 
 
 @op

@@ -200,9 +200,8 @@ def local_response_norm_rule(x, *, size, k, alpha, beta):
 
 def _neighbours(x, size, *, reverse=False):
     """The sum over `size` channels, as many before as after (one more after if that is odd)."""
-    before, after = (size - 1) // 2, size // 2
-    before, after = (after, before) if reverse else (before, after)
-    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
+    *others, around = _around(x, size)
+    x = jnp.pad(x, [*others, around[::-1] if reverse else around])
     c = x.shape[-1] - size + 1
     return sum(lax.slice_in_dim(x, i, i + c, axis=-1) for i in range(size))
 

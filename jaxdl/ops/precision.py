@@ -16,6 +16,15 @@ def widened(x):
     return jax.tree.map(narrow, x)
 
 
+def zeros(shape, x):
+    """Zeros of x's format, at least 32 bits wide, for sums in loops; in shard_map they vary as x does.
+
+    That comes of adding a sum of no entries of x, which is 0 even where x is not finite.
+    """
+    nothing = widened(x)[:0].sum()
+    return jnp.zeros(shape, nothing.dtype) + nothing
+
+
 def at_least_32_bits(indices):
     """8- and 16-bit integers as int32, or comparing them with a length beyond their range would wrap."""
     return indices.astype(jnp.int32) if indices.dtype.itemsize < 4 else indices
