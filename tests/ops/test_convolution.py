@@ -66,7 +66,10 @@ SETTINGS = {
     "cells, window smaller than stride": ((3, 21, 20, 9), (2, 2, 9, 9), 3, 1, 1, 1),
     "stride and dilation": ((3, 21, 20, 9), (3, 2, 9, 9), 2, 1, 2, 1),
     "few groups": ((3, 9, 8, 6), (3, 3, 3, 8), 1, 1, 1, 2),
+    "many groups": ((3, 9, 8, 18), (3, 3, 2, 9), 1, 1, 1, 9),
     "depthwise": ((3, 9, 8, 12), (3, 3, 1, 12), 1, 1, 1, 12),
+    "depthwise, two outputs a channel": ((3, 9, 10, 5), (3, 2, 1, 10), 2, 2, 1, 5),
+    "depthwise, stride and dilation": ((3, 12, 14, 5), (2, 3, 1, 5), 3, 1, 2, 5),
 }
 
 
