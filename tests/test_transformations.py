@@ -3,49 +3,62 @@
 16-bit formats are held against the automatic derivative in float32 at the same, already rounded points.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.tree_util import Partial
 
 from jaxdl import automatic, ops
 from jaxdl.ops.cases import cases
+from tests.draws import draw
 from tests.tolerance import assert_close
 
 CASES = cases()
 FIRST_OF_EACH = list({case.op: case for case in reversed(CASES)}.values())
 ANALYTIC = list({case.op: case for case in reversed(CASES) if case.analytic}.values())
-FORMATS = [(case, "float32") for case in CASES]
-FORMATS += [(case, dtype) for dtype in ("float64", "bfloat16", "float16") for case in FIRST_OF_EACH]
-FORMATS += [(case, "complex64") for case in ANALYTIC]
+
+
+def formats(case):
+    """Formats of one case lie together, so that one process runs them and compiles the automatic derivative once."""
+    narrow = ["float64", "bfloat16", "float16"] if case in FIRST_OF_EACH else []
+    return ["float32", *narrow, *["complex64"] * (case in ANALYTIC)]
+
+
+FORMATS = [(case, dtype) for case in CASES for dtype in formats(case)]
+QUICKLY = {"xla_backend_optimization_level": 0}  # compiling takes the time here, not running
+
+
+@functools.cache
+def of_smooth(case, derivative):
+    """The case's op with one of its derivatives, as a function of the arguments `others`, then the smooth ones."""
+
+    def f(others, *x):
+        numbers = iter(x)
+        return _one_array(case.op(*[next(numbers) if a is None else a for a in others], **case.settings))
+
+    return lambda others, *x: derivative(functools.partial(f, others))(*x)
+
+
+def by_hand(f):
+    return f
 
 
 class Problem:
     """A case as a function of its differentiable arguments alone, with tangents and a cotangent."""
 
     def __init__(self, case, dtype):
-        self.case = case
-        args = case.make(jax.random.key(1), jnp.dtype(dtype))
-        self.smooth = [i for i, a in enumerate(args) if jnp.issubdtype(a.dtype, jnp.inexact)]
-        self.args = args
-        self.x = tuple(args[i] for i in self.smooth)
-        self.holomorphic = dtype == "complex64"
-        self.x_dot = tuple(self._draw(a, i) for i, a in enumerate(self.x))
-        self.y = jax.eval_shape(self.hand, *self.x)
-        self.dy = self._draw(self.y, 9)
-
-    def _draw(self, a, seed):
-        return jax.random.normal(jax.random.key(seed), a.shape, a.dtype)
-
-    def hand(self, *x):
-        full = list(self.args)
-        for i, value in zip(self.smooth, x, strict=True):
-            full[i] = value
-        return _one_array(self.case.op(*full, **self.case.settings))
-
-    def all_arguments(self):
-        return tuple(range(len(self.smooth)))
+        args = case.make(1, dtype)
+        is_smooth = lambda a: jnp.issubdtype(a.dtype, jnp.inexact)
+        others = tuple(None if is_smooth(a) else a for a in args)
+        # Functions as pytrees: equal cases in equal formats are compiled once.
+        self.hand, self.automatic = (Partial(of_smooth(case, d), others) for d in (by_hand, automatic))
+        self.x = tuple(filter(is_smooth, args))
+        self.x_dot = tuple(draw(10 + i, *a.shape, dtype=dtype) for i, a in enumerate(self.x))
+        self.dy = draw(9, *jax.eval_shape(self.hand, *self.x).shape, dtype=dtype)
 
     def widened(self, tree):
         wide = lambda a: a.astype(jnp.float32) if a.dtype in (jnp.bfloat16, jnp.float16) else a
@@ -56,6 +69,15 @@ def _one_array(y):
     """Several outputs one after the other, so that one cotangent serves all; what is no number is left out."""
     smooth = [leaf for leaf in jax.tree.leaves(y) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return smooth[0] if len(smooth) == 1 else jnp.concatenate([leaf.ravel() for leaf in smooth])
+
+
+def _every(x):
+    """Of functions of x: to differentiate in all arguments."""
+    return {"argnums": tuple(range(len(x))), **_holomorphic(x)}
+
+
+def _holomorphic(x):
+    return {"holomorphic": jnp.iscomplexobj(x[0])}
 
 
 def _scalar(f, dy):
@@ -75,31 +97,29 @@ def _stack(tree):
     return jax.tree.map(lambda a: jnp.stack([a, a * 0.5, a * 2]), tree)
 
 
-def _unmapped_last(f, p, x, dy):
+def _unmapped_last(f, x, dy):
     """The first argument mapped over its last axis (−1), the others not at all."""
     axes = (-1, *[None] * (len(x) - 1))
     first = jnp.stack([x[0], x[0] * 0.5], -1)
     total = lambda *args: (jax.vmap(f, axes)(*args) * dy[None]).sum()
-    return jax.vmap(f, axes)(first, *x[1:]), jax.grad(total, p.all_arguments(), holomorphic=p.holomorphic)(
-        first, *x[1:]
-    )
+    return jax.vmap(f, axes)(first, *x[1:]), jax.grad(total, **_every(x))(first, *x[1:])
 
 
-def _nested_vmap(f, p, x, dy):
+def _nested_vmap(f, x, dy):
     outer = [jnp.stack([a, a * 0.5]) for a in x]
     return jax.vmap(jax.vmap(lambda *a: _vjp(f, a, dy), (0,) * len(x)), (0,) * len(x))(
         *[jnp.stack([a, a]) for a in outer]
     )
 
 
-def _scan(f, p, x, dy):
+def _scan(f, x, dy):
     total = lambda *x: jax.lax.scan(lambda c, _: (c + _scalar(f, dy)(*x), None), jnp.zeros((), dy.dtype), None, 2)[0]
-    return jax.grad(total, p.all_arguments(), holomorphic=p.holomorphic)(*x)
+    return jax.grad(total, **_every(x))(*x)
 
 
-def _cond(f, p, x, dy):
+def _cond(f, x, dy):
     total = lambda *x: jax.lax.cond(x[0].real.sum() > -1e9, _scalar(f, dy), lambda *x: jnp.zeros((), dy.dtype), *x)
-    return jax.grad(total, p.all_arguments(), holomorphic=p.holomorphic)(*x)
+    return jax.grad(total, **_every(x))(*x)
 
 
 def _while(f, x, x_dot, dy):
@@ -108,29 +128,30 @@ def _while(f, x, x_dot, dy):
     return jax.jvp(twice, x, x_dot)[1]
 
 
-def transformed(f, p, x, x_dot, dy):
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def transformed(f, x, x_dot, dy):
     """What every transformation makes of f: a dictionary of arrays."""
-    every, kind = p.all_arguments(), {"holomorphic": p.holomorphic}
+    every, kind = _every(x), _holomorphic(x)
     scalar = _scalar(f, dy)
     linear = jax.linearize(f, *x)
     return {
         "value": f(*x),
         "vjp": _vjp(f, x, dy),
-        "grad": jax.grad(scalar, every, **kind)(*x),
+        "grad": jax.grad(scalar, **every)(*x),
         "jvp": jax.jvp(f, x, x_dot)[1],
-        "jacrev": jax.jacrev(f, every, **kind)(*x),
-        "jacfwd": jax.jacfwd(f, every, **kind)(*x),
+        "jacrev": jax.jacrev(f, **every)(*x),
+        "jacfwd": jax.jacfwd(f, **every)(*x),
         "linearize": (linear[0], linear[1](*x_dot)),
-        "hessian": jax.jacfwd(jax.jacrev(scalar, 0, **kind), every, **kind)(*x),
+        "hessian": jax.jacfwd(jax.jacrev(scalar, 0, **kind), **every)(*x),
         "reverse over reverse": jax.vjp(lambda *x: jax.grad(scalar, 0, **kind)(*x), *x)[1](x_dot[0]),
         "forward over forward": jax.jvp(lambda *x: jax.jvp(f, x, _products(x, x_dot))[1], x, x_dot)[1],
         "vmap": jax.vmap(lambda *x: _vjp(f, x, dy), (0,) * len(x))(*_stack(x)),
-        "vmap, unmapped": _unmapped_last(f, p, x, dy),
-        "nested vmap": _nested_vmap(f, p, x, dy),
-        "scan": _scan(f, p, x, dy),
-        "cond": _cond(f, p, x, dy),
+        "vmap, unmapped": _unmapped_last(f, x, dy),
+        "nested vmap": _nested_vmap(f, x, dy),
+        "scan": _scan(f, x, dy),
+        "cond": _cond(f, x, dy),
         "while": _while(f, x, x_dot, dy),
-        "checkpoint": jax.grad(jax.checkpoint(scalar), every, **kind)(*x),
+        "checkpoint": jax.grad(jax.checkpoint(scalar), **every)(*x),
         "checkpoint, second order": jax.jvp(jax.grad(jax.checkpoint(scalar), 0, **kind), x, x_dot)[1],
     }
 
@@ -139,9 +160,8 @@ def transformed(f, p, x, x_dot, dy):
 def test_transformations_agree_with_the_automatic_derivative(case, dtype):
     with jax.enable_x64(dtype == "float64"):
         p = Problem(case, dtype)
-        run = jax.jit(lambda f, x, x_dot, dy: transformed(f, p, x, x_dot, dy), static_argnums=0)
-        hand = run(p.hand, p.x, p.x_dot, p.dy)
-        plain = run(automatic(p.hand), *p.widened((p.x, p.x_dot, p.dy)))
+        hand = transformed(p.hand, p.x, p.x_dot, p.dy)
+        plain = transformed(p.automatic, *p.widened((p.x, p.x_dot, p.dy)))
     for name, expected in plain.items():
         got = jax.tree.leaves(hand[name])
         for a, b in zip(got, jax.tree.leaves(expected), strict=True):
@@ -153,7 +173,7 @@ def test_transformations_agree_with_the_automatic_derivative(case, dtype):
 def test_eager_equals_jit(case):
     p = Problem(case, "float32")
     assert_close(p.hand(*p.x), jax.jit(p.hand)(*p.x), "float32", "value")
-    for a, b in zip(_vjp(p.hand, p.x, p.dy), _vjp(automatic(p.hand), p.x, p.dy), strict=True):
+    for a, b in zip(_vjp(p.hand, p.x, p.dy), _vjp(p.automatic, p.x, p.dy), strict=True):
         assert_close(a, b, "float32", "vjp")
 
 
@@ -172,7 +192,7 @@ def test_sharded_over_devices(case, dtype):
         first = jnp.stack([p.x[0], p.x[0] * 0.5, p.x[0] * 2, p.x[0]])
         rest = p.x[1:]
         axes = (0, *[None] * len(rest))
-        gradient = lambda f: jax.grad(f, p.all_arguments(), holomorphic=p.holomorphic)
+        gradient = lambda f: jax.jit(jax.grad(f, **_every(p.x)), compiler_options=QUICKLY)
 
         def total(f, dy=p.dy):
             return lambda *x: (jax.vmap(f, axes)(*x) * dy[None]).sum()
@@ -181,15 +201,15 @@ def test_sharded_over_devices(case, dtype):
             local = lambda *x: jax.lax.psum(total(f)(*x), "d")
             return jax.shard_map(local, mesh=mesh, in_specs=(P("d"), *[P()] * len(rest)), out_specs=P())
 
-        expected = gradient(total(automatic(p.hand), p.widened(p.dy)))(*p.widened((first, *rest)))
+        expected = gradient(total(p.automatic, p.widened(p.dy)))(*p.widened((first, *rest)))
         placed = jax.device_put(first, NamedSharding(mesh, P("d")))
         results = {
-            "NamedSharding": jax.jit(gradient(total(p.hand)))(placed, *rest),
-            "shard_map": jax.jit(gradient(mapped(p.hand)))(placed, *rest),
+            "NamedSharding": gradient(total(p.hand))(placed, *rest),
+            "shard_map": gradient(mapped(p.hand))(placed, *rest),
         }
         # JAX 0.12 cannot differentiate erfc inside shard_map, so the primal of gelu cannot be either.
         if dtype == "float32" and (case.op is not ops.gelu or jax.__version_info__ < (0, 11)):
-            results["automatic inside shard_map"] = jax.jit(gradient(automatic(mapped(p.hand))))(placed, *rest)
+            results["automatic inside shard_map"] = gradient(automatic(mapped(p.hand)))(placed, *rest)
     for name, got in results.items():
         for a, b in zip(got, expected, strict=True):
             assert_close(a, b, dtype, name)

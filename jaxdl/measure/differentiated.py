@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl import jaxpr as jx
 
@@ -57,9 +58,8 @@ class Differentiated:
     def cotangent(self):
         """A cotangent to pull back: 1 for scalars, else normal numbers, the same in every run."""
         y, _ = jax.eval_shape(self.forward, *self.arrays)
-        keys = jax.random.split(jax.random.key(0), max(len(y), 1))
-        draw = lambda t, k: jax.random.normal(k, t.shape, t.dtype) if t.shape else jnp.ones((), t.dtype)
-        return [draw(t, k) for t, k in zip(y, keys, strict=False)]
+        random = np.random.default_rng(0)  # NumPy's: for every shape that JAX draws it compiles a program
+        return [_normal(random, t) if t.shape else jnp.ones((), t.dtype) for t in y]
 
     @functools.cached_property
     def compiled(self):
@@ -105,6 +105,13 @@ class Differentiated:
             lambda: backward(pullback, dy),
             lambda: step(self.arrays, dy),
         )
+
+
+def _normal(random, y):
+    x = random.standard_normal(y.shape)
+    if jnp.issubdtype(y.dtype, jnp.complexfloating):
+        x = x + 1j * random.standard_normal(y.shape)
+    return jnp.asarray(x.astype(y.dtype))
 
 
 def _bytes(variable):

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl import ops
 from jaxdl.rule import Op
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal to itself alone, and hashable
 class Case:
-    """An op with settings and `make(key, dtype)`, which draws its arguments (jax.Array each).
+    """An op with settings and `make(seed, dtype)`, which draws its arguments (jax.Array each).
 
     `analytic` says that the op is holomorphic, so that the case holds for complex numbers too.
     """
@@ -32,35 +33,42 @@ class Case:
 
 
 def normal(*shapes, shift=0.0):
-    """Draws one array of each shape from the normal distribution, shifted."""
+    """Draws one array of each shape from the normal distribution, shifted; complex ones in both parts."""
 
-    def make(key, dtype):
-        keys = jax.random.split(key, len(shapes))
-        return tuple(jax.random.normal(k, s, dtype) + shift for k, s in zip(keys, shapes, strict=True))
+    def draw(random, shape, is_complex):
+        x = random.standard_normal(shape) + shift
+        return x + 1j * random.standard_normal(shape) if is_complex else x
 
-    return make
+    return _drawing(draw, shapes)
 
 
 def positive(*shapes):
     """Draws away from zero and branch cuts: 0.5 to 2, with a small imaginary part where complex."""
 
-    def make(key, dtype):
-        real = jnp.finfo(dtype).dtype
-        keys = jax.random.split(key, len(shapes))
-        draw = lambda k, s: jax.random.uniform(k, s, real, 0.5, 2.0).astype(dtype)
-        tilt = 1 + 0.1j if jnp.issubdtype(dtype, jnp.complexfloating) else 1
-        return tuple(draw(k, s) * tilt for k, s in zip(keys, shapes, strict=True))
+    def draw(random, shape, is_complex):
+        x = random.uniform(0.5, 2.0, shape)
+        return x * (1 + 0.1j) if is_complex else x
+
+    return _drawing(draw, shapes)
+
+
+def _drawing(draw, shapes):
+    """By NumPy: for every shape that JAX draws it compiles a program."""
+
+    def make(seed, dtype):
+        random, is_complex = np.random.default_rng(seed), jnp.issubdtype(dtype, jnp.complexfloating)
+        return tuple(jnp.asarray(np.asarray(draw(random, s, is_complex)).astype(jnp.dtype(dtype))) for s in shapes)
 
     return make
 
 
 def _with(make, *extra):
     """The arguments of `make`, then fixed ones: labels, indices, keys."""
-    return lambda key, dtype: (*make(key, dtype), *extra)
+    return lambda seed, dtype: (*make(seed, dtype), *extra)
 
 
-def _targets(key, dtype):
-    logits, targets = normal((3, 4), (3, 4))(key, dtype)
+def _targets(seed, dtype):
+    logits, targets = normal((3, 4), (3, 4))(seed, dtype)
     return logits, jax.nn.softmax(targets.astype(jnp.float32)).astype(dtype)
 
 
@@ -168,8 +176,8 @@ def cases() -> list[Case]:
     return table
 
 
-def _given_statistics(key, dtype):
-    x, *rest, variance = normal((2, 3, 4), (4,), (4,), (4,), (4,))(key, dtype)
+def _given_statistics(seed, dtype):
+    x, *rest, variance = normal((2, 3, 4), (4,), (4,), (4,), (4,))(seed, dtype)
     return x, *rest, variance**2 + 0.5
 
 

@@ -7,11 +7,8 @@ import pytest
 
 from jaxdl import automatic, ops
 from jaxdl.ops.attention import _Tiles
+from tests.draws import draw
 from tests.tolerance import assert_close
-
-
-def draw(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 def arguments(mask, queries=7):

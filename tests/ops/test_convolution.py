@@ -10,14 +10,11 @@ import pytest
 from jaxdl import automatic, nn, ops
 from jaxdl.ops import convolution_forms as forms
 from jaxdl.ops.convolution import Geometry
+from tests.draws import draw
 from tests.tolerance import assert_close
 
 IMAGE = jnp.array([[12.0, 3, 19], [25, 10, 1], [9, 7, 17]])[None, :, :, None]
 KERNEL = jnp.array([[1.0, 2], [3, 4]])[:, :, None, None]
-
-
-def draw(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 def test_the_lectures_example_is_a_correlation():
@@ -82,7 +79,8 @@ def test_forms_on_the_cpu_equal_the_plain_ones(name, monkeypatch):
     back = g.to_size(z.shape[1:3], kernel[:2], images[1:3])
     assert back.transposed_size(z.shape[1:3], kernel[:2]) == images[1:3]
     monkeypatch.setattr(forms, "CACHE", 1)  # blocks of one image
-    run = lambda form, *args: jax.jit(lambda x, y: form(x, y, *args[2:]))(*args[:2])
+    quickly = {"xla_backend_optimization_level": 0}  # compiling takes the time here
+    run = lambda form, *args: jax.jit(lambda x, y: form(x, y, *args[2:]), compiler_options=quickly)(*args[:2])
     assert_close(run(forms.correlate, x, w, g), run(forms.plain_correlate, x, w, g), "float32", "correlate")
     assert_close(run(forms.spread, z, w, back), run(forms.plain_spread, z, w, back), "float32", "spread")
     plain = run(forms.plain_kernel_gradient, x, z, g, kernel[:2])

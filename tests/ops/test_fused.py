@@ -8,13 +8,10 @@ import pytest
 
 from jaxdl import automatic, ops
 from jaxdl.ops import fused_losses
+from tests.draws import draw
 from tests.tolerance import assert_close
 
 CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
-
-
-def draw(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 def errors(f, args, dy=1.0):

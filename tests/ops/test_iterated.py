@@ -5,11 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxdl import automatic, ops
+from tests.draws import draw
 from tests.tolerance import assert_close
-
-
-def draw(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 def branch(p, x):

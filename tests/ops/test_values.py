@@ -9,6 +9,7 @@ from jaxtyping import jaxtyped
 
 from jaxdl import ops
 from jaxdl.ops.cases import cases, edges
+from tests.draws import draw
 from tests.tolerance import assert_close
 
 
@@ -17,8 +18,8 @@ def test_every_op_has_cases():
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
-def test_the_rules_output_is_the_primals(case, key):
-    args = case.make(key, jnp.float32)
+def test_the_rules_output_is_the_primals(case):
+    args = case.make(1, jnp.float32)
     got, want = case.op(*args, **case.settings), case.op.primal(*args, **case.settings)
     assert jax.tree.structure(got) == jax.tree.structure(want)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
@@ -26,9 +27,9 @@ def test_the_rules_output_is_the_primals(case, key):
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
-def test_annotated_shapes_hold(case, key):
+def test_annotated_shapes_hold(case):
     checked = jaxtyped(typechecker=beartype)(case.op.primal)
-    checked(*case.make(key, jnp.float32), **case.settings)
+    checked(*case.make(1, jnp.float32), **case.settings)
 
 
 @pytest.mark.parametrize("edge", edges(), ids=str)
@@ -109,7 +110,7 @@ def test_impossible_labels_give_nan_never_a_number(label):
 
 
 def test_narrow_label_types_count_beyond_their_range():
-    logits = jax.random.normal(jax.random.key(0), (2, 300))
+    logits = draw(0, 2, 300)
     narrow, wide = jnp.array([5, 200], jnp.uint8), jnp.array([5, 200])
     loss = ops.softmax_cross_entropy_with_integer_labels
     assert_close(loss(logits, narrow), loss(logits, wide), "float32")
