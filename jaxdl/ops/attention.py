@@ -79,9 +79,10 @@ def attention_rule(q, k, v, mask, *, causal):
             q_i, do_i = tiles.queries(whole_q, i), tiles.queries(whole_do, i)
             k_i, v_i = tiles.keys(k, i), tiles.keys(v, i)
             p = jnp.exp(tiles.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
+            dv_i, p = lax.optimization_barrier((p.T @ do_i, p))
             ds = p * (do_i @ v_i.T - (do_i * o[i]).sum(-1, keepdims=True))
-            sums = tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, p.T @ do_i, i), tiles.to_mask(dmask, ds, i)
-            return sums, ds @ k_i
+            dq_i, ds = lax.optimization_barrier((ds @ k_i, ds))
+            return (tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, dv_i, i), tiles.to_mask(dmask, ds, i)), dq_i
 
         no_mask = mask is None or mask.dtype == bool
         sums = zeros(k.shape, q), zeros(v.shape, q), None if no_mask else zeros(whole_mask.shape, q)

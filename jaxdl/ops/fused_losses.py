@@ -21,6 +21,7 @@ from jaxdl.ops.precision import like, widened, zeros
 from jaxdl.rule import op, saving
 
 CACHE = 4_200_000  # bytes of a block of logits
+NEAR_CACHE = 1_050_000  # bytes of a part of w̄ and of what is added to it
 FEWEST_ROWS = 128  # of a block: with fewer, adding to w̄ takes longer than finding what to add
 
 
@@ -88,7 +89,7 @@ def _times_transposed(x, w):
 def _with_product_added(dw, x, slopes):
     """w̄ + xᵀ z̄, a few rows at a time, so that the product is not in memory beside the sum."""
     d, c = dw.shape
-    rows = next(r for r in range(min(d, max(1, CACHE // (8 * c))), 0, -1) if d % r == 0)
+    rows = next(r for r in range(min(d, max(1, NEAR_CACHE // (8 * c))), 0, -1) if d % r == 0)
 
     def add(i, dw):
         at = i * rows

@@ -29,6 +29,7 @@ def errors(f, args, dy=1.0):
 @pytest.mark.parametrize("rows", [1, 4, 5, 100])
 def test_blocks_of_rows_make_no_difference(rows, monkeypatch):
     monkeypatch.setattr(fused_losses, "CACHE", 4 * 7 * rows)
+    monkeypatch.setattr(fused_losses, "NEAR_CACHE", 8 * 7 * rows)
     monkeypatch.setattr(fused_losses, "FEWEST_ROWS", 1)
     jax.clear_caches()
     x, w, labels = draw(0, 9, 4), draw(1, 4, 7), jnp.arange(9) % 7
