@@ -58,7 +58,8 @@ class Differentiated:
     def cotangent(self):
         """A cotangent to pull back: 1 for scalars, else normal numbers, the same in every run."""
         y, _ = jax.eval_shape(self.forward, *self.arrays)
-        random = np.random.default_rng(0)  # NumPy's: for every shape that JAX draws it compiles a program
+        # NumPy's: for every shape that JAX draws it compiles a program. A seed that nobody draws arguments with.
+        random = np.random.default_rng(list(b"cotangent"))
         return [_normal(random, t) if t.shape else jnp.ones((), t.dtype) for t in y]
 
     @functools.cached_property

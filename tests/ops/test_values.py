@@ -249,18 +249,18 @@ def test_pooling_by_hand():
     assert ops.global_avg_pool(x).tolist() == [[7.5]]
 
 
-@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("name", ["layer_norm", "batch_norm", "rms_norm"])
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
 def test_norms_stay_accurate_under_large_offsets(name, offset):
-    """No further from a float64 run than the automatic derivative, or than the offset's own rounding."""
+    """No further from a float64 run than the automatic derivative; layer_norm by a few ULP, wherever the rows are."""
     from jaxdl.measure import contrast
 
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(8, 64)) + offset, jnp.float32)
-    parameters = [jnp.asarray(rng.normal(size=64), jnp.float32) for _ in range(2 if name == "layer_norm" else 1)]
-    report = contrast(lambda *a: getattr(ops, name)(*a), x, *parameters, time=False, sites=False)
+    x = draw(0, 8, 64) + offset
+    parameters = [draw(i, 64) for i in range(1, 2 if name == "rms_norm" else 3)]
+    normal = lambda *args: jax.tree.leaves(getattr(ops, name)(*args))[0]
+    report = contrast(normal, x, *parameters, time=False, sites=False)
     for d in report.whole.differences:
-        assert d.hand_ulp <= max(1.5 * d.automatic_ulp, 8), d
+        assert d.hand_ulp <= (8 if name == "layer_norm" else max(1.5 * d.automatic_ulp, 8)), d
 
 
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
