@@ -1,5 +1,6 @@
 """Strict settings for all tests: nothing is promoted silently, and there are four devices to shard over."""
 
+import itertools
 import os
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -15,3 +16,14 @@ jax.config.update("jax_platforms", "cpu")
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+tests_so_far = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _forget_programs():
+    """Now and then all compiled programs are dropped, or they take more memory maps than Linux gives a process."""
+    yield
+    if next(tests_so_far) % 20 == 0:
+        jax.clear_caches()
