@@ -137,8 +137,8 @@ def plot(data) -> bytes:
         axes.set_yticks(at, list(data), fontsize=8)
         axes.set_xticks([1 / 8, 0.25, 0.5, 1, 2], ["⅛", "¼", "½", "1", "2"])
         axes.minorticks_off()
-        axes.invert_yaxis()
-        axes.legend()
+        axes.set_ylim(len(data) - 0.2, -0.8)
+        axes.legend(loc="upper left")
         return png(fig)
 
 

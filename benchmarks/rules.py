@@ -158,13 +158,13 @@ def plot(data) -> bytes:
     """Time ratio and residual bytes of every operation."""
     names = list(data)
     at = np.arange(len(names))
-    with figure(1, 2, width=9.2, height=13, sharey=True) as (fig, (times, residuals)):
+    with figure(1, 2, width=9.2, height=12, sharey=True) as (fig, (times, residuals)):
         ratios = [d["step"]["ratio"] for d in data.values()]
         quartiles = np.array([d["step"]["ratio_quartiles"] for d in data.values()]).T
         spread = np.abs(quartiles - np.array(ratios))
         times.errorbar(ratios, at, xerr=spread, fmt="o", color=HAND["color"], markersize=4)
         times.axvline(1, color="#333333", linewidth=1)
-        times.set(xlabel="time, hand : automatic", xscale="log", title="Forward and pullback")
+        times.set(xlabel="time, hand : automatic", xscale="log", title="Time, forward and pullback")
         times.set_yticks(at, [n.replace("_", " ") for n in names], fontsize=8)
         times.set_xticks([1 / 16, 1 / 8, 0.25, 0.5, 1, 2], ["1/16", "⅛", "¼", "½", "1", "2"])
         times.minorticks_off()
@@ -173,7 +173,7 @@ def plot(data) -> bytes:
             residuals.barh(at + shift, kept, 0.38, color=style["color"], hatch=hatch, edgecolor="white", label=side)
         residuals.set(xlabel="residuals (MB), arguments apart", title="Kept for the backward pass")
         residuals.legend()
-        times.invert_yaxis()
+        times.set_ylim(len(names) - 0.2, -0.8)
         fig.suptitle("What hand-written rules cost, operation by operation", x=0.01, ha="left")
         return png(fig)
 
