@@ -50,8 +50,10 @@ def page(settings, summary, outcomes, shown) -> Page:
 def _training(outcome, apart):
     hand, auto = outcome.hand.history, outcome.automatic.history
     epochs = [row["epoch"] for row in hand]
+    marker = "." if len(epochs) == 1 else None  # a line through one point is none
     with figure(1, 2, width=8.4, height=3.2) as (fig, (losses, differences)):
         for rows, style, side in ((hand, HAND, "by hand"), (auto, AUTOMATIC, "automatic")):
+            style = {"marker": marker, **style}
             losses.plot(epochs, [row["loss"] for row in rows], label=f"training, {side}", **style)
             broad = {"linewidth": 3.6, "alpha": 0.5} if side == "by hand" else {"linewidth": 1.1}
             losses.plot(epochs, [row["test_loss"] for row in rows], label=f"test, {side}", **{**style, **broad})

@@ -71,7 +71,7 @@ def gains_table(comparisons) -> Table:
     """One row a comparison in which the hand-written rule is better: what was measured, and the rule's own reason."""
     rows = [(_label(c), "; ".join(gains), c.gain) for c in comparisons if (gains := list(_gains(c)))]
     note = "" if rows else "No rule measures better than the automatic derivative here."
-    return Table("Where hand-written rules gain, and why", ("function", "gain", "cause"), rows, note)
+    return Table("Where hand-written rules gain, and why", ("function", "gain", "cause"), rows, note, words=3)
 
 
 def _gains(c):

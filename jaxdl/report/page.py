@@ -12,7 +12,8 @@ img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
 td { white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 11rem; }
+th.words, td.words { text-align: left; white-space: normal; }
+th:first-child, td:first-child { min-width: 11rem; }
 thead th { border-bottom: 2px solid #888; }
 .note { color: #555; font-size: .86rem; margin: .4rem 0; }
 """

@@ -11,18 +11,19 @@ from rich.table import Table as RichTable
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under column names. The first column is to the left, the others to the right."""
+    """Rows of text under column names. The first columns, of `words`, are to the left, the others to the right."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    words: int = 1
 
     def rich(self) -> RichTable:
         look = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
         table = RichTable(title=self.title, caption=self.note or None, **look)
         for i, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if i else "left", overflow="fold")
+            table.add_column(column, justify="left" if i < self.words else "right", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         return table
@@ -32,11 +33,12 @@ class Table:
 
     def markdown(self) -> str:
         line = lambda cells: "| " + " | ".join(cells) + " |"
-        rule = line(["---"] + ["---:"] * (len(self.columns) - 1))
+        rule = line(["---"] * self.words + ["---:"] * (len(self.columns) - self.words))
         return "\n".join([line(self.columns), rule, *map(line, self.rows)])
 
     def html(self) -> str:
-        cells = lambda tag, row: "".join(f"<{tag}>{escape(c)}</{tag}>" for c in row)
+        kind = lambda i: ' class="words"' if i < self.words else ""
+        cells = lambda tag, row: "".join(f"<{tag}{kind(i)}>{escape(c)}</{tag}>" for i, c in enumerate(row))
         body = "".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows)
         note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
         return (

@@ -21,7 +21,7 @@ def test_a_table_everywhere(capsys):
     assert "a & b" in out
     assert "a note" in out
     assert table.markdown() == "| name | x < y |\n| --- | ---: |\n| a & b | 1 |"
-    assert "<td>a &amp; b</td>" in table.html()
+    assert '<td class="words">a &amp; b</td>' in table.html()
     assert "x &lt; y" in table.html()
 
 
