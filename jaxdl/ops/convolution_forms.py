@@ -27,6 +27,7 @@ from jaxdl.ops.precision import like, widened
 
 CACHE = 2_000_000  # bytes of a block, with its patches
 FEW = 17  # channels, from which on the library for one core is taken
+WORTH_CORES = 10_000_000  # multiplications, with fewer of which one core is as fast as all
 MOST_GROUPS = 8  # more are left to the compiler, but for groups of one channel
 MOST_SHIFTS = 64  # places of a depthwise kernel; the program grows with each
 
@@ -87,10 +88,11 @@ def _correlate(x, w, g):
     if x.shape[3] == 1 and w.shape[3] < FEW:
         return plain_correlate(x, jnp.pad(w, ((0, 0), (0, 0), (0, 0), (0, FEW - w.shape[3]))), g)[..., : w.shape[3]]
     (top, bottom), sides = g.padding
-    rows, _ = g.size(x.shape[1:3], w.shape[:2])
+    rows, columns = g.size(x.shape[1:3], w.shape[:2])
     extra = g.dilation[0] * (w.shape[0] - 1) + 1 - top - bottom
     runs_on_one_core = g.stride == (1, 1) and x.shape[3] > 1 and max(w.shape[2:]) >= FEW and extra > 0
-    if not runs_on_one_core or extra > rows / 4 or min(top, bottom, *sides) < 0:
+    is_small = x.shape[0] * rows * columns * w.size < WORTH_CORES
+    if is_small or not runs_on_one_core or extra > rows / 4 or min(top, bottom, *sides) < 0:
         return plain_correlate(x, w, g)
     return plain_correlate(x, w, dataclasses.replace(g, padding=((top + extra, bottom), sides)))[:, extra:]
 
