@@ -252,7 +252,7 @@ def test_pooling_by_hand():
 @pytest.mark.parametrize("name", ["layer_norm", "batch_norm", "rms_norm"])
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
 def test_norms_stay_accurate_under_large_offsets(name, offset):
-    """No further from a float64 run than the automatic derivative; layer_norm by a few ULP, wherever the rows are."""
+    """No further from a float64 run than the automatic derivative; where a mean is taken off, a few ULP."""
     from jaxdl.measure import contrast
 
     x = draw(0, 8, 64) + offset
@@ -260,7 +260,7 @@ def test_norms_stay_accurate_under_large_offsets(name, offset):
     normal = lambda *args: jax.tree.leaves(getattr(ops, name)(*args))[0]
     report = contrast(normal, x, *parameters, time=False, sites=False)
     for d in report.whole.differences:
-        assert d.hand_ulp <= (8 if name == "layer_norm" else max(1.5 * d.automatic_ulp, 8)), d
+        assert d.hand_ulp <= (max(1.5 * d.automatic_ulp, 8) if name == "rms_norm" else 8), d
 
 
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
