@@ -23,7 +23,9 @@ def test_a_table_everywhere(capsys):
     assert table.markdown() == "| name | x < y |\n| --- | ---: |\n| a & b | 1 |"
     assert '<td class="words">a &amp; b</td>' in table.html()
     assert "x &lt; y" in table.html()
-    assert Table("", ("a", "b", "c"), [], words=2).markdown() == "| a | b | c |\n| --- | --- | ---: |"
+    words = Table("", ("a", "b", "c"), [], words=2)
+    assert words.markdown() == "| a | b | c |\n| --- | --- | ---: |"
+    assert [column.justify for column in words.rich().columns] == ["left", "left", "right"]
 
 
 def test_a_page_stands_alone():
