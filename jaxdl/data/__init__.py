@@ -2,9 +2,10 @@
 
 from jaxdl.data.dataset import Dataset, check_inputs, check_labels, resized
 from jaxdl.data.digits import digits
+from jaxdl.data.made import separated, xor
 from jaxdl.data.tfds import from_tfds
 
-__all__ = ["Dataset", "check_inputs", "check_labels", "digits", "from_tfds", "load", "resized"]
+__all__ = ["Dataset", "check_inputs", "check_labels", "digits", "from_tfds", "load", "resized", "separated", "xor"]
 
 
 def load(name: str = "digits", *, size: int | None = None, folder: str | None = None) -> Dataset:

@@ -1,4 +1,4 @@
-"""A model is a pair of pure functions, and so is every part of it."""
+"""A model is a pair of pure functions, and so is every part of it; combinators make models of parts."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ class Layer(NamedTuple):
     """A layer or a whole model.
 
     init(key, shape) makes the parameters, a plain pytree, for inputs of `shape`, given without the
-    batch. apply(params, x, key=None) is a pure function of a batch; with a key, what is random in
-    training (dropout) is on.
+    batch; for inputs other than float32 it is a `jax.ShapeDtypeStruct`. apply(params, x, key=None) is a
+    pure function of a batch; with a key, what is random in training (dropout) is on.
     """
 
     init: Callable[[jax.Array, tuple[int, ...]], Any]
@@ -33,23 +33,80 @@ def serial(*layers: Layer) -> Layer:
     """Layers one after the other; the parameters are a tuple with one entry for each."""
 
     def init(key, shape):
-        params, x = [], jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        for layer, k in zip(layers, _keys(key), strict=True):
-            params.append(layer.init(k, x.shape[1:]))
+        params, x = [], _one_example(shape)
+        for layer, k in zip(layers, _split(key, layers), strict=True):
+            params.append(layer.init(k, _without_batch(x)))
             x = jax.eval_shape(layer.apply, params[-1], x)
         return tuple(params)
 
     def apply(params, x, *, key=None):
-        if len(params) != len(layers):
-            raise ValueError(f"serial: {len(layers)} layers need as many parameters, got {len(params)}")
-        for layer, p, k in zip(layers, params, _keys(key), strict=True):
+        _check_count("serial", layers, params)
+        for layer, p, k in zip(layers, params, _split(key, layers), strict=True):
             x = layer.apply(p, x, key=k)
         return x
 
-    def _keys(key):
-        return [None] * len(layers) if key is None else jax.random.split(key, len(layers))
+    return Layer(init, apply)
+
+
+def parallel(*branches: Layer) -> Layer:
+    """Layers on the same input, each giving one entry of a tuple; so are the parameters."""
+
+    def init(key, shape):
+        return tuple(b.init(k, shape) for b, k in zip(branches, _split(key, branches), strict=True))
+
+    def apply(params, x, *, key=None):
+        _check_count("parallel", branches, params)
+        return tuple(b.apply(p, x, key=k) for b, p, k in zip(branches, params, _split(key, branches), strict=True))
 
     return Layer(init, apply)
+
+
+def concatenate(*branches: Layer) -> Layer:
+    """Layers on the same input, their outputs side by side along the last axis."""
+    return then(parallel(*branches), lambda outputs: jnp.concatenate(outputs, -1))
+
+
+def residual(*layers: Layer) -> Layer:
+    """x + serial(layers)(x), of the same shape (He et al. 2016)."""
+    inner = serial(*layers)
+
+    def apply(params, x, *, key=None):
+        y = inner.apply(params, x, key=key)
+        if y.shape != x.shape:
+            raise ValueError(f"residual: the layers must keep the shape of their input, {x.shape}, but gave {y.shape}")
+        return x + y
+
+    return Layer(inner.init, apply)
+
+
+def share(layer: Layer, times: int) -> Layer:
+    """The same layer, with one set of weights, `times` times one after the other."""
+
+    def apply(params, x, *, key=None):
+        for k in _split(key, range(times)):
+            x = layer.apply(params, x, key=k)
+        return x
+
+    return Layer(layer.init, apply)
+
+
+def then(layer: Layer, f: Callable) -> Layer:
+    """f of what the layer gives, with the layer's parameters."""
+
+    def apply(params, x, *, key=None):
+        return f(layer.apply(params, x, key=key))
+
+    return Layer(layer.init, apply)
+
+
+def with_function(model: Layer, transform: Callable) -> Layer:
+    """The same model with `transform` around its apply: `with_function(model, jaxdl.automatic)`."""
+    return Layer(model.init, transform(model.apply))
+
+
+def with_params(model: Layer, params: Any) -> Layer:
+    """The same model, starting from given parameters in place of random ones."""
+    return Layer(lambda key, shape: jax.tree.map(jnp.asarray, params), model.apply)
 
 
 def parameter_count(params: Any) -> int:
@@ -57,6 +114,22 @@ def parameter_count(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def with_function(model: Layer, transform: Callable) -> Layer:
-    """The same model with `transform` around its apply: `with_function(model, jaxdl.automatic)`."""
-    return Layer(model.init, transform(model.apply))
+def _split(key, layers):
+    return [None] * len(layers) if key is None else jax.random.split(key, len(layers))
+
+
+def _check_count(name, layers, params):
+    if len(params) != len(layers):
+        raise ValueError(f"{name}: {len(layers)} layers need as many parameters, got {len(params)}")
+
+
+def _one_example(shape):
+    """What a layer is traced on, to see what it gives the next one."""
+    if isinstance(shape, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((1, *shape.shape), shape.dtype)
+    return jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+
+
+def _without_batch(x):
+    is_float = jnp.issubdtype(x.dtype, jnp.floating)
+    return x.shape[1:] if is_float else jax.ShapeDtypeStruct(x.shape[1:], x.dtype)

@@ -91,6 +91,7 @@ _UNARY = [
     "silu",
     "gelu",
     "gelu_tanh",
+    "quick_gelu",
 ]
 
 
@@ -252,6 +253,7 @@ def edges() -> list[Edge]:
         Edge(ops.silu, "tails", (a(-200, 200),), (a(0, 1),)),
         Edge(ops.gelu, "tails", (a(-100, 100),), (a(0, 1),)),
         Edge(ops.gelu_tanh, "tails", (a(-100, 100),), (a(0, 1),)),
+        Edge(ops.quick_gelu, "tails", (a(-200, 200),), (a(0, 1),)),
         Edge(ops.maximum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(0, 0.5, 1), a(1, 0.5, 0))),
         Edge(ops.minimum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(1, 0.5, 0), a(0, 0.5, 1))),
         Edge(ops.max, "ties", (a(3, 1, 3),), (a(0.5, 0, 0.5),)),

@@ -218,6 +218,20 @@ def _gelu_tanh_slope(x):
     return _swish_slope(x, near * (_C + 3 * _C3 * near * near), *_gelu_tanh_parts(x))
 
 
+# quick_gelu is xσ(cx); the product cx is computed as high + low for the same reason.
+_Q = 1.702
+_Q_HIGH = upper_half(_Q)
+
+
+def _quick_gelu_parts(x):
+    """e^−|cx| = t·s, |x| ≤ 64"""
+    x = jnp.clip(x, -64, 64)
+    x_high = upper_half(x)
+    high, low = x_high * _Q_HIGH, x_high * (_Q - _Q_HIGH) + (x - x_high) * _Q
+    t, s = _exp_parts(-jnp.abs(high))
+    return t + t * _small_expm1(-jnp.sign(x) * low, 4), s
+
+
 # --- the table ---------------------------------------------------------------------------------------
 
 negate = elementwise("negate", lambda x: -x, lambda none: -1.0, saved=lambda x: (), analytic=True, about="y = −x")
@@ -296,4 +310,11 @@ gelu_tanh = elementwise(
     _gelu_tanh_slope,
     value=_gelu_tanh,
     about="y = x(1 + tanh u)/2 = xσ(2u), u = √(2/π)(x + 0.044715x³), which approximates gelu",
+)
+quick_gelu = elementwise(
+    "quick_gelu",
+    lambda x: x / (1 + jnp.exp(-_Q * x)),
+    lambda x: _swish_slope(x, _Q * jnp.clip(x, -64, 64), *_quick_gelu_parts(x)),
+    value=lambda x: _swish(x, *_quick_gelu_parts(x)),
+    about="y = xσ(1.702x) (Hendrycks and Gimpel 2016), which approximates gelu,  y′ = σ(v)(1 + vσ(−v)), v = 1.702x",
 )

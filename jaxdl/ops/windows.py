@@ -5,6 +5,9 @@ from jax import lax
 Pair = int | tuple[int, int]
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
 
+# With windows of 3 and a stride of 2: a last window may reach one pixel out of the image ("ceil mode").
+CEIL = ((0, 1), (0, 1))
+
 
 def pair(length: Pair) -> tuple[int, int]:
     return tuple(length) if isinstance(length, (tuple, list)) else (length, length)

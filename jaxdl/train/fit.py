@@ -47,37 +47,36 @@ def fit(
 ) -> Trained:
     """Minimises the mean over batches of loss(model.apply(params, x), y).
 
-    data: (x, y), arrays in memory with the examples in front; each epoch goes through them in a new
-    order, drawn from the key, in batches of `batch`, leaving out what does not fill one.
+    data: (x, y), arrays or pytrees of arrays in memory with the examples in front; each epoch goes through
+    them in a new order, drawn from the key, in batches of `batch`, leaving out what does not fill one.
     test: (x, y) on which the loss ("test_loss") and `metrics`, functions of (output, y), are taken
     after every epoch. watch(epoch, params) is called before the first epoch (0) and after each one.
     The progress bar shows on a terminal only, and never with `quiet`.
 
     Raises ValueError for data without examples, of unequal lengths or with NaN, TypeError for integer
-    inputs, and Diverged at the first epoch in which a loss is not finite.
+    inputs other than tokens (signed), and Diverged at the first epoch in which a loss is not finite.
     """
     x, y = data
-    if len(x) != len(y):
-        raise ValueError(f"fit: x and y must have as many examples, got {len(x)} and {len(y)}")
-    check_inputs(x)
+    examples = _examples(x, y)
+    jax.tree.map(check_inputs, x)
     if epochs < 0 or batch < 1:
         raise ValueError(f"fit: epochs must be 0 or more and batch 1 or more, got {epochs} and {batch}")
-    batch = min(batch, len(x))
+    batch = min(batch, examples)
     init_key, order_key, noise_key = jax.random.split(key, 3)
-    params = model.init(init_key, x.shape[1:])
+    params = model.init(init_key, jax.tree.map(_shape, x))
     state = optimizer.init(params)
     order_seed = np.asarray(jax.random.key_data(order_key)).tolist()
     run = compiled_epoch(model, loss, optimizer)
     evaluate = _evaluation(model, loss, metrics or {})
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    x, y = jax.tree.map(jnp.asarray, (x, y))
     history = []
     if watch:
         watch(0, params)
     with _progress(title, epochs, quiet) as advance:
         for epoch in range(1, epochs + 1):
             start = time.perf_counter()
-            order = np.random.default_rng([*order_seed, epoch]).permutation(len(x))
-            batches = order[: len(x) // batch * batch].reshape(-1, batch)
+            order = np.random.default_rng([*order_seed, epoch]).permutation(examples)
+            batches = order[: examples // batch * batch].reshape(-1, batch)
             new = run(params, state, x, y, batches, jax.random.fold_in(noise_key, epoch))
             losses = np.asarray(new[2])
             seconds = time.perf_counter() - start
@@ -113,7 +112,7 @@ def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransf
         def step(carry, batch):
             params, state = carry
             rows, k = batch
-            value, gradients = jax.value_and_grad(objective)(params, x[rows], y[rows], k)
+            value, gradients = jax.value_and_grad(objective)(params, *jax.tree.map(lambda a: a[rows], (x, y)), k)
             updates, state = optimizer.update(gradients, state, params)
             return (optax.apply_updates(params, updates), state), value
 
@@ -122,6 +121,18 @@ def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransf
         return params, state, losses
 
     return epoch
+
+
+def _examples(x, y):
+    counts = list(dict.fromkeys(len(leaf) for leaf in jax.tree.leaves((x, y))))
+    if len(counts) != 1:
+        raise ValueError(f"fit: x and y must have as many examples, got {' and '.join(map(str, counts))}")
+    return counts[0]
+
+
+def _shape(x):
+    shape = x.shape[1:]
+    return shape if jnp.issubdtype(x.dtype, jnp.floating) else jax.ShapeDtypeStruct(shape, jnp.int32)
 
 
 def _evaluation(model, loss, metrics):

@@ -32,7 +32,7 @@ LAYERS = {
     "conv_transpose": (nn.conv_transpose(6, (3, 2), stride=2), (4, 4, 5), (9, 8, 6), 3 * 2 * 5 * 6 + 6),
     "batch_norm": (nn.batch_norm(), (5, 5, 4), (5, 5, 4), 8),
     "local_response_norm": (nn.local_response_norm(), (5, 5, 7), (5, 5, 7), 0),
-    "attention": (nn.attention(4, kv_heads=2, causal=True), (5, 8), (5, 8), 8 * 8 + 2 * 8 * 4 + 8 * 8),
+    "attention": (nn.attention(4, kv_heads=2, causal=True), (5, 8), (5, 8), 8 * 8 + 2 * 8 * 4 + 8 * 8 + 8 + 2 * 4 + 8),
     "gelu_feed_forward": (nn.gelu_feed_forward(16), (5, 4), (5, 4), 2 * 4 * 16 + 16 + 4),
     "swiglu_feed_forward": (nn.swiglu_feed_forward(16), (5, 4), (5, 4), 3 * 4 * 16),
 }
@@ -155,7 +155,7 @@ def test_embedding_layer(key):
 
 
 ERRORS = {
-    "dense: inputs must be vectors, got shape (2, 3)": lambda k: nn.dense(1).init(k, (2, 3)),
+    "dense: inputs must be vectors or sequences of them, got shape (2, 3, 4)": lambda k: nn.dense(1).init(k, (2, 3, 4)),
     "conv: inputs must be images": lambda k: nn.conv(1, 3).init(k, (4,)),
     "avg_pool: window (4, 4) does not fit into (3, 5)": lambda k: nn.avg_pool(4).apply((), jnp.ones((1, 3, 5, 1))),
     "dropout: rate must be in [0, 1), got 1": lambda k: nn.dropout(1),

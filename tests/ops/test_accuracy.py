@@ -21,6 +21,7 @@ def _gelu_tanh_slope(x):
     return sigma(v) + x * 2 * c * (1 + 3 * a * x * x) * sigma(v) * sigma(-v)
 
 
+Q = mp.mpf("1.702")
 LAMBDA, ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
 
 # The true derivative, and the point near which it has a zero of its own, if it has one.
@@ -35,6 +36,7 @@ TRUTH = {
     "silu": (lambda x: sigma(x) * (1 + x * sigma(-x)), -1.2784645),
     "gelu": (lambda x: cdf(x) + x * phi(x), -0.7517915),
     "gelu_tanh": (_gelu_tanh_slope, -0.7524614),
+    "quick_gelu": (lambda x: sigma(Q * x) * (1 + Q * x * sigma(-Q * x)), -1.2784645 / 1.702),
     "elu": (lambda x: mp.mpf(1) if x > 0 else mp.exp(x), None),
     "selu": (lambda x: LAMBDA if x > 0 else LAMBDA * ALPHA * mp.exp(x), None),
     "relu": (lambda x: mp.mpf(x > 0), None),

@@ -76,6 +76,7 @@ def test_residuals_are_few():
         "silu",
         "gelu",
         "gelu_tanh",
+        "quick_gelu",
         "exp",
         "log",
         "sqrt",

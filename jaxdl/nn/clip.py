@@ -1,0 +1,108 @@
+"""CLIP: A. Radford et al., Learning transferable visual models from natural language supervision, 2021."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import ops
+from jaxdl.nn.layer import Layer, serial
+from jaxdl.nn.layers import dense, embedding, initializer, layer_norm
+from jaxdl.nn.transformer import feed_forward, transformer_encoder
+from jaxdl.nn.vit import first_token, image_tokens
+
+EPSILON = 1e-5
+HIGHEST_SCALE = 100.0  # the temperature is kept above 0.01
+
+
+def clip(image_tower: Layer, text_tower: Layer) -> Layer:
+    """Pairs of images and texts → (features of the images, features of the texts, scale).
+
+    apply takes a pair (images, tokens), init a pair of their shapes. The features (n, d) are of length 1,
+    scale is the inverse temperature e^log_scale, 100 at most: what `jaxdl.ops.contrastive_loss` takes.
+    Parameters: image, text, and log_scale, which starts at log 1/0.07.
+    """
+
+    def init(key, shape):
+        image_shape, text_shape = shape
+        first, second = jax.random.split(key)
+        return {
+            "image": image_tower.init(first, image_shape),
+            "text": text_tower.init(second, text_shape),
+            "log_scale": jnp.asarray(math.log(1 / 0.07)),
+        }
+
+    def apply(params, x, *, key=None):
+        images, tokens = x
+        first, second = (None, None) if key is None else jax.random.split(key)
+        image = image_tower.apply(params["image"], images, key=first)
+        text = text_tower.apply(params["text"], tokens, key=second)
+        return unit(image), unit(text), ops.minimum(ops.exp(params["log_scale"]), HIGHEST_SCALE)
+
+    return Layer(init, apply)
+
+
+def unit(x: jax.Array) -> jax.Array:
+    """Rows of length 1."""
+    return x * jax.lax.rsqrt(jnp.maximum((x * x).sum(-1, keepdims=True), jnp.finfo(x.dtype).tiny))
+
+
+def zero_shot(image_features: jax.Array, class_features: jax.Array) -> jax.Array:
+    """The class whose text is nearest to each image: (n, d), (classes, d) → (n,), both of length 1."""
+    return (image_features @ class_features.T).argmax(-1)
+
+
+def image_tower(features: int, *, patch: int, width: int, depth: int, heads: int) -> Layer:
+    """(n, h, w, c) → (n, features): a vision transformer, normalised before its first block too."""
+    return serial(
+        image_tokens(patch, width, b_init=None),
+        layer_norm(epsilon=EPSILON),
+        transformer_encoder(depth, heads, feed_forward(4 * width, ops.quick_gelu), epsilon=EPSILON),
+        first_token,
+        dense(features, w_init="lecun_normal", b_init=None),
+    )
+
+
+def text_tower(features: int, *, vocabulary: int, width: int, depth: int, heads: int) -> Layer:
+    """Integers (n, length) → (n, features): a causal transformer, read at the end token, the largest number.
+
+    Parameters: tokens (vocabulary, width), positions (length, width), encoder, projection.
+    """
+    tokens = embedding(vocabulary, width, init=jax.nn.initializers.normal(0.02))
+    encoder = transformer_encoder(depth, heads, feed_forward(4 * width, ops.quick_gelu), causal=True, epsilon=EPSILON)
+    projection = dense(features, w_init="lecun_normal", b_init=None)
+
+    def init(key, shape):
+        (length,) = shape.shape if isinstance(shape, jax.ShapeDtypeStruct) else shape
+        keys = jax.random.split(key, 4)
+        return {
+            "tokens": tokens.init(keys[0], shape),
+            "positions": initializer(jax.nn.initializers.normal(0.01))(keys[1], (length, width), jnp.float32),
+            "encoder": encoder.init(keys[2], (length, width)),
+            "projection": projection.init(keys[3], (width,)),
+        }
+
+    def apply(params, x, *, key=None):
+        _check_length("text_tower", x, params["positions"])
+        y = tokens.apply(params["tokens"], x) + params["positions"][None]
+        y = encoder.apply(params["encoder"], y, key=key)
+        at_end = jnp.take_along_axis(y, x.argmax(-1)[:, None, None], 1)[:, 0]
+        return projection.apply(params["projection"], at_end)
+
+    return Layer(init, apply)
+
+
+def clip_vit_b32() -> Layer:
+    """CLIP ViT-B/32: (n, 224, 224, 3) images and (n, 77) tokens → 512 features; 151,277,313 parameters."""
+    return clip(
+        image_tower(512, patch=32, width=768, depth=12, heads=12),
+        text_tower(512, vocabulary=49_408, width=512, depth=12, heads=8),
+    )
+
+
+def _check_length(name: str, tokens: Any, positions: jax.Array) -> None:
+    if tokens.ndim != 2 or tokens.shape[1] != len(positions):
+        raise ValueError(
+            f"{name}: tokens must be (n, {len(positions)}), as the positions in the parameters are, got {tokens.shape}"
+        )

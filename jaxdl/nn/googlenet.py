@@ -1,0 +1,58 @@
+"""GoogLeNet, or Inception v1: C. Szegedy et al., Going deeper with convolutions, 2015 (arXiv:1409.4842)."""
+
+from jaxdl.nn.images import avg_pool, conv, global_avg_pool, local_response_norm, max_pool
+from jaxdl.nn.layer import Layer, concatenate, function, parallel, serial, then
+from jaxdl.nn.layers import dense, dropout, flatten, relu
+from jaxdl.ops.windows import CEIL
+
+
+def conv_relu(width: int, size: int, *, stride: int = 1) -> Layer:
+    """A convolution that keeps the size of its image, or divides it by the stride, and a ReLU."""
+    low = (size - 1) // 2
+    return serial(conv(width, size, stride=stride, padding=((low, low), (low, low))), relu)
+
+
+def inception(one: int, three: tuple[int, int], five: tuple[int, int], pooled: int, *, largest: int = 5) -> Layer:
+    """Four branches side by side: (n, h, w, c) → (n, h, w, one + three[1] + five[1] + pooled).
+
+    1 × 1 of width one; 3 × 3 and 5 × 5, each reduced to a first width by a 1 × 1 before; a 1 × 1 after
+    max pooling. `largest` is the size of the kernel in place of 5.
+    """
+    return concatenate(
+        conv_relu(one, 1),
+        serial(conv_relu(three[0], 1), conv_relu(three[1], 3)),
+        serial(conv_relu(five[0], 1), conv_relu(five[1], largest)),
+        serial(max_pool(3, 1, "SAME"), conv_relu(pooled, 1)))  # fmt: skip
+
+
+def googlenet(classes: int = 1000, *, auxiliary: bool = False, largest: int = 5, response_norm: bool = True) -> Layer:
+    """(n, 224, 224, 3) → (n, classes); 6,998,552 parameters.
+
+    With `auxiliary` heads, after 4a and 4d, for training: → (logits, logits of 4a, logits of 4d), whose
+    losses are weighted 1, 0.3 and 0.3; 13,378,280 parameters. torchvision's weights, in which batch
+    normalisation becomes part of the convolutions, are of another form: largest=3, response_norm=False.
+    """
+    block = lambda *widths: inception(*widths, largest=largest)
+    norm = local_response_norm(size=5, k=1.0, alpha=1e-4, beta=0.75) if response_norm else function(lambda x: x)
+    to_4a = serial(
+        conv_relu(64, 7, stride=2), max_pool(3, 2, CEIL), norm,
+        conv_relu(64, 1), conv_relu(192, 3), norm, max_pool(3, 2, CEIL),
+        block(64, (96, 128), (16, 32), 32), block(128, (128, 192), (32, 96), 64), max_pool(3, 2, CEIL),
+        block(192, (96, 208), (16, 48), 64))  # fmt: skip
+    to_4d = serial(
+        block(160, (112, 224), (24, 64), 64), block(128, (128, 256), (24, 64), 64),
+        block(112, (144, 288), (32, 64), 64))  # fmt: skip
+    to_logits = serial(
+        block(256, (160, 320), (32, 128), 128), max_pool(3, 2, CEIL),
+        block(256, (160, 320), (32, 128), 128), block(384, (192, 384), (48, 128), 128),
+        global_avg_pool, dropout(0.4), dense(classes))  # fmt: skip
+    if not auxiliary:
+        return serial(to_4a, to_4d, to_logits)
+    head = _auxiliary_head(classes)
+    nested = serial(to_4a, parallel(head, serial(to_4d, parallel(head, to_logits))))
+    return then(nested, lambda y: (y[1][1], y[0], y[1][0]))
+
+
+def _auxiliary_head(classes):
+    return serial(
+        avg_pool(5, 3), conv_relu(128, 1), flatten, dense(1024), relu, dropout(0.7), dense(classes))  # fmt: skip

@@ -1,0 +1,61 @@
+"""One layer of neurons: from the neuron of 1943 to logistic regression."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.nn.layer import Layer, serial, then, with_params
+from jaxdl.nn.layers import dense, flatten, step
+
+
+def mcculloch_pitts(weights: Sequence[float], threshold: float) -> Layer:
+    """y = 1 where Σ wᵢ xᵢ ≥ threshold, else 0 (McCulloch and Pitts 1943): (n, len(weights)) → (n, 1).
+
+    The weights are given, not learned: 1 for an input that excites, −1 for one that inhibits.
+    mcculloch_pitts([1, 1], 2) is AND, mcculloch_pitts([1, 1], 1) is OR, mcculloch_pitts([-1], 0) is NOT.
+    """
+    w = jnp.asarray(weights, jnp.float32)
+    return with_params(perceptron(), ({"w": w[:, None], "b": jnp.full(1, -float(threshold))}, ()))
+
+
+def perceptron() -> Layer:
+    """y = 1 where wᵀx + b ≥ 0, else 0 (Rosenblatt 1957): (n, i) → (n, 1)."""
+    return serial(dense(1, w_init="zeros"), step)
+
+
+def perceptron_rule(params: Any, x: jax.Array, y: jax.Array, *, rate: float = 1.0) -> tuple[Any, jax.Array]:
+    """One pass of Rosenblatt's rule: w ← w + η (y − ŷ) x and b ← b + η (y − ŷ), one example after the other.
+
+    params are those of `perceptron()`, x (n, i), y (n,) the answers, 0 or 1. Gives the new params and the
+    number of mistakes on the way, which is 0 once the data are separated (Novikoff 1962: after at most
+    (R/γ)² mistakes in all, for inputs of length up to R, the bias's 1 counted, and a margin of γ).
+    """
+    if x.ndim != 2 or y.shape != x.shape[:1]:
+        raise ValueError(f"perceptron_rule: x must be (n, i) and y (n,), got {x.shape} and {y.shape}")
+    model = perceptron()
+
+    def example(params, xy):
+        x, y = xy
+        error = y.astype(x.dtype) - model.apply(params, x[None])[0, 0]
+        p = params[0]
+        return ({"w": p["w"] + rate * error * x[:, None], "b": p["b"] + rate * error}, ()), error != 0
+
+    params, wrong = jax.lax.scan(example, params, (x, y))
+    return params, wrong.sum()
+
+
+def linear_classifier(classes: int = 10) -> Layer:
+    """Logits Wx + b, one a class: (n, …) → (n, classes)."""
+    return serial(flatten, dense(classes))
+
+
+def logistic_regression() -> Layer:
+    """The logit z = wᵀx + b of P(y = 1 | x) = σ(z): (n, …) → (n,). Its loss is `jaxdl.ops.logistic_loss`."""
+    return then(serial(flatten, dense(1, w_init="zeros")), lambda z: z[:, 0])
+
+
+def xor_features(x: jax.Array) -> jax.Array:
+    """φ(x_u, x_v) = (x_u, x_v, x_u x_v), in which XOR is linear: (n, 2) → (n, 3)."""
+    return jnp.concatenate([x, x[:, :1] * x[:, 1:]], 1)
