@@ -1,14 +1,11 @@
 """How accurate are the derivatives of activation functions, over the whole range of float32?
 
-    python -m experiments.activation_accuracy [--points N]
+    python -m experiments.activation_accuracy [--quick] [--points N]
 
 Asked: the distance of each derivative from the truth (60 digits, mpmath), in units in the last place, for
 jaxdl's rules and for what JAX derives from `jax.nn`.
 Finding: printed, written with its figures to results/activation_accuracy.json, and drawn beside it.
 """
-
-import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +13,10 @@ import mpmath as mp
 import numpy as np
 import tyro
 
+from experiments.results_folder import keep
 from jaxdl import ops
 from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
 
-FOLDER = Path(__file__).parent / "results"
 SMALLEST = float(jnp.finfo(jnp.float32).tiny)
 
 logistic = lambda x: 1 / (1 + mp.exp(-x))
@@ -78,7 +75,7 @@ def finding(data) -> str:
     )
 
 
-def draw(data) -> bytes:
+def draw(data) -> dict[str, bytes]:
     """Error against x, one panel a function."""
     with figure(2, 3, width=9, height=4.8, sharex=True, sharey=True) as (fig, axes):
         for ax, (name, d) in zip(axes.flat, data.items(), strict=True):
@@ -94,21 +91,17 @@ def draw(data) -> bytes:
         fig.suptitle(
             "Hand-written derivatives stay within a few ULP, in the tails too (line: 4 ULP)", x=0.01, ha="left"
         )
-        return png(fig)
+        return {"activation_accuracy": png(fig)}
 
 
-def main(points: int = 721) -> None:
+def main(points: int = 721, quick: bool = False) -> None:
     """Measure, print the finding, write data and picture.
 
     Args:
         points: How many x between −90 and 90.
+        quick: Few points, in seconds.
     """
-    data = measure(points)
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / "activation_accuracy.json"
-    path.write_text(json.dumps({"finding": finding(data), "functions": data}) + "\n")
-    (FOLDER / "activation_accuracy.png").write_bytes(draw(json.loads(path.read_text())["functions"]))
-    print(finding(data))
+    keep("activation_accuracy", measure(91 if quick else points), finding, draw, quick=quick)
 
 
 if __name__ == "__main__":

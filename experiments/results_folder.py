@@ -1,0 +1,41 @@
+"""Where experiments keep what they found: data, then pictures drawn from that data."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jaxdl.report import plain, write_whole
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def keep(name: str, data: dict, finding: Callable, draw: Callable, *, quick: bool = False) -> None:
+    """Prints finding(data), a sentence, and writes NAME.json and a PNG for each of draw(data), by file name.
+
+    data are numbers, strings, lists, dictionaries and arrays, kept to five digits; finding and draw get
+    them as they are read back. What is `quick` goes to a folder of its own, out of version control.
+    """
+    folder = FOLDER / "quick" if quick else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    data = plain(rounded(data))
+    sentence = finding(data)
+    write_whole(folder / f"{name}.json", json.dumps({"finding": sentence, "data": data}).encode() + b"\n")
+    for picture, png in draw(data).items():
+        write_whole(folder / f"{picture}.png", png)
+    print(sentence)
+
+
+def rounded(value):
+    """The same as Python data, floats to five significant digits."""
+    if isinstance(value, dict):
+        return {str(k): rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else value
+    return rounded(np.asarray(value).tolist())
