@@ -9,6 +9,7 @@ ROOT = Path(jaxdl.__file__).parent
 MAY_IMPORT = {
     "cli": {"train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
     "train": {"nn", "data", "report"},
+    "interop": {"nn", "ops"},
     "data": set(),
     "nn": {"ops"},
     "measure": {"strip", "report", "jaxpr"},

@@ -1,11 +1,23 @@
 """Data sets by name: `load("digits")` is embedded and real, other names go to TensorFlow Datasets."""
 
+from jaxdl.data.byte_pairs import BytePairTokenizer
 from jaxdl.data.dataset import Dataset, check_inputs, check_labels, resized
 from jaxdl.data.digits import digits
 from jaxdl.data.made import separated, xor
 from jaxdl.data.tfds import from_tfds
 
-__all__ = ["Dataset", "check_inputs", "check_labels", "digits", "from_tfds", "load", "resized", "separated", "xor"]
+__all__ = [
+    "BytePairTokenizer",
+    "Dataset",
+    "check_inputs",
+    "check_labels",
+    "digits",
+    "from_tfds",
+    "load",
+    "resized",
+    "separated",
+    "xor",
+]
 
 
 def load(name: str = "digits", *, size: int | None = None, folder: str | None = None) -> Dataset:

@@ -17,6 +17,8 @@ from jaxdl.measure.timing import Pairs, pairs
 from jaxdl.report import Table, plain, write_whole
 from jaxdl.strip import automatic, observe
 
+NO_DIGIT = 0.5  # of the largest entry: an error beyond which no digit is right
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -32,6 +34,7 @@ class Difference:
     relative: float
     hand_ulp: float | None
     automatic_ulp: float | None
+    is_noise: bool = False  # neither has a digit right, as where the truth is 0 and both have what rounding leaves
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,15 @@ class Comparison:
         }
 
     @property
+    def telling(self) -> tuple[Difference, ...]:
+        """The differences of arrays that are more than noise, or all if none is."""
+        return tuple(d for d in self.differences if not d.is_noise) or self.differences
+
+    @property
     def largest(self) -> Difference:
-        """The array in which hand and automatic differ most, relative to its largest entry."""
-        return max(self.differences, key=lambda d: np.nan_to_num(d.relative, nan=np.inf))
+        """The array, of those that are more than noise, in which hand and automatic differ most, relative to its
+        largest entry."""
+        return max(self.telling, key=lambda d: np.nan_to_num(d.relative, nan=np.inf))
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,9 @@ def _difference(name, hand, plain, truth):
     top = np.max(np.abs(truth))
     exponent = np.floor(np.log2(top)) if top > 0 and np.isfinite(top) else 0.0
     last_place = float(2.0 ** max(exponent, float(finfo.minexp)) * float(finfo.eps))
-    return Difference(name, absolute, relative, apart(hand, truth) / last_place, apart(plain, truth) / last_place)
+    ulps = [apart(side, truth) / last_place for side in (hand, plain)]
+    is_noise = min(ulps) * float(finfo.eps) > NO_DIGIT
+    return Difference(name, absolute, relative, *ulps, is_noise)
 
 
 def _float64_run(plain):

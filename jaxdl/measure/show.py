@@ -23,7 +23,7 @@ def _label(c):
 
 
 def _worst(c, side):
-    return number_text(max((v for d in c.differences if (v := getattr(d, side)) is not None), default=None))
+    return number_text(max((v for d in c.telling if (v := getattr(d, side)) is not None), default=None))
 
 
 def _ratio(hand, automatic):
@@ -83,7 +83,7 @@ def _gains(c):
         if hand is not None and plain is not None and hand < 0.95 * plain:
             yield f"{verb} {bytes_text(hand)}, not {bytes_text(plain)}"
     hand, plain = (
-        max((v for d in c.differences if (v := getattr(d, side)) is not None), default=None)
+        max((v for d in c.telling if (v := getattr(d, side)) is not None), default=None)
         for side in ("hand_ulp", "automatic_ulp")
     )
     if plain is not None and hand < 0.8 * plain and plain > 1:

@@ -25,12 +25,20 @@ def inception(one: int, three: tuple[int, int], five: tuple[int, int], pooled: i
         serial(max_pool(3, 1, "SAME"), conv_relu(pooled, 1)))  # fmt: skip
 
 
-def googlenet(classes: int = 1000, *, auxiliary: bool = False, largest: int = 5, response_norm: bool = True) -> Layer:
+def googlenet(
+    classes: int = 1000,
+    *,
+    auxiliary: bool = False,
+    largest: int = 5,
+    last_pool: int = 3,
+    response_norm: bool = True,
+) -> Layer:
     """(n, 224, 224, 3) → (n, classes); 6,998,552 parameters.
 
     With `auxiliary` heads, after 4a and 4d, for training: → (logits, logits of 4a, logits of 4d), whose
-    losses are weighted 1, 0.3 and 0.3; 13,378,280 parameters. torchvision's weights, in which batch
-    normalisation becomes part of the convolutions, are of another form: largest=3, response_norm=False.
+    losses are weighted 1, 0.3 and 0.3; 13,378,280 parameters. `last_pool` is the size of the window that the
+    last max pooling takes in place of 3. torchvision's weights, in which batch normalisation becomes part of
+    the convolutions, are of another form: largest=3, last_pool=2, response_norm=False.
     """
     block = lambda *widths: inception(*widths, largest=largest)
     norm = local_response_norm(size=5, k=1.0, alpha=1e-4, beta=0.75) if response_norm else function(lambda x: x)
@@ -43,7 +51,7 @@ def googlenet(classes: int = 1000, *, auxiliary: bool = False, largest: int = 5,
         block(160, (112, 224), (24, 64), 64), block(128, (128, 256), (24, 64), 64),
         block(112, (144, 288), (32, 64), 64))  # fmt: skip
     to_logits = serial(
-        block(256, (160, 320), (32, 128), 128), max_pool(3, 2, CEIL),
+        block(256, (160, 320), (32, 128), 128), max_pool(last_pool, 2, CEIL),
         block(256, (160, 320), (32, 128), 128), block(384, (192, 384), (48, 128), 128),
         global_avg_pool, dropout(0.4), dense(classes))  # fmt: skip
     if not auxiliary:

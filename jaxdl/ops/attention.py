@@ -4,6 +4,8 @@ A tile is some queries of one head by all its keys. Kept for the backward pass a
 the output and two numbers a query, its largest score and 1/Σ e^(score − largest), from which the weights
 of a tile are had again (Rabe and Staats 2021; Dao et al. 2022). One number, the logsumexp, would carry the
 rounding of large scores into the weights.
+
+For short sequences tiles would be too small to pay: there all heads are taken at once, and the weights kept.
 """
 
 import math
@@ -13,10 +15,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxdl.ops.precision import like, widened, zeros
+from jaxdl.ops.precision import fitted, like, widened, zeros
 from jaxdl.rule import op, saving
 
 CACHE = 4_200_000  # bytes of a tile
+SHORT = 4096  # scores of a head, up to which all heads are taken at once
 
 
 @op
@@ -54,19 +57,62 @@ def attention_rule(q, k, v, mask, *, causal):
 
     q̄ = s̄ k/√d,  k̄ = s̄ᵀ q/√d,  v̄ = pᵀ ō,  mask̅ = s̄,  as Σ p p̄ = Σ ō o
 
-    Gain: scores exist a tile at a time, in the cache; two numbers a query are kept of them.
+    Gain: scores exist a tile at a time, in the cache; two numbers a query are kept of them, or of short sequences
+    the weights alone.
     """
     _check(q, k, v, mask)
+    form = _at_once if q.shape[1] * k.shape[1] <= SHORT else _in_tiles
+    return form(q, k, v, mask, causal)
+
+
+def _at_once(q, k, v, mask, causal):
+    scale = 1 / math.sqrt(q.shape[-1])
+    wide_q, wide_k, wide_v = widened((q, _repeated(k, q), _repeated(v, q)))
+    scores = jnp.einsum("nlhd,nmhd->nhlm", wide_q * scale, wide_k)
+    if mask is not None:
+        scores = _masked(scores, _four_axes(mask))
+    if causal:
+        scores = jnp.where(_may_see(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
+    e, _, share = _softmax_parts(scores)
+    p = e * share
+
+    def pullback(q, k, v, mask, p, do):
+        wide_q, wide_do = widened((q, do))
+        wide_k, wide_v = widened((_repeated(k, q), _repeated(v, q)))
+        dv = jnp.einsum("nhlm,nlhe->nmhe", p, wide_do)
+        dp = jnp.einsum("nlhe,nmhe->nhlm", wide_do, wide_v)
+        ds = p * (dp - (p * dp).sum(-1, keepdims=True))
+        dq = jnp.einsum("nhlm,nmhd->nlhd", ds, wide_k) * scale
+        dk = jnp.einsum("nhlm,nlhd->nmhd", ds, wide_q) * scale
+        no_mask = mask is None or mask.dtype == bool
+        dmask = None if no_mask else fitted(ds, jax.typeof(mask))
+        return like(q, dq), like(k, _of_group(dk, k)), like(v, _of_group(dv, v)), dmask
+
+    return like(v, jnp.einsum("nhlm,nmhe->nlhe", p, wide_v)), saving(pullback, q, k, v, mask, p)
+
+
+def _softmax_parts(scores):
+    """e^(score − largest), the largest score and 1/Σ e^(score − largest) of each query: 0 where it may see nothing."""
+    top = scores.max(-1, keepdims=True)
+    top = jnp.where(top == -jnp.inf, 0, top)
+    e = jnp.exp(scores - top)
+    total = e.sum(-1, keepdims=True)
+    share = jnp.where(total == 0, 0, 1 / total)
+    return e, top, share
+
+
+def _of_group(dx, x):
+    """The cotangent of keys or values, of those of each head of the queries."""
+    n, m, heads, width = dx.shape
+    return dx.reshape(n, m, x.shape[2], heads // x.shape[2], width).sum(3)
+
+
+def _in_tiles(q, k, v, mask, causal):
     tiles = _Tiles(q, k, causal)
     whole_q, whole_mask = tiles.whole(q), tiles.whole_mask(mask)
 
     def forward(_, i):
-        scores = tiles.scores(whole_q, k, whole_mask, i)
-        top = scores.max(-1, keepdims=True)
-        top = jnp.where(top == -jnp.inf, 0, top)
-        e = jnp.exp(scores - top)
-        total = e.sum(-1, keepdims=True)
-        share = jnp.where(total == 0, 0, 1 / total)  # 0 for a query that may see nothing
+        e, top, share = _softmax_parts(tiles.scores(whole_q, k, whole_mask, i))
         return None, ((e @ tiles.keys(v, i)) * share, top, share)
 
     o, top, share = lax.scan(forward, None, tiles.every)[1]

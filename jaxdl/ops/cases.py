@@ -190,6 +190,7 @@ def _attentions():
         Case(ops.attention, "plain", normal(*shapes)),
         Case(ops.attention, "booleans", _with(normal(*shapes), sees), {"causal": True}),
         Case(ops.attention, "numbers", normal(*shapes, (2, 1, 4))),
+        Case(ops.attention, "tiles", normal((1, 65, 1, 2), (1, 64, 1, 2), (1, 64, 1, 2))),  # long enough for them
     ]
 
 

@@ -98,26 +98,36 @@ def fit(
     return Trained(params, history)
 
 
+def training_step(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+    """One step on a batch, for `jax.jit` or a scan: (params, state, x, y, key) → (params, state, loss)."""
+
+    def objective(params, x, y, key):
+        return loss(model.apply(params, x, key=key), y)
+
+    def step(params, state, x, y, key):
+        value, gradients = jax.value_and_grad(objective)(params, x, y, key)
+        updates, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    return step
+
+
 def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
     """One epoch as one compiled scan: (params, state, x, y, batches, key) → (params, state, losses).
 
     batches (steps, batch) holds the rows of x and y that each step takes; losses (steps,) are theirs.
     """
-
-    def objective(params, x, y, key):
-        return loss(model.apply(params, x, key=key), y)
+    step = training_step(model, loss, optimizer)
 
     @jax.jit
     def epoch(params, state, x, y, batches, key):
-        def step(carry, batch):
-            params, state = carry
+        def on_rows(carry, batch):
             rows, k = batch
-            value, gradients = jax.value_and_grad(objective)(params, *jax.tree.map(lambda a: a[rows], (x, y)), k)
-            updates, state = optimizer.update(gradients, state, params)
-            return (optax.apply_updates(params, updates), state), value
+            *carry, value = step(*carry, *jax.tree.map(lambda a: a[rows], (x, y)), k)
+            return tuple(carry), value
 
         keys = jax.random.split(key, len(batches))
-        (params, state), losses = jax.lax.scan(step, (params, state), (batches, keys))
+        (params, state), losses = jax.lax.scan(on_rows, (params, state), (batches, keys))
         return params, state, losses
 
     return epoch

@@ -136,3 +136,22 @@ def test_checks_on_the_host():
         data.check_labels(np.array([0, 10, -1]), 10)
     with pytest.raises(TypeError, match="labels must be integers, got float64"):
         data.check_labels(np.array([0.0]), 10)
+
+
+def test_xor_and_separated_points():
+    x, y = data.xor()
+    assert [int(a) ^ int(b) for a, b in x] == y.tolist()
+    x, y = data.separated(300, 0.2, 0)
+    angles = np.linspace(0, 2 * np.pi, 2000)
+    sides = x @ np.stack([np.cos(angles), np.sin(angles)])
+    assert ((2 * y - 1)[:, None] * sides).min(0).max() >= 0.199  # some plane through 0 has the margin
+    assert x.shape == (300, 2)
+    assert (np.linalg.norm(x, axis=1) <= 1 + 1e-6).all()
+    assert set(y) == {0, 1}
+    again = data.separated(300, 0.2, 0)
+    assert np.array_equal(again[0], x)
+    mixed_x, mixed_y = data.separated(4000, -0.3, 1)
+    assert mixed_x.shape == (4000, 2)
+    assert 0.3 < mixed_y.mean() < 0.7
+    with pytest.raises(ValueError, match="separated: margin must be in"):
+        data.separated(5, 0.95, 0)

@@ -152,3 +152,15 @@ def test_gains_say_what_was_measured_and_why():
     nothing = jaxdl.contrast(lambda x: ops.add(x, x), x, time=False).gains()
     assert not nothing.rows
     assert "No rule measures better" in nothing.note
+
+
+def test_what_rounding_leaves_of_zero_is_no_difference(key):
+    """A bias of all scores does nothing to a softmax: its derivative is 0, and both sides have rounding in its place."""
+    x, w = jax.random.normal(key, (2, 40, 30))
+    f = lambda bias, x, w: (ops.softmax(x + bias[:, None]) * w).sum()
+    found = contrast(f, jnp.ones(40), x, w, time=False).whole
+    _, noise, *others = found.differences
+    assert noise.is_noise
+    assert not any(d.is_noise for d in others)
+    assert found.largest.relative < 1e-5
+    assert noise not in found.telling

@@ -1,5 +1,7 @@
 """Attention: every kind of mask, in tiles of every size, with memory that is linear in the length."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,13 +27,22 @@ def arguments(mask, queries=7):
     return draw(0, n, queries, h, d), draw(1, n, m, g, d), draw(2, n, m, g, e), *masks[mask]
 
 
+@pytest.fixture(params=["at once", "in tiles"])
+def form(request, monkeypatch):
+    """Both forms on short sequences."""
+    jax.clear_caches()
+    monkeypatch.setattr(sys.modules["jaxdl.ops.attention"], "SHORT", 4096 if request.param == "at once" else 0)
+    yield request.param
+    jax.clear_caches()
+
+
 MASKS = ["none", "booleans", "booleans of two axes", "numbers", "numbers of each head", "numbers of each query"]
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("mask", MASKS)
-def test_tiles_agree_with_the_plain_definition(mask, causal, monkeypatch):
-    """Eight queries in tiles of three: no other test has eight, so none of JAX's caches knows them otherwise."""
+def test_agrees_with_the_plain_definition(mask, causal, form, monkeypatch):
+    """Eight queries, in tiles of three."""
     original = _Tiles.__init__
 
     def in_small_tiles(self, q, k, causal):
@@ -54,7 +65,7 @@ def test_tiles_agree_with_the_plain_definition(mask, causal, monkeypatch):
         assert_close(got, want, "float32")
 
 
-def test_equals_jaxs_own_attention():
+def test_equals_jaxs_own_attention(form):
     q, k, v = arguments("none")[:3]
     v = v[..., [0, 1, 2, 0, 1, 2]]
     bias = draw(5, 2, 4, 7, 9)
@@ -64,7 +75,7 @@ def test_equals_jaxs_own_attention():
 
 
 @pytest.mark.parametrize("forbidden", [False, -jnp.inf], ids=["booleans", "numbers"])
-def test_a_query_that_may_see_nothing_gets_zeros(forbidden):
+def test_a_query_that_may_see_nothing_gets_zeros(forbidden, form):
     q, k, v = arguments("none")
     allowed = jnp.full((7, 9), True if forbidden is False else 0.0)
     mask = allowed.at[2].set(forbidden)
@@ -78,7 +89,7 @@ def test_a_query_that_may_see_nothing_gets_zeros(forbidden):
 
 
 @pytest.mark.parametrize("size", [1.0, 1e4])
-def test_as_close_to_float64_as_the_automatic_derivative(size):
+def test_as_close_to_float64_as_the_automatic_derivative(size, form):
     """Also where scores are large: logsumexp alone would round them away."""
     q, k, v = (draw(i, 1, 64, 2, 8) for i in range(3))
     q = q * size

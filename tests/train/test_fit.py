@@ -114,3 +114,26 @@ ERRORS = {
 def test_bad_input(message, key):
     with pytest.raises((ValueError, TypeError), match=message):
         run(key, **ERRORS[message])
+
+
+def test_pytrees_and_tokens(key):
+    """Pairs of images and tokens go in together, row by row; the tokens stay integers."""
+    tokens = np.array([[i % 5, 9, 0] for i in range(40)])
+    images = np.eye(5, dtype=np.float32)[tokens[:, 0]]
+
+    words, bias = nn.embedding(10, 5), jnp.zeros(())
+
+    def apply(params, x, *, key=None):
+        images, tokens = x
+        return words.apply(params["words"], tokens[:, :1])[:, 0] * images + params["bias"]
+
+    model = nn.Layer(lambda key, shape: {"words": words.init(key, shape[1]), "bias": bias}, apply)
+    loss = lambda output, y: ops.squared_error(output, y)
+    # Only where row and token go together can the table learn −2 at each image's one.
+    with jax.numpy_dtype_promotion("standard"):
+        trained = fit(model, loss, ((images, tokens), -2 * images), optax.adam(0.1), 60, key, batch=20, quiet=True)
+    assert trained.history[-1]["loss"] < 0.01
+    table = trained.params["words"]["table"]
+    assert np.allclose(np.diag(np.asarray(table)[:5]), -2, atol=0.2)
+    with pytest.raises(ValueError, match="x and y must have as many examples, got 40 and 39"):
+        fit(model, loss, ((images, tokens[:39]), images), optax.adam(0.1), 1, key)

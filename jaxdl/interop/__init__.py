@@ -1,0 +1,28 @@
+"""Other libraries' modules and weights: Flax's both ways, PyTorch's in the naming of public checkpoints."""
+
+from jaxdl.interop.flax_modules import flax_names, from_linen, from_nnx, jaxdl_names, to_linen, to_nnx
+from jaxdl.interop.layouts import (
+    alexnet_torchvision,
+    clip_huggingface,
+    googlenet_torchvision,
+    vit_huggingface,
+    vit_torchvision,
+)
+from jaxdl.interop.torch_weights import load_torch_state_dict, save_torch_state_dict, torch_state_dict
+
+__all__ = [
+    "alexnet_torchvision",
+    "clip_huggingface",
+    "flax_names",
+    "from_linen",
+    "from_nnx",
+    "googlenet_torchvision",
+    "jaxdl_names",
+    "load_torch_state_dict",
+    "save_torch_state_dict",
+    "to_linen",
+    "to_nnx",
+    "torch_state_dict",
+    "vit_huggingface",
+    "vit_torchvision",
+]
