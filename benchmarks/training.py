@@ -1,131 +1,288 @@
-"""An epoch of training: jaxdl's compiled scan against Flax with a jitted step, and PyTorch's eager loop.
+"""Training steps and epochs: jaxdl by hand and automatic, Flax, Equinox, PyTorch eager and compiled.
 
-    python -m benchmarks.training          (needs the extra `peers` for PyTorch)
+    python -m benchmarks.training [--model NAME] [--rounds N]       (needs the extra `peers`)
 
-The 64–128–128–10 MLP on all 1,797 digits in batches of 64, 28 steps an epoch, SGD with the same rate everywhere.
-The libraries take turns, epoch by epoch, in one process on as many threads; the figure is the median ratio.
+Four models (`benchmarks/twins.py`) on all 1,797 digits in batches of 64, 28 steps an epoch, Adam with the same rate
+everywhere. A step is a compiled (or eager) update on one batch that is there already; an epoch is what each
+library's users write: jaxdl's compiled scan, for Flax, Equinox and PyTorch a loop that takes batches out of
+the data. The libraries take turns in one process on as many threads, forwards and backwards; figures are median
+ratios. Peak memory is that of an epoch in a process of its own, above what the process holds between epochs.
 """
 
+import ctypes
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
-import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 
 from benchmarks.results_folder import keep
+from benchmarks.twins import TASKS, channels_first, equinox_module, flax_module, torch_module
 from jaxdl import automatic, nn, ops
 from jaxdl.data import load
-from jaxdl.report import Table, ratio_text, seconds_text
-from jaxdl.train import compiled_epoch
+from jaxdl.report import Table, bytes_text, ratio_text, seconds_text
+from jaxdl.train import compiled_epoch, training_step
 
-BATCH, RATE, EPOCHS = 64, 0.05, 60
-CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
+BATCH, RATE, WARM = 64, 1e-3, 2
 
 
-def by_jaxdl(x, y, transform=lambda f: f):
-    """An epoch as one scan. The parameters stay on the device from epoch to epoch."""
-    model, optimizer = nn.with_function(nn.mlp(128, 128, 10), transform), optax.sgd(RATE)
-    run = compiled_epoch(model, transform(CROSS_ENTROPY), optimizer)
-    params = model.init(jax.random.key(0), x.shape[1:])
-    state = [params, optimizer.init(params)]
+class Side(NamedTuple):
+    """step() makes one step and waits for it; epoch(batches) makes one epoch and gives its mean loss."""
+
+    step: Callable
+    epoch: Callable
+    parameters: int
+
+
+def by_jaxdl(task, x, y, transform=lambda f: f) -> Side:
+    model, optimizer = nn.with_function(task.model, transform), optax.adam(RATE)
+    loss = transform(ops.squared_error if task.reconstructs else ops.softmax_cross_entropy_with_integer_labels)
+    params = task.model.init(jax.random.key(0), x.shape[1:])
     x, y, key = jnp.asarray(x), jnp.asarray(y), jax.random.key(1)
+    step, run = jax.jit(training_step(model, loss, optimizer)), compiled_epoch(model, loss, optimizer)
+    state, first = [params, optimizer.init(params)], (x[:BATCH], y[:BATCH])
+
+    def one_step():
+        *state[:], value = step(*state, *first, key)
+        value.block_until_ready()
 
     def epoch(batches):
         *state[:], losses = run(*state, x, y, batches, key)
         return float(losses.mean())
 
-    return epoch
+    return Side(one_step, epoch, nn.parameter_count(params))
 
 
-def by_flax(x, y):
-    """The usual loop: a jitted step for each batch, taken out of NumPy arrays."""
+def by_jaxdl_automatic(task, x, y) -> Side:
+    return by_jaxdl(task, x, y, automatic)
 
-    class Mlp(linen.Module):
-        @linen.compact
-        def __call__(self, x):
-            for width in (128, 128):
-                x = linen.relu(linen.Dense(width)(x))
-            return linen.Dense(10)(x)
 
-    model, optimizer = Mlp(), optax.sgd(RATE)
-    params = model.init(jax.random.key(0), x[:1])
-    state = [params, optimizer.init(params)]
+def by_flax(task, x, y) -> Side:
+    module = flax_module(task.rows)
+    params = module.init(jax.random.key(0), x[:1])
+    return _by_jitted_steps(task, params, module.apply, x, y)
+
+
+def by_equinox(task, x, y) -> Side:
+    import equinox as eqx
+
+    params, static = eqx.partition(equinox_module(task.rows), eqx.is_inexact_array)
+    apply = lambda params, x: jax.vmap(eqx.combine(params, static))(x)
+    y = channels_first(y) if task.reconstructs else y
+    return _by_jitted_steps(task, params, apply, channels_first(x), y)
+
+
+def _by_jitted_steps(task, params, apply, x, y):
+    optimizer = optax.adam(RATE)
+
+    def loss(params, x, y):
+        output = apply(params, x)
+        if task.reconstructs:
+            return optax.squared_error(output, y).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(output, y).mean()
 
     @jax.jit
     def step(params, state, x, y):
-        def loss(params):
-            return optax.softmax_cross_entropy_with_integer_labels(model.apply(params, x), y).mean()
-
-        value, gradients = jax.value_and_grad(loss)(params)
+        value, gradients = jax.value_and_grad(loss)(params, x, y)
         updates, state = optimizer.update(gradients, state)
         return optax.apply_updates(params, updates), state, value
+
+    state = [params, optimizer.init(params)]
+    first = jnp.asarray(x[:BATCH]), jnp.asarray(y[:BATCH])
+
+    def one_step():
+        *state[:], value = step(*state, *first)
+        value.block_until_ready()
 
     def epoch(batches):
         losses = []
         for rows in batches:
-            *state[:], loss = step(*state, x[rows], y[rows])
-            losses.append(loss)
+            *state[:], value = step(*state, x[rows], y[rows])
+            losses.append(value)
         return float(np.mean(jax.device_get(losses)))
 
-    return epoch
+    return Side(one_step, epoch, nn.parameter_count(params))
 
 
-def by_torch(x, y):
-    """PyTorch's eager loop."""
+def by_torch(task, x, y, compiled=False) -> Side:
     import torch
 
     torch.set_num_threads(os.cpu_count())
-    torch.manual_seed(0)
-    layers = [torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 128), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers, torch.nn.Linear(128, 10))
-    optimizer = torch.optim.SGD(model.parameters(), RATE)
-    loss = torch.nn.CrossEntropyLoss()
-    x, y = torch.from_numpy(x), torch.from_numpy(y).long()
+    model = torch_module(task.rows)
+    optimizer = torch.optim.Adam(model.parameters(), RATE, fused=True)
+    run = torch.compile(model) if compiled else model
+    loss = torch.nn.MSELoss() if task.reconstructs else torch.nn.CrossEntropyLoss()
+    x = torch.from_numpy(channels_first(x))
+    y = torch.from_numpy(channels_first(y)) if task.reconstructs else torch.from_numpy(y).long()
+    first = x[:BATCH].clone(), y[:BATCH].clone()
+
+    def step(x, y):
+        optimizer.zero_grad()
+        value = loss(run(x), y)
+        value.backward()
+        optimizer.step()
+        return value.detach()
 
     def epoch(batches):
-        losses = []
-        for rows in torch.from_numpy(batches):
-            optimizer.zero_grad()
-            value = loss(model(x[rows]), y[rows])
-            value.backward()
-            optimizer.step()
-            losses.append(value.detach())
-        return float(torch.stack(losses).mean())
+        return float(torch.stack([step(x[rows], y[rows]) for rows in torch.from_numpy(batches)]).mean())
 
-    return epoch
+    return Side(lambda: step(*first), epoch, sum(p.numel() for p in model.parameters()))
 
 
-def main() -> None:
-    """Measure, print and keep the table."""
-    digits = load("digits")
-    x = np.concatenate([digits.train_x, digits.test_x]).reshape(1797, 64)
-    y = np.concatenate([digits.train_y, digits.test_y])
-    sides = {"jaxdl": by_jaxdl(x, y), "jaxdl, automatic": by_jaxdl(x, y, automatic), "Flax and optax": by_flax(x, y)}
-    try:
-        sides["PyTorch, eager"] = by_torch(x, y)
-    except ImportError:
-        print("PyTorch is left out: pip install 'jaxdl[peers]'")
-    times, losses = {name: [] for name in sides}, {}
-    for i in range(EPOCHS + 5):
-        order = np.random.default_rng(i).permutation(len(x))
-        batches = order[: len(x) // BATCH * BATCH].reshape(-1, BATCH)
-        for name in list(sides)[:: 1 if i % 2 else -1]:
+def by_torch_compiled(task, x, y) -> Side:
+    return by_torch(task, x, y, compiled=True)
+
+
+SIDES = {
+    "jaxdl": by_jaxdl,
+    "jaxdl, automatic": by_jaxdl_automatic,
+    "Flax and optax": by_flax,
+    "Equinox and optax": by_equinox,
+    "PyTorch, eager": by_torch,
+    "PyTorch, compiled": by_torch_compiled,
+}
+
+
+def task_data(task) -> tuple[np.ndarray, np.ndarray]:
+    """All digits at the size that the model takes, and what it is to give."""
+    digits = load("digits", size=task.size)
+    x = np.concatenate([digits.train_x, digits.test_x])
+    return x, x if task.reconstructs else np.concatenate([digits.train_y, digits.test_y])
+
+
+def shuffled(x, seed) -> np.ndarray:
+    """The rows of each batch, (steps, BATCH)."""
+    order = np.random.default_rng(seed).permutation(len(x))
+    return order[: len(x) // BATCH * BATCH].reshape(-1, BATCH)
+
+
+def in_turns(runs: dict[str, Callable], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of each, round by round; the first rounds, which compile, are left out."""
+    times = {name: [] for name in runs}
+    for i in range(rounds + WARM):
+        for name in list(runs)[:: 1 if i % 2 else -1]:
             start = time.perf_counter()
-            losses[name] = sides[name](batches)
+            runs[name](i)
             times[name].append(time.perf_counter() - start)
-    times = {name: np.array(t[5:]) for name, t in times.items()}
-    ratios = {name: float(np.median(t / times["jaxdl"])) for name, t in times.items()}
+    return {name: np.array(t[WARM:]) for name, t in times.items()}
+
+
+def measure(name: str, rounds: int) -> dict:
+    """For each library: seconds of a step and of an epoch, their ratios to jaxdl's, the last loss, peak memory."""
+    task = TASKS[name]
+    x, y = task_data(task)
+    sides, losses = {}, {}
+    for side, make in SIDES.items():
+        try:
+            sides[side] = make(task, x, y)
+            sides[side].step()
+        except Exception as error:  # what a library that is missing or cannot compile raises is its own
+            sides.pop(side, None)
+            print(f"{name}: {side} is left out: {type(error).__name__}: {str(error).splitlines()[0]}")
+    counts = {side: s.parameters for side, s in sides.items()}
+    assert len(set(counts.values())) == 1, f"{name}: the twins are not the same model: {counts}"
+
+    def epoch_of(side):
+        def run(i):
+            losses[side] = sides[side].epoch(shuffled(x, i))
+
+        return run
+
+    steps = in_turns({side: lambda i, s=s: s.step() for side, s in sides.items()}, 6 * rounds)
+    epochs = in_turns({side: epoch_of(side) for side in sides}, rounds)
+    ratio = lambda times, side: float(np.median(times[side] / times["jaxdl"]))
+    return {
+        side: {
+            "parameters": counts[side],
+            "step": float(np.median(steps[side])),
+            "epoch": float(np.median(epochs[side])),
+            "step_ratio": ratio(steps, side),
+            "epoch_ratio": ratio(epochs, side),
+            "loss": losses[side],
+            "memory": memory_of(name, side),
+        }
+        for side in sides
+    }
+
+
+def memory_of(model: str, side: str) -> int:
+    """Peak bytes of a second epoch in a new process, above what it holds after the first."""
+    command = [sys.executable, "-m", "benchmarks.training", "--memory", model, side]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(result.stdout.split()[-1])
+
+
+def print_memory(model: str, side: str) -> None:
+    """What `memory_of` asks a new process for."""
+    task = TASKS[model]
+    x, y = task_data(task)
+    run = SIDES[side](task, x, y).epoch
+    run(shuffled(x, 0))
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    between = _status("VmRSS")
+    run(shuffled(x, 1))
+    print(_status("VmHWM") - between)
+
+
+def _status(field: str) -> int:
+    """A field of this process's memory, in bytes (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def table(data: dict) -> Table:
+    """One row a model and library."""
     rows = [
-        (name, seconds_text(float(np.median(t))), ratio_text(ratios[name]), f"{losses[name]:.4f}")
-        for name, t in times.items()
-    ]
-    note = "Ratio: its time over jaxdl's, epoch by epoch; the median."
-    table = Table("An epoch of the 64–128–128–10 MLP", ("library", "epoch", "ratio", "loss at the end"), rows, note)
-    keep("training", {"ratios_to_jaxdl": ratios, "seconds": {n: float(np.median(t)) for n, t in times.items()}}, table)
+        (
+            model if side == "jaxdl" else "", side,
+            seconds_text(m["step"]), ratio_text(m["step_ratio"]),
+            seconds_text(m["epoch"]), ratio_text(m["epoch_ratio"]),
+            bytes_text(m["memory"]), f"{m['loss']:.4f}",
+        )
+        for model, sides in data.items()
+        for side, m in sides.items()
+    ]  # fmt: skip
+    columns = ("model", "library", "step", "its ratio", "epoch", "its ratio", "peak memory", "loss at the end")
+    return Table("Training on the digits, batches of 64", columns, rows, summary(data), words=2)
+
+
+def summary(data: dict) -> str:
+    """The bars: jaxdl against each library, geometric means over the models."""
+    others = [side for side in SIDES if side != "jaxdl"]
+    parts = []
+    for side in others:
+        for what in ("step", "epoch"):
+            ratios = [sides[side][f"{what}_ratio"] for sides in data.values() if side in sides]
+            if ratios:
+                mean = float(np.exp(np.mean(np.log(ratios))))
+                parts.append(f"{side}, {what}: {ratio_text(mean)}, at least {ratio_text(min(ratios))}")
+    return "Ratios: its time over jaxdl's, the median of rounds. Geometric means: " + "; ".join(parts) + "."
+
+
+def main(model: str = "all", rounds: int = 9, memory: tuple[str, str] | None = None) -> None:
+    """Measure, print and keep the table.
+
+    Args:
+        model: One of the four models, or all.
+        rounds: Epochs of each library; there are six times as many steps.
+        memory: A model and a library, of which only the peak memory is printed.
+    """
+    if memory:
+        return print_memory(*memory)
+    data = {name: measure(name, rounds) for name in (TASKS if model == "all" else [model])}
+    if model == "all":
+        return keep("training", data, table(data))
+    return table(data).print()
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

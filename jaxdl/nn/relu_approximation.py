@@ -9,7 +9,7 @@ from jaxdl.nn.mlp import mlp, mlp_params
 
 
 def six_relus() -> Layer:
-    """−n₁ − n₂ − n₃ + n₄ + n₅ + n₆, about x³ + x² − x − 1 on [−2, 2]: (n, 1) → (n, 1).
+    """−n₁ − n₂ − n₃ + n₄ + n₅ + n₆, about x³ + x² − x − 1 on [−2, 2] (6.7 for 9 at x = 2): (n, 1) → (n, 1).
 
     n₁ = relu(−5x − 7.7), n₂ = relu(−1.2x − 1.3), n₃ = relu(1.2x + 1), n₄ = relu(1.2x − 0.2),
     n₅ = relu(2x − 1.1), n₆ = relu(5x − 5) (example of B. Fortuner).

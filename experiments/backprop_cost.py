@@ -1,0 +1,200 @@
+"""What does back-propagation cost, in memory and in computation, as a network gets deeper?
+
+    python -m experiments.backprop_cost [--quick]
+
+Asked: bytes kept from forward to backward, memory, FLOPs and time of the backward pass over those of the forward pass,
+by depth; with hand-written rules, with the automatic derivative, and with hand-written rules under `jax.checkpoint`,
+around each layer or around groups of √depth layers. The lectures say that all intermediate results are kept, and that
+the backward pass computes twice what the forward pass does. Both passes are compiled apart, and once in one.
+Finding: printed, written with its figures to results/backprop_cost.json, and drawn as backprop_cost.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import tyro
+
+from experiments.results_folder import keep
+from jaxdl import automatic, nn, ops
+from jaxdl.measure import Differentiated, pairs
+from jaxdl.report import figure, number_text, png
+
+WIDTH = BATCH = 256
+ACTIVATION_BYTES = 4 * WIDTH * BATCH
+OTHER_ACTIVATIONS = {"tanh": nn.tanh, "gelu": nn.gelu}
+LOOKS = {
+    "hand": ("o", "-", "#0b6e4f"),
+    "automatic": ("s", "--", "#e07a1f"),
+    "each layer": ("^", ":", "#3b5b92"),
+    "√depth groups": ("D", "-.", "#8a2d5f"),
+}
+LABELS = {
+    "hand": "hand-written",
+    "automatic": "automatic",
+    "each layer": "checkpointed, each layer",
+    "√depth groups": "checkpointed, √depth layers",
+}
+
+
+def measure(quick: bool) -> dict:
+    """By depth: the costs in each way of differentiating; bytes kept a layer, with other activations too."""
+    depths, seconds = ((2, 8), 0.1) if quick else ((2, 4, 8, 16, 32), 1.5)
+    return {
+        "relu": {depth: costs(depth, seconds) for depth in depths},
+        "kept a layer": {
+            name: {way: kept_by_a_layer(way, layer) for way in ("hand", "automatic")}
+            for name, layer in {"relu": nn.relu, **OTHER_ACTIVATIONS}.items()
+        },
+    }
+
+
+def costs(depth: int, seconds: float) -> dict:
+    """For each way what is kept, what the backward pass takes over a forward pass alone, and both compiled in one."""
+    sides = {way: Differentiated(*problem(way, depth, nn.relu)) for way in LOOKS}
+    plain = sides["hand"]
+    forward = jax.jit(plain.f).lower(*plain.arrays).compile()
+    run_forward = lambda: forward(*plain.arrays)
+    found = {}
+    for way, side in sides.items():
+        in_one, (_, run_backward, _) = side.cost(), side.parts()
+        backward = compiled_backward(side)
+        found[way] = {
+            "kept_bytes": in_one.residual_bytes,
+            "temporary_bytes": backward.memory_analysis().temp_size_in_bytes,
+            "flops_over_forward": backward.cost_analysis()["flops"] / forward.cost_analysis()["flops"],
+            "time": pairs(run_backward, run_forward, seconds=seconds).to_json("backward", "forward"),
+            "in_one": {"flops": in_one.flops, "temporary_bytes": in_one.temporary_bytes},
+        }
+    return found
+
+
+def compiled_backward(side: Differentiated):
+    """The backward pass alone, a function of what the forward pass kept."""
+    _, pullback = jax.eval_shape(side.forward, *side.arrays)
+    return jax.jit(lambda pullback, dy: pullback(dy)).lower(pullback, side.cotangent()).compile()
+
+
+def problem(way: str, depth: int, activation: nn.Layer) -> tuple[Callable, list[jax.Array]]:
+    """The squared error of a network of `depth` layers as a function of its weights, and those."""
+    block = nn.serial(nn.dense(WIDTH), activation)
+    size = {"each layer": 1, "√depth groups": round(math.sqrt(depth))}.get(way)
+    network = nn.serial(*[block] * depth) if size is None else checkpointed(block, depth, size)
+    network = nn.with_function(network, automatic) if way == "automatic" else network
+    weights, structure = jax.tree.flatten(network.init(jax.random.key(0), (WIDTH,)))
+    x, y = (jax.random.normal(jax.random.key(seed), (BATCH, WIDTH)) for seed in (1, 2))
+
+    def loss(*weights):
+        return ops.squared_error(network.apply(jax.tree.unflatten(structure, weights), x), y)
+
+    return loss, weights
+
+
+def checkpointed(block: nn.Layer, depth: int, size: int) -> nn.Layer:
+    """`depth` blocks in groups of up to `size`, of which only the inputs are kept."""
+    groups = [min(size, depth - start) for start in range(0, depth, size)]
+    return nn.serial(*[nn.with_function(nn.serial(*[block] * n), jax.checkpoint) for n in groups])
+
+
+def kept_by_a_layer(way: str, activation: nn.Layer) -> float:
+    """What one more layer keeps, in units of a layer's output."""
+    kept = [Differentiated(*problem(way, depth, activation)).residual_bytes()[0] for depth in (4, 5)]
+    return (kept[1] - kept[0]) / ACTIVATION_BYTES
+
+
+def finding(data) -> str:
+    """The answer in one sentence, with its figures."""
+    depth = max(data["relu"], key=int)
+    deepest = data["relu"][depth]
+    mb = {way: number_text(d["kept_bytes"] / 1e6) for way, d in deepest.items()}
+    flops = {way: d["flops_over_forward"] for way, d in deepest.items()}
+    time = {way: d["time"]["ratio"] for way, d in deepest.items()}
+    held = {way: number_text((d["kept_bytes"] + d["temporary_bytes"]) / 1e6) for way, d in deepest.items()}
+    a_layer = data["kept a layer"]["relu"]
+    return (
+        f"At depth {depth} the backward pass computes {flops['hand']:.2f} times the forward pass's FLOPs and takes "
+        f"{time['hand']:.1f} times as long, automatic {time['automatic']:.1f} ({flops['each layer']:.2f} and "
+        f"{time['each layer']:.1f} with checkpoints); "
+        f"of a layer's two results, dense and ReLU, hand-written rules keep the bytes of {a_layer['hand']:.2f}, the "
+        f"automatic derivative of {a_layer['automatic']:.2f}: {mb['hand']} and {mb['automatic']} MB, where checkpoints "
+        f"keep {mb['each layer']} MB (each layer) or {mb['√depth groups']} MB (√depth layers), the latter "
+        f"{held['√depth groups']} MB with what the backward pass takes for itself, without checkpoints {held['hand']}; "
+        f"{in_one(deepest)}."
+    )
+
+
+def in_one(ways) -> str:
+    """What is left of the differences where both passes are compiled in one."""
+    flops, temporary = ({d["in_one"][k] for d in ways.values()} for k in ("flops", "temporary_bytes"))
+    low, high = (number_text(end(temporary) / 1e6) for end in (min, max))
+    if len(flops) == 1 and low == high:
+        return f"compiled in one, the CPU compiler makes all four the same, checkpoints undone, at {high} MB"
+    return f"compiled in one, the four take {low} to {high} MB"
+
+
+def draw(data) -> dict[str, bytes]:
+    """Bytes kept, memory, FLOPs and time of the backward pass, against depth."""
+    depths = [int(depth) for depth in data["relu"]]
+    by_way = lambda value: {way: np.array([value(d[way]) for d in data["relu"].values()]) for way in LOOKS}
+    kept = by_way(lambda d: d["kept_bytes"] / 1e6)
+    held = by_way(lambda d: (d["kept_bytes"] + d["temporary_bytes"]) / 1e6)
+    one = np.max(list(by_way(lambda d: d["in_one"]["temporary_bytes"] / 1e6).values()), 0)
+    flops = by_way(lambda d: d["flops_over_forward"])
+    time = by_way(lambda d: d["time"]["ratio"])
+    every = np.multiply(depths, 2 * ACTIVATION_BYTES / 1e6)
+    share = {way: f"{values[-1] / every[-1]:.0%}" for way, values in kept.items()}
+    last = lambda values, way: number_text(float(values[way][-1]))
+    panels = (
+        (kept, "kept from forward to backward (MB)",
+         f"At depth {depths[-1]}, of all intermediates {share['hand']} are kept by hand,\n"
+         f"{share['automatic']} automatically, {share['√depth groups']} with √depth checkpoints"),
+        (held, "held in the backward pass (MB)",
+         f"With its own memory the backward pass holds {last(held, 'hand')} MB,\n"
+         f"{last(held, 'automatic')} automatically, {last(held, '√depth groups')} with √depth checkpoints"),
+        (flops, "FLOPs, backward : forward",
+         f"The backward pass computes {last(flops, 'hand')} times the forward's\n"
+         f"FLOPs, {last(flops, 'each layer')} times where it recomputes"),
+        (time, "time, backward : forward",
+         f"It takes {time['hand'][-1]:.1f} times as long as the forward pass,\n"
+         f"automatic {time['automatic'][-1]:.1f}, recomputing {time['each layer'][-1]:.1f} (bars: quartiles)"),
+    )  # fmt: skip
+    with figure(2, 2, width=10, height=7.4) as (fig, axes):
+        axes[0, 0].plot(depths, every, color="#bbbbbb", linewidth=5, label="all intermediates")
+        axes[0, 1].plot(
+            depths, one, color="black", linewidth=1, marker="x", label="both passes compiled in one, all ways"
+        )
+        for ax, (values, label, title) in zip(axes.flat, panels, strict=True):
+            by_depth(ax, depths, values)
+            ax.set(ylabel=label, title=title)
+        for way, quartiles in by_way(lambda d: d["time"]["ratio_quartiles"]).items():
+            axes[1, 1].vlines(depths, *quartiles.T, color=LOOKS[way][2], linewidth=1)
+        for ax in axes[0]:
+            ax.set_yscale("log")
+        for ax in axes[1]:
+            ax.axhline(2, color="black", linewidth=0.9, linestyle=":", label="the lectures' figure, 2")
+            ax.set_ylim(0, None)
+        handles = {line.get_label(): line for ax in axes.flat for line in ax.get_lines()}
+        fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9)
+        return {"backprop_cost": png(fig)}
+
+
+def by_depth(ax, depths, values):
+    for way, (marker, dash, colour) in LOOKS.items():
+        ax.plot(depths, values[way], marker=marker, linestyle=dash, color=colour, label=LABELS[way])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(depths, depths)
+    ax.set_xlabel("depth (layers of 256)")
+
+
+def main(quick: bool = False) -> None:
+    """Measure, print the finding, write data and picture.
+
+    Args:
+        quick: Two depths and few timings, in seconds.
+    """
+    keep("backprop_cost", measure(quick), finding, draw, quick=quick)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

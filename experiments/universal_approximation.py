@@ -1,0 +1,213 @@
+"""How near does a sum of ReLUs come to a function, and how does the error fall with the width?
+
+    python -m experiments.universal_approximation [--quick]
+
+Asked: the lecture's six ReLUs against x³ + x² − x − 1 on [−2, 2]; the largest and the root-mean-square error against
+the width, of ReLUs by construction and of networks of one hidden layer trained, with five activations and
+biases that start at 0.
+Finding: printed, written with its figures to results/universal_approximation.json, and drawn as
+universal_approximation and universal_approximation_error.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+from experiments.results_folder import keep
+from jaxdl import nn, ops, train
+from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
+
+A, B = -2.0, 2.0
+SIX = 6
+FUNCTIONS = {"x³ + x² − x − 1": lambda x: x**3 + x**2 - x - 1, "sin 3x": lambda x: jnp.sin(3 * x)}
+ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid, "gelu": nn.gelu, "elu": nn.elu}
+# Of a fit: a marker and a dash, so that grey print keeps them apart.
+LOOKS = {
+    "relu": ("o", "-", "#0b6e4f"),
+    "tanh": ("s", "--", "#e07a1f"),
+    "sigmoid": ("^", ":", "#3b5b92"),
+    "gelu": ("D", "-.", "#8a2d5f"),
+    "elu": ("v", (0, (6, 1, 1, 1, 1, 1)), "#777777"),
+}
+SHOWN = jnp.linspace(A, B, 101)[:, None]  # what is trained on
+CHECKED = jnp.linspace(A, B, 2001)[:, None]  # what errors are taken on
+
+
+def measure(quick: bool) -> dict:
+    """For each function the errors of what is built and fitted, by width, and curves of six ReLUs."""
+    widths, seeds, steps = ((4, 16), 3, 1000) if quick else ((2, 4, 8, 16, 32, 64), 7, 8000)
+    built = (4, 8, 16, 32) if quick else (2, 4, 8, 16, 32, 64, 128, 256)
+    fits = {
+        name: {width: fit(nn.mlp(width, 1, activation=activation), seeds, steps) for width in widths}
+        for name, activation in ACTIVATIONS.items()
+    }
+    six = fit(nn.mlp(SIX, 1), seeds, steps)
+    return {
+        "lecture": {**errors(values(nn.six_relus()), values_of(0)), "curve": values(nn.six_relus())[::10]},
+        "functions": {
+            function: {
+                "built": {width: errors(values(interpolation(i, width)), values_of(i)) for width in built},
+                "fitted": {name: {w: errors(f[i], values_of(i)) for w, f in fit.items()} for name, fit in fits.items()},
+                "curves": {
+                    "built": values(interpolation(i, SIX))[::10],
+                    "fitted": median_seed(six[i], values_of(i))[::10],
+                    "exact": values_of(i)[::10],
+                },
+            }
+            for i, function in enumerate(FUNCTIONS)
+        },
+    }
+
+
+def fit(model: nn.Layer, seeds: int, steps: int) -> jax.Array:
+    """The model trained on each function from each seed, all at once: its values, (functions, seeds, checked)."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.02, steps))
+    epoch = train.compiled_epoch(model, ops.squared_error, optimizer)
+    full_batches = jnp.tile(jnp.arange(len(SHOWN))[None], (steps, 1))
+
+    def one(y, key):
+        params = model.init(key, (1,))
+        params, _, _ = epoch(params, optimizer.init(params), SHOWN, y, full_batches, key)
+        return model.apply(params, CHECKED)[:, 0]
+
+    targets = jnp.stack([f(SHOWN) for f in FUNCTIONS.values()])
+    keys = jax.random.split(jax.random.key(0), seeds)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes the types of its numbers
+        return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(targets, keys)
+
+
+def interpolation(i: int, width: int) -> nn.Layer:
+    return nn.relu_interpolation(list(FUNCTIONS.values())[i], A, B, width)
+
+
+def values(model: nn.Layer) -> jax.Array:
+    return model.apply(model.init(jax.random.key(0), (1,)), CHECKED)[:, 0]
+
+
+def values_of(i: int) -> jax.Array:
+    return list(FUNCTIONS.values())[i](CHECKED)[:, 0]
+
+
+def errors(got, exact) -> dict[str, float]:
+    """The largest and the root-mean-square error; with seeds in front the median over them."""
+    apart = jnp.atleast_2d(got) - exact[None]
+    return {"max": float(jnp.median(jnp.abs(apart).max(1))), "rms": float(jnp.median(jnp.sqrt((apart**2).mean(1))))}
+
+
+def median_seed(got, exact):
+    """The values of the seed with the median largest error."""
+    order = jnp.argsort(jnp.abs(got - exact[None]).max(1))
+    return got[order[len(order) // 2]]
+
+
+def slope(by_width: dict) -> float:
+    """The power of the width by which the largest error changes, where it is in its trend: from width 8 on."""
+    widths = np.array([int(w) for w in by_width if int(w) >= 8])
+    (power, _) = np.polyfit(np.log(widths), np.log([by_width[str(w)]["max"] for w in widths]), 1)
+    return float(power)
+
+
+def finding(data) -> str:
+    """The answer in one sentence, with its figures."""
+    functions, lecture = data["functions"], data["lecture"]
+    cubic, sine = functions.values()
+    worst = np.abs(np.subtract(lecture["curve"], cubic["curves"]["exact"])).argmax()
+    x = float(np.linspace(A, B, len(lecture["curve"]))[worst])
+    powers = " and ".join(f"{slope(f['built']):.2f}" for f in functions.values())
+    widest, relu = max(sine["fitted"]["relu"].items(), key=lambda item: int(item[0]))
+    built, trained = (number_text(six_error(cubic, side)) for side in ("built", "fitted"))
+    return (
+        f"The lecture's six ReLUs come within {number_text(lecture['max'])} of x³ + x² − x − 1 on [−2, 2] (worst at "
+        f"x = {x:.2g}; RMS {number_text(lecture['rms'])}), six evenly spaced within {built}, six trained within "
+        f"{trained}; by construction the largest error falls as width to the power {powers} (sin 3x); "
+        f"{best_trained(cubic)}, and on sin 3x {best_trained(sine)}, but {widest} ReLUs, whose bends all start at 0, "
+        f"miss it by {number_text(relu['max'])} (median of seeds) where as many built ones miss it by "
+        f"{number_text(sine['built'][widest]['max'])}."
+    )
+
+
+def six_error(function, side) -> float:
+    """The largest error of six ReLUs, on the points of the curve."""
+    curves = function["curves"]
+    return float(np.abs(np.subtract(curves[side], curves["exact"])).max())
+
+
+def draw(data) -> dict[str, bytes]:
+    """Curves of six ReLUs over the functions; errors against width."""
+    return {"universal_approximation": draw_curves(data), "universal_approximation_error": draw_errors(data)}
+
+
+def draw_curves(data) -> bytes:
+    x = np.linspace(A, B, len(data["lecture"]["curve"]))
+    with figure(1, 2, width=9.6, height=4) as (fig, axes):
+        for ax, (name, function) in zip(axes, data["functions"].items(), strict=True):
+            curves = function["curves"]
+            ax.plot(x, curves["exact"], color="#bbbbbb", linewidth=5, label=name)
+            if ax is axes[0]:
+                label = f"lecture's (error {number_text(data['lecture']['max'])})"
+                ax.plot(x, data["lecture"]["curve"], color="black", linestyle=":", linewidth=1.6, label=label)
+            for side, style, label in (("built", HAND, "evenly spaced"), ("fitted", AUTOMATIC, "trained")):
+                ax.plot(x, curves[side], label=f"{label} (error {number_text(six_error(function, side))})", **style)
+            ax.set(xlabel="x", ylabel="value", title=f"{name} by six ReLUs")
+            ax.set_ylim(top=1.55 * max(curves["exact"]) if ax is axes[0] else 2.4)
+            ax.legend(loc="upper left", fontsize=8)
+        lecture, built = data["lecture"]["max"], six_error(data["functions"][next(iter(FUNCTIONS))], "built")
+        title = (
+            f"Six ReLUs: the lecture's miss the cubic by {number_text(lecture)}, evenly spaced by {number_text(built)}"
+        )
+        fig.suptitle(title, x=0.01, ha="left")
+        return png(fig)
+
+
+def draw_errors(data) -> bytes:
+    with figure(2, 2, width=9.6, height=7, sharex=True, sharey="col") as (fig, axes):
+        for column, (name, function) in zip(axes.T, data["functions"].items(), strict=True):
+            for ax, kind, label in zip(
+                column, ("max", "rms"), ("largest error", "root-mean-square error"), strict=True
+            ):
+                error_lines(ax, function, kind)
+                ax.set(yscale="log", ylabel=f"{label} on [−2, 2]")
+            fall = f"built, the largest error falls as width$^{{{slope(function['built']):.2f}}}$"
+            column[0].set_title(f"{name}: {fall};\n{best_trained(function)}")
+            column[1].set_xlabel("width")
+        fig.legend(
+            *axes[0, 0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=3,
+            title="trained: median of seeds",
+        )
+        return png(fig)
+
+
+def error_lines(ax, function, kind):
+    built = {int(w): e[kind] for w, e in function["built"].items()}
+    ax.plot(built.keys(), built.values(), "k-", linewidth=2.5, label="built (ReLUs)")
+    for activation, by_width in function["fitted"].items():
+        marker, dash, colour = LOOKS[activation]
+        found = {int(w): e[kind] for w, e in by_width.items()}
+        ax.plot(
+            found.keys(), found.values(), marker=marker, linestyle=dash, color=colour, label=f"trained, {activation}"
+        )
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(built), list(built))
+
+
+def best_trained(function) -> str:
+    found = {(a, w): e["max"] for a, by in function["fitted"].items() for w, e in by.items()}
+    activation, width = min(found, key=found.get)
+    return f"trained, {width} {activation} come nearest, {number_text(found[activation, width])}"
+
+
+def main(quick: bool = False) -> None:
+    """Measure, print the finding, write data and pictures.
+
+    Args:
+        quick: Two widths, fewer seeds and steps, in seconds.
+    """
+    keep("universal_approximation", measure(quick), finding, draw, quick=quick)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,53 @@
+"""What can a linear model not do, and two ReLUs can?
+
+    python -m experiments.xor [--quick]
+
+Asked: the best linear fit of XOR by squared error, in closed form and by gradient descent, with and without a hidden
+linear layer; the same in the space of features (x_u, x_v, x_u x_v); two ReLUs with the weights known; and how often
+ReLU networks of several widths, trained from random weights, get all four points right.
+Finding: printed, written with its figures to results/xor.json, and drawn as xor, xor_training and xor_surfaces.
+"""
+
+from experiments.results_folder import keep
+from experiments.xor import fits, pictures, surfaces, training
+
+
+def measure(quick: bool) -> dict:
+    """The models and their values on a grid, training from many seeds, the loss around three minima."""
+    trained = training.measure(seeds=100, steps=800 if quick else 3000)
+    return {
+        "fits": fits.measure(side=21 if quick else 41),
+        "training": {width: {k: d[k] for k in ("loss", "right")} for width, d in trained.items()},
+        "surfaces": surfaces.measure(trained[training.STUCK_AND_SOLVED], side=21 if quick else 41),
+    }
+
+
+def finding(data) -> str:
+    """The answer in one sentence, with its figures."""
+    linear, share = data["fits"]["linear"], pictures.shares(data)
+    w_u, w_v, b = (round(v, 6) + 0.0 for v in (*linear["w"], linear["b"]))  # 0.0 makes a zero of a −0
+    widths = ", ".join(f"{share[w]:.0%} with {w}" for w in ("2", "4", "8", "16"))
+    return (
+        f"The best linear fit of XOR is w = ({w_u:g}, {w_v:g}), b = {b:g}, "
+        f"a linear hidden layer leaves it there, and no line gets more than {data['fits']['best_line']} of 4 points "
+        f"right; two ReLUs give {[round(v) for v in data['fits']['relu']['outputs']]} exactly, but trained from "
+        f"100 seeds not every network finds a solution: {widths} ReLUs."
+    )
+
+
+def draw(data) -> dict[str, bytes]:
+    """Regions and feature space, training by width, loss surfaces."""
+    return {
+        "xor": pictures.regions(data),
+        "xor_training": pictures.by_width(data),
+        "xor_surfaces": pictures.loss_surfaces(data),
+    }
+
+
+def main(quick: bool = False) -> None:
+    """Measure, print the finding, write data and pictures.
+
+    Args:
+        quick: Fewer steps and coarser grids, in seconds.
+    """
+    keep("xor", measure(quick), finding, draw, quick=quick)

@@ -1,0 +1,5 @@
+import tyro
+
+from experiments.xor import main
+
+tyro.cli(main)
