@@ -17,6 +17,19 @@ def from_tfds(name: str, folder: str | None = None) -> Dataset:
     Raises ValueError for an unknown name or one without images and labels, RuntimeError where the data
     cannot be fetched or prepared, OSError where files on disk are not whole.
     """
+    builder = prepared(name, folder)
+    held_out = next((s for s in ("test", "validation") if s in builder.info.splits), None)
+    if "train" not in builder.info.splits or held_out is None:
+        raise ValueError(f"{name} has no train and test split, only {', '.join(builder.info.splits)}")
+    features = builder.info.features
+    if not {"image", "label"} <= set(features):
+        raise ValueError(f"{name} has no features image and label, but {', '.join(features)}")
+    train, test = _arrays(builder, name, "train"), _arrays(builder, name, held_out)
+    return Dataset(name, *train, *test, features["label"].num_classes)
+
+
+def prepared(name: str, folder: str | None):
+    """The builder of a data set that is on disk, or is brought there."""
     import tensorflow_datasets as tfds  # slow to import, and only needed here
 
     folder = os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
@@ -27,14 +40,7 @@ def from_tfds(name: str, folder: str | None = None) -> Dataset:
     except ValueError:  # the files on disk have another format, which is fine where it can be read
         builder = tfds.builder(name, data_dir=folder, try_gcs=False)
     _prepare(builder, name, folder)
-    held_out = next((s for s in ("test", "validation") if s in builder.info.splits), None)
-    if "train" not in builder.info.splits or held_out is None:
-        raise ValueError(f"{name} has no train and test split, only {', '.join(builder.info.splits)}")
-    features = builder.info.features
-    if not {"image", "label"} <= set(features):
-        raise ValueError(f"{name} has no features image and label, but {', '.join(features)}")
-    train, test = _arrays(builder, name, "train"), _arrays(builder, name, held_out)
-    return Dataset(name, *train, *test, features["label"].num_classes)
+    return builder
 
 
 def _prepare(builder, name, folder):
@@ -53,8 +59,8 @@ def _prepare(builder, name, folder):
         ) from error
 
 
-def _arrays(builder, name, split):
-    """A split's images, scaled to [0, 1], and labels; counted, as some formats lose rows silently."""
+def examples(builder, name: str, split: str) -> list[dict]:
+    """A split's examples, counted, as some formats lose rows silently."""
     source = builder.as_data_source(split=split)
     declared = builder.info.splits[split].num_examples
     rows = []
@@ -67,6 +73,12 @@ def _arrays(builder, name, split):
             f"{name}: split {split} declares {declared} examples, its files hold {len(rows)}: "
             f"prepare it again with file_format='array_record'"
         )
+    return rows
+
+
+def _arrays(builder, name, split):
+    """A split's images, scaled to [0, 1], and labels."""
+    rows = examples(builder, name, split)
     shapes = {row["image"].shape for row in rows}
     if len(shapes) != 1:
         raise ValueError(f"{name}: images must all have one shape, split {split} has {len(shapes)} different ones")

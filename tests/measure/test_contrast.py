@@ -155,7 +155,7 @@ def test_gains_say_what_was_measured_and_why():
 
 
 def test_what_rounding_leaves_of_zero_is_no_difference(key):
-    """A bias of all scores does nothing to a softmax: its derivative is 0, and both sides have rounding in its place."""
+    """A bias of all scores does nothing to a softmax: its derivative is 0, and both sides have rounding instead."""
     x, w = jax.random.normal(key, (2, 40, 30))
     f = lambda bias, x, w: (ops.softmax(x + bias[:, None]) * w).sum()
     found = contrast(f, jnp.ones(40), x, w, time=False).whole

@@ -1,0 +1,5 @@
+import tyro
+
+from experiments.autoencoders import main
+
+tyro.cli(main)

@@ -1,0 +1,92 @@
+"""How much noise does a denoising autoencoder remove, and does it need noise in training for that?"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.autoencoders.models import digits, trained
+from experiments.autoencoders.pictures import DARK, LIGHT, MIDDLE, pixels, show_rows
+from jaxdl import nn
+from jaxdl.report import figure, png
+
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.6)
+SHOWN_LEVEL = 0.4
+SHOWN = 6
+CODE, WIDTHS = 32, (256, 128)
+
+
+def measure(quick: bool) -> dict:
+    """By noise level the error a pixel of held-out 8 × 8 digits with noise, and restored by a network that was
+    trained with that noise, and by the same network trained without any.
+    """
+    x = digits().test_x
+    levels = (SHOWN_LEVEL,) if quick else LEVELS
+    noise = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+    plain = restorer(0.0, quick)
+    restored = {level: restorer(level, quick)(x + level * noise) for level in levels}
+    error = lambda y: float(((y - x) ** 2).mean())
+    return {
+        "level": levels,
+        "noisy": [error(x + level * noise) for level in levels],
+        "restored": [error(restored[level]) for level in levels],
+        "plain": [error(plain(x + level * noise)) for level in levels],
+        "images": {
+            "clean": pixels(x[:SHOWN]),
+            "noisy": pixels((x + SHOWN_LEVEL * noise)[:SHOWN]),
+            "restored": pixels(restored[SHOWN_LEVEL][:SHOWN]),
+        },
+    }
+
+
+def restorer(std: float, quick: bool):
+    """The autoencoder trained with noise of that standard deviation against the images without."""
+    x = digits().train_x
+    model = nn.denoising(nn.dense_autoencoder(x.shape[1:], CODE, WIDTHS), std)
+    params = trained(model, x, x, epochs=15 if quick else 100)
+    return jax.jit(lambda noisy: model.apply(params, jnp.asarray(noisy)))
+
+
+def finding(data) -> str:
+    """The answer in one sentence, with its figures."""
+    each = ", ".join(
+        f"{noisy:.3f} to {restored:.3f} at {level:g}"
+        for level, noisy, restored in zip(data["level"], data["noisy"], data["restored"], strict=True)
+    )
+    _, restored, plain = at_shown_level(data)
+    return (
+        f"Denoising autoencoders bring the squared error a pixel of held-out digits from {each} (standard deviation "
+        f"of the noise); at {SHOWN_LEVEL:g} the same network trained without noise leaves {plain:.3f}, "
+        f"{plain / restored:.1f} times as much."
+    )
+
+
+def at_shown_level(data) -> tuple[float, float, float]:
+    at = data["level"].index(SHOWN_LEVEL)
+    return data["noisy"][at], data["restored"][at], data["plain"][at]
+
+
+def draw(data) -> bytes:
+    """Noisy, restored, clean; errors by level."""
+    noisy, restored, _ = at_shown_level(data)
+    with figure(1, 2, width=10, height=3.3, width_ratios=(1.3, 1)) as (fig, (ax, errors)):
+        names = {
+            f"noise of {SHOWN_LEVEL:g}\nerror {noisy:.3f}": "noisy",
+            f"restored\nerror {restored:.3f}": "restored",
+            "clean": "clean",
+        }
+        show_rows(ax, {label: data["images"][name] for label, name in names.items()})
+        for name, label, style in (
+            ("noisy", "noisy", {"color": LIGHT, "marker": "^", "linestyle": ":"}),
+            ("plain", "trained without noise", {"color": MIDDLE, "marker": "s", "linestyle": "--"}),
+            ("restored", "trained with this noise", {"color": DARK, "marker": "o"}),
+        ):
+            errors.plot(data["level"], data[name], label=label, **style)
+        errors.set(yscale="log", xlabel="standard deviation of the noise", ylabel="mean squared error a pixel")
+        errors.legend(fontsize=8.5)
+        fig.suptitle(
+            f"Trained against clean images, an autoencoder takes away {1 - restored / noisy:.0%} of the squared error "
+            f"at a noise of {SHOWN_LEVEL:g}",
+            x=0.01,
+            ha="left",
+        )
+        return png(fig)

@@ -1,0 +1,28 @@
+"""Images kept as integers, and rows of them drawn as one picture."""
+
+import numpy as np
+
+DARK, MIDDLE, LIGHT = "#0b3d2e", "#c8661a", "#7fa8c9"  # three lightnesses, for print in grey
+
+
+def pixels(images) -> list:
+    """Images in [0, 1], (n, height, width, 1), as integers 0 … 255, (n, height, width)."""
+    return np.round(255 * np.clip(np.asarray(images)[..., 0], 0, 1)).astype(int).tolist()
+
+
+def show_rows(ax, rows: dict[str, list], gap: int = 1) -> None:
+    """Rows of images of one size under each other, black on white, each with its name at the left."""
+    sheets = [np.concatenate([_framed(image, gap) for image in images], 1) for images in rows.values()]
+    height = sheets[0].shape[0]
+    ax.imshow(np.concatenate(sheets), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+    ax.set_yticks([height * (i + 0.5) - 0.5 for i in range(len(rows))], rows)
+    ax.set_xticks([])
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+
+
+def _framed(image, gap):
+    image = np.asarray(image)
+    fine = max(1, 32 // len(image))  # so that a gap is narrow beside small images too
+    return np.pad(np.kron(image, np.ones((fine, fine), int)), gap, constant_values=60)

@@ -1,0 +1,94 @@
+"""Are digits convincing that a decoder draws from a Gaussian over codes?
+
+Three densities of the training codes: one Gaussian with a diagonal covariance (the lectures'), one with a full
+covariance, and one for each digit. If the first is worse, it is the density that is too simple, not the decoder.
+"""
+
+import numpy as np
+
+from experiments.autoencoders.models import certainty, convolutional, convolutional_codes, digits, distance_to_training
+from experiments.autoencoders.pictures import DARK, LIGHT, MIDDLE, pixels, show_rows
+from jaxdl.report import figure, png
+
+SURE = 0.9
+SHOWN = 8
+
+
+def measure(quick: bool) -> dict:
+    """How sure a classifier is of the images, and how far the nearest training digit (root mean square a pixel)."""
+    d = digits(28)
+    drawn, sizes = {"real digits": d.test_x}, convolutional_codes(quick)
+    for code in sizes:
+        coder = convolutional(code, quick)
+        drawn[f"reconstructed, {code}"] = coder.reconstruct(d.test_x)
+        train_codes = np.asarray(coder.encode(d.train_x)).reshape(len(d.train_x), code)
+        for name, density in DENSITIES.items():
+            codes = density(np.random.default_rng(0), train_codes, d.train_y, len(d.test_x)).astype(np.float32)
+            drawn[f"{name}, {code}"] = np.asarray(coder.decode(codes[:, None, None]))
+    drawn = {name: np.clip(images, 0, 1) for name, images in drawn.items()}
+    shown = (*(f"diagonal, {code}" for code in sizes), f"one a digit, {sizes[-1]}", "real digits")
+    return {
+        "size": sizes,
+        "sure": {name: float((certainty(quick)(images) >= SURE).mean()) for name, images in drawn.items()},
+        "distance": {name: float(np.median(distance_to_training(images, 28))) for name, images in drawn.items()},
+        "images": {name: pixels(drawn[name][:SHOWN]) for name in shown},
+    }
+
+
+def diagonal(random, codes, labels, n):
+    """Mean and variances, the numbers of the code independent."""
+    del labels
+    return codes.mean(0) + codes.std(0) * random.standard_normal((n, codes.shape[1]))
+
+
+def full(random, codes, labels, n):
+    """Mean and covariance."""
+    del labels
+    return random.multivariate_normal(codes.mean(0), np.cov(codes.T), n)
+
+
+def one_a_digit(random, codes, labels, n):
+    """A mean and a covariance for each digit, drawn as often as it occurs."""
+    return np.concatenate([full(random, codes[labels == y], None, 1) for y in random.choice(labels, n)])
+
+
+DENSITIES = {"diagonal": diagonal, "full": full, "one a digit": one_a_digit}
+
+
+def finding(data) -> str:
+    """The answer in one sentence, with its figures."""
+    sure = data["sure"]
+    both = lambda name: " and ".join(f"{sure[f'{name}, {code}']:.0%}" for code in data["size"])
+    sizes = " and ".join(map(str, data["size"]))
+    return (
+        f"Samples of a diagonal Gaussian over codes of {sizes} are not convincing: a classifier is at least {SURE:.0%} "
+        f"sure of {both('diagonal')} of them, of {both('full')} with a full covariance, of "
+        f"{both('one a digit')} with one Gaussian a digit, but of {both('reconstructed')} of reconstructed and "
+        f"{sure['real digits']:.0%} of real held-out digits."
+    )
+
+
+def draw(data) -> bytes:
+    """Samples, and the classifier's certainty by density."""
+    sure, names = data["sure"], [*DENSITIES, "reconstructed"]
+    diagonals = " and ".join(f"{sure[f'diagonal, {code}']:.0%} (code {code})" for code in data["size"])
+    with figure(1, 2, width=10.2, height=3.7, width_ratios=(1.35, 1)) as (fig, (ax, bars)):
+        show_rows(ax, {name.replace(", ", "\ncode "): images for name, images in data["images"].items()})
+        looks = ((-0.2, LIGHT, "black"), (0.2, DARK, "white"))
+        for code, (shift, colour, ink) in zip(data["size"], looks, strict=False):
+            shares = [100 * sure[f"{name}, {code}"] for name in names]
+            at = np.arange(len(names)) + shift
+            bars.bar(at, shares, 0.38, color=colour, label=f"code {code}")
+            for x, share in zip(at, shares, strict=True):
+                bars.text(x, share - 6, f"{share:.0f}", ha="center", fontsize=8.5, color=ink)
+        bars.axhline(100 * sure["real digits"], color=MIDDLE, linestyle="--", label="real digits")
+        bars.set_xticks(range(len(names)), ["diagonal\nGaussian", "full\nGaussian", "one a\ndigit", "recon-\nstructed"])
+        bars.set(ylabel=f"images a classifier is ≥ {SURE:.0%} sure of (%)", ylim=(0, 125), yticks=range(0, 101, 20))
+        bars.grid(axis="x", visible=False)
+        bars.legend(fontsize=8.5, loc="upper left", ncols=3, columnspacing=1, handlelength=1.4)
+        fig.suptitle(
+            f"Of digits drawn from a diagonal Gaussian over codes a classifier is sure of {diagonals}, "
+            f"of real digits of {sure['real digits']:.0%}",
+            x=0.01, ha="left", fontsize=10.5,
+        )  # fmt: skip
+        return png(fig)
