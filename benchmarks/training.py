@@ -5,8 +5,9 @@
 Four models (`benchmarks/twins.py`) on all 1,797 digits in batches of 64, 28 steps an epoch, Adam with the same rate
 everywhere. A step is a compiled (or eager) update on one batch that is there already; an epoch is what each
 library's users write: jaxdl's compiled scan, for Flax, Equinox and PyTorch a loop that takes batches out of
-the data. The libraries take turns in one process on as many threads, forwards and backwards; figures are median
-ratios. Peak memory is that of an epoch in a process of its own, above what the process holds between epochs.
+the data (of the deep autoencoder four batches are timed for its 28). The libraries take turns in one process on as
+many threads, forwards and backwards; figures are median ratios. Peak memory is that of an epoch in a process of its
+own, above what the process holds between epochs.
 """
 
 import ctypes
@@ -31,7 +32,7 @@ from jaxdl.data import load
 from jaxdl.report import Table, bytes_text, ratio_text, seconds_text
 from jaxdl.train import compiled_epoch, training_step
 
-BATCH, RATE, WARM = 64, 1e-3, 2
+BATCH, RATE, STEPS, WARM, SECONDS = 64, 1e-3, 28, 1, 30
 
 
 class Side(NamedTuple):
@@ -158,16 +159,20 @@ def task_data(task) -> tuple[np.ndarray, np.ndarray]:
     return x, x if task.reconstructs else np.concatenate([digits.train_y, digits.test_y])
 
 
-def shuffled(x, seed) -> np.ndarray:
+def shuffled(task, x, seed) -> np.ndarray:
     """The rows of each batch, (steps, BATCH)."""
     order = np.random.default_rng(seed).permutation(len(x))
-    return order[: len(x) // BATCH * BATCH].reshape(-1, BATCH)
+    return order[: task.batches * BATCH].reshape(-1, BATCH)
 
 
 def in_turns(runs: dict[str, Callable], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each, round by round; the first rounds, which compile, are left out."""
-    times = {name: [] for name in runs}
+    """Seconds of each, round by round, until SECONDS are over; the first round, which compiles, is left out."""
+    times, end = {name: [] for name in runs}, None
     for i in range(rounds + WARM):
+        if i == WARM:
+            end = time.perf_counter() + SECONDS
+        if i > WARM + 2 and time.perf_counter() > end:
+            break
         for name in list(runs)[:: 1 if i % 2 else -1]:
             start = time.perf_counter()
             runs[name](i)
@@ -192,7 +197,7 @@ def measure(name: str, rounds: int) -> dict:
 
     def epoch_of(side):
         def run(i):
-            losses[side] = sides[side].epoch(shuffled(x, i))
+            losses[side] = sides[side].epoch(shuffled(task, x, i))
 
         return run
 
@@ -203,7 +208,7 @@ def measure(name: str, rounds: int) -> dict:
         side: {
             "parameters": counts[side],
             "step": float(np.median(steps[side])),
-            "epoch": float(np.median(epochs[side])),
+            "epoch": float(np.median(epochs[side])) * STEPS / task.batches,
             "step_ratio": ratio(steps, side),
             "epoch_ratio": ratio(epochs, side),
             "loss": losses[side],
@@ -225,11 +230,11 @@ def print_memory(model: str, side: str) -> None:
     task = TASKS[model]
     x, y = task_data(task)
     run = SIDES[side](task, x, y).epoch
-    run(shuffled(x, 0))
+    run(shuffled(task, x, 0))
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     between = _status("VmRSS")
-    run(shuffled(x, 1))
+    run(shuffled(task, x, 1))
     print(_status("VmHWM") - between)
 
 

@@ -16,12 +16,14 @@ _relu, _tanh, _pool = ("relu",), ("tanh",), ("avg_pool",)
 
 
 class Task(NamedTuple):
-    """A model of jaxdl, the same as rows, the size of its images, and whether it gives back its input."""
+    """A model of jaxdl, the same as rows, the size of its images, whether it gives back its input, and on how many
+    batches of an epoch it is timed."""
 
     model: nn.Layer
     rows: tuple
     size: int
     reconstructs: bool = False
+    batches: int = 28
 
 
 # conv and conv_transpose: channels in and out, size of the kernel, stride, padding on each side.
@@ -50,6 +52,7 @@ TASKS = {
         ),
         28,
         reconstructs=True,
+        batches=4,
     ),
     "small ViT": Task(
         nn.vit(10, **VIT),
