@@ -31,4 +31,10 @@ def test_the_two_commands_are_there(command):
 def test_every_named_module_is_there():
     root = README.parent
     for kind, name in re.findall(r"python -m (benchmarks|experiments)\.(\w+)", README.read_text()):
-        assert (root / kind / f"{name}.py").exists()
+        assert (root / kind / f"{name}.py").exists() or (root / kind / name / "__main__.py").exists()
+
+
+def test_every_linked_file_is_there():
+    links = re.findall(r"\]\(([^):]+)\)", README.read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (README.parent / link).exists()] == []

@@ -51,7 +51,7 @@ def draw(data) -> bytes:
     """Error by code size."""
     won = [code for code, linear, deep_ in pairs(data) if deep_ < linear]
     best, linear, deep_ = most_gained(data)
-    with figure(width=6.8, height=4) as (fig, ax):
+    with figure(width=7.4, height=4) as (fig, ax):
         for kind, style in (
             ("linear", {"color": MIDDLE, "marker": "s"}),
             ("deep", {"color": DARK, "marker": "o"}),

@@ -68,7 +68,7 @@ def finding(data) -> str:
     return (
         f"Half way between the codes of {data['pairs']} pairs of different digits a classifier is at least {SURE:.0%} "
         f"sure of {sure['code']:.0%} of the images, {distance['code']:.3f} from the nearest training digit; "
-        f"of half-and-half mixtures of pixels it is of {sure['pixels']:.0%}, {distance['pixels']:.3f} away; of the "
+        f"of half-and-half mixtures of pixels of {sure['pixels']:.0%}, {distance['pixels']:.3f} away; of the "
         f"reconstructed ends of {sure['ends']:.0%}, {distance['ends']:.3f} away."
     )
 
@@ -77,14 +77,14 @@ def draw(data) -> bytes:
     """A path a row, and one of mixed pixels."""
     rows = {f"code\n{name}": images for name, images in data["images"].items()}
     pair = next(iter(data["images"]))
+    sure, distance = data["sure"], data["distance"]
     with figure(width=7, height=5.2) as (fig, ax):
         show_rows(ax, rows | {f"pixels\n{pair}": data["mixed"]})
         ax.set_xlabel("α from 0 to 1")
         fig.suptitle(
-            f"Half way between two codes images are {data['distance']['code']:.3f} from the nearest digit, mixed "
-            f"pixels {data['distance']['pixels']:.3f}, the ends {data['distance']['ends']:.3f};\n"
-            f"a classifier is sure of {data['sure']['code']:.0%}, {data['sure']['pixels']:.0%} and "
-            f"{data['sure']['ends']:.0%} of them",
+            f"Half way between codes an image is {distance['code']:.3f} from the nearest training digit (between\n"
+            f"pixels {distance['pixels']:.3f}, at the ends {distance['ends']:.3f}); a classifier is sure of "
+            f"{sure['code']:.0%} ({sure['pixels']:.0%}, {sure['ends']:.0%})",
             x=0.01,
             ha="left",
             fontsize=10.5,

@@ -45,8 +45,8 @@ def finding(data) -> str:
     each = lambda name: ", ".join(f"{n:.1f} of {code}" for code, n in zip(data["size"], data[name], strict=True))
     over = any(n > code for code, n in zip(data["size"], data["nonzero"], strict=True))
     return (
-        f"The Jacobian of a deep autoencoder has {'more' if over else 'no more'} singular values than its code has "
-        f"numbers; above {USED:.0%} of the largest are, on average over held-out digits, {each('used')}, "
+        f"The Jacobian of a deep autoencoder has {'more' if over else 'no more'} singular values above 0 than its code "
+        f"has numbers; above {USED:.0%} of the largest are, on average over held-out digits, {each('used')}, "
         f"above {MUCH_USED:.0%} {each('much_used')}."
     )
 
@@ -62,8 +62,9 @@ def draw(data) -> bytes:
             spectra.axhline(share, color=MIDDLE, linestyle=dash, linewidth=1)
         spectra.set_xscale("log", base=2)
         spectra.set_xticks(data["size"], map(str, data["size"]))
-        spectra.set(yscale="log", xlabel="singular value, in order", ylabel="relative to the largest (mean)")
-        spectra.legend(fontsize=8.5)
+        spectra.set(xlabel="singular value, in order", ylabel="relative to the largest (mean)")
+        spectra.set(yscale="log", ylim=(USED / 10, 1.5))
+        spectra.legend(fontsize=8.5, ncols=2, loc="lower left")
         count.plot(data["size"], data["used"], "o:", color=DARK, label=f"above {USED:.0%} of the largest")
         count.plot(data["size"], data["much_used"], "s--", color=MIDDLE, label=f"above {MUCH_USED:.0%} of the largest")
         for axis in (count.set_xscale, count.set_yscale):

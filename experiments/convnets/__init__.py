@@ -1,0 +1,73 @@
+"""How accurate are the lectures' networks for what they cost, on small images?
+
+    python -m experiments.convnets [--quick] [--data NAME]
+
+Asked: accuracy on held-out images (mean of a few seeds) against the number of parameters, training time, and the time
+of a training step with hand-written rules over that with the automatic derivative, for a MLP, LeNet-5, a NiN, a net of
+Inception blocks, a fully convolutional net and a small ViT. NAME is "digits", or one of TensorFlow Datasets that is on
+disk, such as mnist, fashion_mnist or cifar10. Settings were chosen on a fifth of the digits' training images, held out
+for that; the test images had no part in it.
+Finding: printed, written with its figures to results/convnets.json (convnets_NAME.json for others than digits), and
+drawn as convnets and convnets_time beside it.
+"""
+
+import numpy as np
+
+from experiments.convnets import pictures
+from experiments.convnets.models import CANDIDATES, QUICK
+from experiments.convnets.training import trained_and_timed
+from experiments.results_folder import keep
+from jaxdl.data import load
+
+
+def measure(quick: bool, data: str = "digits") -> dict:
+    """For each network: parameters, epochs, the accuracy of every seed, seconds of training and of a step."""
+    images = load(data)
+    candidates = QUICK if quick else CANDIDATES
+    return {
+        "name": data,
+        "train": len(images.train_x),
+        "test": len(images.test_x),
+        "networks": {
+            name: trained_and_timed(candidate, images, seeds=1 if quick else 3)
+            for name, candidate in candidates.items()
+        },
+    }
+
+
+def finding(data) -> str:
+    """The answer in one sentence, with its figures."""
+    networks = data["networks"]
+    score = {name: np.mean(d["accuracy"]) for name, d in networks.items()}
+    each = ", ".join(
+        f"{name} {score[name]:.1%} with {networks[name]['parameters']:,} parameters"
+        for name in sorted(score, key=score.get, reverse=True)
+    )
+    ratios = {name: d["step"]["ratio"] for name, d in networks.items()}
+    least, most = min(ratios, key=ratios.get), max(ratios, key=ratios.get)
+    seeds = len(next(iter(networks.values()))["accuracy"])
+    return (
+        f"Of {data['test']:,} held-out images of {data['name']} ({data['train']:,} to train on, "
+        f"{f'mean of {seeds} seeds' if seeds > 1 else 'one seed'}) are right: {each}; a training step by hand-written "
+        f"rules takes {ratios[least]:.2f} ({least}) to {ratios[most]:.2f} ({most}) of the automatic derivative's time."
+    )
+
+
+def draw(data) -> dict[str, bytes]:
+    """Accuracy against parameters; training time and the ratio of steps."""
+    suffix = name_of(data["name"]).removeprefix("convnets")
+    return {f"convnets{suffix}": pictures.accuracy(data), f"convnets_time{suffix}": pictures.times(data)}
+
+
+def name_of(data: str) -> str:
+    return "convnets" if data == "digits" else f"convnets_{data}"
+
+
+def main(data: str = "digits", quick: bool = False) -> None:
+    """Measure, print the finding, write data and pictures.
+
+    Args:
+        data: "digits", or the name of an image classification set of TensorFlow Datasets.
+        quick: Two networks, a few epochs and one seed, in seconds.
+    """
+    keep(name_of(data), measure(quick, data), finding, draw, quick=quick)

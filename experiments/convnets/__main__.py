@@ -1,0 +1,5 @@
+import tyro
+
+from experiments.convnets import main
+
+tyro.cli(main)
