@@ -66,7 +66,7 @@ def measure(quick: bool) -> dict:
     size = QUICK if quick else FULL
     digits = data.load("digits")
     model = nn.clip(
-        nn.image_tower(FEATURES, patch=2, width=size.width, depth=size.depth, heads=4),
+        nn.image_tower(FEATURES, patch=4, width=size.width, depth=size.depth, heads=4),
         nn.text_tower(FEATURES, vocabulary=TOKENIZER.size, width=size.width, depth=min(size.depth, 2), heads=4),
     )
     params = trained(model, digits, size)

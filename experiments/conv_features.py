@@ -70,8 +70,8 @@ def finding(data) -> str:
         f"The double loop gives values and gradients within {number_text(apart)} (relative) of the fast convolution's, "
         f"and takes {smallest['ratio']:.0f} times as long on images of {sizes[0]} × {sizes[0]} pixels, "
         f"{largest['ratio']:.0f} times on {sizes[-1]} × {sizes[-1]}; the edge filter answers with up to "
-        f"{np.abs(data['edges']).max():.2f} where a stroke begins or ends; the six first filters of a LeNet-5 that reads "
-        f"{100 * data['accuracy']:.1f}% of held-out digits have no such plain form."
+        f"{np.abs(data['edges']).max():.2f} where a stroke begins or ends; the six first filters of a LeNet-5 that "
+        f"reads {100 * data['accuracy']:.1f}% of held-out digits have no such plain form."
     )
 
 
