@@ -24,28 +24,19 @@ class Dataset(NamedTuple):
 
 
 def check_inputs(x) -> None:
-    """Raises where inputs cannot be trained on: no examples, unsigned integers (TypeError), NaN or infinity.
-
-    Signed integers are taken for tokens.
-    """
+    """Raises where inputs cannot be trained on: no examples, integers (TypeError), NaN or infinity."""
     x = np.asarray(x)
-    if np.issubdtype(x.dtype, np.signedinteger):
-        return _check_examples(x)
     if not np.issubdtype(x.dtype, np.floating) and x.dtype != jnp.bfloat16:
         raise TypeError(
             f"inputs must be floating point, got {x.dtype}: for images of 0 … 255, x.astype('float32') / 255"
         )
-    _check_examples(x)
+    if len(x) == 0:
+        raise ValueError(f"there are no examples: the inputs have shape {x.shape}")
     bad = ~np.isfinite(x.astype(np.float32)).reshape(len(x), -1).all(1)
     if bad.any():
         raise ValueError(
             f"{bad.sum()} of {len(x)} examples hold NaN or infinity, the first of them example {bad.argmax()}"
         )
-
-
-def _check_examples(x):
-    if len(x) == 0:
-        raise ValueError(f"there are no examples: the inputs have shape {x.shape}")
 
 
 def check_labels(labels, classes: int) -> None:

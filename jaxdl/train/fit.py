@@ -58,7 +58,7 @@ def fit(
     """
     x, y = data
     examples = _examples(x, y)
-    jax.tree.map(check_inputs, x)
+    jax.tree.map(_check, x)
     if epochs < 0 or batch < 1:
         raise ValueError(f"fit: epochs must be 0 or more and batch 1 or more, got {epochs} and {batch}")
     batch = min(batch, examples)
@@ -138,6 +138,12 @@ def _examples(x, y):
     if len(counts) != 1:
         raise ValueError(f"fit: x and y must have as many examples, got {' and '.join(map(str, counts))}")
     return counts[0]
+
+
+def _check(x):
+    """Signed integers are tokens, which the model's embedding looks up; all else has to be floating point."""
+    if len(x) == 0 or not np.issubdtype(x.dtype, np.signedinteger):
+        check_inputs(x)
 
 
 def _shape(x):
