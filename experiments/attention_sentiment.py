@@ -1,0 +1,248 @@
+"""What does self-attention see in a sentence that its words alone do not tell?
+
+    python -m experiments.attention_sentiment [--quick] [--data NAME] [--folder FOLDER]
+
+Asked: the accuracy of one layer of self-attention and of a linear classifier of the mean of word vectors, on held-out
+sentences; and what the words attend to. The sentences are attention_sentiment_corpus.txt, made so that "not", "but"
+and "although" decide (attention_sentiment_corpus.py says what is held out). --data takes texts of TensorFlow Datasets
+instead, such as imdb_reviews or glue/sst2.
+Finding: printed, written with its figures to results/attention_sentiment.json, and drawn beside it.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+from experiments.attention_sentiment_corpus import BAD, GOOD, PATH
+from experiments.results_folder import keep
+from jaxdl import nn, ops, train
+from jaxdl.data import Texts, WordTokenizer, load_texts
+from jaxdl.data.tokens import PADDING, words
+from jaxdl.report import AUTOMATIC, HAND, figure, png
+
+WIDTH, DROP = 32, 0.2
+EPOCHS = {True: (120, 80), False: (5, 2)}  # of the made sentences and of other texts, in full and quick
+LONGEST, MOST_WORDS = 200, 10_000  # of texts that others wrote
+LONGEST_DRAWN = 16
+LABELS = ("negative", "positive")
+ATTENTION, BAG = "self-attention", "mean of word vectors"
+PLAIN = ("plain", "and")
+TURNING = {"not": ("not", "never"), "but": ("but",), "although": ("although",)}  # by kind, words that turn adjectives
+
+
+def corpus() -> tuple[Texts, list[str]]:
+    """The made sentences, and the kind of each held-out one."""
+    rows = [line.split("\t") for line in PATH.read_text().splitlines()]
+    of = lambda split: [row for row in rows if row[0] == split]
+    labels = lambda rows: np.array([LABELS.index(label) for _, label, _, _ in rows], np.int32)
+    sentences = lambda rows: [sentence for *_, sentence in rows]
+    learnt, asked = of("train"), of("test")
+    texts = Texts("made", sentences(learnt), labels(learnt), sentences(asked), labels(asked), 2)
+    return texts, [kind for _, _, kind, _ in asked]
+
+
+def bag_of_words(vocabulary: int, width: int, classes: int, drop: float) -> nn.Layer:
+    """Integers (n, length) → logits (n, classes): the mean of word vectors, and a linear layer."""
+    vectors, dropped, head = nn.embedding(vocabulary, width), nn.dropout(drop), nn.dense(classes)
+
+    def init(key, shape):
+        first, second = jax.random.split(key)
+        return {"words": vectors.init(first, shape), "head": head.init(second, (width,))}
+
+    def apply(params, x, *, key=None):
+        present = (x != PADDING).astype(jnp.float32)[..., None]
+        mean = (vectors.apply(params["words"], x) * present).sum(1) / jnp.maximum(present.sum(1), 1)
+        return head.apply(params["head"], dropped.apply((), mean, key=key))
+
+    return nn.Layer(init, apply)
+
+
+def measure(quick: bool, name: str = "made", folder: str | None = None) -> dict:
+    """Accuracy in percent by model, kind and seed; of the first seed the attention in a few held-out sentences."""
+    texts, kinds = corpus() if name == "made" else (load_texts(name, folder), None)
+    kinds = np.array(kinds or [name] * len(texts.test_x))
+    tokenizer = WordTokenizer(texts.train_x, most=MOST_WORDS)
+    length = min(LONGEST, max(len(words(text)) for text in [*texts.train_x, *texts.test_x]))
+    learnt_x, asked_x = (tokenizer.encode(x, length=length, truncate=True) for x in (texts.train_x, texts.test_x))
+    models = {
+        ATTENTION: nn.sentiment_classifier(tokenizer.size, width=WIDTH, classes=texts.classes, drop=DROP),
+        BAG: bag_of_words(tokenizer.size, WIDTH, texts.classes, DROP),
+    }
+    epochs, seeds = EPOCHS[name == "made"][quick], range(1 if quick else 5)
+    params = {
+        model: [trained(layer, (learnt_x, texts.train_y), epochs, seed) for seed in seeds]
+        for model, layer in models.items()
+    }
+    right = {
+        model: np.array([answers(layer, p, asked_x) == texts.test_y for p in params[model]])
+        for model, layer in models.items()
+    }
+    by_kind = lambda right: {kind: right[:, kinds == kind].mean(1) * 100 for kind in np.unique(kinds).tolist()}
+    return {
+        "name": name,
+        "classes": texts.classes,
+        "learnt": len(learnt_x),
+        "held_out": {kind: int((kinds == kind).sum()) for kind in np.unique(kinds).tolist()},
+        "overall": {model: r.mean(1) * 100 for model, r in right.items()},
+        "accuracy": {model: by_kind(r) for model, r in right.items()},
+        "turning": turning(params[ATTENTION][0], asked_x, kinds, tokenizer) if name == "made" else {},
+        "maps": maps(params[ATTENTION][0], asked_x, texts.test_y, kinds, right[ATTENTION][0], tokenizer),
+    }
+
+
+def trained(model, learnt, epochs, seed):
+    return train.fit(
+        model,
+        ops.softmax_cross_entropy_with_integer_labels,
+        learnt,
+        optax.adam(3e-3),
+        epochs=epochs,
+        key=jax.random.key(seed),
+        batch=32,
+        quiet=True,
+    ).params
+
+
+def answers(model, params, tokens):
+    """The class of each text."""
+    best = jax.jit(lambda x: model.apply(params, x).argmax(-1))
+    return np.concatenate([best(tokens[i : i + 1000]) for i in range(0, len(tokens), 1000)])
+
+
+def turning(params, tokens, kinds, tokenizer) -> dict:
+    """For each kind with a word that turns: how much of it, and of the other words, goes to the adjective it turns.
+
+    In percent, the mean over the held-out sentences: "not" and "never" turn the next adjective, "although" too, "but"
+    the one before it.
+    """
+    result = {}
+    for kind in TURNING:
+        rows = tokens[kinds == kind]
+        weights = np.asarray(nn.sentiment_attention(params, rows))[:, 0]
+        own, others = [], []
+        for sentence, weight in zip(tokenizer.decode(rows), weights, strict=True):
+            shown = sentence.split()
+            at = next(i for i, word in enumerate(shown) if word in TURNING[kind])
+            judging = [i for i, word in enumerate(shown) if word in (*GOOD, *BAD)]
+            turned = judging[0] if kind == "but" else next(i for i in judging if i > at)
+            own.append(weight[at, turned])
+            others.append(np.delete(weight[: len(shown), turned], at).mean())
+        result[kind] = {"own": 100 * float(np.mean(own)), "others": 100 * float(np.mean(others))}
+    return result
+
+
+def maps(params, tokens, labels, kinds, right, tokenizer) -> list[dict]:
+    """The attention within held-out sentences: of each kind that is drawn the longest that is told right and fits."""
+    lengths = (tokens != PADDING).sum(1)
+    drawn = []
+    for kind in [k for k in TURNING if k in kinds] or np.unique(kinds).tolist() * 2:
+        taken = [d["row"] for d in drawn]
+        fits = right & (kinds == kind) & (lengths <= LONGEST_DRAWN) & ~np.isin(np.arange(len(tokens)), taken)
+        if not fits.any():
+            continue
+        row = int(np.where(fits, lengths, 0).argmax())
+        shown = tokenizer.decode(tokens[row : row + 1])[0].split()
+        weights = np.asarray(nn.sentiment_attention(params, tokens[row : row + 1]))[0, 0]
+        drawn.append(
+            {"row": row, "kind": kind, "label": int(labels[row]), "words": shown}
+            | {"weights": 100 * weights[: len(shown), : len(shown)]}
+        )
+    return drawn
+
+
+def finding(data) -> str:
+    """The answer in one sentence, with its figures."""
+    overall = {model: np.mean(values) for model, values in data["overall"].items()}
+    sentence = (
+        f"Of {sum(data['held_out'].values())} held-out texts ({data['name']}) one layer of self-attention tells "
+        f"{overall[ATTENTION]:.1f}% right, the mean of word vectors with a linear layer {overall[BAG]:.1f}%"
+    )
+    if not data["turning"]:
+        return sentence + "."
+    shares = ", ".join(f"'{kind}' {t['own']:.0f}% ({t['others']:.0f}%)" for kind, t in data["turning"].items())
+    return f"{sentence}; the words that turn an adjective round attend to it (in brackets: the other words): {shares}."
+
+
+def draw(data) -> dict[str, bytes]:
+    """Accuracy by kind, and attention in single sentences."""
+    name = file_name(data["name"])
+    pictures = {name: draw_accuracy(data)}
+    return pictures | {f"{name}_maps": draw_maps(data)} if data["maps"] else pictures
+
+
+def draw_accuracy(data) -> bytes:
+    """Mean over the seeds by kind of sentence, with the lowest and highest."""
+    counts = data["held_out"]
+    kinds = sorted(counts, key=lambda kind: [*PLAIN, *TURNING, kind].index(kind))
+    looks = {ATTENTION: {"color": HAND["color"]}, BAG: {"color": AUTOMATIC["color"], "hatch": "//", "edgecolor": "w"}}
+    means = {model: np.mean(values) for model, values in data["overall"].items()}
+    with figure(width=7.6, height=3.8) as (fig, ax):
+        for i, (model, by_kind) in enumerate(data["accuracy"].items()):
+            values = np.array([by_kind[kind] for kind in kinds])
+            mean = values.mean(1)
+            reach = np.abs(np.stack([values.min(1), values.max(1)]) - mean[None])
+            at = np.arange(len(kinds)) + 0.4 * i - 0.2
+            ax.bar(at, mean, 0.38, yerr=reach, capsize=3, label=model, ecolor="#333333", **looks[model])
+            for x, value, above in zip(at, mean, reach[1], strict=True):
+                ax.text(x, value + above + 1, f"{value:.0f}", ha="center", va="bottom", fontsize=8)
+        ax.set_xticks(range(len(kinds)), [f"{kind}\n({counts[kind]})" for kind in kinds])
+        ax.axhline(100 / data["classes"], color="#333333", linewidth=0.8, linestyle=":")
+        ax.set(
+            ylim=(0, 112),
+            yticks=range(0, 101, 20),
+            xlabel="kind of sentence (held-out sentences)",
+            ylabel="accuracy (%; dotted: chance)",
+            title=f"Self-attention tells {means[ATTENTION]:.0f}% of held-out texts right, words by themselves "
+            f"{means[BAG]:.0f}%\n(mean of {len(data['overall'][BAG])} trainings, lines from lowest to highest)",
+        )
+        ax.grid(axis="x", visible=False)
+        fig.legend(loc="outside lower center", ncols=2)
+        return png(fig)
+
+
+def draw_maps(data) -> bytes:
+    """A row is a word that attends, a column one attended to."""
+    drawn = data["maps"]
+    with figure(1, len(drawn), width=3.9 * len(drawn), height=4.4, squeeze=False) as (fig, axes):
+        for ax, d in zip(axes[0], drawn, strict=True):
+            shown = ax.imshow(d["weights"], cmap="Greys", vmin=0, vmax=100)
+            ax.set_xticks(range(len(d["words"])), d["words"], rotation=60, ha="right", rotation_mode="anchor")
+            ax.set_yticks(range(len(d["words"])), d["words"])
+            ax.grid(visible=False)
+            ax.set(xlabel="attended to", title=f"told right: {LABELS[d['label']]}")
+        axes[0][0].set_ylabel("attends")
+        fig.colorbar(shown, ax=axes[0], label="share of a word's attention (%)", shrink=0.7)
+        fig.suptitle(attention_title(data["turning"]), x=0.01, ha="left")
+        return png(fig)
+
+
+def attention_title(turning) -> str:
+    if not turning:
+        return "What words attend to, in held-out texts told right"
+    own = ", ".join(f"'{kind}' gives it {t['own']:.0f}%" for kind, t in turning.items())
+    others = ", ".join(f"{t['others']:.0f}%" for t in turning.values())
+    return (
+        f"A word that turns an adjective round attends to it: {own}\n"
+        f"of its attention, the mean over held-out sentences; the other words there {others}"
+    )
+
+
+def file_name(name) -> str:
+    return "attention_sentiment" if name == "made" else f"attention_sentiment_{name.replace('/', '_')}"
+
+
+def main(quick: bool = False, data: str = "made", folder: str | None = None) -> None:
+    """Train, print the finding, write data and pictures.
+
+    Args:
+        quick: One training of each model, in seconds.
+        data: "made", or the name of labelled texts in TensorFlow Datasets.
+        folder: Where TensorFlow Datasets are.
+    """
+    keep(file_name(data), measure(quick, data, folder), finding, draw, quick=quick)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
