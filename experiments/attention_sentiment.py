@@ -162,7 +162,7 @@ def finding(data) -> str:
     if not data["turning"]:
         return sentence + "."
     shares = ", ".join(f"'{kind}' {t['own']:.0f}% ({t['others']:.0f}%)" for kind, t in data["turning"].items())
-    return f"{sentence}; the words that turn an adjective round attend to it (in brackets: the other words): {shares}."
+    return f"{sentence}; how much words that turn an adjective round attend to it (others in brackets): {shares}."
 
 
 def draw(data) -> dict[str, bytes]:
@@ -224,7 +224,7 @@ def attention_title(turning) -> str:
     own = ", ".join(f"'{kind}' gives it {t['own']:.0f}%" for kind, t in turning.items())
     others = ", ".join(f"{t['others']:.0f}%" for t in turning.values())
     return (
-        f"A word that turns an adjective round attends to it: {own}\n"
+        f"How much a word that turns an adjective round attends to it: {own}\n"
         f"of its attention, the mean over held-out sentences; the other words there {others}"
     )
 
