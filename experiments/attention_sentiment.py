@@ -87,7 +87,7 @@ def measure(quick: bool, name: str = "made", folder: str | None = None) -> dict:
         "held_out": {kind: int((kinds == kind).sum()) for kind in np.unique(kinds).tolist()},
         "overall": {model: r.mean(1) * 100 for model, r in right.items()},
         "accuracy": {model: by_kind(r) for model, r in right.items()},
-        "turning": turning(params[ATTENTION][0], asked_x, kinds, tokenizer) if name == "made" else {},
+        "received": received(params[ATTENTION], asked_x, kinds, tokenizer) if name == "made" else {},
         "maps": maps(params[ATTENTION][0], asked_x, texts.test_y, kinds, right[ATTENTION][0], tokenizer),
     }
 
@@ -111,25 +111,19 @@ def answers(model, params, tokens):
     return np.concatenate([best(tokens[i : i + 1000]) for i in range(0, len(tokens), 1000)])
 
 
-def turning(params, tokens, kinds, tokenizer) -> dict:
-    """For each kind with a word that turns: how much of it, and of the other words, goes to the adjective it turns.
-
-    In percent, the mean over the held-out sentences: "not" and "never" turn the next adjective, "although" too, "but"
-    the one before it.
+def received(params, tokens, kinds, tokenizer) -> dict:
+    """By kind, in percent of a sentence: what share of its words are deciding ones, and what share of the attention
+    they receive, (trainings,). Deciding are the words that turn adjectives, and the adjectives.
     """
+    deciding = np.array([tokenizer.vocabulary.index(word) for word in (*GOOD, *BAD, *sum(TURNING.values(), ()))])
     result = {}
     for kind in TURNING:
         rows = tokens[kinds == kind]
-        weights = np.asarray(nn.sentiment_attention(params, rows))[:, 0]
-        own, others = [], []
-        for sentence, weight in zip(tokenizer.decode(rows), weights, strict=True):
-            shown = sentence.split()
-            at = next(i for i, word in enumerate(shown) if word in TURNING[kind])
-            judging = [i for i, word in enumerate(shown) if word in (*GOOD, *BAD)]
-            turned = judging[0] if kind == "but" else next(i for i in judging if i > at)
-            own.append(weight[at, turned])
-            others.append(np.delete(weight[: len(shown), turned], at).mean())
-        result[kind] = {"own": 100 * float(np.mean(own)), "others": 100 * float(np.mean(others))}
+        there, decides = rows != PADDING, np.isin(rows, deciding)
+        to_deciding = [
+            (np.asarray(nn.sentiment_attention(p, rows))[:, 0] * decides[:, None]).sum(2)[there].mean() for p in params
+        ]
+        result[kind] = {"words": 100 * decides.sum() / there.sum(), "attention": 100 * np.array(to_deciding)}
     return result
 
 
@@ -159,10 +153,15 @@ def finding(data) -> str:
         f"Of {sum(data['held_out'].values())} held-out texts ({data['name']}) one layer of self-attention tells "
         f"{overall[ATTENTION]:.1f}% right, the mean of word vectors with a linear layer {overall[BAG]:.1f}%"
     )
-    if not data["turning"]:
+    if not data["received"]:
         return sentence + "."
-    shares = ", ".join(f"'{kind}' {t['own']:.0f}% ({t['others']:.0f}%)" for kind, t in data["turning"].items())
-    return f"{sentence}; how much words that turn an adjective round attend to it (others in brackets): {shares}."
+    shares = ", ".join(
+        f"{np.mean(r['attention']):.0f}% with '{kind}' ({r['words']:.0f}%)" for kind, r in data["received"].items()
+    )
+    return (
+        f"{sentence}; of its attention the adjectives and the words that turn them round get {shares}, in brackets "
+        f"their share of the words."
+    )
 
 
 def draw(data) -> dict[str, bytes]:
@@ -214,18 +213,18 @@ def draw_maps(data) -> bytes:
             ax.set(xlabel="attended to", title=f"told right: {LABELS[d['label']]}")
         axes[0][0].set_ylabel("attends")
         fig.colorbar(shown, ax=axes[0], label="share of a word's attention (%)", shrink=0.7)
-        fig.suptitle(attention_title(data["turning"]), x=0.01, ha="left")
+        fig.suptitle(attention_title(data["received"]), x=0.01, ha="left")
         return png(fig)
 
 
-def attention_title(turning) -> str:
-    if not turning:
+def attention_title(received) -> str:
+    if not received:
         return "What words attend to, in held-out texts told right"
-    own = ", ".join(f"'{kind}' gives it {t['own']:.0f}%" for kind, t in turning.items())
-    others = ", ".join(f"{t['others']:.0f}%" for t in turning.values())
+    shares = ", ".join(f"{np.mean(r['attention']):.0f}% ('{kind}')" for kind, r in received.items())
+    words = ", ".join(f"{r['words']:.0f}%" for r in received.values())
     return (
-        f"How much a word that turns an adjective round attends to it: {own}\n"
-        f"of its attention, the mean over held-out sentences; the other words there {others}"
+        f"Words look at those that decide: in held-out sentences adjectives and the words that turn them round\n"
+        f"receive {shares} of the attention, where they are {words} of the words"
     )
 
 

@@ -227,8 +227,8 @@ def draw_wordings(runs) -> bytes:
         ax.axvline(10, color="#333333", linewidth=0.8, linestyle=":")
         ax.set(xlabel="zero-shot accuracy on 360 held-out images (%; dotted: chance)", xlim=(0, 108))
         ax.grid(axis="y", visible=False)
-        means = " against ".join(f"{mean_of(run['accuracy'], UNSEEN):.0f}%" for run in runs.values())
-        title = f"Random letters around the name in training, for wordings never seen:\n{means} right on average"
+        means = ", ".join(f"{mean_of(run['accuracy'], UNSEEN):.0f}% after {kind}" for kind, run in runs.items())
+        title = f"With the {len(UNSEEN)} wordings never trained on the nearest caption is right for\n{means}"
         fig.suptitle(title, x=0.01, ha="left")
         fig.legend(loc="outside lower center", ncols=2)
         return png(fig)

@@ -15,7 +15,7 @@ DIGITS = 1437  # the training images that the epochs in the table are for
 cross_entropy = ops.softmax_cross_entropy_with_integer_labels
 
 
-def trained_and_timed(candidate: Candidate, images: Dataset, seeds: int) -> dict:
+def trained_and_timed(candidate: Candidate, images: Dataset, *, seeds: int, seconds: float) -> dict:
     """Parameters, epochs, every seed's accuracy on the test images, seconds of an epoch, of training, of a step."""
     side = candidate.side or side_of_windows(images.shape)
     train_x, test_x = (fitted(x, side) for x in (images.train_x, images.test_x))
@@ -23,21 +23,21 @@ def trained_and_timed(candidate: Candidate, images: Dataset, seeds: int) -> dict
     epochs = epochs_for(len(train_x), candidate.epochs)
     optimizer = candidate.optimizer(epochs * max(1, len(train_x) // BATCH))
     behind_augmentation = nn.serial(moved(shift=0.08, turn=0.15, zoom=0.1), model)
-    accuracies, seconds = [], []
+    accuracies, epoch_seconds = [], []
     with jax.numpy_dtype_promotion("standard"):  # optax mixes the types of its numbers
         for seed in range(seeds):
             data, key = (train_x, images.train_y), jax.random.key(seed)
             fit = train.fit(behind_augmentation, cross_entropy, data, optimizer, epochs, key, batch=BATCH, quiet=True)
             accuracies.append(accuracy(model, fit.params[1], test_x, images.test_y))
-            seconds.append(np.median([epoch["seconds"] for epoch in fit.history]))
-        step = step_pairs(model, optimizer, fit.params[1], train_x[:BATCH], images.train_y[:BATCH])
+            epoch_seconds.append(np.median([epoch["seconds"] for epoch in fit.history]))
+        step = step_pairs(model, optimizer, fit.params[1], train_x[:BATCH], images.train_y[:BATCH], seconds)
     return {
         "shape": train_x.shape[1:],
         "parameters": nn.parameter_count(fit.params),
         "epochs": epochs,
         "accuracy": accuracies,
-        "epoch_seconds": float(np.median(seconds)),
-        "training_seconds": float(np.median(seconds)) * epochs,
+        "epoch_seconds": float(np.median(epoch_seconds)),
+        "training_seconds": float(np.median(epoch_seconds)) * epochs,
         "step": step.to_json("hand", "automatic"),
     }
 
@@ -63,10 +63,10 @@ def accuracy(model: nn.Layer, params, x: np.ndarray, y: np.ndarray) -> float:
     return sum(int((apply(params, xs).argmax(-1) == ys).sum()) for xs, ys in parts) / len(x)
 
 
-def step_pairs(model: nn.Layer, optimizer, params, x, y):
+def step_pairs(model: nn.Layer, optimizer, params, x, y, seconds: float):
     """A step of training, optimiser and dropout included, with hand-written rules and without, in turn."""
     by_hand = train.training_step(model, cross_entropy, optimizer)
     without = train.training_step(nn.with_function(model, automatic), automatic(cross_entropy), optimizer)
     arguments = params, optimizer.init(params), jnp.asarray(x), jnp.asarray(y), jax.random.key(0)
     hand, plain = (jax.jit(step) for step in (by_hand, without))
-    return pairs(lambda: hand(*arguments), lambda: plain(*arguments), seconds=0.8)
+    return pairs(lambda: hand(*arguments), lambda: plain(*arguments), seconds=seconds)
