@@ -169,8 +169,13 @@ def evaluate(jaxpr, args, replacement):
     `replacement(eqn)` is None to leave an equation as it is, else a function to call in its place,
     with the equation's inputs, that returns the list of its outputs.
     """
+    return evaluate_opened(jaxpr, getattr(jaxpr, "consts", ()), args, replacement)
+
+
+def evaluate_opened(jaxpr, consts, args, replacement=lambda eqn: None):
+    """The same with the constants given anew."""
     plain = opened(jaxpr)
-    values = dict(zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
+    values = dict(zip(plain.constvars, consts, strict=True))
     values.update(zip(plain.invars, args, strict=True))
     read = lambda atom: values[atom] if is_variable(atom) else atom.val
     for eqn in plain.eqns:

@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "interop": {"nn", "ops"},
     "data": set(),
     "nn": {"ops"},
+    "jacobian": {"strip", "jaxpr"},
     "measure": {"strip", "report", "jaxpr"},
     "strip": {"rule", "jaxpr"},
     "ops": {"rule"},

@@ -1,0 +1,259 @@
+"""What all methods share: the signature and the result of `jax.jacrev` around the Jacobian of a function of vectors.
+
+A method is written as `prepare(vector, **options)`, which looks at the function once (its types, its jaxpr, never its
+values) and returns `run(x, *others)`, the (m, n) matrix. `@method` makes of it what users call.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import jaxpr as jx
+
+
+@dataclasses.dataclass(frozen=True)
+class Vector:
+    """A user's function between vectors: `f(x, *others)` is (n,) → (m,), the other arrays are not differentiated.
+
+    `name` is the method's, for messages. Values of `others` are never known; those of closed-over arrays are, in
+    `jaxpr`.
+    """
+
+    name: str
+    f: Callable
+    x: jax.ShapeDtypeStruct
+    others: tuple
+    outputs: tuple
+
+    @property
+    def n(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def m(self) -> int:
+        return sum(math.prod(y.shape) for y in self.outputs)
+
+    @functools.cached_property
+    def jaxpr(self):
+        """The closed jaxpr of f, with x and then the others as its inputs."""
+        return jx.trace(self.f, self.x, *self.others)[0]
+
+    @property
+    def alone(self) -> "Vector":
+        """The same with closed-over arrays among the others: it compiles by itself, while an outer function is traced."""
+        types = tuple(jax.ShapeDtypeStruct(jnp.shape(c), jnp.result_type(c)) for c in self.jaxpr.consts)
+        f = lambda x, *rest: jx.evaluate_opened(self.jaxpr, rest[: len(types)], (x, *rest[len(types) :]))[0]
+        return dataclasses.replace(self, f=f, others=(*types, *self.others))
+
+
+class Jacobian:
+    """What a method returns: called like `jax.jacrev(f, argnums, has_aux)`, prepared once for each type of arguments.
+
+    Under jit, vmap and shard_map the preparation happens while JAX traces.
+    """
+
+    def __init__(self, name, f, prepare, argnums, has_aux, holomorphic):
+        functools.update_wrapper(self, f, updated=())
+        self.name, self.f, self.prepare = name, f, prepare
+        self.argnums, self.has_aux, self.holomorphic = argnums, has_aux, holomorphic
+        self.prepared = {}
+
+    def __repr__(self):
+        return f"<jacobian.{self.name} of {getattr(self.f, '__name__', self.f)}>"
+
+    def __call__(self, *args, **kwargs):
+        call = self.called(*args, **kwargs)
+        result = call.blocks(call.prepared(call.x, *call.others))
+        return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
+
+    def called(self, *args, **kwargs) -> "Called":
+        """These arguments as vectors, and what was prepared for their types."""
+        chosen, tree = jax.tree.flatten(_chosen(self.name, self.argnums, args))
+        for leaf in chosen:
+            self._check("input", leaf)
+        chosen = [jnp.asarray(leaf) for leaf in chosen]
+        rest, rest_tree = jax.tree.flatten((_without(self.argnums, args), kwargs))
+        others = tuple(leaf for leaf in rest if jx.is_array(leaf))
+        fixed = tuple(None if jx.is_array(leaf) else leaf for leaf in rest)
+        types = tuple(jax.typeof(leaf) for leaf in (*chosen, *others))
+        key = types, tree, rest_tree, _hashable(fixed)
+        if key not in self.prepared:
+            inputs = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in chosen)
+            f = functools.partial(self._of_vectors, inputs, tree, fixed, rest_tree)
+            vector, out_tree = self._vector(f, chosen, others)
+            nothing = vector.m == 0 or vector.n == 0
+            run = _empty(vector) if nothing else self.prepare(vector)
+            self.prepared[key] = run, vector, out_tree
+        run, vector, out_tree = self.prepared[key]
+        return Called(run, vector, _joined(chosen), others, tuple(map(jax.typeof, chosen)), tree, out_tree)
+
+    def _vector(self, f, chosen, others):
+        x = jax.eval_shape(_joined, chosen)
+        shapes = jax.eval_shape(f, x, *others)
+        outputs, out_tree = jax.tree.flatten(shapes)
+        types = tuple(jax.ShapeDtypeStruct(jnp.shape(o), o.dtype) for o in others)
+        joined = lambda x, *others: _joined(jax.tree.leaves(f(x, *others)))
+        return Vector(self.name, joined, x, types, tuple(outputs)), out_tree
+
+    def _of_vectors(self, types, tree, fixed, rest_tree, x, *others):
+        """f's output as the user's function gives it, from the vector of its differentiated arguments."""
+        given = iter(others)
+        positional, kwargs = rest_tree.unflatten([next(given) if leaf is None else leaf for leaf in fixed])
+        args = _with(self.argnums, positional, tree.unflatten(_split(x, types)))
+        y = self.f(*args, **kwargs)
+        if self.has_aux:
+            if not (isinstance(y, tuple) and len(y) == 2):
+                raise TypeError(
+                    f"jacobian.{self.name}: with has_aux=True the function must return a pair (output, aux), "
+                    f"got {type(y).__name__}"
+                )
+            y = y[0]
+        for leaf in jax.tree.leaves(y):
+            self._check("output", leaf)
+        return y
+
+    def _check(self, kind, leaf):
+        """Refuses leaves that have no derivative, where JAX would answer with zeros or from inside itself."""
+        try:
+            dtype = jax.typeof(leaf).dtype
+        except TypeError:
+            raise TypeError(
+                f"jacobian.{self.name}: the function's {kind}s must be arrays, got {leaf!r}; keep it out of the "
+                f"{'differentiated arguments' if kind == 'input' else 'output, or return it with has_aux=True'}"
+            ) from None
+        wanted = jnp.complexfloating if self.holomorphic else jnp.floating
+        if not jnp.issubdtype(dtype, wanted):
+            hint = (
+                "complex numbers need holomorphic=True and a holomorphic function"
+                if jnp.issubdtype(dtype, jnp.complexfloating)
+                else "convert it, or leave it out with argnums"
+                if kind == "input"
+                else "convert it, or return it with has_aux=True"
+            )
+            raise TypeError(
+                f"jacobian.{self.name}: the function's {kind}s must be {'complex' if self.holomorphic else 'floating'}"
+                f"-point, got {dtype}{list(jnp.shape(leaf))}; {hint}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Called:
+    """One call of a `Jacobian`: what was prepared, its arguments as vectors, and the way back."""
+
+    prepared: Any
+    vector: Vector
+    x: jax.Array
+    others: tuple
+    inputs: tuple
+    in_tree: Any
+    out_tree: Any
+
+    def blocks(self, matrix):
+        """The matrix as `jax.jacrev` arranges it: for each output, for each input, output.shape + input.shape."""
+        rows = _pieces(matrix, self.vector.outputs, 0)
+        return self.arranged(
+            [
+                block.reshape(y.shape + x.shape).astype(x.dtype)
+                for block, x in zip(_pieces(row, self.inputs, 1), self.inputs, strict=True)
+            ]
+            for row, y in zip(rows, self.vector.outputs, strict=True)
+        )
+
+    def arranged(self, rows):
+        """Blocks, a list for each output with one entry for each input, as a pytree of outputs of pytrees of inputs."""
+        return self.out_tree.unflatten([self.in_tree.unflatten(row) for row in rows])
+
+
+def method(prepare: Callable) -> Callable:
+    """Makes `prepare(vector, **options) → run(x, *others)` a method: `(f, argnums=0, has_aux=False, …, **options)`."""
+    own = list(inspect.signature(prepare).parameters.values())[1:]
+    name = prepare.__name__
+
+    @functools.wraps(prepare)
+    def of(f, argnums=0, has_aux=False, holomorphic=False, **options):
+        if not callable(f):
+            raise TypeError(f"jacobian.{name}: expected a function, got {type(f).__name__}")
+        unknown = [option for option in options if option not in {p.name for p in own}]
+        if unknown:
+            raise TypeError(f"jacobian.{name} has no option {unknown[0]!r}; it has {[p.name for p in own]}")
+        return Jacobian(name, f, functools.partial(prepare, **options), argnums, has_aux, holomorphic)
+
+    parameter = inspect.Parameter
+    common = [parameter("f", parameter.POSITIONAL_OR_KEYWORD)] + [
+        parameter(key, parameter.POSITIONAL_OR_KEYWORD, default=value)
+        for key, value in (("argnums", 0), ("has_aux", False), ("holomorphic", False))
+    ]
+    of.__signature__ = inspect.Signature([*common, *own])
+    return of
+
+
+# --- arguments and vectors -----------------------------------------------------------------------------
+
+
+def _chosen(name, argnums, args):
+    """The differentiated arguments: one for a number, a tuple for a tuple, as `jax.jacrev` has it."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for i in numbers:
+        if not -len(args) <= i < len(args):
+            raise ValueError(f"jacobian.{name}: argnums {argnums} asks for argument {i}, the call has {len(args)}")
+    chosen = tuple(args[i] for i in numbers)
+    return chosen[0] if isinstance(argnums, int) else chosen
+
+
+def _places(argnums, count):
+    return [i % count for i in ((argnums,) if isinstance(argnums, int) else argnums)]
+
+
+def _without(argnums, args):
+    places = _places(argnums, len(args))
+    return tuple(() if i in places else arg for i, arg in enumerate(args))
+
+
+def _with(argnums, args, chosen):
+    args = list(args)
+    for i, value in zip(_places(argnums, len(args)), (chosen,) if isinstance(argnums, int) else chosen, strict=True):
+        args[i] = value
+    return args
+
+
+def _joined(leaves):
+    """All entries in one vector, of the type that holds them all."""
+    if len(leaves) == 1:
+        return leaves[0].reshape(-1)
+    if not leaves:
+        return jnp.zeros(0)
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.result_type(*leaves)
+    return jnp.concatenate([leaf.reshape(-1).astype(dtype) for leaf in leaves])
+
+
+def _split(x, types):
+    ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
+    return [part.reshape(t.shape).astype(t.dtype) for part, t in zip(jnp.split(x, ends), types, strict=True)]
+
+
+def _pieces(matrix, types, axis):
+    return jnp.split(matrix, np.cumsum([math.prod(t.shape) for t in types])[:-1], axis)
+
+
+def _empty(vector):
+    return lambda x, *others: jnp.zeros((vector.m, vector.n), x.dtype)
+
+
+def _hashable(leaves):
+    """Settings among the arguments by value where they have one that hashes, else by identity."""
+    keys = []
+    for leaf in leaves:
+        try:
+            hash(leaf)
+            keys.append((type(leaf), leaf))
+        except TypeError:
+            keys.append(id(leaf))
+    return tuple(keys)
