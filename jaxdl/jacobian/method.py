@@ -47,7 +47,7 @@ class Vector:
 
     @property
     def alone(self) -> "Vector":
-        """The same with closed-over arrays among the others: it compiles by itself, while an outer function is traced."""
+        """The same with closed-over arrays among the others, to compile by itself inside an outer trace."""
         types = tuple(jax.ShapeDtypeStruct(jnp.shape(c), jnp.result_type(c)) for c in self.jaxpr.consts)
         f = lambda x, *rest: jx.evaluate_opened(self.jaxpr, rest[: len(types)], (x, *rest[len(types) :]))[0]
         return dataclasses.replace(self, f=f, others=(*types, *self.others))
