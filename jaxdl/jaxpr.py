@@ -177,12 +177,27 @@ def evaluate_opened(jaxpr, consts, args, replacement=lambda eqn: None):
     plain = opened(jaxpr)
     values = dict(zip(plain.constvars, consts, strict=True))
     values.update(zip(plain.invars, args, strict=True))
-    read = lambda atom: values[atom] if is_variable(atom) else atom.val
-    for eqn in plain.eqns:
+    run(plain.eqns, values, replacement)
+    return [value_of(atom, values) for atom in plain.outvars]
+
+
+def run(eqns, values, replacement=lambda eqn: None):
+    """Evaluates equations one after the other in `values`, a dictionary by variable, that takes their outputs."""
+    for eqn in eqns:
         with _context(eqn):
-            y = _equation(eqn, [read(v) for v in eqn.invars], replacement)
+            y = _equation(eqn, [value_of(atom, values) for atom in eqn.invars], replacement)
         values.update(zip(eqn.outvars, y, strict=True))
-    return [read(v) for v in plain.outvars]
+
+
+def value_of(atom, values):
+    return values[atom] if is_variable(atom) else atom.val
+
+
+def inlined(jaxpr):
+    """The same closed jaxpr with the bodies of jit in place of their calls."""
+    into = lambda eqn: (lambda *args: evaluate(eqn.params["jaxpr"], args, into)) if eqn.primitive.name == "jit" else None
+    types = [v.aval for v in opened(jaxpr).invars]
+    return jax.make_jaxpr(lambda *args: evaluate(jaxpr, args, into))(*types)
 
 
 def _equation(eqn, args, replacement):

@@ -92,21 +92,21 @@ class Jacobian:
             run = _empty(vector) if nothing else self.prepare(vector)
             self.prepared[key] = run, vector, out_tree
         run, vector, out_tree = self.prepared[key]
-        return Called(run, vector, _joined(chosen), others, tuple(map(jax.typeof, chosen)), tree, out_tree)
+        return Called(run, vector, join(chosen), others, tuple(map(jax.typeof, chosen)), tree, out_tree)
 
     def _vector(self, f, chosen, others):
-        x = jax.eval_shape(_joined, chosen)
+        x = jax.eval_shape(join, chosen)
         shapes = jax.eval_shape(f, x, *others)
         outputs, out_tree = jax.tree.flatten(shapes)
         types = tuple(jax.ShapeDtypeStruct(jnp.shape(o), o.dtype) for o in others)
-        joined = lambda x, *others: _joined(jax.tree.leaves(f(x, *others)))
+        joined = lambda x, *others: join(jax.tree.leaves(f(x, *others)))
         return Vector(self.name, joined, x, types, tuple(outputs)), out_tree
 
     def _of_vectors(self, types, tree, fixed, rest_tree, x, *others):
         """f's output as the user's function gives it, from the vector of its differentiated arguments."""
         given = iter(others)
         positional, kwargs = rest_tree.unflatten([next(given) if leaf is None else leaf for leaf in fixed])
-        args = _with(self.argnums, positional, tree.unflatten(_split(x, types)))
+        args = _with(self.argnums, positional, tree.unflatten(split(x, types)))
         y = self.f(*args, **kwargs)
         if self.has_aux:
             if not (isinstance(y, tuple) and len(y) == 2):
@@ -223,7 +223,7 @@ def _with(argnums, args, chosen):
     return args
 
 
-def _joined(leaves):
+def join(leaves):
     """All entries in one vector, of the type that holds them all."""
     if len(leaves) == 1:
         return leaves[0].reshape(-1)
@@ -234,7 +234,7 @@ def _joined(leaves):
     return jnp.concatenate([leaf.reshape(-1).astype(dtype) for leaf in leaves])
 
 
-def _split(x, types):
+def split(x, types):
     ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
     return [part.reshape(t.shape).astype(t.dtype) for part, t in zip(jnp.split(x, ends), types, strict=True)]
 
