@@ -18,6 +18,17 @@ def key():
     return jax.random.key(0)
 
 
+# Where compiling takes most of the time, and what is asked is not how fast the program runs.
+COMPILED_QUICKLY = ("tests.experiments", "tests.interop", "tests.nn")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compile_quickly(request):
+    jax.config.update("jax_disable_most_optimizations", request.module.__name__.startswith(COMPILED_QUICKLY))
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 tests_so_far = itertools.count(1)
 
 
