@@ -107,6 +107,13 @@ def output_types(f, *types):
     return jax.make_jaxpr(f)(*types).out_avals
 
 
+def is_staged(x):
+    """Whether x stands for a value that is not there yet, inside jit and the like; under vmap alone it is there."""
+    while hasattr(x, "batch_dim") or hasattr(x, "primal"):
+        x = x.val if hasattr(x, "batch_dim") else x.primal
+    return isinstance(x, jax.core.Tracer)
+
+
 def opened(jaxpr):
     """The plain jaxpr, with `eqns`, of one that may be closed over constants."""
     return getattr(jaxpr, "jaxpr", jaxpr)
@@ -119,6 +126,20 @@ def is_jaxpr(value):
 def inner_jaxprs(eqn):
     """The jaxprs among an equation's parameters: the bodies of jit, scan, cond, while, remat, …"""
     return [leaf for leaf in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr) if is_jaxpr(leaf)]
+
+
+def calls(jaxpr, name):
+    """Whether a primitive of this name is called anywhere in a jaxpr."""
+    return any(
+        eqn.primitive.name == name or any(calls(inner, name) for inner in inner_jaxprs(eqn)) for eqn in opened(jaxpr).eqns
+    )
+
+
+def primal_of(eqn):
+    """The jaxpr of what an equation with a hand-written rule computes; None where its parameters do not tell."""
+    if "call" in eqn.params:
+        return trace(eqn.params["call"].primal, *[v.aval for v in eqn.invars])[0]
+    return next(iter(inner_jaxprs(eqn)), None)
 
 
 def is_variable(atom):
@@ -141,6 +162,16 @@ def dependent_outputs(jaxpr, marked):
 def where(eqn):
     """The line of the user's source that made an equation: `file.py:12 (function)`."""
     return source_info_util.summarize(eqn.source_info)
+
+
+def binding(eqn):
+    """An equation as a function of its inputs, that gives the list of its outputs."""
+
+    def bound(*args):
+        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
+        return y if eqn.primitive.multiple_results else [y]
+
+    return bound
 
 
 def definition(f):

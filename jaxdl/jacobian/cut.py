@@ -23,8 +23,7 @@ def cut(vector: Vector):
     is no narrow place it is the cheaper of forward and reverse. `jacobian.plan` shows the cuts. Bodies of scan, while
     and cond are not cut open. Takes f, argnums, has_aux and holomorphic as `jax.jacrev`.
     """
-    chain = Chain.of(vector)
-    return lambda x, *others: chain.matrix((x, *others))
+    return Chain.of(vector)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,25 +57,24 @@ class Chain:
     def sweeps(self) -> int:
         return sweeps(self.way, self.sizes) if self.way else 0
 
-    def matrix(self, args):
-        """The (m, n) Jacobian at these inputs of the jaxpr."""
-        x, plain = args[0], jx.opened(self.jaxpr)
+    def __call__(self, x, *others):
+        """The (m, n) Jacobian."""
+        plain = jx.opened(self.jaxpr)
         if self.way is None:
             return jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
-        values = dict(zip(plain.constvars, self.jaxpr.consts, strict=True)) | dict(zip(plain.invars, args, strict=True))
+        values = dict(zip(plain.constvars, self.jaxpr.consts, strict=True)) | dict(zip(plain.invars, (x, *others), strict=True))
         jx.run(plain.eqns, values)
         forward = functools.cache(lambda k: jax.linearize(self.segment(k, values), self.at(k, values))[1])
         backward = functools.cache(lambda k: jax.vjp(self.segment(k, values), self.at(k, values))[1])
-        identity = lambda point: jnp.eye(self.sizes[point], dtype=x.dtype)
 
         def push(start, end, matrix):
-            matrix = identity(start) if matrix is None else matrix
+            matrix = jnp.eye(self.sizes[start], dtype=x.dtype) if matrix is None else matrix
             for k in range(start, end):
                 matrix = jax.vmap(forward(k), in_axes=1, out_axes=1)(matrix)
             return matrix
 
         def pull(start, end, matrix):
-            matrix = identity(end) if matrix is None else matrix
+            matrix = jnp.eye(self.sizes[end], dtype=x.dtype) if matrix is None else matrix
             for k in reversed(range(start, end)):
                 matrix = jax.vmap(lambda dy, k=k: backward(k)(dy)[0])(matrix)
             return matrix

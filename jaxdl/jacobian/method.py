@@ -73,11 +73,16 @@ class Jacobian:
         result = call.blocks(call.prepared(call.x, *call.others))
         return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
 
+    def matrix(self, *args, **kwargs):
+        """The (m, n) matrix between the inputs and the outputs, each joined to one vector."""
+        call = self.called(*args, **kwargs)
+        return call.prepared(call.x, *call.others)
+
     def called(self, *args, **kwargs) -> "Called":
         """These arguments as vectors, and what was prepared for their types."""
         chosen, tree = jax.tree.flatten(_chosen(self.name, self.argnums, args))
         for leaf in chosen:
-            self._check("input", leaf)
+            _check(self.name, self.holomorphic, "input", leaf)
         chosen = [jnp.asarray(leaf) for leaf in chosen]
         rest, rest_tree = jax.tree.flatten((_without(self.argnums, args), kwargs))
         others = tuple(leaf for leaf in rest if jx.is_array(leaf))
@@ -96,7 +101,14 @@ class Jacobian:
 
     def _vector(self, f, chosen, others):
         x = jax.eval_shape(join, chosen)
-        shapes = jax.eval_shape(f, x, *others)
+
+        def checked(x, *others):
+            y = f(x, *others)
+            for leaf in jax.tree.leaves(y):
+                _check(self.name, self.holomorphic, "output", leaf)
+            return y
+
+        shapes = jax.eval_shape(checked, x, *others)
         outputs, out_tree = jax.tree.flatten(shapes)
         types = tuple(jax.ShapeDtypeStruct(jnp.shape(o), o.dtype) for o in others)
         joined = lambda x, *others: join(jax.tree.leaves(f(x, *others)))
@@ -114,33 +126,8 @@ class Jacobian:
                     f"jacobian.{self.name}: with has_aux=True the function must return a pair (output, aux), "
                     f"got {type(y).__name__}"
                 )
-            y = y[0]
-        for leaf in jax.tree.leaves(y):
-            self._check("output", leaf)
+            return y[0]
         return y
-
-    def _check(self, kind, leaf):
-        """Refuses leaves that have no derivative, where JAX would answer with zeros or from inside itself."""
-        try:
-            dtype = jax.typeof(leaf).dtype
-        except TypeError:
-            raise TypeError(
-                f"jacobian.{self.name}: the function's {kind}s must be arrays, got {leaf!r}; keep it out of the "
-                f"{'differentiated arguments' if kind == 'input' else 'output, or return it with has_aux=True'}"
-            ) from None
-        wanted = jnp.complexfloating if self.holomorphic else jnp.floating
-        if not jnp.issubdtype(dtype, wanted):
-            hint = (
-                "complex numbers need holomorphic=True and a holomorphic function"
-                if jnp.issubdtype(dtype, jnp.complexfloating)
-                else "convert it, or leave it out with argnums"
-                if kind == "input"
-                else "convert it, or return it with has_aux=True"
-            )
-            raise TypeError(
-                f"jacobian.{self.name}: the function's {kind}s must be {'complex' if self.holomorphic else 'floating'}"
-                f"-point, got {dtype}{list(jnp.shape(leaf))}; {hint}"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,8 +158,11 @@ class Called:
         return self.out_tree.unflatten([self.in_tree.unflatten(row) for row in rows])
 
 
-def method(prepare: Callable) -> Callable:
-    """Makes `prepare(vector, **options) → run(x, *others)` a method: `(f, argnums=0, has_aux=False, …, **options)`."""
+def method(prepare: Callable, kind: type = Jacobian) -> Callable:
+    """Makes `prepare(vector, **options) → run(x, *others)` a method: `(f, argnums=0, has_aux=False, …, **options)`.
+
+    kind: the class of what it returns, for methods that give more than the matrix.
+    """
     own = list(inspect.signature(prepare).parameters.values())[1:]
     name = prepare.__name__
 
@@ -183,7 +173,7 @@ def method(prepare: Callable) -> Callable:
         unknown = [option for option in options if option not in {p.name for p in own}]
         if unknown:
             raise TypeError(f"jacobian.{name} has no option {unknown[0]!r}; it has {[p.name for p in own]}")
-        return Jacobian(name, f, functools.partial(prepare, **options), argnums, has_aux, holomorphic)
+        return kind(name, f, functools.partial(prepare, **options), argnums, has_aux, holomorphic)
 
     parameter = inspect.Parameter
     common = [parameter("f", parameter.POSITIONAL_OR_KEYWORD)] + [
@@ -195,6 +185,41 @@ def method(prepare: Callable) -> Callable:
 
 
 # --- arguments and vectors -----------------------------------------------------------------------------
+
+
+def bound(name, f, argnums, args, kwargs):
+    """f as a function of its arguments `argnums` alone, and these: numbers that can be differentiated."""
+    chosen = jax.tree.map(jnp.asarray, _checked(name, argnums, args))
+    return lambda chosen: f(*_with(argnums, args, chosen), **kwargs), chosen
+
+
+def _checked(name, argnums, args):
+    chosen = _chosen(name, argnums, args)
+    for leaf in jax.tree.leaves(chosen):
+        _check(name, False, "input", leaf)
+    return chosen
+
+
+def _check(name, holomorphic, kind, leaf):
+    """Refuses leaves that have no derivative, where JAX would answer with zeros or from inside itself."""
+    try:
+        dtype = jax.typeof(leaf).dtype
+    except TypeError:
+        raise TypeError(
+            f"jacobian.{name}: the function's {kind}s must be arrays, got {leaf!r}; keep it out of the "
+            f"{'differentiated arguments' if kind == 'input' else 'output, or return it with has_aux=True'}"
+        ) from None
+    if not jnp.issubdtype(dtype, jnp.complexfloating if holomorphic else jnp.floating):
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            hint = "complex numbers need holomorphic=True and a holomorphic function"
+        elif kind == "input":
+            hint = "convert it, or leave it out with argnums"
+        else:
+            hint = "convert it, or return it with has_aux=True"
+        raise TypeError(
+            f"jacobian.{name}: the function's {kind}s must be {'complex' if holomorphic else 'floating-point'}, "
+            f"got {dtype}{list(jnp.shape(leaf))}; {hint}"
+        )
 
 
 def _chosen(name, argnums, args):
@@ -235,8 +260,11 @@ def join(leaves):
 
 
 def split(x, types):
+    """The arrays joined in x, each of its own type; in x's where x is wider than all of them (`finite`)."""
     ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
-    return [part.reshape(t.shape).astype(t.dtype) for part, t in zip(jnp.split(x, ends), types, strict=True)]
+    widest = max(t.dtype.itemsize for t in types)
+    own = lambda t: x.dtype if x.dtype.itemsize > widest else t.dtype
+    return [part.reshape(t.shape).astype(own(t)) for part, t in zip(jnp.split(x, ends), types, strict=True)]
 
 
 def _pieces(matrix, types, axis):

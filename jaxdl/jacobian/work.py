@@ -19,7 +19,7 @@ def work(eqn) -> float:
         features = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
         return 2 * _size(eqn.outvars[0]) * math.prod(kernel) / features
     if "call" in eqn.params and not inner:
-        return work_of(_primal(eqn))
+        return work_of(jx.primal_of(eqn))
     if not inner:
         return written
     times = eqn.params.get("length", 1)
@@ -29,11 +29,6 @@ def work(eqn) -> float:
 
 def work_of(jaxpr) -> float:
     return sum(work(eqn) for eqn in jx.opened(jaxpr).eqns)
-
-
-def _primal(eqn):
-    flat = [v.aval for v in eqn.invars]
-    return jx.trace(eqn.params["call"].primal, *flat)[0]
 
 
 def _size(v):

@@ -1,0 +1,267 @@
+"""Jacobians: every method on every function, against JAX, asdex, sparsejac, PyTorch and SciPy.
+
+    python -m benchmarks.jacobians [--full] [--only TEXT]       (needs the extra `peers`)
+
+Each side is compiled as its users would (jit, and vmap where there is a batch) and gives the dense matrix; the sides
+take turns in one process. Figures: seconds a call, the ratio of the best peer to the planned method, pair by pair;
+seconds to compile, the plan's included; temporary bytes of the compiled program; the largest error over the largest
+entry, against finite differences in float64. `benchmarks.sparse_jacobians` has the sizes at which no matrix is dense.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from benchmarks.jacobian_functions.table import ROWS
+from benchmarks.jacobian_functions.torch_twins import twin
+from benchmarks.results_folder import keep
+from jaxdl import automatic, jacobian
+from jaxdl.report import Table, figure, png, ratio_text, seconds_text
+
+METHODS = {
+    "best": jacobian.best,
+    "reverse": jacobian.reverse,
+    "forward": jacobian.forward,
+    "cut": jacobian.cut,
+    "sparse": jacobian.sparse,
+    "eliminate": jacobian.eliminate,
+    "structured": jacobian.structured,
+}
+SECONDS = 1.0  # for the turns on one function
+LARGEST = 2e9  # of flops: above, a side is measured three times only
+
+
+@dataclass
+class Side:
+    """run() waits for the matrix; its cost."""
+
+    run: Callable
+    compile_seconds: float
+    temporary: int | None = None
+
+
+def by_jax(make) -> Callable:
+    def side(row, f, x):
+        start = time.perf_counter()
+        g = make(f)
+        compiled = jax.jit(jax.vmap(g) if row.batch else g).lower(x).compile()
+        seconds = time.perf_counter() - start
+        run = lambda: jax.block_until_ready(compiled(x))
+        return Side(run, seconds, compiled.memory_analysis().temp_size_in_bytes)
+
+    return side
+
+
+def by_method(name) -> Callable:
+    method = METHODS[name]
+
+    def make(f):
+        g = method(f)
+        return (lambda x: g(x).dense()) if name == "structured" else g
+
+    def side(row, f, x):
+        if name == "eliminate" and row.group not in ("systems",):
+            return None  # straight-line code of thousands of scalars takes minutes to compile
+        return by_jax(make)(row, f, x)
+
+    return side
+
+
+def by_asdex(row, f, x):
+    import asdex
+
+    point = x[0] if row.batch else x
+    return by_jax(lambda f: asdex.jacobian(automatic(f), point, output_format="dense"))(row, f, x)
+
+
+def by_sparsejac(row, f, x):
+    """With the pattern found by jaxdl, as it finds none itself; only between vectors."""
+    import sparsejac
+    from jax.experimental.sparse import BCOO
+
+    if row.group != "sparse":
+        return None
+
+    def make(f):
+        pattern = jacobian.sparse(f).plan(x).pattern
+        g = sparsejac.jacfwd(f, BCOO.from_scipy_sparse(pattern.astype(np.float32)))
+        return lambda x: g(x).todense()
+
+    return by_jax(make)(row, f, x)
+
+
+def by_torch(row, f, x):
+    """The faster of jacrev and jacfwd, eager."""
+    import torch
+
+    made = twin(row.name, f, x)
+    if made is None:
+        return None
+    g, y = made
+    ways = [torch.func.jacrev(g), torch.func.jacfwd(g)]
+    return min((Side(lambda way=way: way(y), 0.0) for way in ways), key=lambda side: seconds_of(side.run, 3))
+
+
+def by_scipy(row, f, x):
+    """Forward differences of the compiled function, a call for each input; not for batches."""
+    from scipy.optimize import approx_fprime
+
+    if row.batch or x.size > 1000:
+        return None
+    g = jax.jit(lambda x: f(x).ravel())
+    point, call = np.asarray(x, np.float64).ravel(), lambda v: np.asarray(g(v.astype(x.dtype).reshape(x.shape)))
+    return Side(lambda: approx_fprime(point, call, 1e-3), 0.0)
+
+
+PEERS = {
+    "jax.jacrev": by_jax(jax.jacrev),
+    "jax.jacfwd": by_jax(jax.jacfwd),
+    "asdex": by_asdex,
+    "sparsejac": by_sparsejac,
+    "PyTorch": by_torch,
+    "SciPy, differences": by_scipy,
+}
+SIDES = {name: by_method(name) for name in METHODS} | PEERS
+
+
+def seconds_of(run, calls: int) -> float:
+    """The shortest of some calls, after one that is not counted."""
+    times = []
+    for _ in range(calls + 1):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def in_turns(runs: dict[str, Callable], seconds: float) -> dict[str, np.ndarray]:
+    """Seconds of every call, all sides forwards and backwards in turn; what is 50 times slower takes part less."""
+    first = {name: seconds_of(run, 1) for name, run in runs.items()}
+    slow = {name for name, t in first.items() if t > 50 * min(first.values())}
+    times, end = {name: [first[name]] if name in slow else [] for name in runs}, time.perf_counter() + seconds
+    rounds = 0
+    while rounds < 5 or (time.perf_counter() < end and rounds < 300):
+        for name in [n for n in runs if n not in slow][:: 1 if rounds % 2 else -1]:
+            start = time.perf_counter()
+            runs[name]()
+            times[name].append(time.perf_counter() - start)
+        rounds += 1
+    return {name: np.array(t) for name, t in times.items()}
+
+
+def measure(row) -> dict:
+    """Seconds, compile seconds, temporary bytes and error of every side, and the planned method against the peers."""
+    f, x, *by_hand = row.make()
+    if row.batch:
+        x = x[None] * (1 + 0.01 * jax.random.uniform(jax.random.key(0), (row.batch, *x.shape), x.dtype))
+    sides, failed = {}, {}
+    makers = SIDES | ({"by hand": by_jax(lambda f: by_hand[0])} if by_hand else {})
+    for name, make in makers.items():
+        try:
+            side = make(row, f, x)
+            if side is not None:
+                seconds_of(side.run, 1)
+                sides[name] = side
+        except Exception as error:  # what a peer raises is its own
+            failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    true = reference(row, f, x)
+    errors = {name: error_of(side.run(), true) for name, side in sides.items()}
+    times = in_turns({name: side.run for name, side in sides.items()}, SECONDS)
+    medians = {name: float(np.median(t)) for name, t in times.items()}
+    return {
+        "group": row.group,
+        "name": row.name,
+        "size": row.size,
+        "batch": row.batch,
+        "planned": planned_name(row, f, x),
+        "seconds": medians,
+        "ratio": ratio(times, min((n for n in PEERS if n in medians), key=medians.get), "best"),
+        "from_fastest": ratio(times, "best", min((n for n in METHODS if n in medians), key=medians.get)),
+        "compile_seconds": {name: side.compile_seconds for name, side in sides.items()},
+        "temporary": {name: side.temporary for name, side in sides.items() if side.temporary is not None},
+        "error": errors,
+        "failed": failed,
+    }
+
+
+def ratio(times, first, second) -> float:
+    """The median of the ratios, round by round, where both took part in every round."""
+    a, b = times[first], times[second]
+    return float(np.median(a / b)) if len(a) == len(b) else float(np.median(a) / np.median(b))
+
+
+def planned_name(row, f, x) -> str:
+    return jacobian.plan(f, x[0] if row.batch else x).best.method
+
+
+def reference(row, f, x):
+    """The matrix by finite differences in float64; None where that takes more than a thousand calls of f."""
+    if x.size > 1000 * max(row.batch, 1):
+        return None
+    return np.asarray(jax.vmap(jacobian.finite(f))(x) if row.batch else jacobian.finite(f)(x), np.float64)
+
+
+def error_of(matrix, true) -> float | None:
+    """The largest difference over the largest entry."""
+    if true is None:
+        return None
+    return float(np.abs(np.asarray(matrix, np.float64).reshape(true.shape) - true).max() / np.abs(true).max())
+
+
+def table(rows) -> Table:
+    cells = []
+    for row in rows:
+        seconds = row["seconds"]
+        peer = min((n for n in PEERS if n in seconds), key=seconds.get)
+        cells.append(
+            (
+                f"{row['name']} {row['size'] if not row['batch'] else ''}".strip()
+                + (f", batch {row['batch']}" if row["batch"] else ""),
+                row["planned"],
+                peer,
+                seconds_text(seconds["best"]),
+                seconds_text(seconds[peer]),
+                ratio_text(row["ratio"]),
+                ratio_text(row["from_fastest"]),
+                *(seconds_text(seconds[name]) if name in seconds else "–" for name in [*METHODS][1:]),
+                seconds_text(row["compile_seconds"]["best"]),
+            )
+        )
+    columns = ("function", "planned", "best peer", "best", "peer", "peer : best", "best : fastest method",
+               *[*METHODS][1:], "plan and compile")  # fmt: skip
+    mean = np.exp(np.mean([np.log(row["ratio"]) for row in rows]))
+    least = min(row["ratio"] for row in rows)
+    note = (
+        f"peer : best is how many times as fast the planned method is as the fastest peer: geometric mean {mean:.2f}, "
+        f"least {least:.2f}. best : fastest method is how far the plan is from the fastest of jaxdl's methods: at most "
+        f"{max(row['from_fastest'] for row in rows):.2f}."
+    )
+    return Table("Jacobians: the planned method against the best peer", columns, cells, note, words=3)
+
+
+def main(full: bool = False, only: str = "") -> None:
+    """Measure, and write table, figures and pictures.
+
+    Args:
+        full: All sizes, not only one or two of each function.
+        only: Only functions with this text in their name; nothing is written.
+    """
+    chosen = [row for row in ROWS if (full or row.quick) and only in row.label]
+    rows = []
+    for row in chosen:
+        start = time.perf_counter()
+        rows.append(measure(row))
+        last = rows[-1]
+        print(f"{row.label}: {last['planned']}, {last['ratio']:.2f} ({time.perf_counter() - start:.0f} s)", *last["failed"].items())
+    if only:
+        return table(rows).print()
+    keep("jacobians_full" if full else "jacobians", {"rows": rows}, table(rows), draw(rows) if full else None)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

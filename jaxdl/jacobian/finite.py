@@ -1,0 +1,81 @@
+"""The Jacobian from values of the function alone: a reference with no derivative rule in it."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import jaxpr as jx
+from jaxdl.jacobian.method import Vector, method
+
+LEVELS = 9  # steps h, h/4, …, h/4⁸
+FIRST = 2.0**-2
+TINY = 1e-30  # added to i·h, it is far below the rounding of x, and there is no difference to cancel
+
+ANALYTIC = frozenset(
+    "add sub mul div neg exp exp2 expm1 log log1p sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh sqrt "
+    "rsqrt square integer_pow logistic dot_general conv_general_dilated reduce_sum cumsum broadcast_in_dim reshape "
+    "transpose squeeze slice concatenate pad rev split copy gather dynamic_slice dynamic_update_slice "
+    "reduce_window_sum copy_p expand_dims add_any".split()
+)
+
+
+@method
+def finite(vector: Vector):
+    """The Jacobian by finite differences in float64, whatever f's own precision: the reference for the other methods.
+
+    Where the jaxpr of f has only analytic operations it is the imaginary part of f(x + ih)/h, exact to rounding (Squire
+    and Trapp 1998); else central differences, extrapolated to step 0 (Richardson; each entry from the place of the
+    table that is least uncertain, as Ridders 1982). At a kink this gives the mean of the one-sided derivatives.
+    f must run in float64: arguments are converted, arrays that it closes over must promote. Inside jit that needs
+    jax_enable_x64. Takes f, argnums, has_aux as `jax.jacrev`; complex arguments are refused.
+    """
+    if jnp.issubdtype(vector.x.dtype, jnp.complexfloating):
+        raise TypeError("jacobian.finite differentiates along the real axis: complex arguments are not supported")
+    columns = by_complex_step if analytic(vector.jaxpr) else by_differences
+
+    def run(x, *others):
+        if jx.is_staged(x) and not jax.config.jax_enable_x64:
+            raise TypeError("jacobian.finite computes in float64: call it outside jit, or turn jax_enable_x64 on")
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+            wide = lambda a: a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+            matrix = columns(lambda x: vector.f(x, *map(wide, others)), wide(x))
+            return matrix.astype(x.dtype)
+
+    return run
+
+
+def analytic(jaxpr) -> bool:
+    """Whether every operation is one that the complex plane knows, jit's bodies looked into."""
+    return all(
+        all(analytic(inner) for inner in jx.inner_jaxprs(eqn))
+        if eqn.primitive.name == "jit"
+        else eqn.primitive.name in ANALYTIC
+        for eqn in jx.opened(jaxpr).eqns
+    )
+
+
+def by_complex_step(f, x):
+    column = lambda e: jnp.imag(f(x + 1j * TINY * e)) / TINY
+    matrix = jax.vmap(column, out_axes=1)(jnp.eye(x.size))
+    return jnp.where(jnp.isnan(f(x))[:, None], jnp.nan, matrix)
+
+
+def by_differences(f, x):
+    return jax.vmap(lambda e: extrapolated(f, x, e), out_axes=1)(jnp.eye(x.size))
+
+
+def extrapolated(f, x, e):
+    """Richardson's table of the derivative along e, T[i][0] the central difference at step i, and
+
+    T[i][j] = T[i][j−1] + (T[i][j−1] − T[i−1][j−1])/(16ʲ − 1).
+    """
+    scale = jnp.maximum(jnp.abs(x @ e), 1.0)
+    previous, best, least = [], jnp.nan, jnp.inf
+    for i in range(LEVELS):
+        h = FIRST / 4**i * scale
+        row = [(f(x + h * e) - f(x - h * e)) / (2 * h)]
+        for j, above in enumerate(previous, 1):
+            row.append(row[-1] + (row[-1] - above) / (16**j - 1))
+            error = jnp.maximum(jnp.abs(row[-1] - row[-2]), jnp.abs(row[-1] - above))
+            best, least = jnp.where(error < least, row[-1], best), jnp.fmin(error, least)
+        previous = row
+    return best

@@ -1,0 +1,214 @@
+"""The sparsity pattern of a Jacobian, read from the jaxpr: each equation says how its entries depend on others'.
+
+Values that follow from constants alone are known (indices, masks, zeros of a matrix); values of arguments never are.
+A hand-written rule is asked for its derivative, not its primal: a straight-through rule has entries where its primal
+has none. An equation that nobody understands makes every output depend on all that any input depends on, and is
+reported.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxdl import jaxpr as jx
+from jaxdl.jacobian.pattern_algebra import Dependence, groups, identity, spread, take, union, union_of
+from jaxdl.jacobian.pattern_control import CONTROL
+from jaxdl.jacobian.pattern_moves import MOVES
+from jaxdl.jacobian.pattern_products import PRODUCTS
+from jaxdl.jacobian.pattern_values import Value, fold, known
+
+
+def pattern(jaxpr, n: int) -> tuple[list[Dependence | None], list[tuple[str, str]]]:
+    """How the outputs of a closed jaxpr depend on the n entries of its first input, and what counted as dense."""
+    walk = Walk(n)
+    first, *others = jx.opened(jaxpr).invars
+    values = [Value(first.aval, identity(n))] + [Value(v.aval) for v in others]
+    return [out.dependence for out in walk(jaxpr, values)], walk.dense
+
+
+class Walk:
+    """Carries values through jaxprs, equation by equation. `dense` lists what was not understood: (primitive, line).
+
+    by_value: operations with hand-written rules are followed by what they compute, not by their derivative.
+    """
+
+    def __init__(self, n: int, by_value: bool = False):
+        self.n = n
+        self.by_value = by_value
+        self.dense = []
+
+    def __call__(self, jaxpr, values: list[Value]) -> list[Value]:
+        """The values of a jaxpr's outputs."""
+        plain = jx.opened(jaxpr)
+        env = dict(zip(plain.invars, values, strict=True))
+        env.update((v, known(c, v.aval)) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
+        read = lambda atom: env[atom] if jx.is_variable(atom) else known(atom.val, atom.aval)
+        for eqn in plain.eqns:
+            env.update(zip(eqn.outvars, self.equation(eqn, [read(v) for v in eqn.invars]), strict=True))
+        return [read(v) for v in plain.outvars]
+
+    def equation(self, eqn, values):
+        if all(v.dependence is None for v in values):
+            return fold(eqn, values)
+        out = [v.aval for v in eqn.outvars]
+        name = eqn.primitive.name
+        if name in CONTROL:
+            outputs = CONTROL[name](self, eqn, values)
+        elif not any(map(_moves, out)):
+            return [Value(aval) for aval in out]
+        else:
+            rule = RULES.get(name, _not_understood)
+            outputs = [Value(aval, p) for aval, p in zip(out, rule(self, eqn, values), strict=True)]
+        return [v if v.dependence is None or _moves(v.aval) else Value(v.aval, None, v.constant) for v in outputs]
+
+    def report(self, eqn, why=""):
+        found = (eqn.primitive.name + (f" ({why})" if why else ""), jx.where(eqn))
+        if found not in self.dense:
+            self.dense.append(found)
+
+
+def _moves(aval):
+    """Whether a value of this type has a derivative."""
+    return jax.numpy.issubdtype(aval.dtype, jax.numpy.inexact)
+
+
+def _not_understood(walk, eqn, values):
+    walk.report(eqn)
+    whole = union_of(_together(v) for v in values)
+    return [take(whole, np.zeros(math.prod(v.aval.shape), int)) for v in eqn.outvars]
+
+
+def _together(value):
+    return value.dependence and spread(groups(np.arange(value.size), 1), value.dependence)
+
+
+# --- entry by entry ------------------------------------------------------------------------------------
+
+
+def _elementwise(walk, eqn, values):
+    return [union_of(v.widened(eqn.outvars[0].aval.shape) for v in values)]
+
+
+def _cut(walk, eqn, values):
+    return [None] * len(eqn.outvars)
+
+
+def _each(walk, eqn, values):
+    """Outputs are the inputs, one by one."""
+    return [v.dependence for v in values]
+
+
+def _product(walk, eqn, values):
+    """Where one factor is known to be zero the other makes no difference."""
+    a, b = values
+    shape = eqn.outvars[0].aval.shape
+    return [union(_where(a.widened(shape), b, shape), _where(b.widened(shape), a, shape))]
+
+
+def _quotient(walk, eqn, values):
+    a, b = values
+    shape = eqn.outvars[0].aval.shape
+    return [union(a.widened(shape), _where(b.widened(shape), a, shape))]
+
+
+def _where(p, factor, shape):
+    """p where the factor is not known to be zero."""
+    array = None if p is None else factor.array()
+    if array is None or (array != 0).all():
+        return p
+    return take(p, np.where(np.broadcast_to(array != 0, shape).ravel(), np.arange(p.size), -1))
+
+
+# --- hand-written rules ------------------------------------------------------------------------------------
+
+
+def _tangent(walk, eqn, values):
+    """A rule that gives tangents: how they depend on the tangents given."""
+    moving = [i for i, v in enumerate(values) if v.dependence is not None]
+
+    def push(args, tangents):
+        return jax.jvp(_of_some(eqn, args, moving), [args[i] for i in moving], tangents)[1]
+
+    types = [v.aval for v in values]
+    jaxpr = jax.make_jaxpr(push)(types, [types[i] for i in moving])
+    inputs = [Value(v.aval, None, v.constant) for v in values] + [Value(types[i], values[i].dependence) for i in moving]
+    given = iter(walk(jaxpr, inputs))
+    return [next(given).dependence if _moves(v.aval) else None for v in eqn.outvars]
+
+
+def _cotangent(walk, eqn, values):
+    """A rule that gives cotangents: x̄ = T ȳ has the pattern of T, and ẏ = Tᵀ ẋ that of its transpose.
+
+    T itself is followed by value: it may call the operation whose rule it belongs to.
+    """
+    if walk.by_value and (primal := jx.primal_of(eqn)):
+        return [v.dependence for v in walk(primal, values)]
+    moving = [i for i, v in enumerate(values) if v.dependence is not None]
+    smooth = [v.aval for v in eqn.outvars if _moves(v.aval)]
+    sizes = [math.prod(t.shape) for t in smooth]
+    total, starts = sum(sizes), np.cumsum([0, *sizes])
+
+    def pull(args, dy):
+        return jax.vjp(_of_some(eqn, args, moving), *[args[i] for i in moving])[1](dy)
+
+    jaxpr = jax.make_jaxpr(pull)([v.aval for v in values], smooth)
+    inner = Walk(total, by_value=True)
+    inputs = [Value(v.aval, None, v.constant) for v in values]
+    inputs += [Value(t, identity(s, b, total)) for t, s, b in zip(smooth, sizes, starts, strict=False)]
+    backward = inner(jaxpr, inputs)
+    for found in inner.dense:
+        if found not in walk.dense:
+            walk.dense.append(found)
+    joined = union_of(_through(back.dependence, values[i].dependence) for back, i in zip(backward, moving, strict=True))
+    parts = iter(take(joined, np.arange(b, b + s)) for s, b in zip(sizes, starts, strict=False))
+    return [next(parts) if _moves(v.aval) else None for v in eqn.outvars]
+
+
+def _through(back, p):
+    """Tᵀ p, for T with rows that may be full."""
+    if back is None:
+        return None
+    out = spread(back.some.T.tocsr(), p)
+    if back.every.any():
+        full = spread(groups(np.flatnonzero(back.every), 1, p.size), p)
+        out = union(out, take(full, np.zeros(back.inputs, int)))
+    return out
+
+
+def _of_some(eqn, args, moving):
+    """The equation as a function of the inputs that move, and of its smooth outputs."""
+
+    def f(*moved):
+        full = list(args)
+        for i, x in zip(moving, moved, strict=True):
+            full[i] = x
+        y = jx.binding(eqn)(*full)
+        return [y_ for y_, v in zip(y, eqn.outvars, strict=True) if _moves(v.aval)]
+
+    return f
+
+
+_ENTRYWISE = (
+    "abs acos acosh add add_any asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp complex conj "
+    "convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 igamma igamma_grad_a "
+    "igammac imag integer_pow layout_constraint lgamma log log1p logistic max min name neg polygamma pow pvary "
+    "pcast random_gamma_grad real reduce_precision regularized_incomplete_beta rem reshard rsqrt "
+    "sharding_constraint sin sinh sqrt square sub tan tanh "
+)
+
+RULES: dict[str, Callable] = {
+    **dict.fromkeys(_ENTRYWISE.split(), _elementwise),
+    **dict.fromkeys(["sign", "floor", "ceil", "round", "stop_gradient", "nextafter"], _cut),
+    **dict.fromkeys(["optimization_barrier", "device_put"], _each),
+    "mul": _product,
+    "div": _quotient,
+    "custom_jvp_call": _tangent,
+    **dict.fromkeys(
+        ["custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi_primitive", "jaxdl_op", "jaxdl_linear", "linear_call"],
+        _cotangent,
+    ),
+    **MOVES,
+    **PRODUCTS,
+}

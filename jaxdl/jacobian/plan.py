@@ -1,0 +1,238 @@
+"""Which way to a Jacobian is the cheapest: every method is prepared and compiled, its cost read, close ones tried."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import jaxpr as jx
+from jaxdl.jacobian.cut import cut
+from jaxdl.jacobian.eliminate import eliminate
+from jaxdl.jacobian.method import Vector, method
+from jaxdl.jacobian.sparse import sparse
+from jaxdl.jacobian.structured import operator_of
+from jaxdl.jacobian.sweeps import forward, reverse
+from jaxdl.jacobian.work import MOVED, work_of
+
+
+
+def multiplied_out(vector: Vector):
+    """The operator of `structured` as a matrix."""
+    operator = operator_of(vector)
+    return lambda x, *others: operator(x, *others).dense()
+
+
+PREPARE = {m.__name__: m.__wrapped__ for m in (reverse, forward, cut, sparse, eliminate)} | {"structured": multiplied_out}
+SECONDS_PER = {"flops": 1e-11, "bytes accessed": 7e-11, "transcendentals": 1e-9}  # of two cores; what counts is the ratio
+CALL = 5e-6
+SCALARS = 2000  # for more, straight-line code takes minutes to compile
+CLOSE = 4.0  # predictions differ from measured times by up to a factor of two, either way
+TRIED = 0.02  # seconds for each that is tried
+BATCH = 256  # points at once, where one is so little work that calling costs more
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """A method on one function: its sweeps in words, what XLA counts in the compiled program, and the time.
+
+    flops, bytes: as compiled; temporary: bytes beside arguments and result; predicted and measured: seconds (measured
+    is None where nothing else came close); refused: why the method cannot be used, else empty.
+    """
+
+    method: str
+    sweeps: str = ""
+    flops: float = math.nan
+    bytes: float = math.nan
+    temporary: float = math.nan
+    predicted: float = math.inf
+    measured: float | None = None
+    refused: str = ""
+    run: Callable | None = None
+    program: Callable | None = None
+    compiled: Callable | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.predicted if self.measured is None else self.measured
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ways to one Jacobian of m rows and n columns, the fastest first; `str` of it is a table that says why."""
+
+    m: int
+    n: int
+    ways: tuple
+
+    @property
+    def best(self) -> Way:
+        return self.ways[0]
+
+    def __str__(self):
+        rows = [("method", "sweeps", "FLOPs", "bytes", "temporary", "predicted", "measured")]
+        rows += [_row(way) for way in self.ways if not way.refused]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+                 for row in rows]  # fmt: skip
+        lines += [f"{way.method}: {way.refused}" for way in self.ways if way.refused]
+        return "\n".join([f"Jacobian of {self.m:,} × {self.n:,}: {self.why}", *lines])
+
+    @property
+    def why(self) -> str:
+        first, *others = (way for way in self.ways if not way.refused)
+        if not others:
+            return f"{first.method} is the only way"
+        how = "measured" if first.measured is not None else "predicted"
+        return (
+            f"{first.method}, {others[0].seconds / first.seconds:.2g} times as fast as {others[0].method} and "
+            f"{max(w.seconds for w in others) / first.seconds:.2g} times as the slowest ({how})"
+        )
+
+
+def plan(f: Callable, *args, argnums=0, has_aux=False, **kwargs) -> Plan:
+    """What each method would cost for the Jacobian of f at arguments of these types: the `Plan` of `best`.
+
+    Methods are compiled for it, one after the other; those whose predicted times lie close together are run a few
+    times, on numbers drawn for it where only types are known. No run where f has a while loop, which might not end on
+    such numbers, nor in several processes, which must choose alike: there the prediction decides.
+    """
+    return best(f, argnums, has_aux).called(*args, **kwargs).prepared.plan
+
+
+@method
+def best(vector: Vector):
+    """The Jacobian by the method that `plan` finds the fastest for these types of arguments.
+
+    Takes f, argnums and has_aux as `jax.jacrev`. Choosing takes some compilations, once for each type of arguments,
+    also while an outer function is traced.
+    """
+    return Best(vector)
+
+
+class Best:
+    """`run(x, *others)` by the best way of its `plan`."""
+
+    def __init__(self, vector: Vector):
+        self.plan = planned(vector)
+        self.run = self.plan.best.run
+
+    def __call__(self, x, *others):
+        return self.run(x, *others)
+
+
+def planned(vector: Vector) -> Plan:
+    ways = sorted((_way(vector, m) for m in PREPARE), key=lambda way: way.seconds)
+    close = [way for way in ways if way.predicted < CLOSE * ways[0].predicted]
+    if len(close) > 1 and _may_be_tried(vector):
+        tried = _tried(vector, close)
+        ways = sorted(tried, key=lambda way: way.seconds) + ways[len(close) :]
+    return Plan(vector.m, vector.n, tuple(ways))
+
+
+def _way(vector, name) -> Way:
+    """The method prepared and compiled by itself, and what XLA counts."""
+    if name == "eliminate" and work_of(vector.jaxpr) > SCALARS * MOVED:
+        return Way(name, refused=f"more than {SCALARS:,} scalar operations: its program would take long to compile")
+    try:
+        run = PREPARE[name](replace(vector, name=name))
+        if why := _pointless(name, vector, run):
+            return Way(name, refused=why)
+        alone = _by_itself(vector)
+        program = jax.jit(run if alone is vector else PREPARE[name](replace(alone, name=name)))
+        compiled = program.lower(alone.x, *alone.others).compile()
+    except (ValueError, TypeError, NotImplementedError) as error:
+        return Way(name, refused=f"{error}")
+    cost = compiled.cost_analysis() or {}
+    predicted = CALL + sum(rate * cost.get(key, 0.0) for key, rate in SECONDS_PER.items())
+    temporary = compiled.memory_analysis().temp_size_in_bytes
+    flops, moved = (cost.get(key, math.nan) for key in ("flops", "bytes accessed"))
+    return Way(name, _sweeps(name, vector, run), flops, moved, temporary, predicted, run=run, program=program, compiled=compiled)
+
+
+def _by_itself(vector):
+    """The function with what it closes over as arguments, where an outer trace has not given that yet."""
+    return replace(vector.alone, name=vector.name) if any(map(jx.is_staged, vector.jaxpr.consts)) else vector
+
+
+def _pointless(name, vector, run) -> str:
+    """Why a method would do no more than plain sweeps."""
+    if name == "cut" and len(run.sizes) == 2:
+        return "no place is narrower than the input and the output"
+    if name == "sparse" and sum(run.plan.sweeps) >= min(vector.m, vector.n):
+        return "no two rows or columns can share a sweep"
+    return ""
+
+
+def _sweeps(name, vector, run) -> str:
+    match name:
+        case "reverse":
+            return f"{vector.m:,} rows"
+        case "forward":
+            return f"{vector.n:,} columns"
+        case "cut":
+            return f"{run.sweeps:,} across {' → '.join(f'{size:,}' for size in run.sizes)}"
+        case "sparse":
+            columns, rows = run.plan.sweeps
+            return f"{columns:,} columns, {rows:,} rows"
+        case "eliminate":
+            return f"{run.plan.multiplications['found']:,} multiplications"
+    return "layer by layer"
+
+
+def _may_be_tried(vector) -> bool:
+    return jax.process_count() == 1 and not jx.calls(vector.jaxpr, "while")
+
+
+def _tried(vector, ways) -> list[Way]:
+    """The ways with the time of the compiled program on drawn numbers: the best of several calls, in turn."""
+    random = np.random.default_rng(0)
+    alone = _by_itself(vector)
+    batch = BATCH if ways[0].predicted < 2 * CALL else 0
+    with jax.ensure_compile_time_eval():
+        inputs = [_drawn(random, type) for type in (alone.x, *alone.others)]
+        if batch:
+            inputs[0] = jnp.stack([inputs[0]] * batch)
+        programs = {way: _in_batches(way, inputs) if batch else way.compiled for way in ways}
+        least = dict.fromkeys(ways, math.inf)
+        end = time.perf_counter() + TRIED * len(ways)
+        rounds = 0
+        while rounds < 3 or (time.perf_counter() < end and rounds < 1000):
+            for way in ways:
+                start = time.perf_counter()
+                jax.block_until_ready(programs[way](*inputs))
+                if rounds:
+                    least[way] = min(least[way], time.perf_counter() - start)
+            rounds += 1
+    return [replace(way, measured=least[way] / max(batch, 1)) for way in ways]
+
+
+def _in_batches(way, inputs):
+    return jax.jit(jax.vmap(way.program, (0, *[None] * (len(inputs) - 1)))).lower(*inputs).compile()
+
+
+def _drawn(random, type):
+    """Numbers of a type: small normal ones; integers are 0, which is an index everywhere."""
+    if jnp.issubdtype(type.dtype, jnp.inexact):
+        return jnp.asarray(random.normal(size=type.shape), type.dtype)
+    return jnp.zeros(type.shape, type.dtype)
+
+
+def _row(way) -> tuple[str, ...]:
+    measured = "" if way.measured is None else _time(way.measured)
+    counts = (_count(x) for x in (way.flops, way.bytes, way.temporary))
+    return way.method, way.sweeps, *counts, _time(way.predicted), measured
+
+
+def _count(x):
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if x >= size:
+            return f"{x / size:.3g} {unit}"
+    return f"{x:.0f}"
+
+
+def _time(seconds):
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"

@@ -1,0 +1,169 @@
+"""Sparse Jacobians and Hessians: the pattern is read from the jaxpr, coloured, and had by a few compressed products."""
+
+import functools
+
+import jax
+import numpy as np
+from jax.experimental.sparse import BCOO
+from scipy import sparse as sp
+
+from jaxdl.jacobian import colouring
+from jaxdl.jacobian.compressed import Compressed, Plan, checked, primitives
+from jaxdl.jacobian.method import Jacobian, Vector, method
+from jaxdl.jacobian.pattern import pattern as read_pattern
+from jaxdl.jacobian.pattern_algebra import nothing
+
+
+class Sparse(Jacobian):
+    """A Jacobian that is also to be had as `.bcoo`, `.scipy`; `.plan` says how, `.spy` draws the pattern."""
+
+    def plan(self, *args, **kwargs) -> Plan:
+        """The pattern, the colours and the sweeps for arguments of these types."""
+        return self._ready(*args, **kwargs)[0].plan
+
+    def bcoo(self, *args, **kwargs):
+        """The result with each block as a `BCOO` of shape output.shape + input.shape; also under jit."""
+        compressed, call, data = self._entries(args, kwargs)
+        blocks = compressed.blocks([y.shape for y in call.vector.outputs], [x.shape for x in call.inputs])
+        result = call.arranged(
+            [
+                BCOO((data[entries].astype(x.dtype), indices), shape=y.shape + x.shape, unique_indices=True)
+                for x, (entries, indices) in zip(call.inputs, row, strict=True)
+            ]
+            for y, row in zip(call.vector.outputs, blocks, strict=True)
+        )
+        return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
+
+    def scipy(self, *args, **kwargs) -> sp.csr_array:
+        """The whole (m, n) matrix: all outputs, flattened, one below the other, by all inputs. Not under jit."""
+        compressed, _, data = self._entries(args, kwargs)
+        if isinstance(data, jax.core.Tracer):
+            raise TypeError(
+                f"jacobian.{self.name}.scipy: SciPy has no matrices under jit, grad or vmap; take .bcoo there"
+            )
+        pattern = compressed.plan.pattern
+        data = np.asarray(data)[compressed.plan.places] if compressed.plan.is_filled else np.asarray(data)
+        result = sp.csr_array((data, pattern.indices, pattern.indptr), pattern.shape)
+        return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
+
+    def spy(self, *args, path=None, **kwargs):
+        """Draws the pattern, each entry in the colour of the sweep that finds it; needs matplotlib.
+
+        Returns the matplotlib Axes; with `path`, writes the picture there and returns the path.
+        """
+        return drawn(self.plan(*args, **kwargs), path)
+
+    def _ready(self, *args, **kwargs):
+        call = self.called(*args, **kwargs)
+        compressed = call.prepared
+        if not isinstance(compressed, Compressed):
+            vector = call.vector
+            empty = nothing(vector.m, vector.n).some
+            compressed = Compressed(vector, Plan(empty, np.zeros(vector.n, int) - 1, np.zeros(vector.m, int) - 1))
+        return compressed, call
+
+    def _entries(self, args, kwargs):
+        compressed, call = self._ready(*args, **kwargs)
+        return compressed, call, checked(compressed, *compressed.compiled(call.x, *call.others))
+
+
+def drawn(plan, path):
+    import matplotlib.pyplot as plt
+
+    row, column = plan.coordinates
+    forward = sum(plan.sweeps[:1]) * plan.pattern.shape[0]
+    by_column = plan.places < forward
+    colour = np.where(by_column, plan.columns[column], plan.sweeps[0] + plan.rows[row])
+    m, n = plan.pattern.shape
+    figure, axes = plt.subplots(figsize=(5, 5 * np.clip(m / max(n, 1), 0.3, 3)), layout="constrained")
+    size = np.clip(72 * 4 / max(m, n, 1), 0.2, 12)
+    axes.scatter(column, row, s=size**2, c=colour, cmap="turbo", marker="s", linewidths=0, rasterized=True)
+    axes.set(xlim=(-0.5, n - 0.5), ylim=(m - 0.5, -0.5), aspect="equal", xlabel="input", ylabel="output")
+    axes.set_title(f"{plan.pattern.nnz:,} entries, {plan.sweeps[0]} forward + {plan.sweeps[1]} reverse sweeps")
+    if path is None:
+        return axes
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path
+
+
+@functools.partial(method, kind=Sparse)
+def sparse(vector: Vector, *, pattern=None, probe: bool = True):
+    """The Jacobian by compressed products: as many sweeps as its pattern has colours.
+
+    The pattern is found from the jaxpr, for all values of the arguments (closed-over arrays count as constants, as
+    under jit), coloured by columns, rows or both, and kept for the types of the arguments. The result is dense;
+    `sparse(f).bcoo(*args)`, `.scipy(*args)` never make the dense matrix; `.plan(*args)` tells the pattern, the sweeps
+    and what was not understood and counts as dense; `.spy(*args)` draws it.
+
+    pattern: the (m, n) pattern as a SciPy sparse matrix or a boolean array, in place of the one found, for all outputs
+    and inputs flattened and joined. It is held against one random product at each call: an entry outside it raises
+    ValueError, or makes the result NaN under jit and vmap, where nothing can be raised. probe: False to do without.
+    """
+    forward, reverse = _possible(vector)
+    found, dense = _pattern(vector) if pattern is None else (_given(vector, pattern), ())
+    columns, rows, why = colouring.cheapest(found, forward, reverse)
+    return Compressed(
+        vector, Plan(found, columns, rows, tuple(dense), why, False, pattern is not None), probe and pattern is not None
+    )
+
+
+@functools.partial(method, kind=Sparse)
+def _second(vector: Vector, *, pattern=None, probe: bool = True):
+    found, dense = _pattern(vector) if pattern is None else (_given(vector, pattern), ())
+    found = sp.csr_array(found + found.T)
+    found.sort_indices()
+    columns = colouring.symmetric(found)
+    plan = Plan(found, columns, np.full(vector.m, -1), tuple(dense), "symmetric, by columns", True, pattern is not None)
+    return Compressed(vector, plan, probe and pattern is not None)
+
+
+def sparse_hessian(f, argnums=0, has_aux=False, holomorphic=False, *, pattern=None, probe=True):
+    """The Hessian of a scalar function by compressed Hessian-vector products, with the result of `jax.hessian`.
+
+    The pattern of the gradient is found and coloured so that of each entry and its mirror image one can be read
+    (star colouring). Options and outputs as for `sparse`.
+    """
+    if not callable(f):
+        raise TypeError(f"jacobian.sparse_hessian: expected a function, got {type(f).__name__}")
+    gradient = jax.grad(f, argnums, has_aux, holomorphic)
+    jacobian = _second(gradient, argnums, has_aux, holomorphic, pattern=pattern, probe=probe)
+    jacobian.name = "sparse_hessian"
+    return jacobian
+
+
+def _pattern(vector):
+    (found,), dense = read_pattern(vector.jaxpr, vector.n)
+    return (nothing(vector.m, vector.n) if found is None else found).matrix(), dense
+
+
+def _given(vector, pattern):
+    """A pattern from outside as a sorted boolean CSR matrix."""
+    matrix = sp.csr_array(pattern).astype(bool)
+    if matrix.shape != (vector.m, vector.n):
+        raise ValueError(
+            f"jacobian.{vector.name}: the pattern must be of shape ({vector.m}, {vector.n}), outputs by inputs, "
+            f"got {matrix.shape}"
+        )
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _possible(vector):
+    """Whether JAX has forward products of the function, and whether reverse ones; tried only where it is in doubt."""
+    names = set(primitives(vector.jaxpr))
+    f = lambda x, *others: vector.f(x, *others)
+    push = lambda x, *others: jax.jvp(lambda x: f(x, *others), (x,), (x,))
+    pull = lambda x, *others: (lambda y, pullback: pullback(y))(*jax.vjp(lambda x: f(x, *others), x))
+    forward = not names & {"custom_vjp_call", "custom_vjp_call_jaxpr"} or _works(push, vector)
+    reverse = "while" not in names or _works(pull, vector)
+    return (forward, reverse) if forward or reverse else (True, True)
+
+
+def _works(transformed, vector):
+    """Whether a transformed function can be traced; JAX refuses tangents of a custom_vjp later, by `custom_lin`."""
+    try:
+        return "custom_lin" not in primitives(jax.make_jaxpr(transformed)(vector.x, *vector.others))
+    except Exception:
+        return False

@@ -1,0 +1,107 @@
+"""A jaxpr as one straight line of equations between numbered values: calls inlined, what is known evaluated.
+
+Equal equations on equal values are one (value numbering), so that their scalars are one vertex of the graph.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl import jaxpr as jx
+
+INLINED = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """An equation with the numbers of its inputs and outputs."""
+
+    eqn: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def evaluate(self, values):
+        y = self.eqn.primitive.bind(*values, **self.eqn.primitive.get_bind_params(self.eqn.params))
+        return y if self.eqn.primitive.multiple_results else [y]
+
+
+class StraightLine:
+    """The equations of a closed jaxpr in order. Values 0, 1, … are its inputs; `given` holds the constants."""
+
+    def __init__(self, jaxpr):
+        self.steps, self.given, self.count = [], {}, 0
+        self._literals, self._seen = {}, {}
+        self.inputs = [self._new() for _ in jx.opened(jaxpr).invars]
+        self.outputs = self._inline(jaxpr, self.inputs)
+
+    def evaluate(self, arguments, outputs) -> list:
+        """The values of some numbers, by the steps that they need."""
+        needed, steps = set(outputs), []
+        for step in reversed(self.steps):
+            if needed.intersection(step.outputs):
+                needed.update(step.inputs)
+                steps.append(step)
+        values = self.given | dict(zip(self.inputs, arguments, strict=True))
+        for step in reversed(steps):
+            values.update(zip(step.outputs, step.evaluate([values[i] for i in step.inputs]), strict=True))
+        return [values[number] for number in outputs]
+
+    def known(self, number):
+        """The value of a number as an array where it is a constant, else None."""
+        value = self.given.get(number)
+        return None if value is None or isinstance(value, jax.core.Tracer) else value
+
+    def _new(self):
+        self.count += 1
+        return self.count - 1
+
+    def _constant(self, value):
+        number = self._new()
+        self.given[number] = value
+        return number
+
+    def _literal(self, atom):
+        key = atom.aval, np.asarray(atom.val).tobytes()
+        if key not in self._literals:
+            self._literals[key] = self._constant(atom.val)
+        return self._literals[key]
+
+    def _inline(self, jaxpr, inputs):
+        plain = jx.opened(jaxpr)
+        numbers = dict(zip(plain.invars, inputs, strict=True))
+        numbers.update(zip(plain.constvars, map(self._constant, getattr(jaxpr, "consts", ())), strict=True))
+        read = lambda atom: numbers[atom] if jx.is_variable(atom) else self._literal(atom)
+        for eqn in plain.eqns:
+            numbers.update(zip(eqn.outvars, self._equation(eqn, tuple(map(read, eqn.invars))), strict=True))
+        return [read(atom) for atom in plain.outvars]
+
+    def _equation(self, eqn, inputs):
+        if eqn.primitive.name in INLINED:
+            return self._inline(jx.inner_jaxprs(eqn)[0], inputs)
+        key = _key(eqn, inputs)
+        if key in self._seen:
+            return self._seen[key]
+        step = Step(eqn, inputs, tuple(self._new() for _ in eqn.outvars))
+        values = list(map(self.known, inputs))
+        if not eqn.effects and not any(value is None for value in values):
+            with jax.ensure_compile_time_eval():
+                self.given.update(zip(step.outputs, step.evaluate(values), strict=True))
+        else:
+            self.steps.append(step)
+        if key is not None:
+            self._seen[key] = step.outputs
+        return step.outputs
+
+
+def _key(eqn, inputs):
+    """What makes two equations equal; None where that cannot be told."""
+    if eqn.effects or jx.inner_jaxprs(eqn):
+        return None
+    try:
+        key = eqn.primitive, inputs, tuple(sorted(eqn.params.items(), key=lambda item: item[0]))
+        hash(key)
+    except TypeError:
+        return None
+    return key

@@ -1,0 +1,104 @@
+"""Colourings are valid, few, and every entry can be read back."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse as sp
+
+from jaxdl.jacobian import colouring
+
+
+def csr(dense):
+    return sp.csr_array(np.asarray(dense, bool))
+
+
+def band(n, width):
+    return csr(np.abs(np.subtract.outer(np.arange(n), np.arange(n))) <= width)
+
+
+def arrow(n):
+    dense = np.eye(n, dtype=bool)
+    dense[0] = dense[:, 0] = True
+    return csr(dense)
+
+
+matrices = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 99), st.floats(0.05, 0.9))
+
+
+def random(m, n, seed, density):
+    return np.random.default_rng(seed).random((m, n)) < density
+
+
+def read_back(values, pattern, columns, rows):
+    """The matrix from its products by the colours, at the entries of the pattern."""
+    forward = [values @ (columns == c) for c in range(colouring.count(columns))]
+    reverse = [(rows == c) @ values for c in range(colouring.count(rows))]
+    products = np.concatenate([*forward, *reverse, np.zeros(0)])
+    row, column = colouring.coordinates(pattern)
+    back = np.zeros(pattern.shape)
+    back[row, column] = products[colouring.recovery(pattern, columns, rows)]
+    return back
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(matrices, st.booleans())
+def test_any_matrix_is_read_back(case, one_dense_row):
+    dense = random(*case)
+    dense[0] |= one_dense_row
+    values = np.where(dense, np.random.default_rng(1).normal(size=dense.shape), 0)
+    for modes in ((True, True), (True, False), (False, True)):
+        columns, rows, _ = colouring.cheapest(csr(dense), *modes)
+        np.testing.assert_allclose(read_back(values, csr(dense), columns, rows), values, atol=1e-12)
+        assert modes[0] or colouring.count(columns) == 0
+        assert modes[1] or colouring.count(rows) == 0
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(matrices)
+def test_any_symmetric_matrix_is_read_back(case):
+    size, _, seed, density = case
+    dense = random(size, size, seed, density)
+    dense |= dense.T
+    values = np.random.default_rng(1).normal(size=dense.shape)
+    values = np.where(dense, values + values.T, 0)
+    for colours in (colouring.symmetric(csr(dense)), colouring.star(csr(dense), range(size))):
+        products = np.concatenate([*[values @ (colours == c) for c in range(colouring.count(colours))], np.zeros(0)])
+        row, column = colouring.coordinates(csr(dense))
+        np.testing.assert_allclose(products[colouring.mirrored(csr(dense), colours)], values[row, column], atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [0, 1, 3])
+def test_bands_need_their_width(width):
+    assert colouring.count(colouring.columns(band(40, width))) == 2 * width + 1
+
+
+def test_an_arrow_takes_three_sweeps_and_a_symmetric_one_two():
+    columns, rows, why = colouring.cheapest(arrow(50))
+    assert (colouring.count(columns), colouring.count(rows)) in ((2, 1), (1, 2))
+    assert "dense" in why
+    assert colouring.count(colouring.symmetric(arrow(50))) == 2
+
+
+def test_wide_rows_go_backward_and_tall_columns_forward():
+    wide = csr(np.ones((2, 30)))
+    assert [colouring.count(c) for c in colouring.cheapest(wide)[:2]] == [0, 2]
+    assert [colouring.count(c) for c in colouring.cheapest(sp.csr_array(wide.T))[:2]] == [2, 0]
+
+
+def test_shuffled_bands_are_coloured_greedily():
+    order = np.random.default_rng(0).permutation(200)
+    shuffled = sp.csr_array(band(200, 1)[order][:, order])
+    assert colouring.count(colouring.columns(shuffled)) <= 5
+
+
+def test_an_empty_pattern_takes_no_entries():
+    columns, rows, _ = colouring.cheapest(csr(np.zeros((3, 4))))
+    assert colouring.recovery(csr(np.zeros((3, 4))), columns, rows).size == 0
+
+
+def test_colours_that_meet_are_refused():
+    with pytest.raises(ValueError, match="meet"):
+        colouring.recovery(band(4, 1), np.zeros(4, int), np.full(4, -1))
+    with pytest.raises(ValueError, match="meet"):
+        colouring.mirrored(band(4, 1), np.zeros(4, int))

@@ -1,0 +1,79 @@
+"""Cuts: where they are found, what they cost, and the bracketing of a chain."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxdl import jacobian, nn
+from jaxdl.jacobian.chain import Product, Pull, Push, bracketing
+from tests.draws import draw
+from tests.tolerance import assert_close
+
+
+def chain_of(f, *args):
+    return jacobian.cut(f).called(*args).prepared
+
+
+def test_an_autoencoder_is_cut_at_its_code(key):
+    model = nn.dense_autoencoder((40,), 3, (20, 10))
+    params = model.init(key, (40,))
+    f = lambda x: model.apply(params, x[None])[0]
+    chain = chain_of(f, draw(0, 40))
+    assert chain.sweeps == 6
+    assert isinstance(chain.way, Product)
+    assert min(chain.sizes) == 3
+    assert_close(jacobian.cut(f)(draw(0, 40)), jax.jacrev(f)(draw(0, 40)), "float32", "jacobian")
+
+
+def test_a_cut_takes_every_value_that_passes():
+    """A code of 3, and 2 numbers past it."""
+    w = [draw(i, 20, k) for i, k in enumerate((3, 2))]
+
+    def f(x):
+        code, beside = jnp.tanh(x @ w[0]), jnp.sin(x @ w[1])
+        return jnp.cos(code @ w[0].T) + beside @ w[1].T
+
+    chain = chain_of(f, draw(5, 20))
+    assert min(chain.sizes) == 5
+    assert chain.sweeps == 10
+    assert_close(jacobian.cut(f)(draw(5, 20)), jax.jacrev(f)(draw(5, 20)), "float32", "jacobian")
+
+
+def test_a_value_that_depends_on_another_in_the_cut_is_not_counted_twice():
+    """Every path meets a cut once: y = s v(s) has the cut {s}, and {s, v} is none."""
+
+    def f(x):
+        s = jnp.tanh(x.sum())
+        v = jnp.sin(x[:2] * s)
+        return jnp.concatenate([v * s, x[2:] * s])
+
+    x = draw(6, 5)
+    assert_close(jacobian.cut(f)(x), jax.jacrev(f)(x), "float32", "jacobian")
+
+
+def test_without_a_narrow_place_it_is_the_cheaper_sweep():
+    wide, tall = (lambda x: jnp.sin(draw(7, 3, 9) @ x)), (lambda x: jnp.sin(draw(7, 9, 3) @ x))
+    assert isinstance(chain_of(wide, draw(8, 9)).way, Pull)
+    assert isinstance(chain_of(tall, draw(8, 3)).way, Push)
+
+
+def every_bracketing(sizes, work, i, j):
+    """All costs of the matrix from point i to j, by the definition."""
+    along = lambda a, b: sum(work[a:b])
+    yield sizes[i] * along(i, j)
+    yield sizes[j] * along(i, j)
+    for k in range(i + 1, j):
+        for left, right in itertools.product(
+            every_bracketing(sizes, work, i, k), every_bracketing(sizes, work, k, j)
+        ):
+            yield left + right + 2 * sizes[i] * sizes[k] * sizes[j]
+        yield from (left + sizes[i] * along(k, j) for left in every_bracketing(sizes, work, i, k))
+        yield from (right + sizes[j] * along(i, k) for right in every_bracketing(sizes, work, k, j))
+
+
+@pytest.mark.parametrize("sizes", [(9, 2, 7, 3, 8), (2, 9, 9, 9, 4), (8, 3, 1, 3, 8)])
+@pytest.mark.parametrize("work", [(50, 70, 20, 90), (1, 2, 1, 400), (300, 5, 5, 300)])
+def test_the_bracketing_is_the_cheapest_of_all(sizes, work):
+    assert bracketing(sizes, work)[0] == min(every_bracketing(sizes, work, 0, 4))

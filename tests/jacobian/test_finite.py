@@ -1,0 +1,47 @@
+"""The reference by values alone: right to all digits of float32, at kinks too, whatever the rules say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import jacobian
+from jaxdl.jacobian.finite import analytic
+from tests.draws import draw
+
+X = draw(0, 7)
+
+
+def error(f, x, true):
+    got = np.asarray(jacobian.finite(f)(x), np.float64)
+    return np.abs(got - np.asarray(true)).max() / np.abs(true).max()
+
+
+@pytest.mark.parametrize(
+    ("f", "slope", "is_analytic"),
+    [
+        (lambda x: jnp.sin(x) * jnp.exp(x), lambda x: np.exp(x) * (np.sin(x) + np.cos(x)), True),
+        (lambda x: jnp.abs(x) ** 1.5, lambda x: 1.5 * np.sqrt(np.abs(x)) * np.sign(x), False),
+        (lambda x: jnp.where(x > 0, x**3, -x), lambda x: np.where(x > 0, 3 * x**2, -1), False),
+    ],
+)
+def test_right_to_all_digits(f, slope, is_analytic):
+    assert analytic(jax.make_jaxpr(f)(X)) == is_analytic
+    assert error(f, X, np.diag(slope(np.asarray(X, np.float64)))) < 1e-7
+
+
+def test_a_kink_gives_the_mean_of_both_sides():
+    assert jacobian.finite(jnp.abs)(0.0) == 0
+    assert jacobian.finite(jax.nn.relu)(0.0) == 0.5
+
+
+def test_where_the_function_is_nan_so_is_its_derivative():
+    assert jnp.isnan(jnp.diag(jacobian.finite(jnp.log)(jnp.array([-1.0, 2.0])))).tolist() == [True, False]
+
+
+def test_in_jit_it_needs_float64():
+    with pytest.raises(TypeError, match="turn jax_enable_x64 on"):
+        jax.jit(jacobian.finite(jnp.sin))(X)
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.asarray(X), jnp.float64)
+        assert np.allclose(jax.jit(jacobian.finite(jnp.sin))(x), np.diag(np.cos(x)), atol=1e-14)

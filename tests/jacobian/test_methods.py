@@ -1,0 +1,138 @@
+"""Every method has the signature and the result of jax.jacrev."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import automatic, jacobian
+from tests.jacobian.functions import TREES, VECTOR, X, layer, trees
+from tests.tolerance import assert_close
+
+METHODS = {
+    "reverse": jacobian.reverse,
+    "reverse, chunk": functools.partial(jacobian.reverse, chunk=2),
+    "forward": jacobian.forward,
+    "forward, chunk": functools.partial(jacobian.forward, chunk=4),
+    "cut": jacobian.cut,
+    "sparse": jacobian.sparse,
+    "eliminate": functools.partial(jacobian.eliminate, seconds=0.2),
+    "finite": jacobian.finite,
+    "sharded": functools.partial(jacobian.sharded, mesh=jax.sharding.Mesh(np.array(jax.devices()), ("d",))),
+    "best": jacobian.best,
+}
+OUTSIDE_JIT = ("finite",)
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+def same(got, expected):
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert a.shape == b.shape
+        assert_close(a, b, "float32", "jacobian")
+
+
+@every_method
+@pytest.mark.parametrize("f", VECTOR, ids=lambda f: f.__name__)
+def test_is_jacrev_of_vectors(method, f):
+    same(method(f)(X), jax.jacrev(f)(X))
+
+
+@every_method
+@pytest.mark.parametrize("argnums", [0, -1, (0, 2), (1,)], ids=str)
+def test_is_jacrev_of_pytrees(method, argnums):
+    same(method(trees, argnums)(*TREES), jax.jacrev(trees, argnums)(*TREES))
+
+
+@every_method
+def test_aux_keywords_and_plain_numbers(method):
+    f = lambda x, *, twice: ((x * 2 if twice else x) ** 2, {"of": x, "name": "aux"})
+    got, aux = method(f, has_aux=True)(3.0, twice=True)
+    assert_close(got, jnp.float32(24.0), "float32", "jacobian")
+    assert aux["name"] == "aux"
+    assert aux["of"] == 3
+
+
+@every_method
+def test_in_jit_and_vmap(method, request):
+    if request.node.callspec.id in OUTSIDE_JIT:
+        pytest.skip("computes in float64, which jit refuses unless jax_enable_x64 is on: test_finite")
+    many = jnp.stack([X, 2 * X])
+    inside = lambda s, xs: jax.vmap(method(lambda x: layer(s * x)))(xs)  # closes over what jit traces
+    same(jax.jit(inside)(jnp.float32(1.5), many), jax.vmap(jax.jacrev(lambda x: layer(1.5 * x)))(many))
+
+
+@every_method
+def test_the_rule_by_hand_is_used_and_can_be_taken_out(method):
+    from jaxdl import op, saving
+
+    @op
+    def doubled(x):
+        return x * x
+
+    @doubled.rule
+    def doubled_rule(x):
+        return x * x, saving(lambda x, dy: (20 * x * dy,), x)
+
+    right = jnp.diag(2 * X)
+    if method is not jacobian.finite:
+        same(method(doubled)(X), 10 * right)
+    same(method(automatic(doubled))(X), right)
+
+
+@every_method
+def test_prepared_once_for_each_type(method):
+    calls = []
+    jacobian_of = method(lambda x: (calls.append(1), jnp.sin(x))[1])
+    jacobian_of(X)
+    if method not in (jacobian.reverse, jacobian.forward, jacobian.finite):
+        assert len(jacobian_of.prepared) == 1
+    jacobian_of(X + 1)
+    assert len(jacobian_of.prepared) == 1
+    jacobian_of(X[:2])
+    assert len(jacobian_of.prepared) == 2
+
+
+@every_method
+def test_16_bit_numbers_stay(method):
+    x = X.astype(jnp.bfloat16)
+    got = method(lambda x: jnp.sin(x) * 2)(x)
+    assert got.dtype == jnp.bfloat16
+    assert np.allclose(got.astype(np.float32), np.diag(2 * np.cos(np.asarray(x, np.float32))), atol=0.02)
+
+
+@every_method
+def test_nothing_in_or_out_is_an_empty_matrix(method):
+    assert method(jnp.sin)(jnp.zeros((0, 2))).shape == (0, 2, 0, 2)
+    assert method(lambda x: x[:0])(X).shape == (0, 6)
+
+
+@every_method
+@pytest.mark.parametrize(
+    ("f", "args", "message"),
+    [
+        (jnp.sin, (3,), "inputs must be floating-point, got int32"),
+        (jnp.sin, ("x",), "inputs must be arrays, got 'x'"),
+        (lambda x: (x, "aux"), (1.0,), "outputs must be arrays, got 'aux'"),
+        (lambda x: x > 0, (1.0,), "outputs must be floating-point, got bool"),
+        (jnp.sin, (1j,), "complex"),
+    ],
+    ids=["integers", "text", "text out", "booleans out", "complex"],
+)
+def test_what_cannot_be_differentiated_is_refused(method, f, args, message):
+    with pytest.raises(TypeError, match=message):
+        method(f)(*args)
+
+
+@every_method
+def test_arguments_of_the_method_are_checked(method):
+    with pytest.raises(ValueError, match="argnums 2 asks for argument 2, the call has 1"):
+        method(jnp.sin, 2)(X)
+    with pytest.raises(TypeError, match="has no option 'chonk'"):
+        method(jnp.sin, chonk=3)
+    with pytest.raises(TypeError, match="must return a pair"):
+        method(jnp.sin, has_aux=True)(X)
+    with pytest.raises(TypeError, match="expected a function"):
+        method(X)
