@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -21,7 +20,7 @@ from benchmarks.jacobian_functions.table import ROWS
 from benchmarks.jacobian_functions.torch_twins import twin
 from benchmarks.results_folder import keep
 from jaxdl import automatic, jacobian
-from jaxdl.report import Table, figure, png, ratio_text, seconds_text
+from jaxdl.report import Table, ratio_text, seconds_text
 
 METHODS = {
     "best": jacobian.best,
@@ -257,7 +256,10 @@ def main(full: bool = False, only: str = "") -> None:
         start = time.perf_counter()
         rows.append(measure(row))
         last = rows[-1]
-        print(f"{row.label}: {last['planned']}, {last['ratio']:.2f} ({time.perf_counter() - start:.0f} s)", *last["failed"].items())
+        print(
+            f"{row.label}: {last['planned']}, {last['ratio']:.2f} ({time.perf_counter() - start:.0f} s)",
+            *last["failed"].items(),
+        )
     if only:
         return table(rows).print()
     keep("jacobians_full" if full else "jacobians", {"rows": rows}, table(rows), draw(rows) if full else None)

@@ -131,7 +131,8 @@ def inner_jaxprs(eqn):
 def calls(jaxpr, name):
     """Whether a primitive of this name is called anywhere in a jaxpr."""
     return any(
-        eqn.primitive.name == name or any(calls(inner, name) for inner in inner_jaxprs(eqn)) for eqn in opened(jaxpr).eqns
+        eqn.primitive.name == name or any(calls(inner, name) for inner in inner_jaxprs(eqn))
+        for eqn in opened(jaxpr).eqns
     )
 
 
@@ -226,7 +227,9 @@ def value_of(atom, values):
 
 def inlined(jaxpr):
     """The same closed jaxpr with the bodies of jit in place of their calls."""
-    into = lambda eqn: (lambda *args: evaluate(eqn.params["jaxpr"], args, into)) if eqn.primitive.name == "jit" else None
+    into = lambda eqn: (
+        (lambda *args: evaluate(eqn.params["jaxpr"], args, into)) if eqn.primitive.name == "jit" else None
+    )
     types = [v.aval for v in opened(jaxpr).invars]
     return jax.make_jaxpr(lambda *args: evaluate(jaxpr, args, into))(*types)
 

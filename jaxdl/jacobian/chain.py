@@ -72,9 +72,9 @@ def multiplied(way, push: Callable, pull: Callable, product: Callable):
 def sweeps(way, sizes) -> int:
     """How many sweeps a bracketing makes, through however much of the chain."""
     match way:
-        case Push(start, _, before):
+        case Push(_, _, before):
             return sizes[_first(way)] + (sweeps(before, sizes) if before else 0)
-        case Pull(_, end, after):
+        case Pull(_, _, after):
             return sizes[_last(way)] + (sweeps(after, sizes) if after else 0)
         case Product(after, before):
             return sweeps(after, sizes) + sweeps(before, sizes)

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import sparse as sp
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian import colouring
 from jaxdl.jacobian.method import Vector
+from jaxdl.jacobian.pattern import colouring
 
 # The part of the products' places that must hold entries for them to be taken as they come.
 FILLED = 0.9

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import jax
@@ -45,7 +46,7 @@ class Chain:
             return cls(jaxpr, ((start,), (end,)), (), 0.0, None)
         cuts = narrow_chain(plain, min(vector.m, vector.n))
         points = ((start,), *(cut.values for cut in cuts), (end,))
-        segments = tuple(_between(plain, a, b) for a, b in zip(points[:-1], points[1:], strict=True))
+        segments = tuple(_between(plain, a, b) for a, b in itertools.pairwise(points))
         costs = [sum(map(work, eqns)) for eqns in segments]
         return cls(jaxpr, points, segments, *bracketing(_sizes(points), costs))
 
@@ -62,7 +63,8 @@ class Chain:
         plain = jx.opened(self.jaxpr)
         if self.way is None:
             return jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
-        values = dict(zip(plain.constvars, self.jaxpr.consts, strict=True)) | dict(zip(plain.invars, (x, *others), strict=True))
+        given = (*self.jaxpr.consts, x, *others)
+        values = dict(zip((*plain.constvars, *plain.invars), given, strict=True))
         jx.run(plain.eqns, values)
         forward = functools.cache(lambda k: jax.linearize(self.segment(k, values), self.at(k, values))[1])
         backward = functools.cache(lambda k: jax.vjp(self.segment(k, values), self.at(k, values))[1])

@@ -10,10 +10,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from jaxdl.jacobian.accumulation import accumulation
-from jaxdl.jacobian.elimination_order import search
+from jaxdl.jacobian.elimination.accumulation import accumulation
+from jaxdl.jacobian.elimination.order import search
+from jaxdl.jacobian.elimination.scalar_graph import scalar_graph
 from jaxdl.jacobian.method import Vector, method
-from jaxdl.jacobian.scalar_graph import scalar_graph
 
 MOST_CHOSEN = 32
 

@@ -10,12 +10,15 @@ LEVELS = 9  # steps h, h/4, …, h/4⁸
 FIRST = 2.0**-2
 TINY = 1e-30  # added to i·h, it is far below the rounding of x, and there is no difference to cancel
 
-ANALYTIC = frozenset(
-    "add sub mul div neg exp exp2 expm1 log log1p sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh sqrt "
-    "rsqrt square integer_pow logistic dot_general conv_general_dilated reduce_sum cumsum broadcast_in_dim reshape "
-    "transpose squeeze slice concatenate pad rev split copy gather dynamic_slice dynamic_update_slice "
-    "reduce_window_sum copy_p expand_dims add_any".split()
-)
+# fmt: off
+ANALYTIC = frozenset((
+    "add", "sub", "mul", "div", "neg", "exp", "exp2", "expm1", "log", "log1p", "sin", "cos", "tan", "sinh", "cosh",
+    "tanh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "sqrt", "rsqrt", "square", "integer_pow", "logistic",
+    "dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "broadcast_in_dim", "reshape", "transpose",
+    "squeeze", "slice", "concatenate", "pad", "rev", "split", "copy", "copy_p", "expand_dims", "add_any", "gather",
+    "dynamic_slice", "dynamic_update_slice", "reduce_window_sum",
+))
+# fmt: on
 
 
 @method

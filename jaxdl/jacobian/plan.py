@@ -1,5 +1,6 @@
 """Which way to a Jacobian is the cheapest: every method is prepared and compiled, its cost read, close ones tried."""
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -19,15 +20,20 @@ from jaxdl.jacobian.sweeps import forward, reverse
 from jaxdl.jacobian.work import MOVED, work_of
 
 
-
 def multiplied_out(vector: Vector):
     """The operator of `structured` as a matrix."""
     operator = operator_of(vector)
     return lambda x, *others: operator(x, *others).dense()
 
 
-PREPARE = {m.__name__: m.__wrapped__ for m in (reverse, forward, cut, sparse, eliminate)} | {"structured": multiplied_out}
-SECONDS_PER = {"flops": 1e-11, "bytes accessed": 7e-11, "transcendentals": 1e-9}  # of two cores; what counts is the ratio
+METHODS = reverse, forward, cut, sparse
+PREPARE = {m.__name__: m.__wrapped__ for m in METHODS} | {
+    "eliminate": functools.partial(eliminate.__wrapped__, seconds=1.0),
+    "structured": multiplied_out,
+}
+
+# Of two cores, but what counts is how they compare.
+SECONDS_PER = {"flops": 1e-11, "bytes accessed": 7e-11, "transcendentals": 1e-9}
 CALL = 5e-6
 SCALARS = 2000  # for more, straight-line code takes minutes to compile
 CLOSE = 4.0  # predictions differ from measured times by up to a factor of two, either way
@@ -76,8 +82,8 @@ class Plan:
         rows = [("method", "sweeps", "FLOPs", "bytes", "temporary", "predicted", "measured")]
         rows += [_row(way) for way in self.ways if not way.refused]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-                 for row in rows]  # fmt: skip
+        sides = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)
+        lines = ["  ".join(side(*cell) for side, *cell in zip(sides, row, widths, strict=True)) for row in rows]
         lines += [f"{way.method}: {way.refused}" for way in self.ways if way.refused]
         return "\n".join([f"Jacobian of {self.m:,} × {self.n:,}: {self.why}", *lines])
 
@@ -137,6 +143,8 @@ def _way(vector, name) -> Way:
     """The method prepared and compiled by itself, and what XLA counts."""
     if name == "eliminate" and work_of(vector.jaxpr) > SCALARS * MOVED:
         return Way(name, refused=f"more than {SCALARS:,} scalar operations: its program would take long to compile")
+    if name == "eliminate" and jax.process_count() > 1:
+        return Way(name, refused="a search that time ends may find another order in another process")
     try:
         run = PREPARE[name](replace(vector, name=name))
         if why := _pointless(name, vector, run):
@@ -150,7 +158,8 @@ def _way(vector, name) -> Way:
     predicted = CALL + sum(rate * cost.get(key, 0.0) for key, rate in SECONDS_PER.items())
     temporary = compiled.memory_analysis().temp_size_in_bytes
     flops, moved = (cost.get(key, math.nan) for key in ("flops", "bytes accessed"))
-    return Way(name, _sweeps(name, vector, run), flops, moved, temporary, predicted, run=run, program=program, compiled=compiled)
+    counted = flops, moved, temporary, predicted
+    return Way(name, _sweeps(name, vector, run), *counted, run=run, program=program, compiled=compiled)
 
 
 def _by_itself(vector):

@@ -7,11 +7,11 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from scipy import sparse as sp
 
-from jaxdl.jacobian import colouring
 from jaxdl.jacobian.compressed import Compressed, Plan, checked, primitives
 from jaxdl.jacobian.method import Jacobian, Vector, method
-from jaxdl.jacobian.pattern import pattern as read_pattern
-from jaxdl.jacobian.pattern_algebra import nothing
+from jaxdl.jacobian.pattern import colouring
+from jaxdl.jacobian.pattern.algebra import nothing
+from jaxdl.jacobian.pattern.walk import pattern as read_pattern
 
 
 class Sparse(Jacobian):

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.cuts import active
-from jaxdl.jacobian.equations import Edge, opened_up
-from jaxdl.jacobian.local_operators import kind, whole
 from jaxdl.jacobian.method import Jacobian, Vector
-from jaxdl.jacobian.network import collected
-from jaxdl.jacobian.operators import Identity, Zero
+from jaxdl.jacobian.operators.algebra import Identity, Zero
+from jaxdl.jacobian.operators.equations import Edge, opened_up
+from jaxdl.jacobian.operators.local_operators import kind, whole
+from jaxdl.jacobian.operators.network import collected
 
 
 def structured(f: Callable, argnums=0, has_aux=False, holomorphic=False) -> "Structured":

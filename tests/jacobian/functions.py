@@ -1,4 +1,4 @@
-"""Functions that every method is tried on: one array, pytrees, rules by hand, control flow, nothing to differentiate."""
+"""Functions that every method is tried on: arrays and pytrees, rules by hand, control flow, nothing that moves."""
 
 import jax
 import jax.numpy as jnp

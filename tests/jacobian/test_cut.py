@@ -65,9 +65,7 @@ def every_bracketing(sizes, work, i, j):
     yield sizes[i] * along(i, j)
     yield sizes[j] * along(i, j)
     for k in range(i + 1, j):
-        for left, right in itertools.product(
-            every_bracketing(sizes, work, i, k), every_bracketing(sizes, work, k, j)
-        ):
+        for left, right in itertools.product(every_bracketing(sizes, work, i, k), every_bracketing(sizes, work, k, j)):
             yield left + right + 2 * sizes[i] * sizes[k] * sizes[j]
         yield from (left + sizes[i] * along(k, j) for left in every_bracketing(sizes, work, i, k))
         yield from (right + sizes[j] * along(i, k) for right in every_bracketing(sizes, work, k, j))

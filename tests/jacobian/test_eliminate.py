@@ -10,8 +10,9 @@ from jax import lax
 
 from benchmarks.jacobian_functions.systems import SYSTEMS
 from jaxdl import ops
-from jaxdl.jacobian import elimination_order, scalar_graph
 from jaxdl.jacobian.eliminate import EliminationPlan, eliminate, elimination_plan
+from jaxdl.jacobian.elimination import order as orders
+from jaxdl.jacobian.elimination import scalar_graph
 from jaxdl.jacobian.method import Vector
 
 X = jnp.array([0.3, 0.7, -0.4, 1.2])
@@ -165,17 +166,17 @@ def test_cross_country_beats_both():
 
 @pytest.mark.parametrize("name", ["roe_1d", "black_scholes"])
 def test_search_is_seeded_and_never_worse(name, monkeypatch):
-    monkeypatch.setattr(elimination_order, "MOVES_PER_VERTEX", 20)
-    monkeypatch.setattr(elimination_order, "REFINING_MOVES", 20)
+    monkeypatch.setattr(orders, "MOVES_PER_VERTEX", 20)
+    monkeypatch.setattr(orders, "REFINING_MOVES", 20)
     graph = graph_of(*SYSTEMS[name]())
-    first, again = (elimination_order.search(graph, seconds=60, seed=3) for _ in range(2))
+    first, again = (orders.search(graph, seconds=60, seed=3) for _ in range(2))
     assert first == again
     c = first.multiplications
     assert c["found"] < min(c["forward"], c["reverse"], c["markowitz"])
     assert c["emitted"] <= c["found"]
     for key, order in first.orders.items():
         assert sorted(order) == list(graph.inner)
-        assert key == "emitted" or elimination_order.multiplications(graph, order) == c[key]
+        assert key == "emitted" or orders.multiplications(graph, order) == c[key]
 
 
 def test_emitted_code_multiplies_no_more_than_counted():

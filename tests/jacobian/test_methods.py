@@ -41,9 +41,13 @@ def test_is_jacrev_of_vectors(method, f):
 
 
 @every_method
-@pytest.mark.parametrize("argnums", [0, -1, (0, 2), (1,)], ids=str)
-def test_is_jacrev_of_pytrees(method, argnums):
-    same(method(trees, argnums)(*TREES), jax.jacrev(trees, argnums)(*TREES))
+def test_is_jacrev_of_pytrees(method):
+    same(method(trees, (0, -1))(*TREES), jax.jacrev(trees, (0, -1))(*TREES))
+
+
+@pytest.mark.parametrize("argnums", [0, 2, -1, (1,), (2, 0)], ids=str)
+def test_argnums_are_those_of_jacrev(argnums):
+    same(jacobian.reverse(trees, argnums)(*TREES), jax.jacrev(trees, argnums)(*TREES))
 
 
 @every_method

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jaxdl import jaxpr as jx
 from jaxdl import op, ops, saving
-from jaxdl.jacobian.pattern import pattern
+from jaxdl.jacobian.pattern.walk import pattern
 
 N = 8
 X = jnp.linspace(-1.0, 2.0, N) ** 2 + 0.1 * jnp.arange(N, dtype=jnp.float32)

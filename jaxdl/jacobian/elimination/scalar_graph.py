@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.local_partials import local_partials, size
-from jaxdl.jacobian.straight_line import StraightLine
+from jaxdl.jacobian.elimination.partials import local_partials, size
+from jaxdl.jacobian.elimination.straight_line import StraightLine
 
 MOST_VERTICES = 4096
 MOST_EDGES = 65536

@@ -2,8 +2,8 @@
 
 import itertools
 
-from jaxdl.jacobian.kinds import Selection
-from jaxdl.jacobian.operators import Identity, Operator, chain, common_dtype, node, size, static, total
+from jaxdl.jacobian.operators.algebra import Identity, Operator, chain, common_dtype, node, size, static, total
+from jaxdl.jacobian.operators.kinds import Selection
 
 
 @node

@@ -3,8 +3,8 @@
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.pattern_algebra import everything, groups, same, spread, stack, take, union
-from jaxdl.jacobian.pattern_values import Constant, Value
+from jaxdl.jacobian.pattern.algebra import everything, groups, same, spread, stack, take, union
+from jaxdl.jacobian.pattern.values import Constant, Value
 
 # A scan of more steps is followed as if all steps saw all slices; a while loop not stable by then counts as dense.
 MOST_STEPS = 1000

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.jacobian.singular import largest_singular_value
+from jaxdl.jacobian.operators.singular import largest_singular_value
 from jaxdl.jacobian.work import MOVED
 
 static = functools.partial(dataclasses.field, metadata={"static": True})
@@ -91,7 +91,7 @@ class Operator:
 
     def as_lineax(self):
         """The same as an operator of lineax, for its solvers. Needs lineax."""
-        from jaxdl.jacobian.lineax_operators import as_lineax
+        from jaxdl.jacobian.operators.lineax_operators import as_lineax
 
         return as_lineax(self)
 

@@ -14,7 +14,7 @@ import math
 import random
 import time
 
-from jaxdl.jacobian.accumulation import accumulation
+from jaxdl.jacobian.elimination.accumulation import accumulation
 
 MOVES_PER_VERTEX = 400
 REFINING_MOVES = 2000

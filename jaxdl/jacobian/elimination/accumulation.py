@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jaxdl.jacobian.scalar_graph import ScalarGraph
+from jaxdl.jacobian.elimination.scalar_graph import ScalarGraph
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import sparse as sp
 
-from jaxdl.jacobian.pattern_algebra import csr, groups, spread, take, union
+from jaxdl.jacobian.pattern.algebra import csr, groups, spread, take, union
 
 # A known factor with so many entries is taken to be full where its zeros would need more than this many products.
 MOST_PRODUCTS = 50_000_000

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.straight_line import INLINED
+from jaxdl.jacobian.elimination.straight_line import INLINED
 
 LINEAR = {"add": 1.0, "add_any": 1.0, "neg": -1.0, "convert_element_type": 1.0, "copy": 1.0, "reduce_precision": 1.0}
 ELEMENTWISE = {

@@ -9,7 +9,7 @@ colouring (Coleman, Moré 1984; Gebremedhin, Tarafdar, Manne, Pothen 2007).
 import numpy as np
 from scipy import sparse as sp
 
-from jaxdl.jacobian.pattern_algebra import without
+from jaxdl.jacobian.pattern.algebra import without
 
 # What a reverse product costs, in forward products.
 REVERSE = 1.5

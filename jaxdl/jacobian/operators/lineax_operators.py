@@ -2,8 +2,8 @@
 
 import jax
 
-from jaxdl.jacobian.kinds import Kronecker
-from jaxdl.jacobian.operators import Chain, Diagonal, Identity, Sum
+from jaxdl.jacobian.operators.algebra import Chain, Diagonal, Identity, Sum
+from jaxdl.jacobian.operators.kinds import Kronecker
 
 
 def as_lineax(operator):

@@ -8,8 +8,8 @@ import math
 import jax
 import numpy as np
 
-from jaxdl.jacobian.pattern_algebra import csr, groups, spread, stack, take, union, union_of
-from jaxdl.jacobian.pattern_values import broadcast
+from jaxdl.jacobian.pattern.algebra import csr, groups, spread, stack, take, union, union_of
+from jaxdl.jacobian.pattern.values import broadcast
 
 CLIP = jax.lax.GatherScatterMode.CLIP
 

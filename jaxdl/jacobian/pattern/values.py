@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.pattern_algebra import Dependence, take
+from jaxdl.jacobian.pattern.algebra import Dependence, take
 
 
 class Constant:

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.pattern_algebra import Dependence, groups, identity, spread, take, union, union_of
-from jaxdl.jacobian.pattern_control import CONTROL
-from jaxdl.jacobian.pattern_moves import MOVES
-from jaxdl.jacobian.pattern_products import PRODUCTS
-from jaxdl.jacobian.pattern_values import Value, fold, known
+from jaxdl.jacobian.pattern.algebra import Dependence, groups, identity, spread, take, union, union_of
+from jaxdl.jacobian.pattern.control import CONTROL
+from jaxdl.jacobian.pattern.moves import MOVES
+from jaxdl.jacobian.pattern.products import PRODUCTS
+from jaxdl.jacobian.pattern.values import Value, fold, known
 
 
 def pattern(jaxpr, n: int) -> tuple[list[Dependence | None], list[tuple[str, str]]]:

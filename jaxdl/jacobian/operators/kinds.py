@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.jacobian.operators import Diagonal, Operator, node, size, static, sum_of_squares
+from jaxdl.jacobian.operators.algebra import Diagonal, Operator, node, size, static, sum_of_squares
 from jaxdl.jacobian.work import MOVED
 
 

@@ -10,9 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.equations import ELEMENTWISE, MOVES, SAME, Edge, is_pointwise_rule, is_rule, name_of, own_op
-from jaxdl.jacobian.kinds import Kronecker, Linear, RankOne, Selection, Toeplitz, Total
-from jaxdl.jacobian.operators import Diagonal, Identity, Operator, Zero, chain
+from jaxdl.jacobian.operators.algebra import Diagonal, Identity, Operator, Zero, chain
+from jaxdl.jacobian.operators.equations import (
+    ELEMENTWISE,
+    MOVES,
+    SAME,
+    Edge,
+    is_pointwise_rule,
+    is_rule,
+    name_of,
+    own_op,
+)
+from jaxdl.jacobian.operators.kinds import Kronecker, Linear, RankOne, Selection, Toeplitz, Total
 from jaxdl.jacobian.work import work
 
 
