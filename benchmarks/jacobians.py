@@ -31,8 +31,8 @@ METHODS = {
     "eliminate": jacobian.eliminate,
     "structured": jacobian.structured,
 }
-SECONDS = 1.0  # for the turns on one function
-LARGEST = 2e9  # of flops: above, a side is measured three times only
+SECONDS = 1.0  # for all turns on one function
+TURN = 0.02
 
 
 @dataclass
@@ -58,17 +58,7 @@ def by_jax(make) -> Callable:
 
 def by_method(name) -> Callable:
     method = METHODS[name]
-
-    def make(f):
-        g = method(f)
-        return (lambda x: g(x).dense()) if name == "structured" else g
-
-    def side(row, f, x):
-        if name == "eliminate" and row.group not in ("systems",):
-            return None  # straight-line code of thousands of scalars takes minutes to compile
-        return by_jax(make)(row, f, x)
-
-    return side
+    return by_jax((lambda f: lambda x: method(f)(x).dense()) if name == "structured" else method)
 
 
 def by_asdex(row, f, x):
@@ -139,16 +129,22 @@ def seconds_of(run, calls: int) -> float:
 
 
 def in_turns(runs: dict[str, Callable], seconds: float) -> dict[str, np.ndarray]:
-    """Seconds of every call, all sides forwards and backwards in turn; what is 50 times slower takes part less."""
+    """Seconds a call, turn by turn, all sides forwards and backwards; what is 50 times slower has only its first.
+
+    In its turn a side is called for TURN seconds, as in a loop: a single call would find the caches full of what the
+    others left there.
+    """
     first = {name: seconds_of(run, 1) for name, run in runs.items()}
     slow = {name for name, t in first.items() if t > 50 * min(first.values())}
+    calls = {name: max(1, int(TURN / t)) for name, t in first.items()}
     times, end = {name: [first[name]] if name in slow else [] for name in runs}, time.perf_counter() + seconds
     rounds = 0
     while rounds < 5 or (time.perf_counter() < end and rounds < 300):
         for name in [n for n in runs if n not in slow][:: 1 if rounds % 2 else -1]:
             start = time.perf_counter()
-            runs[name]()
-            times[name].append(time.perf_counter() - start)
+            for _ in range(calls[name]):
+                runs[name]()
+            times[name].append((time.perf_counter() - start) / calls[name])
         rounds += 1
     return {name: np.array(t) for name, t in times.items()}
 
@@ -158,16 +154,22 @@ def measure(row) -> dict:
     f, x, *by_hand = row.make()
     if row.batch:
         x = x[None] * (1 + 0.01 * jax.random.uniform(jax.random.key(0), (row.batch, *x.shape), x.dtype))
-    sides, failed = {}, {}
-    makers = SIDES | ({"by hand": by_jax(lambda f: by_hand[0])} if by_hand else {})
-    for name, make in makers.items():
+    point = x[0] if row.batch else x
+    start = time.perf_counter()
+    best = jacobian.best(f)
+    plan = best.called(point).prepared.plan
+    planning = time.perf_counter() - start
+    makers = SIDES | {"best": by_jax(lambda f: best)} | ({"by hand": by_jax(lambda f: by_hand[0])} if by_hand else {})
+    sides, left_out = {}, out_of_the_question(plan)
+    for name in [n for n in makers if n not in left_out]:
         try:
-            side = make(row, f, x)
+            side = makers[name](row, f, x)
             if side is not None:
                 seconds_of(side.run, 1)
                 sides[name] = side
         except Exception as error:  # what a peer raises is its own
-            failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    sides["best"].compile_seconds += planning
     true = reference(row, f, x)
     errors = {name: error_of(side.run(), true) for name, side in sides.items()}
     times = in_turns({name: side.run for name, side in sides.items()}, SECONDS)
@@ -177,14 +179,15 @@ def measure(row) -> dict:
         "name": row.name,
         "size": row.size,
         "batch": row.batch,
-        "planned": planned_name(row, f, x),
+        "planned": plan.best.method,
+        "multiplications": jacobian.elimination_plan(f, point).multiplications if row.group == "systems" else {},
         "seconds": medians,
         "ratio": ratio(times, min((n for n in PEERS if n in medians), key=medians.get), "best"),
         "from_fastest": ratio(times, "best", min((n for n in METHODS if n in medians), key=medians.get)),
         "compile_seconds": {name: side.compile_seconds for name, side in sides.items()},
         "temporary": {name: side.temporary for name, side in sides.items() if side.temporary is not None},
         "error": errors,
-        "failed": failed,
+        "left_out": left_out,
     }
 
 
@@ -194,13 +197,18 @@ def ratio(times, first, second) -> float:
     return float(np.median(a / b)) if len(a) == len(b) else float(np.median(a) / np.median(b))
 
 
-def planned_name(row, f, x) -> str:
-    return jacobian.plan(f, x[0] if row.batch else x).best.method
+def out_of_the_question(plan) -> dict[str, str]:
+    """Why methods are left out: the plan refuses them, or expects a hundred times the best's time (peers likewise)."""
+    fastest = min(way.predicted for way in plan.ways)
+    slow = lambda way: f"predicted to take {way.predicted / fastest:.0f} times as long"
+    out = {way.method: way.refused or slow(way) for way in plan.ways if way.refused or way.predicted > 100 * fastest}
+    same = {"jax.jacrev": "reverse", "jax.jacfwd": "forward"}
+    return out | {peer: out[method] for peer, method in same.items() if method in out}
 
 
 def reference(row, f, x):
-    """The matrix by finite differences in float64; None where that takes more than a thousand calls of f."""
-    if x.size > 1000 * max(row.batch, 1):
+    """The matrix by finite differences in float64; None for more than a thousand inputs, or f with loops in float32."""
+    if x.size > 1000 * max(row.batch, 1) or row.name.startswith("LSTM"):
         return None
     return np.asarray(jax.vmap(jacobian.finite(f))(x) if row.batch else jacobian.finite(f)(x), np.float64)
 
@@ -258,7 +266,8 @@ def main(full: bool = False, only: str = "") -> None:
         last = rows[-1]
         print(
             f"{row.label}: {last['planned']}, {last['ratio']:.2f} ({time.perf_counter() - start:.0f} s)",
-            *last["failed"].items(),
+            {name: seconds_text(t) for name, t in last["seconds"].items()},
+            last["left_out"],
         )
     if only:
         return table(rows).print()

@@ -165,11 +165,11 @@ def where(eqn):
     return source_info_util.summarize(eqn.source_info)
 
 
-def binding(eqn):
-    """An equation as a function of its inputs, that gives the list of its outputs."""
+def binding(eqn, **changed):
+    """An equation as a function of its inputs, that gives the list of its outputs; parameters may be changed."""
 
     def bound(*args):
-        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
+        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params | changed))
         return y if eqn.primitive.multiple_results else [y]
 
     return bound

@@ -7,6 +7,8 @@ import numpy as np
 
 def twin(name: str, f, x):
     """f reads its weights from what the JAX function closes over, so that both are the same function."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or its idle threads take the cores from the others
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
     import torch
 
     torch.set_num_threads(os.cpu_count())
@@ -15,6 +17,8 @@ def twin(name: str, f, x):
 
 
 def _closed_over(f):
+    if not hasattr(f, "__code__"):
+        return {}
     return {name: cell.cell_contents for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)}
 
 
@@ -36,19 +40,33 @@ def _softmax(torch, held, x):
     return lambda x: torch.softmax(x, 0), x
 
 
-def _dense_stack(activation, last):
+def _dense_stack(activations):
+    """activations(k) names what follows each of k dense layers, None for nothing."""
+
     def make(torch, held, x):
         layers = [{k: _tensor(torch, v) for k, v in p.items()} for p in _layers(held["params"])]
+        named = zip(layers, activations(len(layers)), strict=True)
+        steps = [(p["w"], p["b"], getattr(torch, a) if a else None) for p, a in named]
 
         def f(x):
-            for i, layer in enumerate(layers):
-                x = x @ layer["w"] + layer["b"]
-                x = getattr(torch, activation)(x) if i + 1 < len(layers) else getattr(torch, last)(x) if last else x
+            for w, b, activation in steps:
+                x = x @ w + b
+                x = activation(x) if activation else x
             return x
 
         return f, x
 
     return make
+
+
+def _mlp(count):
+    return ["tanh"] * (count - 1) + [None]
+
+
+def _autoencoder(count):
+    """ReLUs, but the code is linear and the output between 0 and 1."""
+    half = ["relu"] * (count // 2 - 1)
+    return [*half, None, *half, "sigmoid"]
 
 
 def _layers(params):
@@ -63,5 +81,7 @@ TWINS = {
     "ReLU layer": _relu_layer,
     "ReLU layer, by W": _relu_layer_by_weights,
     "softmax": _softmax,
-    "MLP": _dense_stack("tanh", None),
+    "MLP": _dense_stack(_mlp),
+    "MLP, depth": _dense_stack(_mlp),
+    "autoencoder, code": _dense_stack(_autoencoder),
 }

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.method import Vector, method
@@ -39,11 +40,47 @@ def finite(vector: Vector):
         if jx.is_staged(x) and not jax.config.jax_enable_x64:
             raise TypeError("jacobian.finite computes in float64: call it outside jit, or turn jax_enable_x64 on")
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-            wide = lambda a: a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
-            matrix = columns(lambda x: vector.f(x, *map(wide, others)), wide(x))
+            matrix = columns(lambda x: widened(vector, x, others), wide(x))
             return matrix.astype(x.dtype)
 
     return run
+
+
+def wide(a):
+    return jnp.asarray(a).astype(jnp.float64) if jnp.issubdtype(jnp.result_type(a), jnp.floating) else a
+
+
+def widened(vector, x, others):
+    """f with float64 in place of every narrower format: its equations where there are no loops, else as it is written.
+
+    Written in float32, arrays that f closes over would not meet x in the same format in all of JAX's functions.
+    """
+    if any(jx.calls(vector.jaxpr, name) for name in ("scan", "while", "cond")):
+        return vector.f(x, *map(wide, others))
+    return _in_float64(vector.jaxpr, (x, *map(wide, others)))[0]
+
+
+def _in_float64(jaxpr, args):
+    consts = [wide(c) for c in getattr(jaxpr, "consts", ())]
+    return jx.evaluate_opened(jaxpr, consts, args, _widening)
+
+
+def _widening(eqn):
+    """In place of an equation: its body opened up, or the same in float64 (complex128 for complex arguments)."""
+    name, inner = eqn.primitive.name, jx.inner_jaxprs(eqn)
+    if inner and name in ("jit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2", "closed_call"):
+        return lambda *args: _in_float64(inner[0], args)
+
+    def run(*args):
+        dtype = jnp.complex128 if any(map(jnp.iscomplexobj, args)) else jnp.float64
+        alike = [jnp.asarray(a).astype(dtype) if _is_real(jnp.result_type(a)) else a for a in args]
+        return jx.binding(eqn, **{k: jnp.dtype(dtype) for k, v in eqn.params.items() if _is_real(v)})(*alike)
+
+    return run
+
+
+def _is_real(dtype):
+    return isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, jnp.floating)
 
 
 def analytic(jaxpr) -> bool:

@@ -22,15 +22,23 @@ from jaxdl import jaxpr as jx
 class Vector:
     """A user's function between vectors: `f(x, *others)` is (n,) → (m,), the other arrays are not differentiated.
 
-    `name` is the method's, for messages. Values of `others` are never known; those of closed-over arrays are, in
-    `jaxpr`.
+    `of_arrays(xs, *others)` is the same from the list of arrays, of the types `inputs`, that are joined in x, to that
+    of the `outputs`. `name` is the method's, for messages. Values of `others` are never known; those of closed-over
+    arrays are, in `jaxpr`.
     """
 
     name: str
-    f: Callable
-    x: jax.ShapeDtypeStruct
+    of_arrays: Callable
+    inputs: tuple
     others: tuple
     outputs: tuple
+
+    def f(self, x, *others):
+        return join(self.of_arrays(split(x, self.inputs), *others))
+
+    @functools.cached_property
+    def x(self) -> jax.ShapeDtypeStruct:
+        return jax.eval_shape(join, self.inputs)
 
     @property
     def n(self) -> int:
@@ -49,8 +57,12 @@ class Vector:
     def alone(self) -> "Vector":
         """The same with closed-over arrays among the others, to compile by itself inside an outer trace."""
         types = tuple(jax.ShapeDtypeStruct(jnp.shape(c), jnp.result_type(c)) for c in self.jaxpr.consts)
-        f = lambda x, *rest: jx.evaluate_opened(self.jaxpr, rest[: len(types)], (x, *rest[len(types) :]))[0]
-        return dataclasses.replace(self, f=f, others=(*types, *self.others))
+
+        def of_arrays(xs, *rest):
+            given = (join(xs), *rest[len(types) :])
+            return split(jx.evaluate_opened(self.jaxpr, rest[: len(types)], given)[0], self.outputs)
+
+        return dataclasses.replace(self, of_arrays=of_arrays, others=(*types, *self.others))
 
 
 class Jacobian:
@@ -91,34 +103,31 @@ class Jacobian:
         key = types, tree, rest_tree, _hashable(fixed)
         if key not in self.prepared:
             inputs = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in chosen)
-            f = functools.partial(self._of_vectors, inputs, tree, fixed, rest_tree)
-            vector, out_tree = self._vector(f, chosen, others)
+            f = functools.partial(self._of_leaves, tree, fixed, rest_tree)
+            vector, out_tree = self._vector(f, inputs, others)
             nothing = vector.m == 0 or vector.n == 0
             run = _empty(vector) if nothing else self.prepare(vector)
             self.prepared[key] = run, vector, out_tree
         run, vector, out_tree = self.prepared[key]
         return Called(run, vector, join(chosen), others, tuple(map(jax.typeof, chosen)), tree, out_tree)
 
-    def _vector(self, f, chosen, others):
-        x = jax.eval_shape(join, chosen)
-
-        def checked(x, *others):
-            y = f(x, *others)
+    def _vector(self, f, inputs, others):
+        def checked(xs, *others):
+            y = f(xs, *others)
             for leaf in jax.tree.leaves(y):
                 _check(self.name, self.holomorphic, "output", leaf)
             return y
 
-        shapes = jax.eval_shape(checked, x, *others)
-        outputs, out_tree = jax.tree.flatten(shapes)
+        outputs, out_tree = jax.tree.flatten(jax.eval_shape(checked, list(inputs), *others))
         types = tuple(jax.ShapeDtypeStruct(jnp.shape(o), o.dtype) for o in others)
-        joined = lambda x, *others: join(jax.tree.leaves(f(x, *others)))
-        return Vector(self.name, joined, x, types, tuple(outputs)), out_tree
+        of_arrays = lambda xs, *others: list(map(jnp.asarray, jax.tree.leaves(f(xs, *others))))
+        return Vector(self.name, of_arrays, inputs, types, tuple(outputs)), out_tree
 
-    def _of_vectors(self, types, tree, fixed, rest_tree, x, *others):
-        """f's output as the user's function gives it, from the vector of its differentiated arguments."""
+    def _of_leaves(self, tree, fixed, rest_tree, xs, *others):
+        """f's output as the user's function gives it, from the leaves of its differentiated arguments."""
         given = iter(others)
         positional, kwargs = rest_tree.unflatten([next(given) if leaf is None else leaf for leaf in fixed])
-        args = _with(self.argnums, positional, tree.unflatten(split(x, types)))
+        args = _with(self.argnums, positional, tree.unflatten(xs))
         y = self.f(*args, **kwargs)
         if self.has_aux:
             if not (isinstance(y, tuple) and len(y) == 2):

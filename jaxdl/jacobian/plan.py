@@ -37,7 +37,8 @@ SECONDS_PER = {"flops": 1e-11, "bytes accessed": 7e-11, "transcendentals": 1e-9}
 CALL = 5e-6
 SCALARS = 2000  # for more, straight-line code takes minutes to compile
 CLOSE = 4.0  # predictions differ from measured times by up to a factor of two, either way
-TRIED = 0.02  # seconds for each that is tried
+TRIED = 0.03  # seconds for each that is tried
+IN_A_ROW = 4  # or each would find the caches full of what the others left there
 BATCH = 256  # points at once, where one is so little work that calling costs more
 
 
@@ -173,6 +174,8 @@ def _pointless(name, vector, run) -> str:
         return "no place is narrower than the input and the output"
     if name == "sparse" and sum(run.plan.sweeps) >= min(vector.m, vector.n):
         return "no two rows or columns can share a sweep"
+    if name == "eliminate" and run.plan.multiplications["found"] > SCALARS:
+        return f"more than {SCALARS:,} multiplications: its program would take long to compile"
     return ""
 
 
@@ -197,7 +200,7 @@ def _may_be_tried(vector) -> bool:
 
 
 def _tried(vector, ways) -> list[Way]:
-    """The ways with the time of the compiled program on drawn numbers: the best of several calls, in turn."""
+    """The ways with the time of the compiled program on drawn numbers: the median of several calls, in turn."""
     random = np.random.default_rng(0)
     alone = _by_itself(vector)
     batch = BATCH if ways[0].predicted < 2 * CALL else 0
@@ -206,17 +209,17 @@ def _tried(vector, ways) -> list[Way]:
         if batch:
             inputs[0] = jnp.stack([inputs[0]] * batch)
         programs = {way: _in_batches(way, inputs) if batch else way.compiled for way in ways}
-        least = dict.fromkeys(ways, math.inf)
+        times = {way: [] for way in ways}
         end = time.perf_counter() + TRIED * len(ways)
         rounds = 0
         while rounds < 3 or (time.perf_counter() < end and rounds < 1000):
             for way in ways:
-                start = time.perf_counter()
-                jax.block_until_ready(programs[way](*inputs))
-                if rounds:
-                    least[way] = min(least[way], time.perf_counter() - start)
+                for _ in range(IN_A_ROW):
+                    start = time.perf_counter()
+                    jax.block_until_ready(programs[way](*inputs))
+                    times[way].append(time.perf_counter() - start)
             rounds += 1
-    return [replace(way, measured=least[way] / max(batch, 1)) for way in ways]
+    return [replace(way, measured=float(np.median(times[way][IN_A_ROW:])) / max(batch, 1)) for way in ways]
 
 
 def _in_batches(way, inputs):

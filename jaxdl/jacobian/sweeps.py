@@ -1,9 +1,12 @@
 """The Jacobian by sweeps: a row for each output (reverse) or a column for each input (forward), in chunks if asked."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxdl.jacobian.method import Vector, method
+from jaxdl.jacobian.method import Vector, method, split
 
 
 @method
@@ -28,17 +31,39 @@ def forward(vector: Vector, *, chunk: int | None = None, max_bytes: int | None =
 
 def rows(vector: Vector, x, others, chunk: int):
     """ȳ = e_i for each i: x̄ is row i."""
-    y, pullback = jax.vjp(lambda x: vector.f(x, *others), x)
-    return _in_place(jax.vmap(lambda dy: pullback(dy)[0]), vector.m, (vector.m, vector.n), 0, chunk, y.dtype)
+    pullback = jax.vjp(lambda xs: vector.of_arrays(xs, *others), split(x, vector.inputs))[1]
+
+    def sweeps(one_hot):
+        (cotangents,) = jax.vmap(pullback)(_rows_as(one_hot, vector.outputs))
+        return _joined([c.reshape(len(one_hot), -1) for c in cotangents], 1)
+
+    return _in_place(sweeps, vector.m, (vector.m, vector.n), 0, chunk, x.dtype)
 
 
 def columns(vector: Vector, x, others, chunk: int):
     """ẋ = e_j for each j: ẏ is column j."""
-    along = lambda x: vector.f(x, *others)
-    if chunk >= vector.n:
-        return jax.vmap(lambda x_dot: jax.jvp(along, (x,), (x_dot,))[1], out_axes=1)(jnp.eye(vector.n, dtype=x.dtype))
-    push = jax.vmap(jax.linearize(along, x)[1], out_axes=1)
-    return _in_place(push, vector.n, (vector.m, vector.n), 1, chunk, x.dtype)
+    along, xs = lambda xs: vector.of_arrays(xs, *others), split(x, vector.inputs)
+    push = (lambda t: jax.jvp(along, (xs,), (t,))[1]) if chunk >= vector.n else jax.linearize(along, xs)[1]
+
+    def sweeps(one_hot):
+        tangents = jax.vmap(push, out_axes=-1)(_rows_as(one_hot, vector.inputs))
+        return _joined([t.reshape(-1, len(one_hot)) for t in tangents], 0)
+
+    return _in_place(sweeps, vector.n, (vector.m, vector.n), 1, chunk, x.dtype)
+
+
+def _rows_as(rows, types):
+    """Each row as arrays of these types. Outside of vmap, where XLA need not move what lies right already."""
+    ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
+    parts = jnp.split(rows, ends, 1)
+    return [part.reshape(len(rows), *t.shape).astype(t.dtype) for part, t in zip(parts, types, strict=True)]
+
+
+def _joined(parts, axis):
+    if len(parts) == 1:
+        return parts[0]
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.concatenate(parts, axis, dtype=jnp.result_type(*parts))
 
 
 def _in_place(sweeps, count, shape, axis, chunk, dtype):
@@ -52,7 +77,7 @@ def _in_place(sweeps, count, shape, axis, chunk, dtype):
     def put(i, matrix):
         start = jnp.minimum(i * chunk, count - chunk)
         one_hot = jax.nn.one_hot(start + jnp.arange(chunk), count, dtype=dtype)
-        return jax.lax.dynamic_update_slice_in_dim(matrix, sweeps(one_hot), start, axis)
+        return jax.lax.dynamic_update_slice_in_dim(matrix, sweeps(one_hot).astype(dtype), start, axis)
 
     return jax.lax.fori_loop(0, -(-count // chunk), put, jnp.zeros(shape, dtype))
 

@@ -20,7 +20,9 @@ A = jnp.array([[0.5, -1.0, 2.0, 0.3], [1.0, 0.2, 0.0, -0.7], [0.4, 0.9, -0.3, 1.
 
 
 def graph_of(f, x=X):
-    return scalar_graph.scalar_graph(Vector("eliminate", f, jax.typeof(x), (), (jax.eval_shape(f, x),)))
+    return scalar_graph.scalar_graph(
+        Vector("eliminate", lambda xs: [f(*xs)], (jax.typeof(x),), (), (jax.eval_shape(f, x),))
+    )
 
 
 def agrees(f, x=X, reference=jax.jacrev, **options):
