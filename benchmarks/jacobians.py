@@ -159,7 +159,10 @@ def measure(row) -> dict:
     best = jacobian.best(f)
     plan = best.called(point).prepared.plan
     planning = time.perf_counter() - start
-    makers = SIDES | {"best": by_jax(lambda f: best)} | ({"by hand": by_jax(lambda f: by_hand[0])} if by_hand else {})
+    order = jacobian.elimination_plan(f, point) if row.group == "systems" else None
+    makers = SIDES | {"best": by_jax(lambda f: best), "eliminate": by_jax(lambda f: jacobian.eliminate(f, plan=order))}
+    if by_hand:
+        makers["by hand"] = by_jax(lambda f: by_hand[0])
     sides, left_out = {}, out_of_the_question(plan)
     for name in [n for n in makers if n not in left_out]:
         try:
@@ -180,7 +183,7 @@ def measure(row) -> dict:
         "size": row.size,
         "batch": row.batch,
         "planned": plan.best.method,
-        "multiplications": jacobian.elimination_plan(f, point).multiplications if row.group == "systems" else {},
+        "multiplications": order.multiplications if order else {},
         "seconds": medians,
         "ratio": ratio(times, min((n for n in PEERS if n in medians), key=medians.get), "best"),
         "from_fastest": ratio(times, "best", min((n for n in METHODS if n in medians), key=medians.get)),

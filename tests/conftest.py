@@ -19,7 +19,14 @@ def key():
 
 
 # Where compiling takes most of the time, and what is asked is not how fast the program runs.
-COMPILED_QUICKLY = ("tests.experiments", "tests.interop", "tests.nn")
+COMPILED_QUICKLY = (
+    "tests.cli",
+    "tests.experiments",
+    "tests.interop",
+    "tests.nn",
+    "tests.test_readme",
+    *(f"tests.jacobian.test_{part}" for part in ("eliminate", "methods", "pattern", "plan", "sparse", "structured")),
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

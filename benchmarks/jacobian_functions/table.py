@@ -61,7 +61,7 @@ ROWS = [
         for batch in (1, 16, 512, 4096)
     ],
     *sizes("sparse", "Brusselator", sparse_systems.brusselator_1d, (1000,), (500, 2000)),
-    *sizes("sparse", "Brusselator 2-D, side", sparse_systems.brusselator_2d, (24,), (16,)),
+    *sizes("sparse", "Brusselator 2-D", sparse_systems.brusselator_2d, (968,), (512, 2048)),
     *sizes("sparse", "Burgers", sparse_systems.burgers, (1000,), (500, 2000)),
     *sizes("sparse", "Rosenbrock", sparse_systems.rosenbrock, (1000,), (500, 2000)),
     *sizes("sparse", "banded", sparse_systems.banded, (1000,), (500, 2000)),

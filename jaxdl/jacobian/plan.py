@@ -142,7 +142,7 @@ def planned(vector: Vector) -> Plan:
 
 def _way(vector, name) -> Way:
     """The method prepared and compiled by itself, and what XLA counts."""
-    if name == "eliminate" and work_of(vector.jaxpr) > SCALARS * MOVED:
+    if name == "eliminate" and not _is_small(vector):
         return Way(name, refused=f"more than {SCALARS:,} scalar operations: its program would take long to compile")
     if name == "eliminate" and jax.process_count() > 1:
         return Way(name, refused="a search that time ends may find another order in another process")
@@ -168,11 +168,16 @@ def _by_itself(vector):
     return replace(vector.alone, name=vector.name) if any(map(jx.is_staged, vector.jaxpr.consts)) else vector
 
 
+def _is_small(vector) -> bool:
+    """Whether f is some scalars only: then it is the form of the program that counts, more than the sweeps."""
+    return work_of(vector.jaxpr) <= SCALARS * MOVED
+
+
 def _pointless(name, vector, run) -> str:
     """Why a method would do no more than plain sweeps."""
     if name == "cut" and len(run.sizes) == 2:
         return "no place is narrower than the input and the output"
-    if name == "sparse" and sum(run.plan.sweeps) >= min(vector.m, vector.n):
+    if name == "sparse" and sum(run.plan.sweeps) >= min(vector.m, vector.n) and not _is_small(vector):
         return "no two rows or columns can share a sweep"
     if name == "eliminate" and run.plan.multiplications["found"] > SCALARS:
         return f"more than {SCALARS:,} multiplications: its program would take long to compile"

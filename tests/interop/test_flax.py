@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen, nnx
 
-from jaxdl import automatic, contrast, nn, ops, rules, train
+from jaxdl import automatic, contrast, jacobian, nn, ops, rules, train
 from jaxdl.interop import flax_names, from_linen, from_nnx, jaxdl_names, to_linen, to_nnx
 from tests.draws import draw
 from tests.tolerance import assert_close
@@ -154,9 +154,10 @@ def test_flax_inside_contrast_automatic_and_jacobians(key):
     assert report.whole.largest.relative < 1e-5
     assert {"gelu", "dense"} <= {site.name for site in report.sites}
     f = lambda x: model.apply(params, x)
-    jacobian = jax.jacrev(f)(x)
-    assert_close(jacobian, jax.jacfwd(f)(x), "float32")
-    assert_close(jacobian, jax.jacrev(automatic(f))(x), "float32")
+    expected = jax.jacrev(automatic(f))(x)
+    for method in (jax.jacfwd, jacobian.reverse, jacobian.forward, jacobian.cut, jacobian.sparse):
+        assert_close(method(f)(x), expected, "float32")
+    assert_close(jacobian.structured(f)(x).dense().reshape(expected.shape), expected, "float32")
 
 
 def test_flax_models_are_trained_by_fit(key):

@@ -1,0 +1,57 @@
+"""The plan: what it chooses, what it says, and what it does not dare to run."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxdl import jacobian, nn
+from tests.draws import draw
+from tests.tolerance import assert_close
+
+
+def way(plan, method):
+    return next(way for way in plan.ways if way.method == method)
+
+
+def test_through_a_code_it_does_not_sweep_every_row(key):
+    model = nn.dense_autoencoder((300,), 2, (200,))
+    params = model.init(key, (300,))
+    f = lambda x: model.apply(params, x[None])[0]
+    plan = jacobian.plan(f, draw(0, 300))
+    assert plan.best.method in ("cut", "structured")
+    assert way(plan, "cut").sweeps.startswith("4 across 300 → ")
+    assert way(plan, "cut").flops < way(plan, "reverse").flops / 10
+    assert_close(jacobian.best(f)(draw(0, 300)), jax.jacrev(f)(draw(0, 300)), "float32", "jacobian")
+
+
+def test_the_table_has_every_method_and_says_why():
+    plan = jacobian.plan(lambda x: jnp.tanh(x) * x, draw(1, 50))
+    first, header, *lines = str(plan).splitlines()
+    assert first.startswith(f"Jacobian of 50 × 50: {plan.best.method}, ")
+    assert header.split()[:2] == ["method", "sweeps"]
+    assert {line.split()[0].rstrip(":") for line in lines} == {way.method for way in plan.ways}
+    assert "cut: no place is narrower than the input and the output" in lines
+
+
+@pytest.mark.parametrize(("m", "n", "not_by"), [(300, 3, "reverse"), (3, 300, "forward")])
+def test_few_sweeps_are_chosen(m, n, not_by):
+    w = draw(2, m, n)
+    plan = jacobian.plan(lambda x: jnp.tanh(jnp.cumsum(jnp.sin(w @ jnp.sin(x)))), draw(3, n))
+    assert plan.best.method != not_by
+    assert way(plan, "reverse").sweeps == f"{m} rows"
+    assert way(plan, "forward").sweeps == f"{n} columns"
+
+
+def test_a_function_that_might_not_end_on_drawn_numbers_is_not_run():
+    def f(x):
+        return jax.lax.while_loop(lambda y: y.sum() < 1e3, lambda y: y * 2 + 1, x)
+
+    plan = jacobian.plan(f, jnp.ones(4))
+    assert all(way.measured is None for way in plan.ways)
+    assert "while_loop" in way(plan, "reverse").refused  # has no reverse mode
+    assert_close(jacobian.best(f)(jnp.ones(4)), jax.jacfwd(f)(jnp.ones(4)), "float32", "jacobian")
+
+
+def test_options_are_those_of_jacrev():
+    plan = jacobian.plan(lambda x, y, *, k: ((x * y**k), "aux"), draw(4, 3), draw(5, 3), k=2, argnums=1, has_aux=True)
+    assert (plan.m, plan.n) == (3, 3)
