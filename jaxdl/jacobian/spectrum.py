@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdl.jacobian.plan import best
+from jaxdl.jacobian.cut import cut
 
 
 class Spectrum(NamedTuple):
@@ -26,7 +26,7 @@ def spectrum(f: Callable, argnums=0, *, tolerance: float | None = None) -> Calla
     tolerance: singular values below this part of the largest do not count to the rank; by default
     max(m, n) · eps, as NumPy's matrix_rank has it.
     """
-    jacobian = best(f, argnums)
+    jacobian = cut(f, argnums)  # whose few sweeps need no plan; the decomposition takes longer than the matrix
 
     def at(*args, **kwargs):
         matrix = jacobian.matrix(*args, **kwargs)
