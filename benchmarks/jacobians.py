@@ -20,7 +20,7 @@ from benchmarks.jacobian_functions.table import ROWS
 from benchmarks.jacobian_functions.torch_twins import twin
 from benchmarks.results_folder import keep
 from jaxdl import automatic, jacobian
-from jaxdl.report import Table, ratio_text, seconds_text
+from jaxdl.report import AUTOMATIC, HAND, Table, figure, png, ratio_text, seconds_text
 
 METHODS = {
     "best": jacobian.best,
@@ -252,6 +252,37 @@ def table(rows) -> Table:
         f"{max(row['from_fastest'] for row in rows):.2f}."
     )
     return Table("Jacobians: the planned method against the best peer", columns, cells, note, words=3)
+
+
+def draw(rows) -> bytes:
+    """Time against size, for every function measured at several sizes: the planned method and the best peer."""
+    families = {}
+    for row in rows:
+        families.setdefault(row["name"], []).append(row)
+    families = {name: found for name, found in families.items() if len(found) > 2}
+    across = 4
+    down = -(-len(families) // across)
+    with figure(down, across, width=2.6 * across, height=2.2 * down) as (fig, axes):
+        for ax, (name, found) in zip(axes.flat, families.items(), strict=False):
+            found = sorted(found, key=lambda row: row["batch"] or row["size"])
+            sizes = [row["batch"] or row["size"] for row in found]
+            peers = [min(t for peer, t in row["seconds"].items() if peer in PEERS) for row in found]
+            ax.loglog(sizes, [1e3 * row["seconds"]["best"] for row in found], marker="o", label="planned", **HAND)
+            ax.loglog(sizes, [1e3 * t for t in peers], marker="s", label="best peer", **AUTOMATIC)
+            ax.set(
+                title=name.split(",")[0], xlabel="points" if found[0]["batch"] else name.partition(", ")[2] or "size"
+            )
+            ax.set_xticks(sizes, labels=map(str, sizes))
+            ax.minorticks_off()
+        for ax in list(axes.flat)[len(families) :]:
+            ax.set_axis_off()
+        for row in axes:
+            row[0].set_ylabel("time (ms)")
+        axes.flat[0].legend()
+        mean = np.exp(np.mean([np.log(row["ratio"]) for row in rows]))
+        title = f"The planned Jacobian is {mean:.1f} times as fast as the best peer (geometric mean)"
+        fig.suptitle(title, x=0.01, ha="left")
+        return png(fig)
 
 
 def main(full: bool = False, only: str = "") -> None:
