@@ -128,12 +128,12 @@ def inner_jaxprs(eqn):
     return [leaf for leaf in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr) if is_jaxpr(leaf)]
 
 
-def calls(jaxpr, name):
-    """Whether a primitive of this name is called anywhere in a jaxpr."""
-    return any(
-        eqn.primitive.name == name or any(calls(inner, name) for inner in inner_jaxprs(eqn))
-        for eqn in opened(jaxpr).eqns
-    )
+def primitives(jaxpr):
+    """The names of all primitives in a jaxpr, however deep."""
+    for eqn in opened(jaxpr).eqns:
+        yield eqn.primitive.name
+        for inner in inner_jaxprs(eqn):
+            yield from primitives(inner)
 
 
 def primal_of(eqn):
@@ -173,6 +173,18 @@ def binding(eqn, **changed):
         return y if eqn.primitive.multiple_results else [y]
 
     return bound
+
+
+def in_some(eqn, inputs, moving):
+    """An equation as a function of the inputs at places `moving`, that gives the outputs that can be differentiated."""
+
+    def f(*moved):
+        full = list(inputs)
+        for i, x in zip(moving, moved, strict=True):
+            full[i] = x
+        return [y for y in binding(eqn)(*full) if jax.numpy.issubdtype(y.dtype, jax.numpy.inexact)]
+
+    return f
 
 
 def definition(f):

@@ -111,7 +111,7 @@ def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
             raw = [jax.random.key_data(x) if _is_key(x) else x for x in inputs]
             wraps = [_wrapping(x) for x in inputs]
             jax.debug.callback(lambda *values: first.setdefault(site, (eqn, wraps, values)), *raw)
-            return _bound(eqn)(*inputs)
+            return jx.binding(eqn)(*inputs)
 
         return watched
 
@@ -129,11 +129,7 @@ def _as_listed(site, listed):
 def _observed(site, eqn, wraps, values):
     inputs = [wrap(jax.numpy.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
     plain = functools.partial(_evaluated_primal, eqn, site, _every_rule)
-    return Observed(site, inputs, _bound(eqn), plain)
-
-
-def _bound(eqn):
-    return lambda *inputs: eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
+    return Observed(site, inputs, jx.binding(eqn), plain)
 
 
 def _wrapping(x):

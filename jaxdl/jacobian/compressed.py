@@ -136,7 +136,7 @@ class Compressed:
     def _is_light(self):
         """Whether a product is a few passes over memory: then one by one is quicker than side by side."""
         heavy = {"dot_general", "conv_general_dilated", "scan", "while", "cond", "sort", "gather", "jaxdl_op"}
-        return not heavy & set(primitives(self.vector.jaxpr))
+        return not heavy & set(jx.primitives(self.vector.jaxpr))
 
     def entries(self, x, *others):
         """The values at `plan.coordinates`, and whether they passed the probe (None without one)."""
@@ -225,11 +225,3 @@ def checked(compressed, data, passed):
             f"to have it found"
         )
     return data
-
-
-def primitives(jaxpr):
-    """The names of all primitives in a jaxpr, however deep."""
-    for eqn in jx.opened(jaxpr).eqns:
-        yield eqn.primitive.name
-        for inner in jx.inner_jaxprs(eqn):
-            yield from primitives(inner)

@@ -55,7 +55,7 @@ def widened(vector, x, others):
 
     Written in float32, arrays that f closes over would not meet x in the same format in all of JAX's functions.
     """
-    if any(jx.calls(vector.jaxpr, name) for name in ("scan", "while", "cond")):
+    if {"scan", "while", "cond"} & set(jx.primitives(vector.jaxpr)):
         return vector.f(x, *map(wide, others))
     return _in_float64(vector.jaxpr, (x, *map(wide, others)))[0]
 

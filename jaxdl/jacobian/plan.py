@@ -201,7 +201,7 @@ def _sweeps(name, vector, run) -> str:
 
 
 def _may_be_tried(vector) -> bool:
-    return jax.process_count() == 1 and not jx.calls(vector.jaxpr, "while")
+    return jax.process_count() == 1 and "while" not in jx.primitives(vector.jaxpr)
 
 
 def _tried(vector, ways) -> list[Way]:

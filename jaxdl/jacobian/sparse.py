@@ -7,7 +7,8 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from scipy import sparse as sp
 
-from jaxdl.jacobian.compressed import Compressed, Plan, checked, primitives
+from jaxdl import jaxpr as jx
+from jaxdl.jacobian.compressed import Compressed, Plan, checked
 from jaxdl.jacobian.method import Jacobian, Vector, method
 from jaxdl.jacobian.pattern import colouring
 from jaxdl.jacobian.pattern.algebra import nothing
@@ -70,8 +71,8 @@ class Sparse(Jacobian):
 def drawn(plan, path):
     import matplotlib.pyplot as plt
 
-    row, column = plan.coordinates
-    forward = sum(plan.sweeps[:1]) * plan.pattern.shape[0]
+    row, column = colouring.coordinates(plan.pattern)
+    forward = plan.sweeps[0] * plan.pattern.shape[0]
     by_column = plan.places < forward
     colour = np.where(by_column, plan.columns[column], plan.sweeps[0] + plan.rows[row])
     m, n = plan.pattern.shape
@@ -152,7 +153,7 @@ def _given(vector, pattern):
 
 def _possible(vector):
     """Whether JAX has forward products of the function, and whether reverse ones; tried only where it is in doubt."""
-    names = set(primitives(vector.jaxpr))
+    names = set(jx.primitives(vector.jaxpr))
     f = lambda x, *others: vector.f(x, *others)
     push = lambda x, *others: jax.jvp(lambda x: f(x, *others), (x,), (x,))
     pull = lambda x, *others: (lambda y, pullback: pullback(y))(*jax.vjp(lambda x: f(x, *others), x))
@@ -164,6 +165,6 @@ def _possible(vector):
 def _works(transformed, vector):
     """Whether a transformed function can be traced; JAX refuses tangents of a custom_vjp later, by `custom_lin`."""
     try:
-        return "custom_lin" not in primitives(jax.make_jaxpr(transformed)(vector.x, *vector.others))
+        return "custom_lin" not in jx.primitives(jax.make_jaxpr(transformed)(vector.x, *vector.others))
     except Exception:
         return False

@@ -158,8 +158,13 @@ def test_errors():
         sparse_hessian(arrow)(X)
 
 
-def test_spy(tmp_path):
-    path = tmp_path / "arrow.png"
-    assert sparse(arrow).spy(X, path=path) == path
+@pytest.mark.parametrize("f", [arrow, tridiagonal])  # entries in an order of their own, and products as they come
+def test_spy(f, tmp_path):
+    path = tmp_path / "pattern.png"
+    assert sparse(f).spy(X, path=path) == path
     assert path.stat().st_size > 1000
-    assert sparse(arrow).spy(X).get_xlabel() == "input"
+    axes = sparse(f).spy(X)
+    assert axes.get_xlabel() == "input"
+    (shown,) = axes.collections
+    rows, columns = sparse(f).plan(X).pattern.nonzero()
+    assert set(map(tuple, shown.get_offsets())) == set(zip(columns, rows, strict=True))

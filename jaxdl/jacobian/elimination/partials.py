@@ -165,7 +165,7 @@ def _elementwise(eqn, moving):
 
     def compute(inputs, outputs):
         if eqn.primitive.name in _REVERSE_ONLY:
-            y, pullback = jax.vjp(_in(eqn, inputs, moving), *[inputs[j] for j in moving])
+            y, pullback = jax.vjp(jx.in_some(eqn, inputs, moving), *[inputs[j] for j in moving])
             seeds = [
                 [jnp.ones_like(v) if o == i else jnp.zeros_like(v) for i, v in enumerate(y)] for o in range(len(y))
             ]
@@ -173,7 +173,7 @@ def _elementwise(eqn, moving):
             return [column[a] for a in range(len(moving)) for column in by_output]
         slots = []
         for j in moving:
-            slots += jax.jvp(_in(eqn, inputs, (j,)), (inputs[j],), (jnp.ones_like(inputs[j]),))[1]
+            slots += jax.jvp(jx.in_some(eqn, inputs, (j,)), (inputs[j],), (jnp.ones_like(inputs[j]),))[1]
         return slots
 
     return Local(partials, compute)
@@ -192,7 +192,9 @@ def _dense(eqn, moving):
             partials.append(Partial(o, j, *places, index=np.arange(places.shape[1])))
 
     def compute(inputs, outputs):
-        blocks = method(_in(eqn, inputs, moving), argnums=tuple(range(len(moving))))(*[inputs[j] for j in moving])
+        blocks = method(jx.in_some(eqn, inputs, moving), argnums=tuple(range(len(moving))))(
+            *[inputs[j] for j in moving]
+        )
         return [row[a] for a in range(len(moving)) for row in blocks]
 
     return Local(partials, compute)
@@ -201,22 +203,9 @@ def _dense(eqn, moving):
 _REVERSE_ONLY = {"custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 
-def _in(eqn, inputs, moving):
-    """The equation's smooth outputs as a function of some of its inputs."""
-
-    def f(*moved):
-        full = list(inputs)
-        for j, value in zip(moving, moved, strict=True):
-            full[j] = value
-        y = eqn.primitive.bind(*full, **eqn.primitive.get_bind_params(eqn.params))
-        return [v for v in (y if eqn.primitive.multiple_results else [y]) if _is_smooth(v)]
-
-    return f
-
-
 def _works(method, eqn, moving):
     try:
-        _trace(lambda *inputs: method(_in(eqn, inputs, moving), argnums=0)(*[inputs[j] for j in moving]), eqn)
+        _trace(lambda *inputs: method(jx.in_some(eqn, inputs, moving), argnums=0)(*[inputs[j] for j in moving]), eqn)
     except (TypeError, ValueError, NotImplementedError):
         return False
     return True
@@ -233,7 +222,7 @@ def _is_elementwise_call(eqn, moving):
         return False
 
     def derivative(*inputs):
-        f, x = _in(eqn, inputs, moving), [inputs[j] for j in moving]
+        f, x = jx.in_some(eqn, inputs, moving), [inputs[j] for j in moving]
         if reverse:
             y, pullback = jax.vjp(f, *x)
             return pullback(y)

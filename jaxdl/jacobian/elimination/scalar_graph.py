@@ -229,7 +229,6 @@ def _renamed(eqn, places, known):
     if name in _IN_NUMPY:
         y = _IN_NUMPY[name](*operands, **eqn.params)
         return y if eqn.primitive.multiple_results else [y]
-    params = eqn.params | ({"fill_value": -1} if name == "gather" else {})
+    changed = {"fill_value": -1} if name == "gather" else {}
     with jax.ensure_compile_time_eval():
-        y = eqn.primitive.bind(*operands, **eqn.primitive.get_bind_params(params))
-    return [np.asarray(y)]
+        return list(map(np.asarray, jx.binding(eqn, **changed)(*operands)))

@@ -23,8 +23,7 @@ class Step:
     outputs: tuple[int, ...]
 
     def evaluate(self, values):
-        y = self.eqn.primitive.bind(*values, **self.eqn.primitive.get_bind_params(self.eqn.params))
-        return y if self.eqn.primitive.multiple_results else [y]
+        return jx.binding(self.eqn)(*values)
 
 
 class StraightLine:

@@ -41,8 +41,7 @@ class Edge:
 
     def bound(self, *inputs, **changed):
         """The output for these inputs, with some parameters changed."""
-        y = self.eqn.primitive.bind(*inputs, **self.eqn.primitive.get_bind_params(self.eqn.params | changed))
-        return y[self.out] if self.eqn.primitive.multiple_results else y
+        return jx.binding(self.eqn, **changed)(*inputs)[self.out]
 
     def along(self, inputs):
         """The output as a function of the input alone."""
@@ -55,7 +54,7 @@ def opened_up(jaxpr):
     def into(eqn):
         if eqn.primitive.name == "jit":
             return lambda *args: jx.evaluate(eqn.params["jaxpr"], args, into)
-        if own_op(eqn) and _is_plain(primal := _definition(eqn)):
+        if own_op(eqn) and _is_plain(primal := jx.primal_of(eqn)):
             return lambda *args: jx.evaluate(primal, args, into)
         return None
 
@@ -79,11 +78,6 @@ def name_of(eqn) -> str:
     if eqn.primitive.name == "jaxdl_op":
         return eqn.params["call"].name
     return jx.function_name(eqn.params["call_jaxpr"]) if is_rule(eqn) else eqn.primitive.name
-
-
-def _definition(eqn):
-    """The jaxpr of an op's primal."""
-    return jx.trace(eqn.params["call"].primal, *[v.aval for v in eqn.invars])[0]
 
 
 def _is_plain(jaxpr):

@@ -129,7 +129,7 @@ def _tangent(walk, eqn, values):
     moving = [i for i, v in enumerate(values) if v.dependence is not None]
 
     def push(args, tangents):
-        return jax.jvp(_of_some(eqn, args, moving), [args[i] for i in moving], tangents)[1]
+        return jax.jvp(jx.in_some(eqn, args, moving), [args[i] for i in moving], tangents)[1]
 
     types = [v.aval for v in values]
     jaxpr = jax.make_jaxpr(push)(types, [types[i] for i in moving])
@@ -151,7 +151,7 @@ def _cotangent(walk, eqn, values):
     total, starts = sum(sizes), np.cumsum([0, *sizes])
 
     def pull(args, dy):
-        return jax.vjp(_of_some(eqn, args, moving), *[args[i] for i in moving])[1](dy)
+        return jax.vjp(jx.in_some(eqn, args, moving), *[args[i] for i in moving])[1](dy)
 
     jaxpr = jax.make_jaxpr(pull)([v.aval for v in values], smooth)
     inner = Walk(total, by_value=True)
@@ -175,19 +175,6 @@ def _through(back, p):
         full = spread(groups(np.flatnonzero(back.every), 1, p.size), p)
         out = union(out, take(full, np.zeros(back.inputs, int)))
     return out
-
-
-def _of_some(eqn, args, moving):
-    """The equation as a function of the inputs that move, and of its smooth outputs."""
-
-    def f(*moved):
-        full = list(args)
-        for i, x in zip(moving, moved, strict=True):
-            full[i] = x
-        y = jx.binding(eqn)(*full)
-        return [y_ for y_, v in zip(y, eqn.outvars, strict=True) if _moves(v.aval)]
-
-    return f
 
 
 _ENTRYWISE = (
