@@ -14,6 +14,7 @@ from jaxdl.jacobian.elimination.accumulation import accumulation
 from jaxdl.jacobian.elimination.order import search
 from jaxdl.jacobian.elimination.scalar_graph import scalar_graph
 from jaxdl.jacobian.method import Vector, method
+from jaxdl.report import write_whole
 
 MOST_CHOSEN = 32
 
@@ -31,8 +32,8 @@ class EliminationPlan:
     fingerprint: str
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the plan as JSON."""
-        Path(path).write_text(json.dumps(dataclasses.asdict(self)) + "\n")
+        """Writes the plan as JSON, whole or not at all."""
+        write_whole(path, json.dumps(dataclasses.asdict(self)).encode() + b"\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "EliminationPlan":

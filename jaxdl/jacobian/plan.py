@@ -18,6 +18,7 @@ from jaxdl.jacobian.sparse import sparse
 from jaxdl.jacobian.structured import operator_of
 from jaxdl.jacobian.sweeps import forward, reverse
 from jaxdl.jacobian.work import MOVED, work_of
+from jaxdl.report import Table, bytes_text, count_text, seconds_text
 
 
 def multiplied_out(vector: Vector):
@@ -58,8 +59,8 @@ class Way:
     predicted: float = math.inf
     measured: float | None = None
     refused: str = ""
-    run: Callable | None = None
-    program: Callable | None = None
+    run: Callable | None = None  # of the vector, as `best` calls it
+    program: Callable | None = None  # the same, jitted, of the vector by itself
     compiled: Callable | None = None
 
     @property
@@ -80,13 +81,14 @@ class Plan:
         return self.ways[0]
 
     def __str__(self):
-        rows = [("method", "sweeps", "FLOPs", "bytes", "temporary", "predicted", "measured")]
-        rows += [_row(way) for way in self.ways if not way.refused]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        sides = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)
-        lines = ["  ".join(side(*cell) for side, *cell in zip(sides, row, widths, strict=True)) for row in rows]
-        lines += [f"{way.method}: {way.refused}" for way in self.ways if way.refused]
-        return "\n".join([f"Jacobian of {self.m:,} × {self.n:,}: {self.why}", *lines])
+        return str(self.table())
+
+    def table(self) -> Table:
+        """One row for each method that can be used, the fastest first; the note says why others cannot."""
+        title = f"Jacobian of {self.m:,} × {self.n:,}: {self.why}"
+        columns = "method", "sweeps", "FLOPs", "bytes", "temporary", "predicted", "measured"
+        note = "\n".join(f"{way.method}: {way.refused}" for way in self.ways if way.refused)
+        return Table(title, columns, [_row(way) for way in self.ways if not way.refused], note, words=2)
 
     @property
     def why(self) -> str:
@@ -165,7 +167,7 @@ def _way(vector, name) -> Way:
 
 def _by_itself(vector):
     """The function with what it closes over as arguments, where an outer trace has not given that yet."""
-    return replace(vector.alone, name=vector.name) if any(map(jx.is_staged, vector.jaxpr.consts)) else vector
+    return vector.alone if any(map(jx.is_staged, vector.jaxpr.consts)) else vector
 
 
 def _is_small(vector) -> bool:
@@ -239,17 +241,6 @@ def _drawn(random, type):
 
 
 def _row(way) -> tuple[str, ...]:
-    measured = "" if way.measured is None else _time(way.measured)
-    counts = (_count(x) for x in (way.flops, way.bytes, way.temporary))
-    return way.method, way.sweeps, *counts, _time(way.predicted), measured
-
-
-def _count(x):
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if x >= size:
-            return f"{x / size:.3g} {unit}"
-    return f"{x:.0f}"
-
-
-def _time(seconds):
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+    measured = "" if way.measured is None else seconds_text(way.measured)
+    counts = count_text(way.flops), bytes_text(way.bytes), bytes_text(way.temporary)
+    return way.method, way.sweeps, *counts, seconds_text(way.predicted), measured

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jaxdl.jacobian.lanczos import lanczos
 from jaxdl.jacobian.method import bound
 
 
@@ -149,21 +150,8 @@ def estimated_logdet(f: Callable, key: jax.Array, argnums=0, *, probes: int = 64
 
 
 def _log_quadrature(symmetric, v, order):
-    """vᵀ log(A) v by `order` Lanczos steps from the unit vector v, orthogonalised against all before, twice."""
-
-    def step(basis, i):
-        w = symmetric(basis[i])
-        alpha = w @ basis[i]
-        w = w - basis.T @ (basis @ w)
-        w = w - basis.T @ (basis @ w)
-        beta = jnp.linalg.norm(w)
-        ended = beta <= jnp.finfo(w.dtype).eps * jnp.abs(alpha)
-        return basis.at[i + 1].set(jnp.where(ended, 0, w / beta), mode="drop"), (alpha, jnp.where(ended, 0, beta))
-
-    basis = jnp.zeros((order, v.size), v.dtype).at[0].set(v)
-    _, (alpha, beta) = jax.lax.scan(step, basis, jnp.arange(order))
-    tridiagonal = jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1)
-    values, vectors = jnp.linalg.eigh(tridiagonal)
+    """vᵀ log(A) v by `order` Lanczos steps from the unit vector v."""
+    values, vectors = jnp.linalg.eigh(lanczos(symmetric, v, order))
     weights = vectors[0] ** 2
     return jnp.where(weights > 0, weights * jnp.log(jnp.maximum(values, jnp.finfo(v.dtype).tiny)), 0).sum()
 

@@ -13,6 +13,7 @@ from jaxdl.jacobian.method import Jacobian, Vector, method
 from jaxdl.jacobian.pattern import colouring
 from jaxdl.jacobian.pattern.algebra import nothing
 from jaxdl.jacobian.pattern.walk import pattern as read_pattern
+from jaxdl.report import figure, png, write_whole
 
 
 class Sparse(Jacobian):
@@ -48,9 +49,9 @@ class Sparse(Jacobian):
         return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
 
     def spy(self, *args, path=None, **kwargs):
-        """Draws the pattern, each entry in the colour of the sweep that finds it; needs matplotlib.
+        """Draws the pattern, each entry in the colour of the sweep that finds it: matplotlib's Axes.
 
-        Returns the matplotlib Axes; with `path`, writes the picture there and returns the path.
+        With `path`, it is written there as a PNG file too.
         """
         return drawn(self.plan(*args, **kwargs), path)
 
@@ -69,23 +70,18 @@ class Sparse(Jacobian):
 
 
 def drawn(plan, path):
-    import matplotlib.pyplot as plt
-
     row, column = colouring.coordinates(plan.pattern)
     forward = plan.sweeps[0] * plan.pattern.shape[0]
-    by_column = plan.places < forward
-    colour = np.where(by_column, plan.columns[column], plan.sweeps[0] + plan.rows[row])
+    colour = np.where(plan.places < forward, plan.columns[column], plan.sweeps[0] + plan.rows[row])
     m, n = plan.pattern.shape
-    figure, axes = plt.subplots(figsize=(5, 5 * np.clip(m / max(n, 1), 0.3, 3)), layout="constrained")
-    size = np.clip(72 * 4 / max(m, n, 1), 0.2, 12)
-    axes.scatter(column, row, s=size**2, c=colour, cmap="turbo", marker="s", linewidths=0, rasterized=True)
-    axes.set(xlim=(-0.5, n - 0.5), ylim=(m - 0.5, -0.5), aspect="equal", xlabel="input", ylabel="output")
-    axes.set_title(f"{plan.pattern.nnz:,} entries, {plan.sweeps[0]} forward + {plan.sweeps[1]} reverse sweeps")
-    if path is None:
-        return axes
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
+    with figure(width=5, height=5 * np.clip(m / max(n, 1), 0.3, 3)) as (fig, axes):
+        size = np.clip(72 * 4 / max(m, n, 1), 0.2, 12)
+        axes.scatter(column, row, s=size**2, c=colour, cmap="turbo", marker="s", linewidths=0, rasterized=True)
+        axes.set(xlim=(-0.5, n - 0.5), ylim=(m - 0.5, -0.5), aspect="equal", xlabel="input", ylabel="output")
+        axes.set_title(f"{plan.pattern.nnz:,} entries, {plan.sweeps[0]} forward + {plan.sweeps[1]} reverse sweeps")
+        if path is not None:
+            write_whole(path, png(fig))
+    return axes
 
 
 @functools.partial(method, kind=Sparse)

@@ -1,7 +1,7 @@
 """One style for everything that reports: numbers, tables, plots, pages."""
 
 from jaxdl.report.files import plain, write_whole
-from jaxdl.report.numbers import bytes_text, number_text, ratio_text, seconds_text
+from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text, seconds_text
 from jaxdl.report.page import Page
 from jaxdl.report.plot import AUTOMATIC, HAND, figure, png
 from jaxdl.report.table import Table
@@ -12,6 +12,7 @@ __all__ = [
     "Page",
     "Table",
     "bytes_text",
+    "count_text",
     "figure",
     "number_text",
     "plain",

@@ -12,6 +12,11 @@ def number_text(x: float | None) -> str:
     return f"{x:.3g}" if 1e-3 <= abs(x) < 1e4 else f"{x:.1e}"
 
 
+def count_text(n: float | None) -> str:
+    """12, 3.4 k, 5.6 M, 7.8 G."""
+    return _scaled(n, 1000, ("", "k", "M", "G", "T")).rstrip()
+
+
 def bytes_text(n: float | None) -> str:
     """12 B, 3.4 kB, 5.6 MB (powers of 1000)."""
     return _scaled(n, 1000, ("B", "kB", "MB", "GB", "TB"))
@@ -28,7 +33,7 @@ def ratio_text(ratio: float | None) -> str:
 
 
 def _scaled(x, step, units):
-    if x is None:
+    if x is None or math.isnan(x):
         return "–"
     unit = 0
     while abs(x) >= step * 0.9995 and unit < len(units) - 1:

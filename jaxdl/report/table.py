@@ -1,7 +1,7 @@
 """A table that prints on a terminal, in Markdown and in HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from rich.box import SIMPLE_HEAD
@@ -21,7 +21,7 @@ class Table:
 
     def rich(self) -> RichTable:
         look = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-        table = RichTable(title=self.title, caption=self.note or None, **look)
+        table = RichTable(title=self.title or None, caption=self.note or None, **look)
         for i, column in enumerate(self.columns):
             table.add_column(column, justify="left" if i < self.words else "right", overflow="fold")
         for row in self.rows:
@@ -30,6 +30,14 @@ class Table:
 
     def print(self, console: Console | None = None) -> None:
         (console or Console()).print(self.rich())
+
+    def __str__(self) -> str:
+        """The table as plain text, as wide as it needs."""
+        console = Console(width=1000, color_system=None)
+        with console.capture() as text:
+            console.print(replace(self, title="", note="").rich())
+        parts = self.title, *(line.rstrip() for line in text.get().splitlines()), self.note
+        return "\n".join(part for part in parts if part)
 
     def markdown(self) -> str:
         line = lambda cells: "| " + " | ".join(cells) + " |"

@@ -161,9 +161,8 @@ def test_errors():
 @pytest.mark.parametrize("f", [arrow, tridiagonal])  # entries in an order of their own, and products as they come
 def test_spy(f, tmp_path):
     path = tmp_path / "pattern.png"
-    assert sparse(f).spy(X, path=path) == path
-    assert path.stat().st_size > 1000
-    axes = sparse(f).spy(X)
+    axes = sparse(f).spy(X, path=path)
+    assert path.read_bytes().startswith(b"\x89PNG")
     assert axes.get_xlabel() == "input"
     (shown,) = axes.collections
     rows, columns = sparse(f).plan(X).pattern.nonzero()

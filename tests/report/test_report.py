@@ -2,7 +2,19 @@
 
 import json
 
-from jaxdl.report import Page, Table, bytes_text, figure, number_text, plain, png, ratio_text, seconds_text, write_whole
+from jaxdl.report import (
+    Page,
+    Table,
+    bytes_text,
+    count_text,
+    figure,
+    number_text,
+    plain,
+    png,
+    ratio_text,
+    seconds_text,
+    write_whole,
+)
 
 
 def test_numbers_read_well():
@@ -10,6 +22,7 @@ def test_numbers_read_well():
         "0", "1.23", "1.2e+05", "1.0e-09", "–", "∞",
     ]  # fmt: skip
     assert [bytes_text(n) for n in (0, 999, 1234, 5_600_000, None)] == ["0 B", "999 B", "1.2 kB", "5.6 MB", "–"]
+    assert [count_text(n) for n in (12, 3400, 5.6e6, None)] == ["12", "3.4 k", "5.6 M", "–"]
     assert [seconds_text(s) for s in (5e-6, 0.0123, 12.0)] == ["5 µs", "12.3 ms", "12.0 s"]
     assert [ratio_text(r) for r in (0.5, None)] == ["0.50×", "–"]
 
@@ -20,6 +33,9 @@ def test_a_table_everywhere(capsys):
     out = capsys.readouterr().out
     assert "a & b" in out
     assert "a note" in out
+    assert [line.split() for line in str(table).splitlines() if "─" not in line] == [
+        ["Title"], ["name", "x", "<", "y"], ["a", "&", "b", "1"], ["a", "note"],
+    ]  # fmt: skip
     assert table.markdown() == "| name | x < y |\n| --- | ---: |\n| a & b | 1 |"
     assert '<td class="words">a &amp; b</td>' in table.html()
     assert "x &lt; y" in table.html()

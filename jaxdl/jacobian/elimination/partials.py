@@ -12,28 +12,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.jacobian.elimination.straight_line import INLINED
 
 LINEAR = {"add": 1.0, "add_any": 1.0, "neg": -1.0, "convert_element_type": 1.0, "copy": 1.0, "reduce_precision": 1.0}
-ELEMENTWISE = {
-    *LINEAR,
-    "sub",
-    "mul",
-    "div",
-    "select_n",
-    "clamp",
-    "max",
-    "min",
-    "pow",
-    "integer_pow",
-    "square",
-    "sqrt",
-} | {
-    *("rsqrt", "cbrt", "exp", "exp2", "expm1", "log", "log1p", "logistic", "abs", "rem", "nextafter"),
-    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
-    *("erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma", "zeta", "igamma", "igammac", "bessel_i0e"),
-    *("bessel_i1e", "regularized_incomplete_beta"),
-}
-CONSTANT = {"stop_gradient", "sign", "floor", "ceil", "round", "is_finite", "eq", "ne", "lt", "le", "gt", "ge"} | {
-    *("and", "or", "not", "xor", "nextafter"),
-}
+SLOPING = jx.ELEMENTWISE - jx.STEPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +42,11 @@ def local_partials(eqn, moving, known) -> Local | None:
     if it has one.
     """
     name = eqn.primitive.name
-    if name in CONSTANT or not any(_is_smooth(v.aval) for v in eqn.outvars):
+    if name in jx.STEPS or not any(_is_smooth(v.aval) for v in eqn.outvars):
         return None
     if name in _BY_NAME:
         return _BY_NAME[name](eqn, moving, known)
-    if name in ELEMENTWISE or _is_elementwise_call(eqn, moving):
+    if name in SLOPING or _is_elementwise_call(eqn, moving):
         return _elementwise(eqn, moving)
     return _dense(eqn, moving)
 
@@ -82,7 +61,7 @@ def size(eqn, moving) -> int:
     if name == "dot_general":
         (contracted, _), _ = eqn.params["dimension_numbers"]
         return outputs * math.prod(eqn.invars[0].aval.shape[d] for d in contracted) * len(inputs)
-    elementwise = name in ELEMENTWISE or _is_elementwise_call(eqn, moving)
+    elementwise = name in SLOPING or _is_elementwise_call(eqn, moving)
     return outputs * (len(inputs) if elementwise else sum(inputs))
 
 
@@ -237,7 +216,7 @@ def _only_elementwise(jaxpr, shape):
         name = eqn.primitive.name
         if not {v.aval.shape for v in (*eqn.invars, *eqn.outvars)} <= {shape, ()}:
             return False
-        if name in ELEMENTWISE or name in CONSTANT or _is_broadcast(eqn):
+        if name in jx.ELEMENTWISE or _is_broadcast(eqn):
             continue
         if name in INLINED or name == "custom_jvp_call":
             inner = jx.inner_jaxprs(eqn)[0]

@@ -10,13 +10,6 @@ from jaxdl import jaxpr as jx
 
 SAME = {"add_any", "copy", "copy_p", "reshape", "squeeze", "expand_dims", "real", "optimization_barrier"}
 MOVES = {"concatenate", "dynamic_slice", "dynamic_update_slice", "gather", "pad", "rev", "slice", "split", "transpose"}
-ELEMENTWISE = {
-    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
-    "clamp", "convert_element_type", "copy", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp",
-    "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic",
-    "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n",
-    "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor",
-}  # fmt: skip
 # An op of jaxdl whose definition has only these is differentiated as it is defined: its rule says the same.
 PLAIN = (
     SAME | MOVES | {"add", "sub", "neg", "mul", "dot_general", "reduce_sum", "broadcast_in_dim", "convert_element_type"}
@@ -109,7 +102,7 @@ def _is_pointwise(jaxpr) -> bool:
         touched = [v for v in eqn.invars if jx.is_variable(v) and v in reached]
         if touched:
             shapes = {v.aval.shape for v in (*touched, *eqn.outvars)}
-            if eqn.primitive.name not in ELEMENTWISE or len(shapes) > 1:
+            if eqn.primitive.name not in jx.ELEMENTWISE or len(shapes) > 1:
                 return False
             reached.update(eqn.outvars)
     return True

@@ -12,7 +12,6 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.operators.algebra import Diagonal, Identity, Operator, Zero, chain
 from jaxdl.jacobian.operators.equations import (
-    ELEMENTWISE,
     MOVES,
     SAME,
     Edge,
@@ -32,7 +31,7 @@ def kind(edge: Edge) -> Callable:
     if special := table.get(name_of(eqn)):
         return lambda edge, inputs: special(edge, inputs) or _linear(edge, inputs)
     x, y = edge.types
-    if eqn.primitive.name in ELEMENTWISE or (x.shape == y.shape and is_rule(eqn) and is_pointwise_rule(edge)):
+    if eqn.primitive.name in jx.ELEMENTWISE or (x.shape == y.shape and is_rule(eqn) and is_pointwise_rule(edge)):
         return _diagonal
     return _linear
 

@@ -177,17 +177,14 @@ def _through(back, p):
     return out
 
 
-_ENTRYWISE = (
-    "abs acos acosh add add_any asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp complex conj "
-    "convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 igamma igamma_grad_a "
-    "igammac imag integer_pow layout_constraint lgamma log log1p logistic max min name neg polygamma pow pvary "
-    "pcast random_gamma_grad real reduce_precision regularized_incomplete_beta rem reshard rsqrt "
-    "sharding_constraint sin sinh sqrt square sub tan tanh "
-)
+_COMPLEX_AND_MARKS = {
+    "complex", "conj", "imag", "layout_constraint", "name", "pcast", "pvary", "real", "reshard",
+    "sharding_constraint",
+}  # fmt: skip
 
 RULES: dict[str, Callable] = {
-    **dict.fromkeys(_ENTRYWISE.split(), _elementwise),
-    **dict.fromkeys(["sign", "floor", "ceil", "round", "stop_gradient", "nextafter"], _cut),
+    **dict.fromkeys(jx.ELEMENTWISE | _COMPLEX_AND_MARKS, _elementwise),
+    **dict.fromkeys(jx.STEPS, _cut),
     **dict.fromkeys(["optimization_barrier", "device_put"], _each),
     "mul": _product,
     "div": _quotient,
