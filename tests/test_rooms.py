@@ -7,7 +7,8 @@ import jaxdl
 
 ROOT = Path(jaxdl.__file__).parent
 MAY_IMPORT = {
-    "cli": {"train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
+    "testing": {"auditor"},
+    "cli": {"auditor", "train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
     "train": {"nn", "data", "report"},
     "interop": {"nn", "ops"},
     "data": set(),

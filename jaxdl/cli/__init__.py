@@ -1,17 +1,19 @@
-"""The command line: `jaxdl contrast`."""
+"""The command line: `jaxdl contrast`, `jaxdl audit`."""
 
 import sys
 
 import tyro
 from rich.console import Console
 
-from jaxdl.cli.job import BadUsage, contrast
+from jaxdl.cli.auditing import audit
+from jaxdl.cli.job import contrast
+from jaxdl.cli.usage import BadUsage
 
-COMMANDS = {"contrast": contrast}
+COMMANDS = {"contrast": contrast, "audit": audit}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command and exits: 0 all right, 1 a difference was found, 2 bad usage."""
+    """Runs a command and exits: 0 all right, 1 something was found, 2 bad usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
     about = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
     try:

@@ -16,6 +16,7 @@ from rich.console import Console
 from jaxdl import nn
 from jaxdl.cli.page import page, pictures
 from jaxdl.cli.setups import Setup, setups
+from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.data import Dataset, check_inputs, check_labels, load
 from jaxdl.measure import Contrast
 from jaxdl.measure import contrast as measure
@@ -24,10 +25,6 @@ from jaxdl.strip import automatic
 from jaxdl.train import Diverged, Trained, fit
 
 BATCH = 64
-
-
-class BadUsage(Exception):
-    """What the person at the command line can put right."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +83,14 @@ def contrast(
         quiet: No progress bars and no tables, only errors.
     """
     console = Console(quiet=quiet)
-    chosen, folder = _usage(setups, model), _writable(out)
+    chosen, folder = usage(setups, model), _writable(out)
     if epochs is not None and epochs < 1:
         raise BadUsage(f"--epochs must be 1 or more, got {epochs}")
     device = jax.devices()[0]
     precision = "float64" if float64 else "float32"
     console.print(f"jaxdl contrast on {device.device_kind} ({device.platform}), JAX {jax.__version__}, {precision}")
     with jax.enable_x64(float64):
-        dataset = _checked(_usage(load, data), precision)
+        dataset = _checked(usage(load, data), precision)
         console.print(
             f"{dataset.name}: {len(dataset.train_x)} examples to train on, {len(dataset.test_x)} to test, "
             f"{' × '.join(map(str, dataset.shape))}, {dataset.classes} classes"
@@ -202,17 +199,9 @@ def _in_precision(model, dtype):
 
 def _checked(data: Dataset, precision) -> Dataset:
     for x, y in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
-        _usage(check_inputs, x)
-        _usage(check_labels, y, data.classes)
+        usage(check_inputs, x)
+        usage(check_labels, y, data.classes)
     return data._replace(train_x=data.train_x.astype(precision), test_x=data.test_x.astype(precision))
-
-
-def _usage(f, *args):
-    """Calls f, which checks or loads what was asked for; its error becomes a message for the person."""
-    try:
-        return f(*args)
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
-        raise BadUsage(str(error)) from error
 
 
 def _writable(out: Path) -> Path:

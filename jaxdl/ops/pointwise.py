@@ -175,7 +175,7 @@ def _gelu_slope(x):
         return _normal_cdf(x) + near * jnp.exp(-near * near / 2) / math.sqrt(2 * math.pi)
     near = jnp.clip(x, -14, 14)
     xphi = _density_times(near)
-    t = 1 / (near * near)
+    t = 1 / jnp.square(jnp.minimum(near, -9))
     beyond = 1 - t * (1 - t * (1 - t * (3 - t * (15 - t * (105 - t * 945)))))
     return jnp.where(x < -9, xphi * beyond, xphi + _normal_cdf(x))
 
@@ -206,7 +206,7 @@ def _gelu_tanh_parts(x):
     """e^−|v| = t·s"""
     high, low = _gelu_tanh_exponent(jnp.clip(x, -14, 14))
     t, s = _exp_parts(-jnp.abs(high))
-    return t + t * _small_expm1(-jnp.sign(x) * low, 4), s
+    return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4), s
 
 
 def _gelu_tanh(x):
@@ -229,7 +229,7 @@ def _quick_gelu_parts(x):
     x_high = upper_half(x)
     high, low = x_high * _Q_HIGH, x_high * (_Q - _Q_HIGH) + (x - x_high) * _Q
     t, s = _exp_parts(-jnp.abs(high))
-    return t + t * _small_expm1(-jnp.sign(x) * low, 4), s
+    return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4), s
 
 
 # --- the table ---------------------------------------------------------------------------------------

@@ -1,0 +1,19 @@
+"""`audit(f, *args)`: finds every derivative rule in a function and judges each where it is used."""
+
+from jaxdl.auditor.accepted import Accepted, load_accepted
+from jaxdl.auditor.arguments import generated, public_callables
+from jaxdl.auditor.audit import audit
+from jaxdl.auditor.findings import Finding, Verdict
+from jaxdl.auditor.report import Audited, AuditReport
+
+__all__ = [
+    "Accepted",
+    "AuditReport",
+    "Audited",
+    "Finding",
+    "Verdict",
+    "audit",
+    "generated",
+    "load_accepted",
+    "public_callables",
+]

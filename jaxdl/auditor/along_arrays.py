@@ -1,0 +1,258 @@
+"""Any rule, at the arrays given and at some made of them: its cotangents against those of the plain function."""
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.auditor.findings import Finding, Verdict
+from jaxdl.auditor.judge import Evidence, found, verdicts
+from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
+from jaxdl.auditor.subject import Subject, drawn, evaluated, in_float64
+from jaxdl.auditor.wide import wide
+
+MOST_MADE = 10**6  # numbers in a subject for which other arrays than those given are tried
+DIRECTIONS = 2
+DISPUTED = 6  # entries for which witnesses are called
+
+
+def points(subject: Subject) -> dict[str, tuple]:
+    """Arrays to look at, by what is special about them."""
+    found = {"the arrays given": subject.inputs}
+    if subject.size > MOST_MADE:
+        return found
+    for name, change in _CHANGES.items():
+        found[name] = tuple(
+            change(np.asarray(x)) if i in subject.smooth and jnp.issubdtype(x.dtype, jnp.floating) else x
+            for i, x in enumerate(subject.inputs)
+        )
+    return found
+
+
+def _with_zero_row(x):
+    return np.where(np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1)) == 0, 0, x).astype(x.dtype) if x.ndim else 0 * x
+
+
+_CHANGES = {
+    "zeros": np.zeros_like,
+    "equal numbers": np.ones_like,
+    "a row of zeros": _with_zero_row,
+    "repeated numbers": lambda x: (np.round(x.astype(np.float64) * 2) / 2).astype(x.dtype),
+    "their negative": np.negative,
+    "30 times as large": lambda x: (x.astype(np.float64) * 30).astype(x.dtype),
+    "1000 times as large": lambda x: (x.astype(np.float64) * 1000).astype(x.dtype),
+    "a thousandth": lambda x: (x.astype(np.float64) / 1000).astype(x.dtype),
+}
+
+
+def at_points(subject: Subject) -> list[Finding]:
+    """What is found at all points: values, and cotangents for one drawn cotangent."""
+    numerical = functools.cache(lambda: Numerical(subject))
+    findings = []
+    for name, inputs in points(subject).items():
+        findings += at(subject, name, inputs, numerical)
+    return findings
+
+
+def at(subject, point, inputs, numerical) -> list[Finding]:
+    hand, plain = subject.steps
+    u = drawn(1, subject.outputs)
+    got, native = evaluated(hand, *inputs, *u), evaluated(plain, *inputs, *u)
+    truth = in_float64(plain, *inputs, *u)
+    formula = in_float64(hand, *inputs, *u) or got
+    if truth is None:
+        truth = [np.full(np.shape(y), np.nan) for y in native]
+    outputs = len(subject.outputs)
+    if not all(np.isfinite(y).all() for y in truth[:outputs]) and point != "the arrays given":
+        return []  # not a point of the function
+    room = _conditioning(subject, inputs, u, truth)
+    findings = []
+    for k, name in enumerate(_names(subject)):
+        low, high = _parts(truth[k]), _parts(truth[k])
+        scale = np.abs(low[np.isfinite(low)]).max(initial=0)
+        evidence = Evidence(
+            _parts(got[k]), _parts(formula[k]), low, high,
+            room[k] + scale * float(jnp.finfo(got[k].dtype).eps) ** 0.5,
+            room[k] * 1e-3 + scale * 8 * float(jnp.finfo(got[k].dtype).eps),
+            _real(got[k].dtype),
+        )  # fmt: skip
+        evidence = _alike_in_its_precision(evidence, _parts(native[k]))
+        said = {}
+        if k >= outputs:
+            evidence, said = _disputed(subject, evidence, k - outputs, inputs, u, numerical)
+        where = functools.partial(_entry, name, point, np.shape(got[k]))
+        check = "value" if k < outputs else "cotangents"
+        witnesses = lambda i, k=k, said=said: {"automatic": f"{_parts(native[k]).reshape(-1)[i]:.9g}"} | said.get(i, {})
+        findings += found(evidence, check, where, lambda i: tuple(inputs), witnesses)
+    if subject.is_stopped:
+        return findings
+    if point == "the arrays given":
+        return findings + _along_directions(subject, inputs, u, formula[outputs:], numerical)
+    return findings + _along_ones(subject, point, inputs, u, formula[outputs:], truth[outputs:], numerical)
+
+
+def _along_directions(subject, inputs, u, formula, numerical) -> list[Finding]:
+    """The derivative along drawn directions against the values alone, in float64: neither rule nor JAX's is asked."""
+    findings = []
+    for seed in range(10, 10 + DIRECTIONS):
+        along = drawn(seed, [subject.types[i] for i in subject.smooth])
+        try:
+            slope = numerical().slope(inputs, u, along)
+        except Exception:  # of what the function holds something does not work in float64
+            return findings
+        terms = [np.real(x * wide(v)) for x, v in zip(formula, along, strict=True)]
+        got = np.asarray(sum(x.sum() for x in terms))
+        room = np.asarray(float(jnp.finfo(subject.dtype).eps) ** 0.5 * sum(np.abs(x).sum() for x in terms) * 0.1)
+        evidence = Evidence(got, got, np.asarray(slope.low), np.asarray(slope.high), room, room, _real(subject.dtype))
+        what = "derivative along a drawn direction"
+        findings += found(
+            evidence,
+            "cotangents",
+            lambda _, w=what: w,
+            lambda _: tuple(inputs),
+            lambda _, s=slope: {"numerical": _said(s)},
+        )
+    return [f for f in findings if f.verdict != Verdict.CONVENTION]
+
+
+def _disputed(subject, evidence, i, inputs, u, numerical):
+    """Where rule and plain function disagree, or the latter has no number, the witnesses are asked."""
+    if subject.is_stopped:
+        return evidence, {}  # values tell nothing about the derivative that is meant
+    judged = verdicts(evidence).reshape(-1)
+    places = np.flatnonzero(judged != Verdict.RIGHT)
+    if not places.size:
+        return evidence, {}
+    with np.errstate(all="ignore"):
+        apart = np.abs(evidence.formula - evidence.low).reshape(-1)[places]
+    places = places[np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")]
+    low, high = evidence.low.reshape(-1).copy(), evidence.high.reshape(-1).copy()
+    low[places], high[places] = np.nan, np.nan
+    said = {}
+    for place in places[:DISPUTED]:
+        along = [None] * len(subject.smooth)
+        along[i] = _basis(inputs[subject.smooth[i]], place)
+        slope, names = _asked(subject, inputs, u, along, numerical)
+        low[place], high[place] = float(slope.low), float(slope.high)
+        said[place] = names
+    shape = evidence.low.shape
+    return dataclasses.replace(evidence, low=low.reshape(shape), high=high.reshape(shape)), said
+
+
+def _asked(subject, inputs, u, along, numerical):
+    """The exact witness where it can be had, else the numerical; and what each says."""
+    full = [np.zeros_like(inputs[i]) if a is None else a for i, a in zip(subject.smooth, along, strict=True)]
+    said = {}
+    slope = exact_slope(subject, inputs, u, along)
+    if slope is not None:
+        said["exact"] = _said(slope)
+    if slope is None or np.isnan(slope.low):
+        try:
+            slope = numerical().slope(inputs, u, full)
+            said["numerical"] = _said(slope)
+        except Exception as error:  # of what the function holds something does not work in float64
+            slope = Slopes(np.float64(np.nan), np.float64(np.nan), "")
+            said["numerical"] = f"{type(error).__name__}"
+    return slope, said
+
+
+def _said(slope):
+    return (
+        f"{float(slope.low):.9g}" if slope.low == slope.high else f"{float(slope.low):.9g} to {float(slope.high):.9g}"
+    )
+
+
+def _along_ones(subject, point, inputs, u, formula, truth, numerical) -> list[Finding]:
+    """At a kink each entry may take what it likes, but not all together: along ones the function may be smooth."""
+    if point not in ("equal numbers", "zeros", "repeated numbers") or subject.size > 10**4:
+        return []
+    findings = []
+    for i, place in enumerate(subject.smooth):
+        sums = [float(np.real(x[i]).sum()) for x in (formula, truth)]
+        if not np.isfinite(sums[0]) or abs(sums[0] - sums[1]) <= 1e-5 * (np.abs(formula[i]).sum() + 1e-30):
+            continue
+        along = [None] * len(subject.smooth)
+        along[i] = np.ones_like(inputs[place])
+        slope, said = _asked(subject, inputs, u, along, numerical)
+        size = np.asarray(np.abs(formula[i]).sum() * 1e-3)
+        evidence = Evidence(
+            *map(np.asarray, (sums[0], sums[0], slope.low, slope.high, size, size)), _real(inputs[place].dtype)
+        )
+        findings += found(
+            evidence,
+            "cotangents",
+            lambda _, i=i: f"sum of the cotangent of input {i} for {point}",
+            lambda _: tuple(inputs),
+            lambda _, s=said: s,
+        )
+    return [f for f in findings if f.verdict == Verdict.WRONG]
+
+
+def _alike_in_its_precision(e, native):
+    """A rule need not be more accurate than four times the plain function's own error, in the same precision; and
+    where that says the same as the rule, rounding has moved the point, not the rule."""
+    with np.errstate(all="ignore"):
+        own = np.abs(native - e.low)
+        near = np.abs(e.got - native) <= e.of_formula + float(jnp.finfo(e.dtype).eps) ** 0.5 * np.abs(native)
+    got = np.where(near & np.isfinite(e.low) & np.isfinite(native), e.formula, e.got)
+    return dataclasses.replace(e, got=got, room=e.room + 4 * own[np.isfinite(own)].max(initial=0))
+
+
+def _conditioning(subject, inputs, u, truth):
+    """How far each output and cotangent moves where all that goes in moves by its own rounding, over all entries."""
+    random = np.random.default_rng(0)
+    moved = lambda x: (
+        wide(np.asarray(x)) * (1 + 2 * float(jnp.finfo(x.dtype).eps) * random.choice([-1, 1], np.shape(x)))
+        if jnp.issubdtype(x.dtype, jnp.inexact) else x
+    )  # fmt: skip
+    rooms = [0.0] * len(truth)
+    for _ in range(2):
+        other = in_float64(subject.steps[1], *map(moved, inputs), *map(moved, u))
+        if other is None:
+            return rooms
+        for k, (a, b) in enumerate(zip(other, truth, strict=True)):
+            with np.errstate(all="ignore"):
+                change = np.abs(a - b)
+            rooms[k] = max(rooms[k], 32 * change[np.isfinite(change)].max(initial=0))
+    return rooms
+
+
+def _names(subject):
+    for k in range(len(subject.outputs)):
+        yield f"output {k}" if len(subject.outputs) > 1 else "output"
+    for i in subject.smooth:
+        yield f"cotangent of input {i}"
+
+
+def _parts(x):
+    """As real numbers: a complex array with its real and imaginary parts one after the other."""
+    x = np.asarray(x)
+    if np.iscomplexobj(x):
+        return (
+            np.stack([x.real, x.imag], -1).astype(np.float64).reshape(*x.shape[:-1], -1)
+            if x.ndim
+            else np.stack([x.real, x.imag])
+        )
+    return x.astype(np.float64)
+
+
+def _real(dtype):
+    return np.dtype(np.zeros((), dtype).real.dtype) if jnp.issubdtype(dtype, jnp.complexfloating) else np.dtype(dtype)
+
+
+def _basis(x, place):
+    """The direction of an entry of `_parts`; of a cotangent's imaginary part it is −i, as JAX pairs without conj."""
+    out = np.zeros(x.size, x.dtype)
+    if np.iscomplexobj(x):
+        out[place // 2] = 1 if place % 2 == 0 else -1j
+    else:
+        out[place] = 1
+    return out.reshape(x.shape)
+
+
+def _entry(name, point, shape, i):
+    complex_size = 2 if i >= int(np.prod(shape)) else 1
+    index = np.unravel_index(min(i, int(np.prod(shape)) - 1) if complex_size == 1 else i // 2, shape)
+    entry = f"[{', '.join(map(str, index))}]" if shape else ""
+    return f"{name}{entry} for {point}"

@@ -1,0 +1,146 @@
+"""Pointwise rules, at ordinary and at extreme numbers: first and second derivative against the exact one."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import exact
+from jaxdl.auditor.findings import Finding, Verdict, said
+from jaxdl.auditor.judge import Evidence, found, verdicts
+from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
+from jaxdl.auditor.slopes import Slopes, exact_slopes
+from jaxdl.auditor.subject import Subject, compiled
+from jaxdl.auditor.wide import wide, widened
+
+MANY_DIGITS = 1500
+WEIGHTS = 1.0, 0.75, 1.25, 0.5  # of the inputs, in a second derivative along them all
+
+
+def treats_entries_alone(subject: Subject) -> bool:
+    """Whether values and both derivatives of a subject are pointwise, in all of its inputs."""
+    if subject.is_stopped or len(subject.smooth) != len(subject.inputs) or len(subject.inputs) > len(WEIGHTS):
+        return False
+    return all(map(is_pointwise, (subject.value, *subject.steps)))
+
+
+def at_edge_points(subject: Subject, orders=2) -> list[Finding]:
+    """What is found at the edge points of a pointwise subject. UnknownPrimitive where the exact witness cannot."""
+    points = edge_points([subject.value, subject.steps[0]], subject.inputs, subject.dtype)
+    points = [np.asarray(p, t.dtype) for p, t in zip(points, subject.types, strict=True)]
+    defined = np.all([np.isfinite(_exactly(subject.value, k, points)) for k in range(len(subject.outputs))], 0)
+    points = [p[defined] for p in points]
+    slopes = functools.cache(lambda along: exact_slopes(subject.value, points, _columns(points, along)))
+    findings = first_order(subject, points, slopes)
+    return findings + second_order(subject, points, slopes) if orders == 2 else findings
+
+
+def _columns(points, weights):
+    return [np.full_like(p, w) if w else None for p, w in zip(points, weights, strict=True)]
+
+
+def first_order(subject, points, slopes_along) -> list[Finding]:
+    """The value, and ∂ output / ∂ input for each output and input."""
+    hand, _ = subject.steps
+    count = len(subject.outputs)
+    findings = []
+    for k in range(count):
+        u = _seed(subject, points, k)
+        got = _natively(hand, *points, *u)
+        if k == 0:
+            findings += values(subject, points, u, got)
+        for i, x in enumerate(points):
+            slopes = slopes_along(tuple(float(j == i) for j in range(len(points))))[k]
+            formula = functools.partial(_exactly, hand, count + i, [*points, *u])
+            name = f"∂ output {k} / ∂ input {i}" if count > 1 or len(points) > 1 else "derivative"
+            room = _conditioning(subject, points, u, count + i, x.dtype)
+            findings += _judged(got[count + i], formula, slopes, x.dtype, "cotangents", name, points, room)
+    return findings
+
+
+def values(subject, points, u, got) -> list[Finding]:
+    """Outputs by the rule against the plain ones; where those, as they run, are no better, that is not the rule's."""
+    hand, plain = subject.steps
+    native = _natively(plain, *points, *u)
+    findings = []
+    for k, output in enumerate(subject.outputs):
+        true = _exactly(plain, k, [*points, *u])
+        room = 4 * np.abs(np.nan_to_num(_float64(native[k]) - true, posinf=0.0, neginf=0.0))
+        formula = functools.partial(_exactly, hand, k, [*points, *u])
+        known = np.where(np.isfinite(_float64(native[k])), true, np.nan)
+        findings += _judged(
+            got[k], formula, Slopes(known, known, "exact"), output.dtype, "value", f"output {k}", points, room
+        )
+    return findings
+
+
+def second_order(subject, points, slopes_along) -> list[Finding]:
+    """The second derivative along all inputs at once."""
+    try:
+        jaxpr = subject.seconds[0]
+    except Exception as error:  # what a rule that is first-order only raises is its own
+        return [Finding(Verdict.WRONG_SECOND, "second order", "the derivative's", said(error), "a derivative")]
+    if len(subject.outputs) > 1 or not is_pointwise(jaxpr):
+        return []
+    u = _seed(subject, points, 0)
+    v = [np.full_like(x, w) for x, w in zip(points, WEIGHTS, strict=False)]
+    first = slopes_along(WEIGHTS[: len(points)])[0]
+    second = exact_slopes(subject.value, points, v, order=2)[0]
+    is_smooth = (first.low == first.high) & (second.low == second.high)
+    moderate = np.abs(second.low) < float(jnp.finfo(points[0].dtype).max) ** 0.5
+    known = np.where(is_smooth & moderate, second.low, np.nan)
+    total = lambda columns: sum(c * w for c, w in zip(columns, WEIGHTS, strict=False))
+    got = total(map(_float64, _natively(jaxpr, *points, *u, *v)))
+    formula = lambda *at: total(_exactly(jaxpr, i, [*points, *u, *v], *at) for i in range(len(points)))
+    room = 32 * float(jnp.finfo(points[0].dtype).eps) * np.abs(np.nan_to_num(first.low))
+    slopes = Slopes(known, known, "exact")
+    found = _judged(got, formula, slopes, points[0].dtype, "second order", "second derivative", points, room)
+    return [_with_verdict(f, Verdict.WRONG_SECOND) if f.verdict == Verdict.WRONG else f for f in found]
+
+
+def _judged(got, formula, slopes, dtype, check, name, points, room):
+    """formula(places, digits) is evaluated with many more digits where it seems wrong: it may have cancelled."""
+    evidence = Evidence(_float64(got), formula(), slopes.low, slopes.high, room, room, np.dtype(dtype))
+    wrong = np.flatnonzero(verdicts(evidence) == Verdict.WRONG)
+    if wrong.size:
+        evidence.formula[wrong] = formula(wrong, MANY_DIGITS)
+    where = lambda i: ", ".join(f"{float(p[i]):.9g}" for p in points)
+    return found(evidence, check, lambda i: f"{name} at {where(i)}", lambda i: tuple(p[i] for p in points))
+
+
+def _seed(subject, points, k):
+    """The cotangents that ask for output k alone."""
+    return [np.full(points[0].shape, float(j == k), t.dtype) for j, t in enumerate(subject.outputs)]
+
+
+def _conditioning(subject, points, u, k, dtype):
+    """How much a cotangent changes where the point changes by some units in the last place."""
+    plain = jax.make_jaxpr(lambda *x: at_points(subject.steps[1], *x)[k])(*points, *u)
+    eps = float(jnp.finfo(dtype).eps)
+    with jax.enable_x64(True), np.errstate(all="ignore"):
+        at = lambda factor: np.asarray(widened(plain)(*[wide(p) * factor for p in points], *u)[0])
+        change = np.fmax(*(np.abs(at(1 + sign * 2 * eps) - at(1.0)) for sign in (1, -1)))
+    return np.where(np.isfinite(change), 16 * change, 0.0)
+
+
+def _natively(jaxpr, *arrays):
+    y = compiled(lambda *x: at_points(jaxpr, *x), *arrays)(*arrays)
+    return [np.broadcast_to(np.asarray(a), arrays[0].shape) for a in y]
+
+
+def _exactly(jaxpr, k, arrays, places=slice(None), digits=60):
+    """Output k of a pointwise jaxpr, at some of the points."""
+    arrays = [x[places] for x in arrays]
+    y = exact.evaluate(lambda *x: at_points(jaxpr, *x)[k], digits)(*arrays)
+    numbers = np.asarray([float(getattr(v, "real", v)) for v in np.ravel(y)])
+    return np.broadcast_to(numbers.reshape(np.shape(y)), arrays[0].shape).copy()
+
+
+def _float64(x):
+    return np.asarray(x).astype(np.float64)
+
+
+def _with_verdict(finding, verdict):
+    return dataclasses.replace(finding, verdict=verdict)

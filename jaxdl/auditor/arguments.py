@@ -1,0 +1,212 @@
+"""Arguments for a public function of which only its name and signature are known.
+
+`generated(f)` tries shapes, kinds by the parameters' names, and values, until f traces, is finite and has an output
+that depends on a floating-point input. `public_callables(module)` lists what a module offers.
+"""
+
+import inspect
+import itertools
+import re
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import jaxpr as jx
+
+# One shape for all arrays is tried first, then a few shapes of their own for each; images are (n, h, w, c).
+SHAPES = ((3, 4), (3,), (4, 4), (2, 8, 8, 3), (2, 3, 4), ())
+OWN_SHAPES = ((4, 4), (4,), (3, 4), ())
+MOST_PARAMETERS = 6
+MOST_OF_OWN_SHAPE = 3
+
+
+class Generated(NamedTuple):
+    """Arguments that fit, or None and the reason why none were found."""
+
+    args: tuple | None
+    reason: str = ""
+
+
+# --- values, by NumPy: for every shape that JAX draws it compiles a program --------------------------------
+
+
+def _definite(random, shape):
+    """A symmetric positive definite matrix, for square shapes."""
+    half = random.uniform(-1, 1, shape)
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        return half
+    return half @ np.swapaxes(half, -1, -2) + np.eye(shape[-1])
+
+
+# Tried in this order, until the output is finite.
+DRAWS = {
+    "ordinary": lambda random, shape: random.uniform(-1.5, 1.5, shape),
+    "between 0 and 1": lambda random, shape: random.uniform(0.1, 0.9, shape),
+    "positive": lambda random, shape: random.uniform(0.5, 2.0, shape),
+    "above 1": lambda random, shape: random.uniform(1.2, 2.5, shape),
+    "definite": _definite,
+}
+
+
+def _floats(shape):
+    return lambda random, draw: jnp.asarray(DRAWS[draw](random, shape), jnp.float32)
+
+
+def _integers(shape):
+    return lambda random, draw: jnp.asarray(random.integers(0, 3, shape), jnp.int32)
+
+
+def _booleans(shape):
+    return lambda random, draw: jnp.asarray(random.random(shape) < 0.7)
+
+
+def _fixed(make):
+    return lambda random, draw: make()
+
+
+def _labels(shape):
+    """One for each row, one for each entry, or a share of each class"""
+    return [_integers(shape[:-1] if len(shape) > 1 else shape), _integers(shape), _floats(shape)]
+
+
+# What a parameter of such a name may be, when the floating-point arrays have this shape.
+BY_NAME = {
+    "key|rng|prng_key|seed": lambda shape: [_fixed(lambda: jax.random.key(0)), _floats(shape)],
+    "labels?|targets?|indices|index|idx|ids|.*_ids": _labels,
+    "mask|condition|cond|.*_mask": lambda shape: [_booleans(shape), _floats(shape)],
+    "axis|dim": lambda shape: [_fixed(lambda: -1)],
+    "num_.*|n_.*|.*_size|size|length": lambda shape: [_fixed(lambda: 4), _floats(shape)],
+}
+
+
+def _kinds(name, shape):
+    for pattern, options in BY_NAME.items():
+        if re.fullmatch(pattern, name):
+            return options(shape)
+    return [_floats(shape)]
+
+
+# --- the search ---------------------------------------------------------------------------------------------
+
+
+def generated(f: Callable) -> Generated:
+    """The first arguments for which f traces, with an output that depends on a floating-point input.
+
+    Only parameters without a default are given. Floating-point arrays are float32, drawn with a fixed seed
+    from the first of `DRAWS` that makes all outputs finite, or ordinary ones where none does. Nothing that
+    f raises gets out: it is the reason.
+    """
+    try:
+        lists = _parameters(f)
+    except (TypeError, ValueError) as error:
+        return Generated(None, str(error))
+    reason = "takes no argument"
+    for names in lists:
+        for kinds in _combinations(names):
+            args = _drawn(kinds, "ordinary")
+            found = _objection(f, args)
+            if found is None:
+                return Generated(_finite(f, kinds) or args)
+            reason = found
+    return Generated(None, reason)
+
+
+def _parameters(f) -> list[tuple]:
+    """The names of the parameters to give; several lists where their number is free."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):  # a callable without a signature
+        return [("x",), ("x", "y"), ("x", "y", "z")]
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    only_by_name = [p.name for p in needed if p.kind is p.KEYWORD_ONLY]
+    if only_by_name:
+        raise TypeError(f"needs {', '.join(only_by_name)} by name")
+    names = tuple(p.name for p in needed if p.kind is not p.VAR_POSITIONAL)
+    if len(names) > MOST_PARAMETERS:
+        raise TypeError(f"takes {len(names)} arguments; at most {MOST_PARAMETERS} are tried")
+    if any(p.kind is p.VAR_POSITIONAL for p in needed):
+        return [(*names, "x"), (*names, "x", "y")]
+    return [names or tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)[:1]]
+
+
+def _combinations(names) -> Iterator[tuple]:
+    """Ways to draw one value for each parameter: alike, then with whole numbers, then of shapes of their own."""
+    if not names:
+        return
+    for shape in SHAPES:
+        yield from itertools.product(*[_kinds(name, shape) for name in names])
+    two = _fixed(lambda: 2)
+    for shape in SHAPES[:3] if len(names) > 1 else ():
+        yield (_floats(shape), *[two] * (len(names) - 1))
+        yield (two, *[_floats(shape)] * (len(names) - 1))
+        yield (*[_floats(shape)] * (len(names) - 1), two)
+    if 1 < len(names) <= MOST_OF_OWN_SHAPE:
+        for shapes in itertools.product(OWN_SHAPES, repeat=len(names)):
+            yield tuple(_kinds(name, shape)[0] for name, shape in zip(names, shapes, strict=True))
+
+
+def _drawn(kinds, draw):
+    random = np.random.default_rng(0)
+    return tuple(kind(random, draw) for kind in kinds)
+
+
+def _objection(f, args) -> str | None:
+    """Why these arguments do not do; None where they do."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            jaxpr, _, arrays = jx.trace_arrays(f, args, {})
+    except Exception as error:  # whatever a stranger's function raises
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    inputs = [_is_float(x) for x in arrays]
+    outputs = zip(jx.opened(jaxpr).outvars, jx.dependent_outputs(jaxpr, inputs), strict=True)
+    if any(depends and _is_float(v.aval) for v, depends in outputs):
+        return None
+    return "no floating-point output depends on a floating-point input"
+
+
+def _is_float(x):
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def _finite(f, kinds):
+    """The first arguments whose outputs are all finite, or None."""
+    for draw in DRAWS:
+        args = _drawn(kinds, draw)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                y = jax.jit(jx.in_arrays(f, args, {}))(*[x for x in args if jx.is_array(x)])
+        except Exception:  # traced, yet cannot be run
+            return None
+        if all(np.isfinite(np.asarray(leaf).astype(complex)).all() for leaf in jax.tree.leaves(y) if _is_float(leaf)):
+            return args
+    return None
+
+
+# --- what a module offers ---------------------------------------------------------------------------------------
+
+
+def public_callables(module: types.ModuleType) -> dict[str, Any]:
+    """The functions that a module offers, by name in order: those in `__all__`, or without a leading underscore.
+
+    Only what its own package defines; no classes, no modules.
+    """
+    package = module.__name__.split(".")[0]
+    listed = getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]
+    offered = {name: getattr(module, name, None) for name in sorted(listed)}
+    return {name: value for name, value in offered.items() if _is_function(value) and _home(value) == package}
+
+
+def _is_function(value):
+    return callable(value) and not inspect.isclass(value) and not inspect.ismodule(value)
+
+
+def _home(value):
+    """The package that defines a callable; for an object, its class's."""
+    return (getattr(value, "__module__", None) or type(value).__module__).split(".")[0]

@@ -1,0 +1,164 @@
+"""`audit(f, *args)`: every hand-written rule in f, and the derivative of f as a whole, judged by witnesses."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import exact
+from jaxdl import jaxpr as jx
+from jaxdl.auditor import along_arrays, along_points, checks
+from jaxdl.auditor.findings import Finding, Verdict, said
+from jaxdl.auditor.report import Audited, AuditReport
+from jaxdl.auditor.subject import Subject
+from jaxdl.measure.differentiated import Differentiated
+from jaxdl.strip import automatic, observe
+
+FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
+MOST_IN_ALL_FORMATS = 4096  # numbers in a subject that is looked at in all floating-point formats
+MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or operations more than automatic
+
+
+def audit(f: Callable, *args: Any, **kwargs: Any) -> AuditReport:
+    """Audits the derivative of f, and of every hand-written rule that it calls, at these arguments and at edge points.
+
+    f is any JAX function, its arguments any pytrees; it is differentiated in the floating-point and complex arrays
+    among them. Rules are jaxdl's ops, `jax.custom_jvp` and `jax.custom_vjp`, of any library, inside jit, scan, while,
+    cond, vmap and checkpoint; each is audited with the values that it sees there, the same rule at the same types and
+    settings once. Small ones without a fault so far are looked at in all floating-point formats.
+
+    Raises ValueError if f has no floating-point array among its arguments or its outputs.
+    """
+    jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
+    _check_differentiable(jaxpr, arrays)
+    flat = jx.in_arrays(f, args, kwargs)
+    audited = [of_subject(subject) for subject in subjects(flat, arrays, getattr(f, "__name__", "function"))]
+    for dtype in FORMATS:
+        audited = _also_in(dtype, flat, arrays, audited)
+    return AuditReport(f, args, kwargs, tuple(audited))
+
+
+def subjects(flat, arrays, name) -> list[Subject]:
+    """f as a whole, unless it is but one rule, then its rules."""
+    arrays = tuple(x if hasattr(x, "dtype") else jnp.asarray(x) for x in arrays)
+    listed = lambda f: lambda *x: jax.tree.leaves(f(*x))
+    whole = Subject(name, "whole", jx.definition(flat), 1, listed(flat), listed(automatic(flat)), arrays)
+    found = {}
+    for seen in observe(flat, *arrays):
+        subject = Subject(seen.site.name, seen.site.kind, seen.site.where, seen.site.count, seen.hand,
+                          seen.automatic, tuple(np.asarray(x) if _is_plain(x) else x for x in seen.inputs))  # fmt: skip
+        if subject.smooth and subject.outputs:
+            key = subject.name, subject.kind, str(subject.value)
+            if key in found:
+                subject = dataclasses.replace(found[key], count=found[key].count + subject.count)
+            found[key] = subject
+    return (
+        [*found.values()] if len(found) == 1 and _is_one_rule(jx.trace(flat, *arrays)[0]) else [whole, *found.values()]
+    )
+
+
+def of_subject(subject: Subject) -> Audited:
+    """All checks of one subject; after a failure of structure none of the others means anything."""
+    findings = {"structure": checks.structure(subject)}
+    if not any(f.what == checks.PULLBACK for f in findings["structure"]):
+        found = derivative(subject)
+        for check in ("value", "cotangents", "second order"):
+            findings[check] = [f for f in found if f.check == check]
+        for name, check in checks.CHECKS.items():
+            findings[name] = guarded(check, name, subject)
+        if subject.kind != "whole":
+            findings["cost"] = guarded(costs, "cost", subject)
+    return Audited(subject, tuple(findings), merged(f for found in findings.values() for f in found))
+
+
+def derivative(subject: Subject, orders=2) -> list[Finding]:
+    """Values, cotangents and second order: at edge points where entries are treated alone, else at whole arrays."""
+    told = []
+    if along_points.treats_entries_alone(subject):
+        try:
+            return along_points.at_edge_points(subject, orders)
+        except exact.UnknownPrimitive as error:
+            told = [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "at edge points", said(error), "the exact witness")]
+    second = guarded(checks.second_order, "second order", subject) if orders == 2 else []
+    return told + along_arrays.at_points(subject) + second
+
+
+def guarded(check, name, subject) -> list[Finding]:
+    """What a check finds; where it cannot be made, that."""
+    try:
+        return check(subject)
+    except Exception as error:  # what the function or its rule raises is its own
+        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", said(error), "an answer")]
+
+
+def costs(subject: Subject) -> list[Finding]:
+    """Residual bytes and FLOPs beside those of the automatic derivative, as advice."""
+    sides = [Differentiated(f, subject.inputs) for f in (subject.hand, subject.plain)]
+    kept = [side.residual_bytes()[0] for side in sides]
+    flops = [_flops(side) for side in sides]
+    return [
+        Finding(Verdict.COSTLY, "cost", what, f"{hand:,.0f}", f"{plain:,.0f}, as automatic")
+        for what, (hand, plain) in (("residual bytes", kept), ("FLOPs", flops))
+        if hand > MORE[0] * plain + MORE[1]
+    ]
+
+
+def _flops(side):
+    lowered = jax.jit(side.step).lower(side.arrays, side.cotangent())
+    return (lowered.cost_analysis() or {}).get("flops", 0.0)
+
+
+def merged(findings) -> tuple[Finding, ...]:
+    """One of each verdict and check and array, the first, with the number of all; the worst verdict first."""
+    found = {}
+    for f in findings:
+        key = f.verdict, f.check, f.what.split(" for ")[0].split(" at ")[0].split("[")[0]
+        found[key] = dataclasses.replace(found[key], times=found[key].times + f.times) if key in found else f
+    return tuple(sorted(found.values(), key=lambda f: f.verdict.rank))
+
+
+def _also_in(dtype, flat, arrays, audited) -> list[Audited]:
+    """The same with what is found where all floating-point arrays are of another type, small rules only."""
+    small = [a for a in audited if a.subject.size <= MOST_IN_ALL_FORMATS and not a.verdict.is_fault]
+    given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
+    if not small or given == {jnp.dtype(dtype)} or any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays):
+        return audited
+    with jax.enable_x64(dtype == jnp.float64):
+        cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
+        try:
+            others = subjects(flat, cast, audited[0].subject.name)
+        except Exception:  # f insists on the types that it was given
+            return audited
+        named = {(s.name, s.kind, tuple(x.shape for x in s.inputs)): s for s in reversed(others)}
+        out = []
+        for a in audited:
+            other = named.get((a.subject.name, a.subject.kind, tuple(x.shape for x in a.subject.inputs)))
+            found = guarded(in_format, "cotangents", other) if a in small and other else []
+            out.append(a.with_format(str(jnp.dtype(dtype)), found))
+        return out
+
+
+def in_format(subject: Subject) -> list[Finding]:
+    return checks.structure(subject) or derivative(subject, orders=1)
+
+
+def _is_one_rule(jaxpr):
+    eqns = jx.opened(jaxpr).eqns
+    if len(eqns) != 1:
+        return False
+    return _is_one_rule(eqns[0].params["jaxpr"]) if eqns[0].primitive.name == "jit" else True
+
+
+def _is_plain(x):
+    return not jnp.issubdtype(x.dtype, jax.dtypes.extended)
+
+
+def _check_differentiable(jaxpr, arrays):
+    inexact = lambda types: any(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
+    if not inexact(arrays):
+        raise ValueError("audit: no floating-point array among the arguments: nothing to differentiate in")
+    if not inexact([v.aval for v in jx.opened(jaxpr).outvars]):
+        raise ValueError("audit: the function returns no floating-point array: nothing to differentiate")

@@ -1,0 +1,94 @@
+"""What an audit finds: a verdict on one check of one site, with the input and the witnesses that show it."""
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class Verdict(enum.StrEnum):
+    """How a derivative was found to be, the worst first. Those up to INACCURATE are faults."""
+
+    WRONG = "wrong"
+    WRONG_SECOND = "wrong at second order"
+    NON_FINITE = "non-finite"
+    NOT_LINEAR = "not linear"
+    STRUCTURE = "structure"
+    INACCURATE = "inaccurate"
+    CONVENTION = "convention"
+    COSTLY = "costly"
+    NOT_VERIFIABLE = "not verifiable"
+    RIGHT = "right"
+
+    @property
+    def is_fault(self) -> bool:
+        return self.rank <= Verdict.INACCURATE.rank
+
+    @property
+    def rank(self) -> int:
+        return list(Verdict).index(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One thing found at one site.
+
+    check: what was looked at; what: the array and the entry; got, expected: numbers or words; witnesses: what each
+    source of the derivative says; inputs: the arrays at which it shows (those of a pointwise function as numbers);
+    ulp: how many units in the last place got is off; times: at how many points or entries the same was found.
+    """
+
+    verdict: Verdict
+    check: str
+    what: str
+    got: str
+    expected: str
+    witnesses: dict[str, str] = field(default_factory=dict)
+    inputs: tuple = ()
+    ulp: float | None = None
+    times: int = 1
+
+    def __str__(self):
+        off = f" ({self.ulp:.2g} ULP)" if self.ulp is not None else ""
+        return f"{self.verdict}: {self.check}, {self.what}: got {self.got}, expected {self.expected}{off}"
+
+    @property
+    def witness(self) -> str:
+        """What each witness says, in words."""
+        return "; ".join(f"{name} {said}" for name, said in self.witnesses.items())
+
+    def to_json(self) -> dict:
+        return {
+            "verdict": str(self.verdict),
+            "check": self.check,
+            "what": self.what,
+            "got": self.got,
+            "expected": self.expected,
+            "witnesses": self.witnesses,
+            "inputs": [_array_json(x) for x in self.inputs],
+            "ulp": self.ulp,
+            "times": self.times,
+        }
+
+
+def number(x) -> str:
+    """A number as it can be read back: nine digits."""
+    if isinstance(x, complex | np.complexfloating):
+        return f"{complex(x):.9g}"
+    return f"{float(x):.9g}"
+
+
+def said(error) -> str:
+    """An exception in one line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def interval(low, high) -> str:
+    return number(low) if low == high or np.isnan(high) else f"between {number(low)} and {number(high)}"
+
+
+def _array_json(x):
+    x = np.asarray(x)
+    known = {"dtype": str(x.dtype), "shape": list(x.shape)}
+    return known | ({"values": [number(v) for v in x.reshape(-1)]} if x.size <= 64 else {})

@@ -1,0 +1,100 @@
+"""Who is right: what a rule gave, what its formula gives without rounding, and between what the truth lies."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.auditor.findings import Finding, Verdict, interval, number
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Arrays of one shape: got from the rule as it runs, formula the same computed with far less rounding.
+
+    low, high: the truth; NaN where no witness knows it. room: how far off got may be beyond half of its digits, by
+    the rounding of what goes in. of_formula: the same for formula.
+    """
+
+    got: np.ndarray
+    formula: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    room: np.ndarray
+    of_formula: np.ndarray
+    dtype: np.dtype
+
+
+def verdicts(e: Evidence) -> np.ndarray:
+    """A Verdict for each entry: half of the digits must be right, and the formula itself to that many."""
+    info = jnp.finfo(e.dtype)
+    half = float(info.eps) ** 0.5
+    tiny = 1e3 * float(info.tiny)  # what is smaller on the way counts as 0
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(e.low), np.abs(e.high))
+        room = half * size + e.room + tiny
+        inside = lambda x, room: (x >= e.low - room) & (x <= e.high + room)
+        known = np.isfinite(e.low) & np.isfinite(e.high)
+        representable = size < float(info.max) / 4
+        formula_right = inside(e.formula, half * size + e.of_formula + tiny)
+        kink = (e.high - e.low) > 2 * (half * size + e.of_formula)
+    out = np.full(e.got.shape, Verdict.RIGHT, object)
+    out[kink & known] = Verdict.CONVENTION
+    off = known & ~inside(e.got, room)
+    out[off & formula_right] = Verdict.INACCURATE
+    out[off & ~formula_right] = Verdict.WRONG
+    out[~off & known & np.isfinite(e.formula) & ~formula_right] = Verdict.WRONG
+    out[known & ~np.isfinite(e.got)] = Verdict.NON_FINITE
+    out[known & ~representable] = Verdict.RIGHT
+    out[~known] = Verdict.NOT_VERIFIABLE
+    return out
+
+
+def found(e: Evidence, check: str, name_of, inputs_of, witnesses_of=lambda i: {}) -> list[Finding]:
+    """One finding for each verdict but RIGHT and NOT_VERIFIABLE, with the entry that is the furthest off.
+
+    name_of(i), inputs_of(i), witnesses_of(i): the array's and entry's name, the inputs, and the witnesses of a flat
+    entry.
+    """
+    judged = verdicts(e).reshape(-1)
+    flat = Evidence(
+        *(np.asarray(x).reshape(-1) for x in (e.got, e.formula, e.low, e.high, e.room, e.of_formula)), e.dtype
+    )
+    found = []
+    for verdict in sorted(set(judged) - {Verdict.RIGHT, Verdict.NOT_VERIFIABLE}, key=lambda v: v.rank):
+        places = np.flatnonzero(judged == verdict)
+        i = max(places, key=lambda i: _telling(flat, i))
+        shows_formula = verdict == Verdict.WRONG and _distance(flat.got, flat, i) <= flat.room[i]
+        got = flat.formula[i] if shows_formula else flat.got[i]
+        found.append(
+            Finding(
+                verdict,
+                check,
+                name_of(i),
+                number(got),
+                interval(flat.low[i], flat.high[i]),
+                {"the rule's formula, not rounded": number(flat.formula[i])} | witnesses_of(i),
+                inputs_of(i),
+                _ulp(flat, i) if verdict == Verdict.INACCURATE else None,
+                len(places),
+            )
+        )
+    return found
+
+
+def _distance(x, e, i):
+    return max(e.low[i] - x[i], x[i] - e.high[i], 0.0)
+
+
+def _telling(e, i):
+    """How far off, in units of the truth; ordinary numbers tell more than extreme ones."""
+    with np.errstate(all="ignore"):
+        off = max(_distance(e.got, e, i), _distance(e.formula, e, i)) / max(abs(e.low[i]), abs(e.high[i]), 1e-30)
+    return min(np.nan_to_num(off, nan=1.0), 1e3)
+
+
+def _ulp(e, i):
+    info = jnp.finfo(e.dtype)
+    size = max(abs(e.low[i]), abs(e.high[i]), float(info.tiny))
+    with np.errstate(all="ignore"):
+        return float(_distance(e.got, e, i) / (2.0 ** np.floor(np.log2(size)) * float(info.eps)))

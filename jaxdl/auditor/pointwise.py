@@ -1,0 +1,201 @@
+"""Functions that take each entry alone: evaluated at any number of points, and where something changes in them."""
+
+import functools
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxdl import jaxpr as jx
+from jaxdl.auditor.subject import compiled
+
+CALLS = {"jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2"}
+MOST_CHANGES = 48
+MOST_ROWS = 160  # of points for functions of several inputs
+
+
+def is_pointwise(jaxpr) -> bool:
+    """Whether a jaxpr holds nothing but elementwise equations on real arrays of one shape and scalars."""
+    plain = jx.opened(jaxpr)
+    shapes = {v.aval.shape for v in plain.invars}
+    if len(shapes) != 1 or not all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in plain.invars):
+        return False
+    return _only_elementwise(jaxpr, *shapes)
+
+
+def _only_elementwise(jaxpr, shape):
+    if any(np.shape(c) != () for c in getattr(jaxpr, "consts", ())):
+        return False
+    for eqn in jx.opened(jaxpr).eqns:
+        if not {v.aval.shape for v in (*eqn.invars, *eqn.outvars)} <= {shape, ()}:
+            return False
+        if inner := _body(eqn):
+            if not _only_elementwise(inner, shape):
+                return False
+        elif eqn.primitive.name not in jx.ELEMENTWISE | {"bitcast_convert_type"} and not _is_broadcast(eqn):
+            return False
+    return True
+
+
+def at_points(jaxpr, *points, seen=lambda eqn, inputs, outputs: None):
+    """The outputs of a pointwise jaxpr for inputs of shape (p,) each. `seen` is shown every equation."""
+    plain = jx.opened(jaxpr)
+    values = dict(zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
+    values |= dict(zip(plain.invars, points, strict=True))
+    for eqn in plain.eqns:
+        inputs = [jx.value_of(atom, values) for atom in eqn.invars]
+        if inner := _body(eqn):
+            y = at_points(inner, *inputs, seen=seen)
+        elif eqn.primitive.name == "broadcast_in_dim":
+            y = inputs
+        else:
+            y = jx.binding(eqn)(*_alike(inputs, eqn))
+            seen(eqn, inputs, y)
+        values.update(zip(eqn.outvars, y, strict=True))
+    return [jx.value_of(atom, values) for atom in plain.outvars]
+
+
+def _alike(inputs, eqn):
+    shape = max((np.shape(x) for x in inputs), key=len, default=())
+    return [
+        jnp.broadcast_to(lax.convert_element_type(x, v.aval.dtype), shape)
+        for x, v in zip(inputs, eqn.invars, strict=True)
+    ]
+
+
+def _body(eqn):
+    if eqn.primitive.name.startswith("jaxdl_"):
+        return jx.trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
+    return jx.primal_of(eqn) if eqn.primitive.name in CALLS else None
+
+
+def _is_broadcast(eqn):
+    return eqn.primitive.name == "broadcast_in_dim" and eqn.invars[0].aval.shape in ((), eqn.outvars[0].aval.shape)
+
+
+# --- where something changes ---------------------------------------------------------------------------
+
+
+def changes(jaxprs, place, others, dtype) -> list:
+    """The numbers, of a floating-point type, at which something changes in pointwise jaxprs: the last before it and
+    the first after it.
+
+    What changes is the answer of a comparison (also those in max, min, abs, sign and clamp), or whether a value on the
+    way is zero, infinite or NaN. Found on a grid over all numbers of the type, then by bisection. `others` are the
+    inputs beside the one at `place`, numbers.
+    """
+
+    def questions(x):
+        full = [jnp.full(x.shape, o, dtype) for o in others]
+        full.insert(place, x)
+        found = [x > 0]
+        for jaxpr in jaxprs:
+            at_points(jaxpr, *full[: len(jx.opened(jaxpr).invars)], seen=functools.partial(_note, found))
+        return jnp.stack([jnp.broadcast_to(a, x.shape) for a in found])
+
+    grid = _grid(dtype)
+    program = compiled(questions, grid)
+    before = np.asarray(program(grid))
+    rows, left = np.nonzero(before[:, 1:] != before[:, :-1])
+    chosen = _nearest_zero(rows, np.abs(grid[left]))[: grid.size]
+    rows, low, high = rows[chosen], _ordinal(grid[left[chosen]]), _ordinal(grid[left[chosen] + 1])
+    first = before[rows, left[chosen]]
+    while (high - low > 1).any():
+        middle = low + (high - low) // 2
+        padded = np.resize(_number(middle, dtype), grid.shape)
+        same = np.asarray(program(padded))[rows, np.arange(len(rows))] == first
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    found = np.unique(_number(np.concatenate([low, high]), dtype))
+    size, info = np.abs(found.astype(np.float64)), jnp.finfo(dtype)
+    found = found[
+        (size >= 1e6 * float(info.tiny)) & (size <= float(info.max) / 4)
+    ]  # beyond, all products under- or overflow
+    return sorted(map(float, found), key=abs)[:MOST_CHANGES]
+
+
+def _nearest_zero(rows, sizes):
+    """For each row the places of its smallest sizes."""
+    return [i for row in np.unique(rows) for i in sorted(np.flatnonzero(rows == row), key=lambda i: sizes[i])[:6]]
+
+
+def _note(found, eqn, inputs, outputs):
+    name = eqn.primitive.name
+    if name in ("max", "min"):
+        found += [inputs[0] > inputs[1], inputs[0] < inputs[1]]
+    if name == "clamp":
+        low, x, high = inputs
+        found += [x < low, x > high]
+    for y in outputs:
+        if y.dtype == bool:
+            found.append(y)
+        elif jnp.issubdtype(y.dtype, jnp.inexact):
+            found += [y == 0, jnp.isnan(y), jnp.isinf(y), y > 0]
+
+
+def _grid(dtype):
+    """Numbers of all sizes, and close ones where functions live."""
+    info = jnp.finfo(dtype)
+    sizes = np.geomspace(float(info.tiny), float(info.max), 241)
+    close = np.linspace(0, 12, 121)
+    positive = np.unique(np.concatenate([sizes, close[1:]]).astype(dtype).astype(np.float64))
+    return np.concatenate([-positive[::-1], [0.0], positive]).astype(dtype)
+
+
+def _ordinal(x):
+    """Floating-point numbers counted in their order."""
+    bits = np.ascontiguousarray(x).view(f"i{x.dtype.itemsize}").astype(np.int64)
+    return np.where(bits < 0, np.iinfo(f"i{x.dtype.itemsize}").min - bits, bits)
+
+
+def _number(ordinals, dtype):
+    width = f"i{np.dtype(dtype).itemsize}"
+    bits = np.where(ordinals < 0, np.iinfo(width).min - ordinals, ordinals)
+    return bits.astype(width).view(dtype)
+
+
+# --- points --------------------------------------------------------------------------------------------
+
+
+def edge_points(jaxprs, inputs, dtype) -> list[np.ndarray]:
+    """For each input (p,) numbers at which to look: ordinary ones, extreme ones, ties, and where something changes.
+
+    jaxprs take the inputs, and perhaps more, which is 1.
+    """
+    given = [np.asarray(x).reshape(-1)[:8] for x in inputs]
+    usual = [_usual(x, dtype) for x in given]
+    if len(inputs) == 1:
+        found = changes(jaxprs, 0, _ones(jaxprs, 1), dtype)
+        return [np.concatenate([usual[0], _beside(np.asarray(found, dtype))])]
+    rows = list(itertools.product(*usual)) if len(inputs) == 2 else list(zip(*usual, strict=True))
+    rows += [(x,) * len(inputs) for x in usual[0]]
+    anchors = {tuple(float(x[k % len(x)]) for x in given) for k in (0, 1)} | {(1.0,) * len(inputs)}
+    for anchor in sorted(anchors):
+        for place in range(len(inputs)):
+            others = [x for i, x in enumerate(anchor) if i != place]
+            for x in changes(jaxprs, place, [*others, *_ones(jaxprs, len(inputs))], dtype):
+                rows.append((*anchor[:place], x, *anchor[place + 1 :]))
+    random = np.random.default_rng(0)
+    if len(rows) > MOST_ROWS:
+        rows = [rows[i] for i in sorted(random.choice(len(rows), MOST_ROWS, replace=False))]
+    return [np.asarray(column, dtype) for column in zip(*rows, strict=True)]
+
+
+def _ones(jaxprs, count):
+    return [1.0] * (max(len(jx.opened(j).invars) for j in jaxprs) - count)
+
+
+def _usual(given, dtype):
+    info = jnp.finfo(dtype)
+    tiny, top = float(info.tiny), float(info.max)
+    sizes = [0.0, tiny, tiny**0.5, float(info.eps), 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 10.0, 20.0, 50.0, 90.0, 1e3, 1e4]
+    sizes += [top**0.5, top / 4]
+    sizes = np.asarray([s for s in sizes if s <= top], dtype)
+    return np.concatenate([np.unique(np.concatenate([sizes, -sizes, given.astype(dtype)])), -np.zeros(1, dtype)])
+
+
+def _beside(x):
+    """Each number, and those a little further out to both sides; none so small that it counts as 0."""
+    with np.errstate(over="ignore"):
+        near = np.concatenate([x, x * x.dtype.type(1.05), x * x.dtype.type(0.95)])
+    return near[np.isfinite(near) & (np.abs(near) >= jnp.finfo(x.dtype).tiny)]

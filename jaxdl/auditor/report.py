@@ -1,0 +1,182 @@
+"""What an audit gives back: verdicts and findings as a table, as JSON, as a page."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from jaxdl.auditor.accepted import Accepted
+from jaxdl.auditor.findings import Finding, Verdict
+from jaxdl.auditor.subject import Subject
+from jaxdl.report import Page, Table, plain, write_whole
+
+SHOWN = 6  # numbers of an array that are written out
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """One subject, the names of the checks that were made, and what they found, the worst first."""
+
+    subject: Subject
+    checks: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def name(self) -> str:
+        return self.subject.name
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst."""
+        return worst(self.findings)
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Of each check."""
+        return {check: worst(f for f in self.findings if f.check == check) for check in self.checks}
+
+    def with_format(self, name, findings) -> "Audited":
+        """With what was found in another floating-point format; what was found before is not said again."""
+        known = {(f.verdict, f.check) for f in self.findings}
+        new = [
+            dataclasses.replace(f, check=f"{f.check} in {name}") for f in findings if (f.verdict, f.check) not in known
+        ]
+        together = sorted((*self.findings, *new), key=lambda f: f.verdict.rank)
+        return Audited(self.subject, (*self.checks, *dict.fromkeys(f.check for f in new)), tuple(together))
+
+    def to_json(self) -> dict:
+        return {
+            "name": self.subject.name,
+            "kind": self.subject.kind,
+            "where": self.subject.where,
+            "count": self.subject.count,
+            "inputs": [_typed(x) for x in self.subject.inputs],
+            "verdict": str(self.verdict),
+            "checks": {check: str(verdict) for check, verdict in self.verdicts.items()},
+            "findings": [f.to_json() for f in self.findings],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class AuditReport:
+    """What `audit` found. `audited` has f as a whole, unless it is but one rule, and each rule that it calls."""
+
+    f: Callable
+    args: tuple
+    kwargs: dict[str, Any]
+    audited: tuple[Audited, ...]
+    accepted: tuple[tuple[Finding, str], ...] = ()  # findings that were known before, with the reason
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst."""
+        return worst(self.findings)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All, the worst first."""
+        return tuple(sorted((f for a in self.audited for f in a.findings), key=lambda f: f.verdict.rank))
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """The findings that say that a derivative is not right."""
+        return tuple(f for f in self.findings if f.verdict.is_fault)
+
+    def accepting(self, known: Iterable[Accepted]) -> "AuditReport":
+        """The report without the findings that are known and accepted; those are kept in `accepted`."""
+        accepted, audited = list(self.accepted), []
+        for a in self.audited:
+            reasons = {f: next((k.reason for k in known if k.covers(a.name, f)), None) for f in a.findings}
+            accepted += [(f, reason) for f, reason in reasons.items() if reason]
+            audited.append(dataclasses.replace(a, findings=tuple(f for f in a.findings if not reasons[f])))
+        return dataclasses.replace(self, audited=tuple(audited), accepted=tuple(accepted))
+
+    def to_json(self) -> dict:
+        """Plain data: numbers, strings, lists, dictionaries."""
+        return plain(
+            {
+                "function": self.name,
+                "script": self.script,
+                "audited": [a.to_json() for a in self.audited],
+                "accepted": [f.to_json() | {"reason": reason} for f, reason in self.accepted],
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        return getattr(self.f, "__name__", type(self.f).__name__)
+
+    @property
+    def script(self) -> str:
+        """A line that runs this audit again; `f` and `args` are the user's where they cannot be written out."""
+        module, name = getattr(self.f, "__module__", None), getattr(self.f, "__qualname__", "<")
+        named = module not in (None, "__main__") and "<" not in name
+        f = f"from {module} import {name.split('.')[0]}; " if named else ""
+        args = ", ".join([*map(_written, self.args), *(f"{k}={_written(v)}" for k, v in self.kwargs.items())])
+        return f"import jaxdl, numpy; {f}jaxdl.audit({name if named else 'f'}, {args}).print()"
+
+    def table(self) -> Table:
+        """One row for each subject: the verdict, the checks that are not right, and what is the worst."""
+        rows = []
+        for a in self.audited:
+            told = ", ".join(f"{check}: {verdict}" for check, verdict in a.verdicts.items() if verdict != Verdict.RIGHT)
+            rows.append((a.name, a.subject.kind, a.subject.where, str(a.subject.count),
+                         ", ".join(map(_typed, a.subject.inputs)), str(a.verdict), told))  # fmt: skip
+        columns = "rule", "kind", "where", "calls", "inputs", "verdict", "checks that are not right"
+        return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, words=len(columns))
+
+    def found(self) -> Table:
+        """One row for each finding."""
+        rows = [
+            (a.name, str(f.verdict), f.check, f.what, f.got, f.expected, str(f.times) if f.times > 1 else "", f.witness)
+            for a in self.audited
+            for f in a.findings
+        ]
+        columns = "rule", "verdict", "check", "what", "got", "expected", "times", "witnesses"
+        return Table("Findings, the worst of each rule first", columns, rows, f"Again: {self.script}", words=4)
+
+    def print(self, console: Console | None = None) -> None:
+        """Prints the table, and the findings if there are any."""
+        console = console or Console()
+        self.table().print(console)
+        if self.findings:
+            self.found().print(console)
+        for f, reason in self.accepted:
+            console.print(f"accepted, {reason}: {f}", highlight=False)
+
+    def html(self) -> str:
+        """One self-contained page."""
+        page = Page(f"Audit of {self.name}: {self.verdict}")
+        page.text(f"{len(self.audited)} derivatives audited, {len(self.faults)} faults found.")
+        page.table(self.table())
+        if self.findings:
+            page.table(self.found())
+        for f, reason in self.accepted:
+            page.text(f"Accepted, {reason}: {f}")
+        return page.html()
+
+    def save(self, path) -> None:
+        """Writes `to_json()`, or the page where the path ends in .html."""
+        text = self.html() if str(path).endswith(".html") else json.dumps(self.to_json(), indent=1)
+        write_whole(path, text.encode())
+
+
+def worst(findings) -> Verdict:
+    return min((f.verdict for f in findings), key=lambda v: v.rank, default=Verdict.RIGHT)
+
+
+def _typed(x):
+    return f"{x.dtype}[{','.join(map(str, x.shape))}]"
+
+
+def _written(x):
+    if not hasattr(x, "dtype"):
+        return repr(x)
+    if math.prod(x.shape) > SHOWN:
+        return f"args[{_typed(x)}]"
+    return f"numpy.array({np.asarray(x, object).tolist()!r}, '{x.dtype}')"

@@ -1,0 +1,165 @@
+"""The witnesses: one-sided derivatives of a function along a direction, from its values alone."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+
+from jaxdl import exact
+from jaxdl import jaxpr as jx
+from jaxdl.auditor.pointwise import at_points
+from jaxdl.auditor.subject import Subject, compiled
+from jaxdl.auditor.wide import wide, widened
+
+EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
+STEPS = 9
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The derivative lies between low and high, arrays in float64; NaN where this witness cannot tell."""
+
+    low: np.ndarray
+    high: np.ndarray
+    source: str
+
+
+def exact_slopes(jaxpr, points, along, order=1) -> list[Slopes]:
+    """Those of each output of a pointwise jaxpr, at points (p,) for each input, in exact arithmetic.
+
+    Numbers of like size go together: the smallest and the largest of them decide with how many digits is computed.
+    """
+    f = lambda *x: at_points(jaxpr, *x)
+    parts = {}
+    for places in _of_like_size(points):
+        of = lambda xs, places=places: [None if x is None else x[places] for x in xs]
+        found = exact.derivative(f, order=order, along=tuple(of(along)))(*of(points))
+        for k, d in enumerate(found):
+            parts.setdefault(k, []).append((places, _between(d)))
+    return [_joined(part, points[0].shape) for part in parts.values()]
+
+
+def _of_like_size(points):
+    """Places of points whose largest number has about the same exponent."""
+    largest = np.max([np.abs(p.astype(np.float64)) for p in points], 0)
+    with np.errstate(divide="ignore"):
+        exponent = np.clip(np.log10(largest), -400, 400)
+    kinds = np.digitize(exponent, (-30, -8, -3, 0, 0.9, 1.5, 2.2, 4, 8, 30))
+    return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+
+
+def _joined(parts, shape):
+    low, high = np.full(shape, np.nan), np.full(shape, np.nan)
+    for places, slopes in parts:
+        low[places], high[places] = slopes.low, slopes.high
+    return Slopes(low, high, "exact")
+
+
+def exact_slope(subject: Subject, inputs, u, along) -> Slopes | None:
+    """That of Re Σ u·f along a direction, a list like the differentiated inputs; None where it cannot be had."""
+    if operations(subject.value) > EXACT_WORK:
+        return None
+
+    def paired(*moved):
+        y = subject.of_smooth(lambda *x: jx.evaluate(subject.value, x, lambda eqn: None), inputs)(*moved)
+        return sum((jnp.real(a * b).sum() for a, b in zip(u, y, strict=True)), start=0.0)
+
+    moved = [inputs[i] for i in subject.smooth]
+    try:
+        return _between(exact.derivative(paired, along=tuple(along))(*moved))
+    except exact.UnknownPrimitive:
+        return None
+
+
+def _between(d) -> Slopes:
+    left, right = _floats(d.left), _floats(d.right)
+    left, right = np.where(np.isnan(left), right, left), np.where(np.isnan(right), left, right)
+    jump = np.asarray(d.is_jump, bool) | np.asarray(d.is_infinite, bool)
+    low, high = np.fmin(left, right), np.fmax(left, right)
+    return Slopes(np.where(jump, np.nan, low), np.where(jump, np.nan, high), "exact")
+
+
+def _floats(x):
+    return np.asarray([_float(v) for v in np.asarray(x, object).reshape(-1)]).reshape(np.shape(x))
+
+
+def _float(v):
+    return float(mpmath.re(v)) if v is not None else np.nan
+
+
+class Numerical:
+    """The function in float64, and its one-sided derivatives by Richardson's extrapolation of difference quotients."""
+
+    def __init__(self, subject: Subject):
+        self.subject = subject
+        with jax.enable_x64(True):
+            self.program = compiled(widened(subject.value), *map(wide, subject.types))
+
+    def slope(self, inputs, u, along) -> Slopes:
+        """That of Re Σ u·f along a direction, a list like the differentiated inputs; low = high where it is smooth."""
+        inputs = [wide(np.asarray(x)) if i in self.subject.smooth else x for i, x in enumerate(inputs)]
+        u, along = ([np.asarray(wide(np.asarray(x))) for x in xs] for xs in (u, along))
+        size = max((np.abs(v).max(initial=0) for v in along), default=0) or 1.0
+        here = max((np.abs(inputs[i]).max(initial=0) for i in self.subject.smooth), default=0) or 1.0
+        first = 0.01 * min(here, 1.0) / size
+        steps = first * 0.25 ** np.arange(STEPS)
+        at = lambda t: self._paired(inputs, u, along, t)
+        middle = at(0.0)
+        noise = 8 * np.finfo(float).eps * self._size(inputs, u)
+        right, right_error = _extrapolated(steps, [(at(t) - middle) / t for t in steps], noise)
+        left, left_error = _extrapolated(steps, [(middle - at(-t)) / t for t in steps], noise)
+        error = 4 * (right_error + left_error) + 1e-9 * (abs(left) + abs(right))
+        if not (np.isfinite(left) and np.isfinite(right)) or error > 1e-3 * (abs(left) + abs(right)) + 1e-5:
+            return Slopes(np.float64(np.nan), np.float64(np.nan), "numerical")
+        if abs(left - right) <= error:
+            left = right = (left + right) / 2
+        return Slopes(np.float64(min(left, right)) - error, np.float64(max(left, right)) + error, "numerical")
+
+    def _values(self, inputs):
+        with jax.enable_x64(True):
+            return [np.asarray(y) for y in self.program(*inputs)]
+
+    def _paired(self, inputs, u, along, t):
+        moved = list(inputs)
+        for i, v in zip(self.subject.smooth, along, strict=True):
+            moved[i] = np.asarray(inputs[i] + t * v, inputs[i].dtype)
+        return sum(np.real(a * b).sum() for a, b in zip(u, self._values(moved), strict=True))
+
+    def _size(self, inputs, u):
+        return sum(np.abs(a * b).sum() for a, b in zip(u, self._values(inputs), strict=True))
+
+
+def _extrapolated(steps, quotients, noise):
+    """The limit of quotients with errors of powers of the step (each a quarter of the one before), and its error."""
+    best, error = np.nan, np.inf
+    row = []
+    for k, q in enumerate(quotients):
+        new = [q]
+        for j, old in enumerate(row):
+            new.append(new[-1] + (new[-1] - old) / (4 ** (j + 1) - 1))
+        if k:
+            for j in range(1, len(new)):
+                found = abs(new[j] - new[j - 1]) + abs(new[j] - row[j - 1]) + noise / steps[k]
+                if found < error:
+                    best, error = new[j], found
+        row = new
+    return best, error
+
+
+def operations(jaxpr) -> float:
+    """About how many scalar operations a jaxpr takes; infinite where that depends on values."""
+    total = 0.0
+    for eqn in jx.opened(jaxpr).eqns:
+        inner = sum(map(operations, jx.inner_jaxprs(eqn)))
+        if eqn.primitive.name == "while":
+            return np.inf
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            inner += np.prod([eqn.invars[0].aval.shape[i] for i in contracted]) * eqn.outvars[0].aval.size
+        if eqn.primitive.name == "conv_general_dilated":
+            inner += eqn.invars[1].aval.size * eqn.outvars[0].aval.size
+        size = max((v.aval.size for v in eqn.outvars), default=0)
+        total += inner * eqn.params.get("length", 1) if inner else size
+    return total

@@ -1,0 +1,150 @@
+"""What is audited: a function of flat arrays with a derivative by hand, and the same function without it."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import jaxpr as jx
+from jaxdl.auditor.wide import wide, widened
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """hand and plain take the arrays `inputs` and give a list of arrays; plain has no hand-written rules in it.
+
+    It is differentiated in the inputs at places `smooth`, and in those of its outputs that are inexact.
+    """
+
+    name: str
+    kind: str
+    where: str
+    count: int
+    hand: Callable
+    plain: Callable
+    inputs: tuple
+
+    @functools.cached_property
+    def smooth(self) -> tuple[int, ...]:
+        return tuple(i for i, x in enumerate(self.inputs) if jnp.issubdtype(x.dtype, jnp.inexact))
+
+    @functools.cached_property
+    def types(self) -> tuple:
+        """Of the inputs."""
+        return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.inputs)
+
+    @functools.cached_property
+    def outputs(self) -> tuple:
+        """The types of the outputs that can be differentiated."""
+        return tuple(t for t in jax.eval_shape(lambda *x: list(self.plain(*x)), *self.types) if _is_inexact(t))
+
+    @property
+    def dtype(self):
+        """The least precise type among the differentiated inputs and outputs."""
+        types = [self.inputs[i].dtype for i in self.smooth] + [t.dtype for t in self.outputs]
+        return max(types, key=lambda t: float(jnp.finfo(t).eps))
+
+    @property
+    def size(self) -> int:
+        """Numbers in and out."""
+        return sum(self.inputs[i].size for i in self.smooth) + sum(int(np.prod(t.shape)) for t in self.outputs)
+
+    def of_smooth(self, f, inputs):
+        """f as a function of its differentiated inputs, that gives the outputs that can be differentiated."""
+
+        def moving(*moved):
+            full = list(inputs)
+            for i, x in zip(self.smooth, moved, strict=True):
+                full[i] = x
+            return [y for y in f(*full) if _is_inexact(y)]
+
+        return moving
+
+    def step(self, f, inputs, u):
+        """Outputs, and the cotangents of the inputs for the cotangents u of the outputs."""
+        y, pullback = jax.vjp(self.of_smooth(f, inputs), *[inputs[i] for i in self.smooth])
+        return [*y, *pullback(list(u))]
+
+    def twice(self, f, inputs, u, v):
+        """Cotangents of the inputs for v, as one of `step`'s cotangents: the second derivative along v and u."""
+
+        def first(*moved):
+            pullback = jax.vjp(self.of_smooth(f, inputs), *moved)[1]
+            return list(pullback(list(u)))
+
+        return list(jax.vjp(first, *[inputs[i] for i in self.smooth])[1](list(v)))
+
+    def traced(self, method, *more):
+        """A method's jaxpr, from the inputs and more arrays: `step` from u, `twice` from u and v."""
+        flat, tree = jax.tree.flatten((self.types, *more))
+        return jx.trace(lambda *leaves: method(*tree.unflatten(leaves)), *flat)[0]
+
+    @functools.cached_property
+    def steps(self):
+        """The jaxprs of outputs and cotangents, by hand and plain."""
+        return tuple(self.traced(functools.partial(self.step, f), self.outputs) for f in (self.hand, self.plain))
+
+    @functools.cached_property
+    def seconds(self):
+        """The jaxprs of the second derivative, by hand and plain."""
+        v = [self.types[i] for i in self.smooth]
+        return tuple(self.traced(functools.partial(self.twice, f), self.outputs, v) for f in (self.hand, self.plain))
+
+    @functools.cached_property
+    def value(self):
+        """The jaxpr of the plain outputs that can be differentiated."""
+        return self.traced(lambda inputs: [y for y in self.plain(*inputs) if _is_inexact(y)])
+
+    @functools.cached_property
+    def is_stopped(self) -> bool:
+        """Whether a stop_gradient makes the derivative differ from that of the values, by intent."""
+        return "stop_gradient" in jx.primitives(self.value)
+
+
+def in_float64(jaxpr, *arrays):
+    """The outputs of a jaxpr evaluated in float64; None where it cannot be."""
+    try:
+        with jax.enable_x64(True):
+            arrays = [*map(wide, arrays)]
+            return [np.asarray(y) for y in _program(jaxpr, True)(*arrays)]
+    except Exception:  # of what the function holds something does not work in float64
+        return None
+
+
+def evaluated(jaxpr, *arrays):
+    """The outputs of a jaxpr, as it is."""
+    return [np.asarray(y) for y in _program(jaxpr, False)(*arrays)]
+
+
+@functools.lru_cache(maxsize=64)
+def _program(jaxpr, in_wide):
+    types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(jaxpr).invars]
+    if in_wide:
+        return compiled(widened(jaxpr), *map(wide, types))
+    return compiled(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), *types)
+
+
+def compiled(f, *arrays):
+    """f compiled quickly, as it is run a few times only."""
+    lowered = jax.jit(f).lower(*arrays)
+    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+
+
+def drawn(seed, types) -> list[np.ndarray]:
+    """Normal numbers of these types, the same in every run."""
+    random = np.random.default_rng([*b"audit", seed])
+    return [_normal(random, t) for t in types]
+
+
+def _normal(random, t):
+    x = random.standard_normal(t.shape)
+    if jnp.issubdtype(t.dtype, jnp.complexfloating):
+        x = x + 1j * random.standard_normal(t.shape)
+    return np.asarray(x).astype(t.dtype)
+
+
+def _is_inexact(x):
+    return jnp.issubdtype(x.dtype, jnp.inexact)

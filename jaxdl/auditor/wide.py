@@ -1,0 +1,154 @@
+"""A jaxpr evaluated in float64, in whatever floating-point types it was traced: the same formula, rounded less."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxdl import jaxpr as jx
+
+
+class NotWidened(NotImplementedError):
+    """An equation that works in the types only in which it was traced."""
+
+
+def widened(jaxpr):
+    """The function of a closed jaxpr with all arithmetic in float64 and complex128; the list of its outputs.
+
+    What does not come from the arguments (random numbers) keeps its bits. Traceable and differentiable, with no
+    hand-written rules in it. Call it, and what is made of it, inside `jax.enable_x64(True)`, on arrays in `wide`.
+    """
+    return lambda *args: _closed(jaxpr, args)
+
+
+def wide(x):
+    """An array, or a type of one, in float64 or complex128 if it is floating-point; else as it is."""
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(x.shape, wide_type(x.dtype))
+    return np.asarray(x, wide_type(x.dtype)) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+
+
+def wide_type(dtype):
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return np.dtype(np.complex128)
+    return np.dtype(np.float64) if jnp.issubdtype(dtype, jnp.floating) else dtype
+
+
+def _closed(jaxpr, args):
+    return _opened(jaxpr, getattr(jaxpr, "consts", ()), args)
+
+
+def _opened(jaxpr, consts, args):
+    plain = jx.opened(jaxpr)
+    values = dict(zip(plain.constvars, consts, strict=True)) | dict(zip(plain.invars, args, strict=True))
+    for eqn in plain.eqns:
+        y = _equation(eqn, [jx.value_of(atom, values) for atom in eqn.invars])
+        values.update(zip(eqn.outvars, y, strict=True))
+    return [jx.value_of(atom, values) for atom in plain.outvars]
+
+
+def _equation(eqn, args):
+    if all(x.dtype == v.aval.dtype for x, v in zip(args, eqn.invars, strict=True) if hasattr(x, "dtype")):
+        return jx.binding(eqn)(*args)
+    name = eqn.primitive.name
+    args = [_widened_array(x) for x in args]
+    if name in _NATIVE_ONLY:
+        raise NotWidened(f"{name} (at {jx.where(eqn)}) cannot be evaluated in float64")
+    if name in _BUILT_ANEW:
+        return _BUILT_ANEW[name](eqn, args)
+    if inner := _body(eqn):
+        return _closed(inner, args)
+    return jx.binding(eqn, **{key: _widened_type(value) for key, value in eqn.params.items()})(*args)
+
+
+def _widened_array(x):
+    if not jnp.issubdtype(jnp.result_type(x), jnp.inexact):
+        return x
+    return lax.convert_element_type(x, wide_type(jnp.result_type(x)))
+
+
+def _widened_type(value):
+    return wide_type(value) if isinstance(value, np.dtype) else value
+
+
+def _body(eqn):
+    """The jaxpr that an equation only calls: of jit, of a rule's primal, of a primitive of jaxdl."""
+    if eqn.primitive.name.startswith("jaxdl_"):
+        return jx.trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
+    if eqn.primitive.name in _CALLS:
+        return jx.primal_of(eqn)
+    if jx.inner_jaxprs(eqn):
+        raise NotWidened(f"{eqn.primitive.name} (at {jx.where(eqn)}) cannot be evaluated in float64")
+    return None
+
+
+def _rounded(eqn, args):
+    """What works on bits gets the numbers in the type whose bits they are."""
+    args = [lax.convert_element_type(x, v.aval.dtype) for x, v in zip(args, eqn.invars, strict=True)]
+    return jx.binding(eqn)(*args)
+
+
+def _scan(eqn, args):
+    p = eqn.params
+    consts, carry, xs = _cut(args, p["num_consts"], p["num_carry"])
+
+    def body(carry, xs):
+        y = [_widened_array(v) for v in _closed(p["jaxpr"], [*consts, *carry, *xs])]
+        return y[: p["num_carry"]], y[p["num_carry"] :]
+
+    carry, ys = lax.scan(body, carry, xs, length=p["length"], reverse=p["reverse"])
+    return [*carry, *ys]
+
+
+def _while(eqn, args):
+    p = eqn.params
+    of_test, of_body, carry = _cut(args, p["cond_nconsts"], p["body_nconsts"])
+    test = lambda carry: _closed(p["cond_jaxpr"], [*of_test, *carry])[0]
+    body = lambda carry: [_widened_array(v) for v in _closed(p["body_jaxpr"], [*of_body, *carry])]
+    return lax.while_loop(test, body, carry)
+
+
+def _cond(eqn, args):
+    which, *operands = args
+    branch = lambda jaxpr: lambda *given: [_widened_array(v) for v in _closed(jaxpr, given)]
+    return lax.switch(lax.convert_element_type(which, np.int32), [*map(branch, eqn.params["branches"])], *operands)
+
+
+def _scatter(function, eqn, args):
+    settings = {k: eqn.params[k] for k in ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")}
+    return [function(*args, **settings)]
+
+
+def _linear_solve(eqn, args):
+    """By its own solver: the last arguments are the right-hand sides, the first those of matvec, vecmat, solve, …"""
+    counts, bodies = eqn.params["const_lengths"], eqn.params["jaxprs"]
+    _, _, of_solve, rest = _cut(args, counts.matvec, counts.vecmat, counts.solve)
+    return _closed(bodies.solve, [*of_solve, *rest[counts.transpose_solve :]])
+
+
+def _cut(args, *counts):
+    ends = np.cumsum(counts)
+    return [list(args[a:b]) for a, b in zip([0, *ends], [*ends, None], strict=True)]
+
+
+_CALLS = {
+    "jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+}  # fmt: skip
+_NATIVE_ONLY = {"reduce", "reduce_window", "pure_callback", "io_callback"}
+_BUILT_ANEW = {
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+    "custom_linear_solve": _linear_solve,
+    "bitcast_convert_type": _rounded,
+    "nextafter": _rounded,
+    "reduce_precision": lambda eqn, args: args,
+    "scatter": functools.partial(_scatter, lax.scatter),
+    "scatter-add": functools.partial(_scatter, lax.scatter_add),
+    "scatter-mul": functools.partial(_scatter, lax.scatter_mul),
+    "scatter-min": functools.partial(_scatter, lax.scatter_min),
+    "scatter-max": functools.partial(_scatter, lax.scatter_max),
+}

@@ -1,0 +1,113 @@
+"""`jaxdl audit`: the derivative rules of a function, or of all that a module offers."""
+
+import importlib
+import runpy
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from jaxdl.auditor import AuditReport, generated, load_accepted, public_callables
+from jaxdl.auditor import audit as audit_rules
+from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.report import Table
+
+
+def audit(
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODULE[:FUNCTION]")],
+    args: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
+    accepted: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+) -> int:
+    """Audit the derivative rules of a function, or of every public function of a module that takes arrays.
+
+    Exit status: 0 no fault, 1 a derivative is wrong, inaccurate or not finite, 2 something could not be run.
+
+    Args:
+        target: package.module:function, or package.module.
+        args: A Python file that gives each function's arguments, as a tuple under the function's name. Without it,
+            arguments are made up.
+        accepted: A TOML file of findings that are known: tables [[accepted]] with rule, verdict, reason, check.
+        out: Where the report goes, as .json, or as a page, .html; of a module a folder, with a page for each function.
+    """
+    console = Console()
+    functions, is_module = _functions(target)
+    given = _given(args)
+    known = usage(load_accepted, accepted) if accepted else []
+    if out and not is_module and out.suffix not in (".json", ".html"):
+        raise BadUsage(f"--out ends in .json or .html for one function, got {out}")
+    reports, left_out = {}, {}
+    for name, f in functions.items():
+        arguments, reason = (given[name], "") if name in given else generated(f)
+        if arguments is None:
+            left_out[name] = reason
+            continue
+        try:
+            reports[name] = audit_rules(f, *arguments).accepting(known)
+        except Exception as error:  # whatever a stranger's function raises
+            left_out[name] = f"{type(error).__name__}: {error}"
+    if is_module:
+        _table(target, reports, left_out).print(console)
+    for name, report in reports.items():
+        if not is_module or report.faults:
+            report.print(console)
+        if out:
+            usage(_save, report, out / f"{name}.html" if is_module else out)
+    if left_out and not is_module:
+        raise BadUsage(f"{target}: no arguments for it were found ({left_out.popitem()[1]}); give them with --args")
+    return _status(
+        reports, left_out if not is_module else {name: why for name, why in left_out.items() if name in given}
+    )
+
+
+def _functions(target):
+    """By name; and whether a whole module is asked for."""
+    module, _, function = target.partition(":")
+    sys.path.insert(0, "")  # as `python -m` finds modules in the current folder
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise BadUsage(f"cannot import {module}: {error}; give package.module:function") from error
+    if not function:
+        return public_callables(found), True
+    try:
+        for part in function.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        names = ", ".join(public_callables(importlib.import_module(module))) or "none"
+        raise BadUsage(f"{module} has no {function}; its public functions are {names}") from None
+    if not callable(found):
+        raise BadUsage(f"{target} is no function but {type(found).__name__}")
+    return {function.split(".")[-1]: found}, False
+
+
+def _given(path) -> dict[str, tuple]:
+    if path is None:
+        return {}
+    try:
+        found = runpy.run_path(str(path))
+    except Exception as error:  # whatever the file does
+        raise BadUsage(f"--args {path}: {type(error).__name__}: {error}") from error
+    return {name: value for name, value in found.items() if isinstance(value, tuple) and not name.startswith("_")}
+
+
+def _table(target, reports: dict[str, AuditReport], left_out) -> Table:
+    rows = [
+        (name, str(r.verdict), str(len(r.audited)), str(len(r.faults)), str(r.findings[0]) if r.findings else "")
+        for name, r in sorted(reports.items(), key=lambda item: item[1].verdict.rank)
+    ]
+    rows += [(name, "left out", "", "", why) for name, why in left_out.items()]
+    return Table(f"Audit of {target}", ("function", "verdict", "derivatives", "faults", "the worst"), rows, words=5)
+
+
+def _save(report, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report.save(path)
+
+
+def _status(reports, failed) -> int:
+    if failed:
+        return 2
+    return int(any(report.faults for report in reports.values()))

@@ -1,0 +1,178 @@
+"""A jaxpr evaluated in arbitrary precision: one table of rules by primitive, and control flow around it.
+
+A rule takes the context, the equation and its inputs, and gives its output or the list of its outputs.
+"""
+
+import functools
+
+import numpy as np
+
+from jaxdl import jaxpr as jx
+from jaxdl.exact import elementwise, matrices, moves, sums
+from jaxdl.exact.numbers import exact, filled, fitted, is_exact, is_inexact, remembered
+
+MOST_STEPS = 100_000
+
+
+class UnknownPrimitive(NotImplementedError):
+    """A primitive that `jaxdl.exact` has no definition of: `primitive` is its name, `where` the line it came from."""
+
+    def __init__(self, primitive, where):
+        self.primitive, self.where = primitive, where
+        super().__init__(f"jaxdl.exact has no definition of the primitive {primitive}, at {where or 'an unknown line'}")
+
+
+def run(jaxpr, values, mp):
+    """The outputs of a jaxpr for inputs as the interpreter keeps them, at the precision of the context."""
+    plain = jx.opened(jaxpr)
+    known = {v: exact(mp, c, v.aval) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True)}
+    known.update(zip(plain.invars, values, strict=True))
+    read = lambda atom: known[atom] if jx.is_variable(atom) else exact(mp, atom.val, atom.aval)
+    for eqn in plain.eqns:
+        try:
+            y = rule_of(eqn)(mp, eqn, *map(read, eqn.invars))
+        except UnknownPrimitive as unknown:
+            # Inside JAX's own functions an equation has no line of the user's; the call of them has.
+            raise unknown if unknown.where else UnknownPrimitive(unknown.primitive, jx.where(eqn)) from None
+        y = y if isinstance(y, list) else [y]
+        known.update((v, fitted(mp, part, v.aval)) for v, part in zip(eqn.outvars, y, strict=True))
+    return [read(v) for v in plain.outvars]
+
+
+def rule_of(eqn):
+    name = eqn.primitive.name
+    if name in FLOW:
+        return FLOW[name]
+    if not any(is_inexact(v.aval) for v in eqn.invars) and name != "convert_element_type":
+        return moves.native
+    if name in RULES:
+        return RULES[name]
+    if name.startswith("jaxdl_"):
+        return own_primitive
+    raise UnknownPrimitive(name, jx.where(eqn))
+
+
+# --- calls and control flow --------------------------------------------------------------------------
+
+
+def call(mp, eqn, *args):
+    return run(jx.inner_jaxprs(eqn)[0], args, mp)
+
+
+def op_call(mp, eqn, *args):
+    return run(remembered(mp, eqn, lambda: jx.primal_of(eqn)), args, mp)
+
+
+def own_primitive(mp, eqn, *args):
+    """A primitive that is defined by a JAX function."""
+    body = functools.partial(eqn.primitive.impl, **eqn.params)
+    return run(remembered(mp, eqn, lambda: jx.trace(body, *[v.aval for v in eqn.invars])[0]), args, mp)
+
+
+def cond(mp, eqn, index, *args):
+    branches = eqn.params["branches"]
+    return run(branches[min(max(int(index), 0), len(branches) - 1)], args, mp)
+
+
+def scan(mp, eqn, *args):
+    p = eqn.params
+    fixed, carry, xs = split(args, p["num_consts"], p["num_carry"])
+    steps = range(p["length"])
+    stacked = []
+    for i in reversed(steps) if p["reverse"] else steps:
+        y = run(p["jaxpr"], [*fixed, *carry, *[part(x, i) for x in xs]], mp)
+        carry = y[: len(carry)]
+        stacked.append(y[len(carry) :])
+    if p["reverse"]:
+        stacked.reverse()
+    empty = [np.empty(v.aval.shape, object if is_inexact(v.aval) else v.aval.dtype) for v in eqn.outvars[len(carry) :]]
+    return [*carry, *([np.stack(ys) for ys in zip(*stacked, strict=True)] if stacked else empty)]
+
+
+def part(x, i):
+    return filled([x[i]], ()) if is_exact(x) and x.ndim == 1 else x[i]
+
+
+def split(args, *counts):
+    """Consecutive parts of a list, the last one what is left."""
+    ends = np.cumsum([0, *counts]).tolist()
+    return [list(args[a:b]) for a, b in zip(ends, [*ends[1:], None], strict=True)]
+
+
+def while_loop(mp, eqn, *args):
+    p = eqn.params
+    test, body, state = split(args, p["cond_nconsts"], p["body_nconsts"])
+    for _ in range(MOST_STEPS):
+        (going,) = run(p["cond_jaxpr"], [*test, *state], mp)
+        if not np.any(going):
+            return state
+        new = run(p["body_jaxpr"], [*body, *state], mp)
+        state = [
+            np.where(going.reshape(going.shape + (1,) * (x.ndim - going.ndim)), y, x)
+            for x, y in zip(state, new, strict=True)
+        ]
+    raise ArithmeticError(f"jaxdl.exact: the while loop at {jx.where(eqn)} does not end within {MOST_STEPS} steps")
+
+
+def solve(mp, eqn, *args):
+    """custom_linear_solve: what its own solver computes."""
+    counts = eqn.params["const_lengths"]
+    *fixed, b = split(args, counts.matvec, counts.vecmat, counts.solve, counts.transpose_solve)
+    return run(eqn.params["jaxprs"].solve, [*fixed[2], *b], mp)
+
+
+def reduce(mp, eqn, *args):
+    """A reduction by any jaxpr of two values, or of two groups of values."""
+    axes, body = eqn.params["dimensions"], eqn.params["jaxpr"]
+    arrays, starts = split(args, len(args) // 2)
+    return fold(mp, body, starts, [sums.rows(x, axes) for x in arrays])
+
+
+def reduce_window(mp, eqn, *args):
+    arrays, starts = split(args, len(args) // 2)
+    at = sums.windows_of(eqn, arrays[0].shape)
+    return fold(
+        mp,
+        eqn.params["jaxpr"],
+        starts,
+        [moves.taken([*x.ravel(), s[()]], at) for x, s in zip(arrays, starts, strict=True)],
+    )
+
+
+def fold(mp, body, starts, arrays):
+    """The jaxpr of a step, for numbers, done for all rows at once along the last axis."""
+    step = lambda *values: run_each(body, values, mp)
+    y = [np.broadcast_to(s, x.shape[:-1]) for s, x in zip(starts, arrays, strict=True)]
+    for i in range(arrays[0].shape[-1]):
+        y = step(*y, *[x[..., i] for x in arrays])
+    return y
+
+
+def run_each(body, values, mp):
+    """A jaxpr of numbers on arrays, entry by entry."""
+    shape = np.shape(values[0])
+    entries = zip(*[np.asarray(x).ravel() for x in values], strict=True)
+    boxed = lambda v: filled([v], ()) if hasattr(v, "context") else np.asarray(v)
+    found = [run(body, list(map(boxed, entry)), mp) for entry in entries]
+    return [np.array([v[()] for v in ys] or [], object).reshape(shape) for ys in zip(*found, strict=True)]
+
+
+def nothing(mp, eqn, *args):
+    return []
+
+
+FLOW = {
+    **dict.fromkeys(("jit", "pjit", "closed_call", "core_call", "call", "checkpoint", "remat2"), call),
+    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call"), call),
+    **dict.fromkeys(("composite", "eval_jaxpr"), call),
+    "jaxdl_op": op_call,
+    "cond": cond,
+    "scan": scan,
+    "while": while_loop,
+    "custom_linear_solve": solve,
+    "reduce": reduce,
+    "reduce_window": reduce_window,
+    "debug_callback": nothing,
+    "debug_print": nothing,
+}
+RULES = {**elementwise.RULES, **moves.RULES, **sums.RULES, **matrices.RULES}

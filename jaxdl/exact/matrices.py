@@ -1,0 +1,308 @@
+"""Linear algebra on object arrays: factorizations with LAPACK's conventions, solves, and the Fourier transform.
+
+Where LAPACK is free in a sign, a phase or an order (eigenvectors, singular vectors), what it gives for the matrix
+rounded to its type is the guide: each exact vector has the phase that makes its inner product with the guide's
+positive, so vectors move smoothly with the matrix, and for complex ones v̇ is orthogonal to v.
+"""
+
+import jax
+import numpy as np
+
+from jaxdl import jaxpr as jx
+from jaxdl.exact.elementwise import divide
+from jaxdl.exact.numbers import each, filled, is_complex, remembered, rounded
+
+
+def adjoint(a):
+    return each(lambda v: v.conjugate(), a.T)
+
+
+def zeros(mp, *shape):
+    return filled([mp.zero] * int(np.prod(shape)), shape)
+
+
+def identity(mp, n):
+    return filled([mp.one if i == j else mp.zero for i in range(n) for j in range(n)], (n, n))
+
+
+def product(mp, a, b):
+    return filled([mp.fdot(zip(r, c, strict=True)) for r in a for c in b.T], (a.shape[0], b.shape[1]))
+
+
+def norm(mp, v):
+    return mp.sqrt(mp.fsum([abs(x) ** 2 for x in v]))
+
+
+def batched(f, ranks):
+    """A rule from a function of the context, the equation and single matrices; ranks are those of its inputs."""
+
+    def rule(mp, eqn, *args):
+        batch = args[0].shape[: args[0].ndim - ranks[0]]
+        singles = [[x[i] for x in args] for i in np.ndindex(batch)]
+        found = [f(mp, eqn, *single) for single in singles]
+        stack = lambda ys, v: np.stack(ys).reshape(v.aval.shape) if ys else np.empty(v.aval.shape, object)
+        return [stack([y[k] for y in found], v) for k, v in enumerate(eqn.outvars)]
+
+    return rule
+
+
+# --- factorizations ----------------------------------------------------------------------------------
+
+
+def cholesky(mp, eqn, a):
+    """L with L Lᴴ = A, from A's lower triangle; NaN where A is not positive definite."""
+    n = len(a)
+    y = zeros(mp, n, n)
+    for j in range(n):
+        rest = a[:, j] - product(mp, y[:, :j], adjoint(y[j : j + 1, :j]))[:, 0]
+        pivot = rest[j].real
+        if not pivot > 0:
+            return [filled([mp.nan] * n * n, (n, n))]
+        y[j, j] = mp.sqrt(pivot)
+        y[j + 1 :, j] = rest[j + 1 :] / y[j, j]
+    return [y]
+
+
+def lu(mp, eqn, a):
+    """P A = L U by rows, the pivot the largest |re| + |im| of its column: packed, its swaps, the permutation."""
+    a, (m, n) = a.copy(), a.shape
+    size = lambda v: abs(v.real) + abs(v.imag)
+    swaps, order = [], list(range(m))
+    for k in range(min(m, n)):
+        best = max(range(k, m), key=lambda i: size(a[i, k]))
+        swaps.append(best)
+        a[[k, best]] = a[[best, k]]
+        order[k], order[best] = order[best], order[k]
+        for i in range(k + 1, m if a[k, k] != 0 else 0):
+            a[i, k] = a[i, k] / a[k, k]
+            a[i, k + 1 :] = a[i, k + 1 :] - a[i, k] * a[k, k + 1 :]
+    return [a, np.array(swaps, int), np.array(order, int)]
+
+
+def qr(mp, eqn, a):
+    """A = Q R by Householder's reflections as LAPACK takes them: R's diagonal has the sign opposite to the column's.
+
+    A column that is zero below the diagonal is left as it is (and, for complex ones, real).
+    """
+    if eqn.params.get("pivoting"):
+        raise NotImplementedError(f"jaxdl.exact has no qr with pivoting, which is called at {jx.where(eqn)}")
+    r, (m, n) = a.copy(), a.shape
+    q = identity(mp, m)
+    for k in range(min(m, n)):
+        x = r[k:, k]
+        below = norm(mp, x[1:])
+        if below == 0 and x[0].imag == 0:
+            continue
+        length = mp.hypot(below, abs(x[0])) * (-1 if x[0].real >= 0 else 1)
+        v = np.concatenate([x[:1] - length, x[1:]])
+        tau = (length - x[0]) / length
+        v = v / v[0]
+        r[k:] = r[k:] - reflected(mp, v, tau.conjugate(), r[k:])
+        q[:, k:] = q[:, k:] - adjoint(reflected(mp, v, tau.conjugate(), adjoint(q[:, k:])))
+        r[k + 1 :, k] = mp.zero
+    p = m if eqn.params["full_matrices"] else min(m, n)
+    return [q[:, :p], filled([v if j >= i else mp.zero for (i, j), v in np.ndenumerate(r[:p])], (p, n))]
+
+
+def reflected(mp, v, tau, a):
+    """τ v vᴴ A"""
+    return each(lambda x: tau * x, product(mp, v[:, None], product(mp, adjoint(v[:, None]), a)))
+
+
+def householder_product(mp, eqn, a, taus):
+    """The first n columns of H₁ H₂ … with Hₖ = 1 − τₖ vₖ vₖᴴ and vₖ below A's diagonal."""
+    m, n = a.shape
+    q = identity(mp, m)[:, :n]
+    for k in reversed(range(len(taus))):
+        v = np.concatenate([zeros(mp, k), filled([mp.one], (1,)), a[k + 1 :, k]])
+        q = q - reflected(mp, v, taus[k], q)
+    return [q]
+
+
+# --- spectra -----------------------------------------------------------------------------------------
+
+
+def matrix(mp, a):
+    return mp.matrix([list(row) for row in a]) if a.size else mp.matrix(*a.shape)
+
+
+def array(m):
+    return filled([m[i, j] for i in range(m.rows) for j in range(m.cols)], (m.rows, m.cols))
+
+
+def guide(mp, eqn, a):
+    """What the primitive itself gives for the rounded matrix; the same for all matrices that are almost equal.
+
+    For it must not change with the last bit, on which side of 0 a derivative looks at.
+    """
+    a = rounded(a, eqn.invars[0].aval)
+    given = remembered(mp, eqn, list)
+    for known, outputs in given:
+        if np.max(abs(a - known), initial=0) <= 1e-3 * jax.numpy.finfo(a.dtype).eps ** 0.5 * np.max(abs(a), initial=0):
+            return outputs
+    given.append((a, [np.asarray(y) for y in jx.binding(eqn)(a)]))
+    return given[-1][1]
+
+
+def phase(mp, v, like):
+    """The number of size 1 that turns v towards the vector `like`."""
+    along = mp.fdot(
+        [
+            (mp.convert(complex(u) if np.iscomplexobj(like) else float(u)), x.conjugate())
+            for u, x in zip(like, v, strict=True)
+        ]
+    )
+    return along / abs(along) if along != 0 else mp.one
+
+
+def turned(mp, vectors, likes):
+    """Columns, each turned by its phase."""
+    return np.stack([v * phase(mp, v, like) for v, like in zip(vectors.T, likes.T, strict=True)], 1)
+
+
+def eigh(mp, eqn, a):
+    """A's eigenvalues in rising order, and eigenvectors with the guide's phases; from one triangle of A."""
+    _need_whole(eqn)
+    lower = eqn.params["lower"]
+    entry = lambda i, j: a[i, j] if (i >= j) == lower else a[j, i].conjugate()
+    n = len(a)
+    whole = filled([entry(i, j) if i != j else a[i, i].real for i in range(n) for j in range(n)], (n, n))
+    solve = mp.eighe if is_complex(eqn.invars[0].aval) else mp.eigsy
+    w, v = solve(matrix(mp, whole))
+    like, _ = guide(mp, eqn, a)
+    return [turned(mp, array(v), like), filled(list(w), (n,))]
+
+
+def svd(mp, eqn, a):
+    """A = U diag(s) Vᴴ, s falling; U with the guide's phases (what is beyond s, as mpmath has it)."""
+    _need_whole(eqn)
+    m, n = a.shape
+    k = min(m, n)
+    if not eqn.params["compute_uv"]:
+        return [filled(list(mp.svd(matrix(mp, a), compute_uv=False)), (k,))]
+    u, s, vt = mp.svd(matrix(mp, a), full_matrices=eqn.params["full_matrices"])
+    u, vt = array(u), array(vt)
+    _, like, like_t = guide(mp, eqn, a)
+    phases = filled([phase(mp, v, w) for v, w in zip(u.T[:k], like.T[:k], strict=True)], (k,))
+    u[:, :k] = u[:, :k] * phases
+    vt[:k] = adjoint(adjoint(vt[:k]) * phases)
+    u[:, k:], vt[k:] = _beyond(mp, u[:, k:], like[:, k:]), _beyond(mp, vt[k:].T, like_t[k:].T).T
+    return [filled(list(s), (k,)), u, vt]
+
+
+def _beyond(mp, vectors, likes):
+    return turned(mp, vectors, likes) if vectors.shape[1] == 1 else vectors
+
+
+def eig(mp, eqn, a):
+    """A's eigenvalues, and its right eigenvectors of length 1, in the guide's order and with its phases."""
+    if eqn.params["compute_left_eigenvectors"]:
+        raise NotImplementedError(f"jaxdl.exact has no left eigenvectors, which are asked for at {jx.where(eqn)}")
+    w, v = mp.eig(matrix(mp, a))
+    like, *likes = guide(mp, eqn, a)
+    left = list(range(len(w)))
+    order = []
+    for target in like:
+        order.append(min(left, key=lambda i: abs(w[i] - mp.mpc(complex(target)))))
+        left.remove(order[-1])
+    vectors = array(v)[:, order] if len(w) else zeros(mp, 0, 0)
+    unit = np.stack([x / norm(mp, x) for x in vectors.T], 1)
+    return [filled([w[i] for i in order], (len(w),)), *[turned(mp, unit, g) for g in likes]]
+
+
+def _need_whole(eqn):
+    if eqn.params.get("subset_by_index") is not None:
+        raise NotImplementedError(f"jaxdl.exact has no part of a spectrum, which is asked for at {jx.where(eqn)}")
+
+
+# --- solves ------------------------------------------------------------------------------------------
+
+
+def triangular_solve(mp, eqn, a, b):
+    """X with op(A) X = B, or X op(A) = B, by substitution."""
+    p = eqn.params
+    a = a.T if p["transpose_a"] else a
+    a = each(lambda v: v.conjugate(), a) if p["conjugate_a"] else a
+    lower = p["lower"] != bool(p["transpose_a"])
+    if not p["left_side"]:
+        a, b, lower = a.T, b.T, not lower
+    n = len(a)
+    x = b.copy()
+    for i in range(n) if lower else reversed(range(n)):
+        known = slice(0, i) if lower else slice(i + 1, n)
+        pivot = mp.one if p["unit_diagonal"] else a[i, i]
+        for j in range(b.shape[1]):
+            x[i, j] = divide(mp, b[i, j] - mp.fdot(zip(a[i, known], x[known, j], strict=True)), pivot)
+    return [x if p["left_side"] else x.T]
+
+
+def tridiagonal_solve(mp, eqn, low, middle, high, b):
+    """X with A X = B, A tridiagonal; `low` and `high` have as many entries as the diagonal."""
+    n = len(middle)
+    a = zeros(mp, n, n)
+    for i in range(n):
+        a[i, i] = middle[i]
+        if i:
+            a[i, i - 1], a[i - 1, i] = low[i], high[i - 1]
+    packed, _, order = lu(mp, eqn, a)
+    x = b[order]
+    for i in range(n):
+        x[i] = x[i] - sum(packed[i, j] * x[j] for j in range(i))
+    for i in reversed(range(n)):
+        rest = x[i] - sum(packed[i, j] * x[j] for j in range(i + 1, n))
+        x[i] = each(lambda v, i=i: divide(mp, v, packed[i, i]), rest)
+    return [x]
+
+
+# --- the Fourier transform ---------------------------------------------------------------------------
+
+
+def fft(mp, eqn, x):
+    """yₖ = Σ xⱼ exp(∓2πi jk/n) along the last axes, / n for the inverse; the real forms keep or fill in a half."""
+    kind, lengths = eqn.params["fft_type"].name, eqn.params["fft_lengths"]
+    axes = list(range(x.ndim - len(lengths), x.ndim))
+    if kind == "IRFFT":
+        for axis, n in zip(axes[:-1], lengths[:-1], strict=True):
+            x = along(mp, x, axis, n, 1)
+        return half_inverse(mp, x, lengths[-1])
+    for axis, n in zip(reversed(axes), reversed(lengths), strict=True):
+        x = along(mp, x, axis, n, 1 if kind == "IFFT" else -1)
+        if kind == "RFFT" and axis == axes[-1]:
+            x = x[..., : n // 2 + 1]
+    return x
+
+
+def along(mp, x, axis, n, sign):
+    """The transform of one axis."""
+    roots = [mp.expjpi(mp.mpf(2 * sign * k) / n) for k in range(n)]
+    rows = np.moveaxis(x, axis, -1)
+    scale = mp.one / n if sign > 0 else mp.one
+    flat = [
+        scale * mp.fdot([(v, roots[j * k % n]) for j, v in enumerate(row)])
+        for row in rows.reshape(-1, n)
+        for k in range(n)
+    ]
+    return np.moveaxis(filled(flat, rows.shape), -1, axis)
+
+
+def half_inverse(mp, x, n):
+    """The real inverse along the last axis, the missing half being the conjugate of the other."""
+    mirrored = each(lambda v: v.conjugate(), x[..., 1 : (n + 1) // 2][..., ::-1])
+    ends = [x[..., :1], *([x[..., n // 2 : n // 2 + 1]] if n % 2 == 0 and n > 1 else [])]
+    first, *last = [each(lambda v: v.real, end) for end in ends]
+    whole = np.concatenate([first, x[..., 1 : (n + 1) // 2], *last, mirrored], -1)
+    return each(lambda v: v.real, along(mp, whole, -1, n, 1))
+
+
+RULES = {
+    "cholesky": batched(cholesky, [2]),
+    "lu": batched(lu, [2]),
+    "qr": batched(qr, [2]),
+    "householder_product": batched(householder_product, [2, 1]),
+    "eigh": batched(eigh, [2]),
+    "eig": batched(eig, [2]),
+    "svd": batched(svd, [2]),
+    "triangular_solve": batched(triangular_solve, [2, 2]),
+    "tridiagonal_solve": batched(tridiagonal_solve, [1, 1, 1, 2]),
+    "fft": fft,
+}

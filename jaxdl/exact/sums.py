@@ -1,0 +1,182 @@
+"""Reductions, cumulative operations, products, windows and convolution: each by its definition."""
+
+import functools
+import itertools
+
+import numpy as np
+
+from jaxdl.exact.elementwise import larger, smaller
+from jaxdl.exact.moves import taken
+from jaxdl.exact.numbers import filled
+
+
+def rows(x, axes):
+    """x with some axes moved to the end and made one."""
+    kept = [i for i in range(x.ndim) if i not in axes]
+    return np.transpose(x, [*kept, *axes]).reshape(*[x.shape[i] for i in kept], -1)
+
+
+def by_row(f, x):
+    """f, from a list to a number, along the last axis."""
+    flat = x.reshape(-1, x.shape[-1]) if x.size else np.empty((int(np.prod(x.shape[:-1])), x.shape[-1]), object)
+    return filled([f(list(row)) for row in flat], x.shape[:-1])
+
+
+def reduce(along):
+    """A reduction, given as a function of the context and a list."""
+    return lambda mp, eqn, x: by_row(lambda row: along(mp, row), rows(x, eqn.params["axes"]))
+
+
+def extreme(better, start):
+    return lambda mp, row: functools.reduce(lambda x, y: better(mp, x, y), row or [start * mp.inf])
+
+
+# --- cumulative ------------------------------------------------------------------------------------
+
+
+def cumulate(combine):
+    def rule(mp, eqn, x):
+        way = slice(None, None, -1 if eqn.params["reverse"] else 1)
+        moved = np.moveaxis(x, eqn.params["axis"], -1)[..., way]
+        flat = [
+            list(itertools.accumulate(row, lambda x, y: combine(mp, x, y)))
+            for row in moved.reshape(-1, moved.shape[-1])
+        ]
+        y = filled(list(itertools.chain(*flat)), moved.shape)
+        return np.moveaxis(y[..., way], -1, eqn.params["axis"])
+
+    return rule
+
+
+def log_sum(mp, x, y):
+    """log(eˣ + eʸ)"""
+    low, high = smaller(mp, x, y), larger(mp, x, y)
+    return high if mp.isinf(high) or low == -mp.inf else high + mp.log1p(mp.exp(low - high))
+
+
+# --- products --------------------------------------------------------------------------------------
+
+
+def dot_general(mp, eqn, x, y):
+    (left, right), (left_batch, right_batch) = eqn.params["dimension_numbers"]
+    free = lambda a, *bound: [i for i in range(a.ndim) if i not in itertools.chain(*bound)]
+    arranged = lambda a, batch, contracted: np.transpose(a, [*batch, *free(a, batch, contracted), *contracted]).reshape(
+        int(np.prod([a.shape[i] for i in batch])), -1 if a.size else 0, int(np.prod([a.shape[i] for i in contracted]))
+    )
+    if not (x.size and y.size):
+        return filled([mp.zero] * eqn.outvars[0].aval.size, eqn.outvars[0].aval.shape)
+    x, y = arranged(x, left_batch, left), arranged(y, right_batch, right)
+    flat = [mp.fdot(list(zip(r, c, strict=True))) for m, n in zip(x, y, strict=True) for r in m for c in n]
+    return filled(flat, eqn.outvars[0].aval.shape)
+
+
+# --- windows ---------------------------------------------------------------------------------------
+
+
+def windows(shape, window, strides, padding, base_dilation, window_dilation):
+    """The positions in an array that each window covers: (*outputs, entries of a window), −1 where there is none."""
+    axes = []
+    for size, k, stride, (low, high), apart, spread in zip(
+        shape, window, strides, padding, base_dilation, window_dilation, strict=True
+    ):
+        dilated = (size - 1) * apart + 1 if size else 0
+        starts = np.arange(0, max(dilated + low + high - (k - 1) * spread, 0), stride) - low
+        at = starts[:, None] + spread * np.arange(k)
+        axes.append(np.where((at >= 0) & (at < dilated) & (at % apart == 0), at // apart, -1))
+    y = np.zeros((), int)
+    for size, at in zip(shape, axes, strict=True):
+        outer = y[..., None, None]
+        y = np.where((outer < 0) | (at < 0), -1, outer * size + at)
+    n = len(shape)
+    y = np.transpose(y, [*range(0, 2 * n, 2), *range(1, 2 * n, 2)])
+    return y.reshape(*y.shape[:n], -1)
+
+
+def windows_of(eqn, shape):
+    p = eqn.params
+    ones = (1,) * len(shape)
+    dilations = p.get("base_dilation", ones), p.get("window_dilation", ones)
+    return windows(shape, p["window_dimensions"], p["window_strides"], p["padding"], *dilations)
+
+
+def reduce_window(along):
+    def rule(mp, eqn, x):
+        flat = list(x.ravel())
+        return by_row(lambda row: along(mp, [flat[i] for i in row if i >= 0]), windows_of(eqn, x.shape))
+
+    return rule
+
+
+def chosen(mp, eqn, x):
+    """For each window the position of its first largest (smallest) entry."""
+    flat = list(x.ravel())
+    better = larger if getattr(eqn.params["select_prim"], "name", "") == "ge" else smaller
+    pick = lambda i, j: i if better(mp, flat[i], flat[j]) is flat[i] or flat[i] == flat[j] else j
+    return by_row(
+        lambda row: functools.reduce(pick, [i for i in row if i >= 0], next((i for i in row if i >= 0), -1)),
+        windows_of(eqn, x.shape),
+    )
+
+
+def select_and_scatter_add(mp, eqn, source, x):
+    y = filled([mp.zero] * x.size, (x.size,))
+    for at, v in zip(chosen(mp, eqn, x).ravel(), source.ravel(), strict=True):
+        if at >= 0:
+            y[at] += v
+    return y.reshape(x.shape)
+
+
+def select_and_gather_add(mp, eqn, source, x):
+    return taken([*source.ravel(), mp.zero], chosen(mp, eqn, x))
+
+
+def convolve(mp, eqn, x, w):
+    """yₙₒ(p) = Σ over input channels c of o's group and taps k of xₙ꜀(p·stride + k·dilation) w꜀ₒ(k)."""
+    p = eqn.params
+    to_x, to_w, to_y = p["dimension_numbers"]
+    x, w = np.transpose(x, to_x), np.transpose(w, to_w)
+    at = windows(x.shape[2:], w.shape[2:], p["window_strides"], p["padding"], p["lhs_dilation"], p["rhs_dilation"])
+    places, taps = at.reshape(-1, at.shape[-1]), int(np.prod(w.shape[2:]))
+    x, w = x.reshape(*x.shape[:2], -1), w.reshape(*w.shape[:2], taps)
+    groups, batches = p["feature_group_count"], p["batch_group_count"]
+    images, channels = x.shape[0] // batches, w.shape[1]
+
+    def entry(n, o, place):
+        group = o * groups // len(w)
+        image = x[n + images * (o * batches // len(w))]
+        return mp.fdot(
+            [
+                (image[group * channels + c, i], w[o, c, k])
+                for k, i in enumerate(place)
+                if i >= 0
+                for c in range(channels)
+            ]
+        )
+
+    y = filled(
+        [entry(n, o, place) for n in range(images) for o in range(len(w)) for place in places.tolist()],
+        (images, len(w), *at.shape[:-1]),
+    )
+    return np.transpose(y, np.argsort(to_y))
+
+
+largest, smallest = extreme(larger, -1), extreme(smaller, 1)
+total, product = (lambda mp, row: mp.fsum(row)), (lambda mp, row: mp.fprod(row))
+RULES = {
+    "reduce_sum": reduce(total),
+    "reduce_prod": reduce(product),
+    "reduce_max": reduce(largest),
+    "reduce_min": reduce(smallest),
+    "cumsum": cumulate(lambda mp, x, y: x + y),
+    "cumprod": cumulate(lambda mp, x, y: x * y),
+    "cummax": cumulate(larger),
+    "cummin": cumulate(smaller),
+    "cumlogsumexp": cumulate(log_sum),
+    "dot_general": dot_general,
+    "reduce_window_sum": reduce_window(total),
+    "reduce_window_max": reduce_window(largest),
+    "reduce_window_min": reduce_window(smallest),
+    "select_and_scatter_add": select_and_scatter_add,
+    "select_and_gather_add": select_and_gather_add,
+    "conv_general_dilated": convolve,
+}
