@@ -2,7 +2,7 @@
 
 from jaxdl.auditor.accepted import Accepted, load_accepted
 from jaxdl.auditor.arguments import generated, public_callables
-from jaxdl.auditor.audit import audit
+from jaxdl.auditor.auditing import audit
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.report import Audited, AuditReport
 

@@ -49,32 +49,34 @@ _CHANGES = {
 def at_points(subject: Subject) -> list[Finding]:
     """What is found at all points: values, and cotangents for one drawn cotangent."""
     numerical = functools.cache(lambda: Numerical(subject))
-    findings = []
+    findings, usual = [], None
     for name, inputs in points(subject).items():
-        findings += at(subject, name, inputs, numerical)
+        u = drawn(1, subject.outputs)
+        truth = in_float64(subject.steps[1], *inputs, *u)
+        if usual is None:
+            usual = [_top(y) for y in truth] if truth else [0.0] * (len(subject.outputs) + len(subject.smooth))
+        elif not truth or not all(np.isfinite(y).all() for y in truth[: len(subject.outputs)]):
+            continue  # not a point of the function
+        findings += at(subject, name, inputs, u, truth, usual, numerical)
     return findings
 
 
-def at(subject, point, inputs, numerical) -> list[Finding]:
+def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
+    """usual: the size of each output and cotangent for the arrays given, whose rounding may be met anywhere."""
     hand, plain = subject.steps
-    u = drawn(1, subject.outputs)
     got, native = evaluated(hand, *inputs, *u), evaluated(plain, *inputs, *u)
-    truth = in_float64(plain, *inputs, *u)
     formula = in_float64(hand, *inputs, *u) or got
-    if truth is None:
-        truth = [np.full(np.shape(y), np.nan) for y in native]
+    truth = truth or [np.full(np.shape(y), np.nan) for y in native]
     outputs = len(subject.outputs)
-    if not all(np.isfinite(y).all() for y in truth[:outputs]) and point != "the arrays given":
-        return []  # not a point of the function
     room = _conditioning(subject, inputs, u, truth)
     findings = []
     for k, name in enumerate(_names(subject)):
         low, high = _parts(truth[k]), _parts(truth[k])
-        scale = np.abs(low[np.isfinite(low)]).max(initial=0)
+        eps, scale = float(jnp.finfo(got[k].dtype).eps), _top(low)
         evidence = Evidence(
             _parts(got[k]), _parts(formula[k]), low, high,
-            room[k] + scale * float(jnp.finfo(got[k].dtype).eps) ** 0.5,
-            room[k] * 1e-3 + scale * 8 * float(jnp.finfo(got[k].dtype).eps),
+            room[k] + scale * eps**0.5 + 32 * eps * usual[k],
+            room[k] * 1e-3 + 8 * eps * max(scale, usual[k]),
             _real(got[k].dtype),
         )  # fmt: skip
         evidence = _alike_in_its_precision(evidence, _parts(native[k]))
@@ -216,6 +218,11 @@ def _conditioning(subject, inputs, u, truth):
                 change = np.abs(a - b)
             rooms[k] = max(rooms[k], 32 * change[np.isfinite(change)].max(initial=0))
     return rooms
+
+
+def _top(x):
+    x = np.abs(np.asarray(x))
+    return float(x[np.isfinite(x)].max(initial=0))
 
 
 def _names(subject):

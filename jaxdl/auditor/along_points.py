@@ -102,7 +102,8 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
 
 def _judged(got, formula, slopes, dtype, check, name, points, room):
     """formula(places, digits) is evaluated with many more digits where it seems wrong: it may have cancelled."""
-    evidence = Evidence(_float64(got), formula(), slopes.low, slopes.high, room, room, np.dtype(dtype))
+    of_points = (_float64(got), formula(), slopes.low, slopes.high, room, room)
+    evidence = Evidence(*[np.broadcast_to(x, points[0].shape).copy() for x in of_points], np.dtype(dtype))
     wrong = np.flatnonzero(verdicts(evidence) == Verdict.WRONG)
     if wrong.size:
         evidence.formula[wrong] = formula(wrong, MANY_DIGITS)

@@ -7,13 +7,17 @@ import numpy as np
 
 
 class Verdict(enum.StrEnum):
-    """How a derivative was found to be, the worst first. Those up to INACCURATE are faults."""
+    """How a derivative was found to be, causes before what follows from them. Those up to INACCURATE are faults.
 
+    STRUCTURE: cotangents of another shape or type, or none; CONVENTION: between the one-sided derivatives at a kink;
+    COSTLY: more memory or operations than the automatic derivative takes.
+    """
+
+    STRUCTURE = "structure"
+    NOT_LINEAR = "not linear"
     WRONG = "wrong"
     WRONG_SECOND = "wrong at second order"
     NON_FINITE = "non-finite"
-    NOT_LINEAR = "not linear"
-    STRUCTURE = "structure"
     INACCURATE = "inaccurate"
     CONVENTION = "convention"
     COSTLY = "costly"

@@ -57,9 +57,8 @@ def found(e: Evidence, check: str, name_of, inputs_of, witnesses_of=lambda i: {}
     entry.
     """
     judged = verdicts(e).reshape(-1)
-    flat = Evidence(
-        *(np.asarray(x).reshape(-1) for x in (e.got, e.formula, e.low, e.high, e.room, e.of_formula)), e.dtype
-    )
+    arrays = (e.got, e.formula, e.low, e.high, e.room, e.of_formula)
+    flat = Evidence(*[np.broadcast_to(x, np.shape(e.got)).reshape(-1) for x in arrays], e.dtype)
     found = []
     for verdict in sorted(set(judged) - {Verdict.RIGHT, Verdict.NOT_VERIFIABLE}, key=lambda v: v.rank):
         places = np.flatnonzero(judged == verdict)

@@ -35,21 +35,25 @@ def audit(f: Callable, *args: Any, **kwargs: Any) -> AuditReport:
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     _check_differentiable(jaxpr, arrays)
     flat = jx.in_arrays(f, args, kwargs)
-    audited = [of_subject(subject) for subject in subjects(flat, arrays, getattr(f, "__name__", "function"))]
+    audited = [of_subject(subject) for subject in subjects(flat, arrays, f)]
     for dtype in FORMATS:
-        audited = _also_in(dtype, flat, arrays, audited)
+        audited = _also_in(dtype, f, flat, arrays, audited)
     return AuditReport(f, args, kwargs, tuple(audited))
 
 
-def subjects(flat, arrays, name) -> list[Subject]:
+def subjects(flat, arrays, f) -> list[Subject]:
     """f as a whole, unless it is but one rule, then its rules."""
     arrays = tuple(x if hasattr(x, "dtype") else jnp.asarray(x) for x in arrays)
     listed = lambda f: lambda *x: jax.tree.leaves(f(*x))
-    whole = Subject(name, "whole", jx.definition(flat), 1, listed(flat), listed(automatic(flat)), arrays)
+    name, where = getattr(f, "__name__", type(f).__name__), jx.definition(f)
+    whole = Subject(name, "whole", where, 1, listed(flat), listed(automatic(flat)), arrays)
     found = {}
     for seen in observe(flat, *arrays):
-        subject = Subject(seen.site.name, seen.site.kind, seen.site.where, seen.site.count, seen.hand,
-                          seen.automatic, tuple(np.asarray(x) if _is_plain(x) else x for x in seen.inputs))  # fmt: skip
+        site, inputs = seen.site, tuple(np.asarray(x) if _is_plain(x) else x for x in seen.inputs)
+        called = (
+            where if "jaxpr.py:" in site.where else site.where
+        )  # f itself is the rule: no line of the user's calls it
+        subject = Subject(site.name, site.kind, called, site.count, seen.hand, seen.automatic, inputs)
         if subject.smooth and subject.outputs:
             key = subject.name, subject.kind, str(subject.value)
             if key in found:
@@ -120,7 +124,7 @@ def merged(findings) -> tuple[Finding, ...]:
     return tuple(sorted(found.values(), key=lambda f: f.verdict.rank))
 
 
-def _also_in(dtype, flat, arrays, audited) -> list[Audited]:
+def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
     """The same with what is found where all floating-point arrays are of another type, small rules only."""
     small = [a for a in audited if a.subject.size <= MOST_IN_ALL_FORMATS and not a.verdict.is_fault]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
@@ -129,7 +133,7 @@ def _also_in(dtype, flat, arrays, audited) -> list[Audited]:
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
         try:
-            others = subjects(flat, cast, audited[0].subject.name)
+            others = subjects(flat, cast, f)
         except Exception:  # f insists on the types that it was given
             return audited
         named = {(s.name, s.kind, tuple(x.shape for x in s.inputs)): s for s in reversed(others)}
