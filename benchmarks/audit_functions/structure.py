@@ -212,7 +212,7 @@ FAULTS = (
         SINE,
         sine_in(jnp.float32, None),
         X,
-        frozenset({"inaccurate"}),
+        frozenset({"inaccurate", "non-finite"}),
     ),
     Fault(
         "product: 0 when one factor is fixed",

@@ -54,7 +54,7 @@ def at_points(subject: Subject) -> list[Finding]:
         u = drawn(1, subject.outputs)
         truth = in_float64(subject.steps[1], *inputs, *u)
         if usual is None:
-            usual = [_top(y) for y in truth] if truth else [0.0] * (len(subject.outputs) + len(subject.smooth))
+            usual = [_top(y) for y in truth or evaluated(subject.steps[0], *inputs, *u)]
         elif not truth or not all(np.isfinite(y).all() for y in truth[: len(subject.outputs)]):
             continue  # not a point of the function
         findings += at(subject, name, inputs, u, truth, usual, numerical)
@@ -64,7 +64,8 @@ def at_points(subject: Subject) -> list[Finding]:
 def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
     """usual: the size of each output and cotangent for the arrays given, whose rounding may be met anywhere."""
     hand, plain = subject.steps
-    got, native = evaluated(hand, *inputs, *u), evaluated(plain, *inputs, *u)
+    got = evaluated(hand, *inputs, *u)
+    native = evaluated(plain, *inputs, *u) if plain else [np.full_like(y, np.nan) for y in got]
     formula = in_float64(hand, *inputs, *u) or got
     truth = truth or [np.full(np.shape(y), np.nan) for y in native]
     outputs = len(subject.outputs)

@@ -23,7 +23,7 @@ def treats_entries_alone(subject: Subject) -> bool:
     """Whether values and both derivatives of a subject are pointwise, in all of its inputs."""
     if subject.is_stopped or len(subject.smooth) != len(subject.inputs) or len(subject.inputs) > len(WEIGHTS):
         return False
-    return all(map(is_pointwise, (subject.value, *subject.steps)))
+    return None not in subject.steps and all(map(is_pointwise, (subject.value, *subject.steps)))
 
 
 def at_edge_points(subject: Subject, orders=2) -> list[Finding]:

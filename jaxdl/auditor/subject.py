@@ -84,14 +84,16 @@ class Subject:
 
     @functools.cached_property
     def steps(self):
-        """The jaxprs of outputs and cotangents, by hand and plain."""
-        return tuple(self.traced(functools.partial(self.step, f), self.outputs) for f in (self.hand, self.plain))
+        """The jaxprs of outputs and cotangents, by hand and plain; None for the latter if JAX cannot derive it."""
+        of = lambda f: self.traced(functools.partial(self.step, f), self.outputs)
+        return of(self.hand), _or_none(of, self.plain)
 
     @functools.cached_property
     def seconds(self):
-        """The jaxprs of the second derivative, by hand and plain."""
+        """The jaxprs of the second derivative, by hand and plain; None for the latter if JAX cannot derive it."""
         v = [self.types[i] for i in self.smooth]
-        return tuple(self.traced(functools.partial(self.twice, f), self.outputs, v) for f in (self.hand, self.plain))
+        of = lambda f: self.traced(functools.partial(self.twice, f), self.outputs, v)
+        return of(self.hand), _or_none(of, self.plain)
 
     @functools.cached_property
     def value(self):
@@ -105,7 +107,9 @@ class Subject:
 
 
 def in_float64(jaxpr, *arrays):
-    """The outputs of a jaxpr evaluated in float64; None where it cannot be."""
+    """The outputs of a jaxpr evaluated in float64; None where it cannot be, or there is none."""
+    if jaxpr is None:
+        return None
     try:
         with jax.enable_x64(True):
             arrays = [*map(wide, arrays)]
@@ -125,6 +129,13 @@ def _program(jaxpr, in_wide):
     if in_wide:
         return compiled(widened(jaxpr), *map(wide, types))
     return compiled(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), *types)
+
+
+def _or_none(of, f):
+    try:
+        return of(f)
+    except Exception:  # no derivative by JAX: a loop of unknown length, a callback, batching rules of its own
+        return None
 
 
 def compiled(f, *arrays):

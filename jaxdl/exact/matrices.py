@@ -2,7 +2,8 @@
 
 Where LAPACK is free in a sign, a phase or an order (eigenvectors, singular vectors), what it gives for the matrix
 rounded to its type is the guide: each exact vector has the phase that makes its inner product with the guide's
-positive, so vectors move smoothly with the matrix, and for complex ones v̇ is orthogonal to v.
+positive, so vectors move smoothly with the matrix, and for complex ones v̇ is orthogonal to v. Singular vectors of a
+complex matrix have this phase on the left; JAX's derivative of them takes another.
 """
 
 import jax

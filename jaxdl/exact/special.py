@@ -36,12 +36,16 @@ def erf_inv(mp, x):
 
 
 def gamma_below(mp, a, x):
-    """P(a, x) = ∫₀ˣ tᵃ⁻¹ e⁻ᵗ dt / Γ(a) for a > 0, x ≥ 0."""
+    """P(a, x) = ∫₀ˣ tᵃ⁻¹ e⁻ᵗ dt / Γ(a) for a > 0, x ≥ 0; its limit 1 for a = 0."""
+    if a == 0 and x > 0:
+        return mp.one
     return mp.gammainc(a, 0, x, regularized=True) if a > 0 and x >= 0 else mp.nan
 
 
 def gamma_above(mp, a, x):
     """1 − P(a, x)."""
+    if a == 0 and x > 0:
+        return mp.zero
     return mp.gammainc(a, x, mp.inf, regularized=True) if a > 0 and x >= 0 else mp.nan
 
 

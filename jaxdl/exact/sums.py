@@ -51,7 +51,7 @@ def cumulate(combine):
 def log_sum(mp, x, y):
     """log(eˣ + eʸ)"""
     low, high = smaller(mp, x, y), larger(mp, x, y)
-    return high if mp.isinf(high) or low == -mp.inf else high + mp.log1p(mp.exp(low - high))
+    return high if mp.isinf(high) else high + mp.log1p(mp.exp(low - high))
 
 
 # --- products --------------------------------------------------------------------------------------

@@ -41,8 +41,8 @@ def binary(name, definition, saved, cotangents, *, about):
 
 
 def _power_cotangents(x, y, z, dz):
-    """x̄ = z̄ y xʸ⁻¹,  ȳ = z̄ z log x; at y = 0 the first is 0, at x = 0 the second"""
-    dx = jnp.where(y == 0, 0, y * jnp.power(x, jnp.where(y == 0, 1, y - 1)))
+    """x̄ = z̄ y xʸ⁻¹,  ȳ = z̄ z log x; at x = 0 the second is 0, and so is the first if y = 0"""
+    dx = y * jnp.power(jnp.where((x == 0) & (y == 0), 1, x), y - 1)
     dy = z * jnp.log(jnp.where(x == 0, 1, x))
     return dz * dx, dz * dy
 

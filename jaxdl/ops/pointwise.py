@@ -203,8 +203,8 @@ def _gelu_tanh_exponent(x):
 
 
 def _gelu_tanh_parts(x):
-    """e^−|v| = t·s"""
-    high, low = _gelu_tanh_exponent(jnp.clip(x, -14, 14))
+    """e^−|v| = t·s; beyond |x| = 30 it is 0 times the largest number, in float64 too"""
+    high, low = _gelu_tanh_exponent(jnp.clip(x, -30, 30))
     t, s = _exp_parts(-jnp.abs(high))
     return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4), s
 
@@ -214,7 +214,7 @@ def _gelu_tanh(x):
 
 
 def _gelu_tanh_slope(x):
-    near = jnp.clip(x, -14, 14)
+    near = jnp.clip(x, -30, 30)
     return _swish_slope(x, near * (_C + 3 * _C3 * near * near), *_gelu_tanh_parts(x))
 
 
@@ -224,12 +224,12 @@ _Q_HIGH = upper_half(_Q)
 
 
 def _quick_gelu_parts(x):
-    """e^−|cx| = t·s, |x| ≤ 64"""
-    x = jnp.clip(x, -64, 64)
+    """e^−|cx| = t·s; beyond |x| = 900 it is 0 times the largest number, in float64 too"""
+    x = jnp.clip(x, -900, 900)
     x_high = upper_half(x)
     high, low = x_high * _Q_HIGH, x_high * (_Q - _Q_HIGH) + (x - x_high) * _Q
     t, s = _exp_parts(-jnp.abs(high))
-    return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4), s
+    return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4 if x.dtype == jnp.float32 else 8), s
 
 
 # --- the table ---------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ gelu_tanh = elementwise(
 quick_gelu = elementwise(
     "quick_gelu",
     lambda x: x / (1 + jnp.exp(-_Q * x)),
-    lambda x: _swish_slope(x, _Q * jnp.clip(x, -64, 64), *_quick_gelu_parts(x)),
+    lambda x: _swish_slope(x, _Q * jnp.clip(x, -900, 900), *_quick_gelu_parts(x)),
     value=lambda x: _swish(x, *_quick_gelu_parts(x)),
     about="y = xσ(1.702x) (Hendrycks and Gimpel 2016), which approximates gelu,  y′ = σ(v)(1 + vσ(−v)), v = 1.702x",
 )

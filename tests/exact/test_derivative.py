@@ -125,6 +125,7 @@ POINTS = [
     ("masked", lambda x: jax.nn.softmax(jnp.stack([x, jnp.finfo(jnp.float32).min]))[0], 1, [0, 0, 0, ""]),
     ("cancels", lambda x: (x + 1e30) - 1e30, 1, [1, 1, 1, ""]),
     ("cancels more", lambda x: (jnp.exp(x) + x) - jnp.exp(x), 700, [1, 1, 1, ""]),
+    ("cancels yet more", lambda x: (jnp.exp(x) + x) - jnp.exp(x), 1600, [1, 1, 1, ""]),
     ("conversion", lambda x: x.astype(jnp.float16).astype(jnp.float32), 1, [1, 1, 1, ""]),
     ("to integers", lambda x: x.astype(jnp.int32).astype(jnp.float32), 0, [0, 0, 0, ""]),
     ("random", lambda x: x * jax.random.uniform(jax.random.key(0)), 1, [DRAW] * 3 + [""]),
@@ -166,12 +167,19 @@ def test_beyond_every_float():
     assert mpmath.almosteq(d, -mp.exp(-100000), 1e-14)
 
 
+def test_all_digits():
+    with mpmath.workdps(60):
+        d = exact.derivative(jnp.exp, digits=50)(np.float32(1)).right[()]
+        assert abs(d - mp.e) < mp.mpf(10) ** -50
+
+
 def test_float64_denormals():
     with jax.enable_x64(True):
         x = np.array([5e-324, -5e-324, 1e308])
         d = exact.derivative(relu)(x)
         assert d.value.tolist() == [1, 0, 1]
         assert exact.derivative(lambda x: jnp.where(x < 1e-300, x, -x))(np.float64(0)).value[()] == 1
+        assert exact.derivative(lambda x: jnp.where(x * 1e200 < 1, x, -x))(np.float64(0)).value[()] == 1
 
 
 def test_directions():

@@ -1,0 +1,227 @@
+"""The audit proved: on planted faults and their right controls, and on the published world.
+
+    python -m benchmarks.audit                        # the planted faults, beside what check_grads sees of them
+    python -m benchmarks.audit --published            # the functions of jax, optax, flax and equinox
+    python -m benchmarks.audit --published --only jax.nn
+
+With `--only`, what was kept of the others before stays in the table.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import signal
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from importlib.metadata import version
+
+import jax
+import tyro
+
+from benchmarks.audit_functions.fault import Fault, check_grads_sees
+from benchmarks.audit_functions.faults import FAULTS
+from benchmarks.audit_functions.published import Published, published
+from benchmarks.results_folder import FOLDER, keep
+from jaxdl import audit
+from jaxdl.auditor import AuditReport, Verdict
+from jaxdl.auditor.findings import said
+from jaxdl.report import Table, seconds_text
+
+MOST_SECONDS = 240  # for one function
+NOT_AUDITED = "could not be audited"
+BEYOND_CONVENTION = [str(v) for v in Verdict if v.is_fault]
+
+
+class TookTooLong(BaseException):
+    """Nothing that is made to go on after an error goes on after this."""
+
+
+@contextlib.contextmanager
+def at_most(seconds: float):
+    """Raises TookTooLong after so many seconds."""
+
+    def late(*_):
+        raise TookTooLong(f"more than {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def audited(f: Callable, args: tuple) -> tuple[AuditReport | str, float]:
+    """The report, or why there is none, and the seconds it took."""
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings(), at_most(MOST_SECONDS):
+            warnings.simplefilter("ignore")
+            report = audit(f, *args)
+    except (Exception, TookTooLong) as error:  # what a stranger's function raises is its own
+        report = said(error)
+    jax.clear_caches()
+    return report, time.perf_counter() - start
+
+
+def findings_of(report: AuditReport | str) -> list[dict]:
+    """The findings of all rules, the worst first, each with its rule's name."""
+    if isinstance(report, str):
+        return []
+    rules = {id(f): a.name for a in report.audited for f in a.findings}
+    return [{"rule": rules[id(f)], **f.to_json()} for f in report.findings]
+
+
+def verdict_of(report: AuditReport | str) -> str:
+    return NOT_AUDITED if isinstance(report, str) else str(report.verdict)
+
+
+# --- planted faults ------------------------------------------------------------------------------------------
+
+
+def fault_row(number: int) -> dict:
+    """What was found of the wrong version of a fault and of the right one."""
+    fault: Fault = FAULTS[number]
+    wrong, seconds = audited(fault.wrong, fault.args)
+    right, more = audited(fault.right, fault.args)
+    findings, verdict = findings_of(wrong), verdict_of(wrong)
+    return {
+        "fault": fault.name,
+        "kind": fault.kind,
+        "expected": sorted(map(str, fault.verdicts)),
+        "verdict": verdict,
+        "check": next((f["check"] for f in findings if f["verdict"] == verdict), wrong if isinstance(wrong, str) else ""),
+        "control": verdict_of(right),
+        "of_control": right if isinstance(right, str) else [str(f) for f in right.faults],
+        "check_grads": check_grads_sees(fault),
+        "seconds": seconds + more,
+        "findings": findings,
+    }
+
+
+def caught(row: dict) -> bool:
+    return row["verdict"] in row["expected"]
+
+
+def clean(row: dict) -> bool:
+    return row["control"] not in (*BEYOND_CONVENTION, NOT_AUDITED)
+
+
+def fault_table(rows: list[dict]) -> Table:
+    cells = [
+        (row["fault"], row["kind"], " or ".join(row["expected"]),
+         row["verdict"] if caught(row) else f"NOT CAUGHT: {row['verdict']}", row["check"],
+         row["control"] if clean(row) else f"NOT CLEAN: {row['control']}", "seen" if row["check_grads"] else "–",
+         seconds_text(row["seconds"]))
+        for row in rows
+    ]  # fmt: skip
+    columns = ("fault", "kind", "expected", "audit", "check that caught it", "the right version", "check_grads",
+               "both audits")  # fmt: skip
+    note = (
+        f"{len(rows)} planted faults: {sum(map(caught, rows))} caught with the right verdict, "
+        f"{sum(row['check_grads'] for row in rows)} seen by jax.test_util.check_grads; {sum(map(clean, rows))} of their "
+        f"right versions clean; {seconds_text(sum(row['seconds'] for row in rows))} for all {2 * len(rows)} audits."
+    )
+    return Table("Planted faults, and what finds them", columns, cells, note, words=7)
+
+
+def faults(only: str, processes: int) -> None:
+    chosen = [i for i, fault in enumerate(FAULTS) if only in fault.name or only in fault.kind]
+    rows = []
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for row in pool.imap(fault_row, chosen):
+            rows.append(row)
+            says = "seen" if row["check_grads"] else "not seen"
+            print(
+                f"{'' if caught(row) else 'NOT CAUGHT '}{'' if clean(row) else 'NOT CLEAN '}{row['fault']}: "
+                f"{row['verdict']} by {row['check']}; control {row['control']} {row['of_control'] or ''}; {says} by "
+                f"check_grads; {row['seconds']:.0f} s",
+                flush=True,
+            )
+    rows = with_kept("audit", "fault", rows, [fault.name for fault in FAULTS])
+    keep("audit", {"rows": rows}, fault_table(rows))
+
+
+# --- the published world -------------------------------------------------------------------------------------
+
+
+def published_row(entry: Published) -> dict:
+    """What was found of a function of a library."""
+    report, seconds = audited(entry.function, entry.args)
+    return {
+        "library": entry.library,
+        "version": version(entry.library),
+        "function": entry.name,
+        "verdict": verdict_of(report),
+        "why": report if isinstance(report, str) else "",
+        "seconds": seconds,
+        "findings": findings_of(report),
+    }
+
+
+def published_table(rows: list[dict]) -> Table:
+    """A line for each function of which anything was found, the worst first."""
+    order = [*map(str, Verdict), NOT_AUDITED]
+    rows = sorted(rows, key=lambda row: order.index(row["verdict"]))
+    cells = []
+    for row in [row for row in rows if row["verdict"] != Verdict.RIGHT]:
+        worst = next(iter(row["findings"]), None)
+        told = (
+            (worst["rule"], f"{worst['check']}: {worst['what']}", worst["got"], worst["expected"],
+             "; ".join(f"{name} {said}" for name, said in worst["witnesses"].items()))
+            if worst
+            else ("", row["why"], "", "", "")
+        )  # fmt: skip
+        cells.append((f"{row['library']} {row['version']}", row["function"], row["verdict"], *told))
+    columns = "library", "function", "verdict", "rule", "the worst finding", "got", "expected", "witnesses"
+    counts = Counter(row["verdict"] for row in rows)
+    note = (
+        f"{len(rows)} functions: {', '.join(f'{counts[v]} {v}' for v in order if counts[v])}; "
+        f"{seconds_text(sum(row['seconds'] for row in rows))}."
+    )
+    return Table("The published world: what the audit finds in the installed versions", columns, cells, note, words=8)
+
+
+def world(prefix: str) -> None:
+    rows = []
+    for entry in published(prefix):
+        row = published_row(entry)
+        rows.append(row)
+        print(f"{row['function']}: {row['verdict']} {row['why']} ({row['seconds']:.0f} s)", flush=True)
+        for f in row["findings"]:
+            print(f"    {f['rule']}: {f['verdict']}: {f['check']}, {f['what']}: got {f['got']}, expected "
+                  f"{f['expected']}, × {f['times']} {f['witnesses']}", flush=True)  # fmt: skip
+    rows = with_kept("audit_published", "function", rows)
+    keep("audit_published", {"rows": rows}, published_table(rows))
+
+
+# --- both ----------------------------------------------------------------------------------------------------
+
+
+def with_kept(name: str, key: str, rows: list[dict], known: list[str] | None = None) -> list[dict]:
+    """The rows, and those that were kept before of others that are still known."""
+    path = FOLDER / f"{name}.json"
+    kept = json.loads(path.read_text())["rows"] if path.exists() else []
+    together = {row[key]: row for row in (*kept, *rows)}
+    return [together[k] for k in (known or together) if k in together]
+
+
+def main(published: bool = False, only: str = "", processes: int = 2) -> None:
+    """Audit, print a line for each function, and keep table and figures.
+
+    Args:
+        published: The functions of libraries, not the planted faults.
+        only: Only faults with this text in their name or kind, or functions whose full name begins with it.
+        processes: In how many processes the faults are audited.
+    """
+    if published:
+        world(only)
+    else:
+        faults(only, processes)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
