@@ -2,9 +2,9 @@
 
     python -m benchmarks.audit                        # the planted faults, beside what check_grads sees of them
     python -m benchmarks.audit --published            # the functions of jax, optax, flax and equinox
-    python -m benchmarks.audit --published --only jax.nn
+    python -m benchmarks.audit --published --prefix jax.nn
 
-With `--only`, what was kept of the others before stays in the table.
+With `--only` or `--prefix`, what was kept of the others before stays in the table.
 """
 
 import contextlib
@@ -93,7 +93,9 @@ def fault_row(number: int) -> dict:
         "kind": fault.kind,
         "expected": sorted(map(str, fault.verdicts)),
         "verdict": verdict,
-        "check": next((f["check"] for f in findings if f["verdict"] == verdict), wrong if isinstance(wrong, str) else ""),
+        "check": next(
+            (f["check"] for f in findings if f["verdict"] == verdict), wrong if isinstance(wrong, str) else ""
+        ),
         "control": verdict_of(right),
         "of_control": right if isinstance(right, str) else [str(f) for f in right.faults],
         "check_grads": check_grads_sees(fault),
@@ -209,16 +211,17 @@ def with_kept(name: str, key: str, rows: list[dict], known: list[str] | None = N
     return [together[k] for k in (known or together) if k in together]
 
 
-def main(published: bool = False, only: str = "", processes: int = 2) -> None:
+def main(only: str = "", published: bool = False, prefix: str = "", processes: int = 2) -> None:
     """Audit, print a line for each function, and keep table and figures.
 
     Args:
+        only: Only faults with this text in their name or kind.
         published: The functions of libraries, not the planted faults.
-        only: Only faults with this text in their name or kind, or functions whose full name begins with it.
+        prefix: Only functions of libraries whose full name begins with this.
         processes: In how many processes the faults are audited.
     """
     if published:
-        world(only)
+        world(prefix)
     else:
         faults(only, processes)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.judge import Evidence, found, verdicts
-from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
+from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope, stops_matter
 from jaxdl.auditor.subject import Subject, drawn, evaluated, in_float64
 from jaxdl.auditor.wide import wide
 
@@ -55,8 +55,8 @@ def at_points(subject: Subject) -> list[Finding]:
         truth = in_float64(subject.steps[1], *inputs, *u)
         if usual is None:
             usual = [_top(y) for y in truth or evaluated(subject.steps[0], *inputs, *u)]
-        elif not truth or not all(np.isfinite(y).all() for y in truth[: len(subject.outputs)]):
-            continue  # not a point of the function
+        elif not (truth and _is_defined(subject, truth, inputs, u)):
+            continue
         findings += at(subject, name, inputs, u, truth, usual, numerical)
     return findings
 
@@ -72,7 +72,10 @@ def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
     room = _conditioning(subject, inputs, u, truth)
     findings = []
     for k, name in enumerate(_names(subject)):
-        low, high = _parts(truth[k]), _parts(truth[k])
+        low = _parts(truth[k])
+        if k < outputs:
+            low = np.where(np.isfinite(_parts(native[k])), low, np.nan)  # that it overflows is not the rule's fault
+        high = low
         eps, scale = float(jnp.finfo(got[k].dtype).eps), _top(low)
         evidence = Evidence(
             _parts(got[k]), _parts(formula[k]), low, high,
@@ -88,7 +91,7 @@ def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
         check = "value" if k < outputs else "cotangents"
         witnesses = lambda i, k=k, said=said: {"automatic": f"{_parts(native[k]).reshape(-1)[i]:.9g}"} | said.get(i, {})
         findings += found(evidence, check, where, lambda i: tuple(inputs), witnesses)
-    if subject.is_stopped:
+    if stops_matter(subject):
         return findings
     if point == "the arrays given":
         return findings + _along_directions(subject, inputs, u, formula[outputs:], numerical)
@@ -119,9 +122,15 @@ def _along_directions(subject, inputs, u, formula, numerical) -> list[Finding]:
     return [f for f in findings if f.verdict != Verdict.CONVENTION]
 
 
+def _is_defined(subject, truth, inputs, u):
+    """Whether arrays that were made up are a point of the function: it is finite there, also as it runs."""
+    runs = (truth, evaluated(subject.steps[1], *inputs, *u))
+    return all(np.isfinite(y).all() for outputs in runs for y in outputs[: len(subject.outputs)])
+
+
 def _disputed(subject, evidence, i, inputs, u, numerical):
     """Where rule and plain function disagree, or the latter has no number, the witnesses are asked."""
-    if subject.is_stopped:
+    if stops_matter(subject):
         return evidence, {}  # values tell nothing about the derivative that is meant
     judged = verdicts(evidence).reshape(-1)
     places = np.flatnonzero(judged != Verdict.RIGHT)

@@ -20,6 +20,9 @@ def structure(subject: Subject) -> list[Finding]:
     try:
         found = jax.eval_shape(functools.partial(subject.step, subject.hand), subject.types, u)
     except Exception as error:  # what a rule raises is its own
+        if _raises(subject.plain, subject):
+            told = "has no derivative, by hand or not"
+            return [Finding(Verdict.NOT_VERIFIABLE, "structure", PULLBACK, said(error), told)]
         return [Finding(Verdict.STRUCTURE, "structure", PULLBACK, said(error), "cotangents like the inputs")]
     names = [f"output {k}" for k in range(len(u))] + [f"cotangent of input {i}" for i in subject.smooth]
     expected = u + [subject.types[i] for i in subject.smooth]
@@ -28,6 +31,14 @@ def structure(subject: Subject) -> list[Finding]:
         for name, got, like in zip(names, found, expected, strict=True)
         if (got.shape, got.dtype) != (like.shape, like.dtype)
     ]
+
+
+def _raises(f, subject):
+    try:
+        jax.eval_shape(functools.partial(subject.step, f), subject.types, list(subject.outputs))
+    except Exception:
+        return True
+    return False
 
 
 def linear(subject: Subject) -> list[Finding]:
@@ -44,7 +55,7 @@ def linear(subject: Subject) -> list[Finding]:
     of_u, of_w, of_both, of_zero, *of_scaled = _run(pulled, subject.inputs, u, w)
     add = lambda a, b: a.astype(_wider(a)) + b
     cases = [("u + w", of_both, [add(a, b) for a, b in zip(of_u, of_w, strict=True)])]
-    cases += [("0", of_zero, [np.zeros_like(x) for x in of_u])]
+    cases += [("0", of_zero, [np.where(np.isfinite(x), 0, x) for x in of_u])]
     cases += [
         (f"{number(s)} u", got, [x.astype(_wider(x)) * s for x in of_u])
         for s, got in zip(SCALES, of_scaled, strict=True)

@@ -37,10 +37,10 @@ def verdicts(e: Evidence) -> np.ndarray:
         known = np.isfinite(e.low) & np.isfinite(e.high)
         representable = size < float(info.max) / 4
         formula_right = inside(e.formula, half * size + e.of_formula + tiny)
+        off = known & ~inside(e.got, room)
         kink = (e.high - e.low) > 2 * (half * size + e.of_formula)
     out = np.full(e.got.shape, Verdict.RIGHT, object)
     out[kink & known] = Verdict.CONVENTION
-    off = known & ~inside(e.got, room)
     out[off & formula_right] = Verdict.INACCURATE
     out[off & ~formula_right] = Verdict.WRONG
     out[~off & known & np.isfinite(e.formula) & ~formula_right] = Verdict.WRONG

@@ -1,5 +1,6 @@
 """The witnesses: one-sided derivatives of a function along a direction, from its values alone."""
 
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
-from jaxdl.auditor.subject import Subject, compiled
+from jaxdl.auditor.subject import Subject, compiled, drawn, in_float64
 from jaxdl.auditor.wide import wide, widened
 
 EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
@@ -129,6 +130,20 @@ class Numerical:
 
     def _size(self, inputs, u):
         return sum(np.abs(a * b).sum() for a, b in zip(u, self._values(inputs), strict=True))
+
+
+@functools.lru_cache(maxsize=8)
+def stops_matter(subject: Subject) -> bool:
+    """Whether a stop_gradient makes the derivative that is meant another one than that of the values."""
+    if "stop_gradient" not in jx.primitives(subject.value):
+        return False
+    u, along = drawn(1, subject.outputs), drawn(2, [subject.types[i] for i in subject.smooth])
+    truth = in_float64(subject.steps[1], *subject.inputs, *u)
+    if truth is None:
+        return True
+    automatic = sum(np.real(x * v).sum() for x, v in zip(truth[len(u) :], along, strict=True))
+    slope = Numerical(subject).slope(subject.inputs, u, along)
+    return not slope.low <= automatic <= slope.high
 
 
 def _extrapolated(steps, quotients, noise):

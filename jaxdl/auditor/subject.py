@@ -100,11 +100,6 @@ class Subject:
         """The jaxpr of the plain outputs that can be differentiated."""
         return self.traced(lambda inputs: [y for y in self.plain(*inputs) if _is_inexact(y)])
 
-    @functools.cached_property
-    def is_stopped(self) -> bool:
-        """Whether a stop_gradient makes the derivative differ from that of the values, by intent."""
-        return "stop_gradient" in jx.primitives(self.value)
-
 
 def in_float64(jaxpr, *arrays):
     """The outputs of a jaxpr evaluated in float64; None where it cannot be, or there is none."""

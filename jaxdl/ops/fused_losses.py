@@ -114,21 +114,24 @@ def contrastive_loss(x: Float[Array, "n d"], y: Float[Array, "n d"], scale: Floa
 
 @contrastive_loss.rule
 def contrastive_loss_rule(x, y, scale):
-    """With p = x yᵀ, z = scale·p and z̄ half the sum of both losses' derivatives:
+    """With z = scale·x yᵀ and z̄ half the sum of both losses' derivatives:
 
-    x̄ = scale·z̄ y,   ȳ = scale·z̄ᵀ x,   scale̅ = Σ z̄ p
+    x̄ = scale·z̄ y,   ȳ = scale·z̄ᵀ x,   scale̅ = Σ x (z̄ y)
 
     Gain: the cotangents are found in the forward pass, so that nothing of n × n is kept.
     """
+    # x is scaled, not the products: a multiplication would be fused with the subtraction of the largest, unrounded.
     _check_pairs(x, y, scale)
     types = tuple(map(jax.typeof, (x, y, scale)))
     wide_x, wide_y, wide_scale = widened((x, y, scale))
     n, labels = x.shape[0], jnp.arange(x.shape[0])
-    products = wide_x @ wide_y.T
-    by_row, down = cross_entropies(wide_scale * products, labels)
-    by_column, across = cross_entropies(wide_scale * products.T, labels)
+    scaled = wide_scale * wide_x
+    logits = scaled @ wide_y.T
+    by_row, down = cross_entropies(logits, labels)
+    by_column, across = cross_entropies(logits.T, labels)
     slopes = (down + across.T) / (2 * n)
-    kept = wide_scale * (slopes @ wide_y), wide_scale * (slopes.T @ wide_x), (slopes * products).sum()
+    through = slopes @ wide_y
+    kept = wide_scale * through, slopes.T @ scaled, (wide_x * through).sum()
 
     def pullback(dx, dy, dscale, dloss):
         return tuple(like(t, d * widened(dloss)) for t, d in zip(types, (dx, dy, dscale), strict=True))

@@ -83,8 +83,9 @@ def fixed_point(
 
     x is any pytree of arrays. The iteration has converged when no entry of x moves further than `tolerance`
     times the largest entry (or 1 if that is smaller); by default 10 units of rounding. If that takes more
-    than max_steps, value is NaN and converged False; an adjoint that does not converge is NaN, too. Memory
-    does not grow with the steps, where the derivative of the plain iteration keeps every one of them.
+    than max_steps, value is NaN and converged False. An adjoint is at rest when no entry moves further than
+    `tolerance` times the largest of the cotangent; one that does not come to rest is NaN, too. Memory does not
+    grow with the steps, where the derivative of the plain iteration keeps every one of them.
     """
     _check_steps(f, params, start, max_steps)
     x = lax.scan(lambda x, _: (f(params, x), None), start, None, max_steps)[0]
@@ -98,13 +99,14 @@ def fixed_point_rule(params, start, *, f, tolerance, max_steps):
     Gain: it stops when at rest, and no step of the iteration is kept.
     """
     _check_steps(f, params, start, max_steps)
-    iterate = lambda step, x: _iterate(step, x, tolerance, max_steps)
+    iterate = lambda step, x, scale=1: _iterate(step, x, tolerance, max_steps, scale)
 
     def solved(operator, b):
         """u with operator(u) = b, where operator is I − A for some A: by u ← u − operator(u) + b."""
 
         def solve(operator, b):
-            u, converged = iterate(lambda u: jax.tree.map(lambda u, v, b: u - v + b, u, operator(u), b), b)
+            step = lambda u: jax.tree.map(lambda u, v, b: u - v + b, u, operator(u), b)
+            u, converged = iterate(step, b, _largest(b))
             return _reported(u, converged).value
 
         return lax.custom_linear_solve(operator, b, solve, solve)
@@ -124,7 +126,7 @@ def fixed_point_rule(params, start, *, f, tolerance, max_steps):
     return _reported(x, converged), saving(pullback, params, x)
 
 
-def _iterate(step, x, tolerance, max_steps):
+def _iterate(step, x, tolerance, max_steps, scale):
     """step applied until it is at rest, at most max_steps times; and whether it is."""
 
     def moves(state):
@@ -134,19 +136,29 @@ def _iterate(step, x, tolerance, max_steps):
     def once(state):
         x, steps, _ = state
         y = step(x)
-        return y, steps + 1, _is_at_rest(x, y, tolerance)
+        return y, steps + 1, _is_at_rest(x, y, tolerance, scale)
 
     y = step(x)
-    x, _, at_rest = lax.while_loop(moves, once, (y, 1, _is_at_rest(x, y, tolerance)))
+    x, _, at_rest = lax.while_loop(moves, once, (y, 1, _is_at_rest(x, y, tolerance, scale)))
     return x, at_rest
 
 
-def _is_at_rest(x, y, tolerance):
+def _is_at_rest(x, y, tolerance, scale=1):
+    """Whether no entry moves further than the tolerance times the largest of y, or times `scale` if that is larger."""
+
     def is_close(a, b):
         allowed = 10 * float(jnp.finfo(a.dtype).eps) if tolerance is None else tolerance
-        return jnp.abs(a - b).max(initial=0) <= allowed * jnp.maximum(1, jnp.abs(b).max(initial=0))
+        size = jnp.maximum(jnp.asarray(scale, b.real.dtype), jnp.abs(b).max(initial=0))
+        return jnp.abs(a - b).max(initial=0) <= allowed * size
 
     return functools.reduce(jnp.logical_and, map(is_close, jax.tree.leaves(x), jax.tree.leaves(y)))
+
+
+def _largest(x):
+    """The size of the largest entry of all arrays; one for all, as the small ones carry the rounding of the large."""
+    sizes = [jnp.abs(a).max(initial=0) for a in jax.tree.leaves(x)]
+    widest = max((s.dtype for s in sizes), key=lambda dtype: dtype.itemsize)
+    return functools.reduce(jnp.maximum, [s.astype(widest) for s in sizes])
 
 
 def _reported(x, converged):

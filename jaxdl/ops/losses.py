@@ -183,7 +183,8 @@ def softmax_cross_entropy(
     """l = −Σ targets · log softmax(logits), for targets that are distributions over the classes."""
     _check_same_shape("softmax_cross_entropy", logits=logits, targets=targets)
     log_p = log_softmax.primal(logits, axis=-1)
-    losses = -jnp.where(targets == 0, 0, targets * log_p).sum(-1)
+    log_p = jnp.where((targets == 0) & (log_p == -jnp.inf), 0, log_p)
+    losses = -(targets * log_p).sum(-1)
     return _reduced("softmax_cross_entropy", losses, reduce)
 
 
