@@ -20,7 +20,7 @@ from importlib.metadata import version
 import jax
 import tyro
 
-from benchmarks.audit_functions.fault import Fault, check_grads_sees
+from benchmarks.audit_functions.fault import check_grads_sees
 from benchmarks.audit_functions.faults import FAULTS
 from benchmarks.audit_functions.published import Published, published
 from benchmarks.results_folder import FOLDER, keep
@@ -84,23 +84,21 @@ def verdict_of(report: AuditReport | str) -> str:
 
 def fault_row(number: int) -> dict:
     """What was found of the wrong version of a fault and of the right one."""
-    fault: Fault = FAULTS[number]
+    fault = FAULTS[number]
     wrong, seconds = audited(fault.wrong, fault.args)
     right, more = audited(fault.right, fault.args)
-    findings, verdict = findings_of(wrong), verdict_of(wrong)
+    found = [] if isinstance(wrong, str) else wrong.findings
     return {
         "fault": fault.name,
         "kind": fault.kind,
         "expected": sorted(map(str, fault.verdicts)),
-        "verdict": verdict,
-        "check": next(
-            (f["check"] for f in findings if f["verdict"] == verdict), wrong if isinstance(wrong, str) else ""
-        ),
+        "verdict": verdict_of(wrong),
+        "check": wrong if isinstance(wrong, str) else found[0].check if found else "",
         "control": verdict_of(right),
-        "of_control": right if isinstance(right, str) else [str(f) for f in right.faults],
+        "of_control": [right] if isinstance(right, str) else [str(f) for f in right.faults],
         "check_grads": check_grads_sees(fault),
         "seconds": seconds + more,
-        "findings": findings,
+        "findings": [str(f) for f in found],
     }
 
 
@@ -124,8 +122,8 @@ def fault_table(rows: list[dict]) -> Table:
                "both audits")  # fmt: skip
     note = (
         f"{len(rows)} planted faults: {sum(map(caught, rows))} caught with the right verdict, "
-        f"{sum(row['check_grads'] for row in rows)} seen by jax.test_util.check_grads; {sum(map(clean, rows))} of their "
-        f"right versions clean; {seconds_text(sum(row['seconds'] for row in rows))} for all {2 * len(rows)} audits."
+        f"{sum(row['check_grads'] for row in rows)} seen by jax.test_util.check_grads; {sum(map(clean, rows))} of "
+        f"their right versions clean; {seconds_of(rows)} for all {2 * len(rows)} audits."
     )
     return Table("Planted faults, and what finds them", columns, cells, note, words=7)
 
@@ -180,10 +178,7 @@ def published_table(rows: list[dict]) -> Table:
         cells.append((f"{row['library']} {row['version']}", row["function"], row["verdict"], *told))
     columns = "library", "function", "verdict", "rule", "the worst finding", "got", "expected", "witnesses"
     counts = Counter(row["verdict"] for row in rows)
-    note = (
-        f"{len(rows)} functions: {', '.join(f'{counts[v]} {v}' for v in order if counts[v])}; "
-        f"{seconds_text(sum(row['seconds'] for row in rows))}."
-    )
+    note = f"{len(rows)} functions: {', '.join(f'{counts[v]} {v}' for v in order if counts[v])}; {seconds_of(rows)}."
     return Table("The published world: what the audit finds in the installed versions", columns, cells, note, words=8)
 
 
@@ -209,6 +204,10 @@ def with_kept(name: str, key: str, rows: list[dict], known: list[str] | None = N
     kept = json.loads(path.read_text())["rows"] if path.exists() else []
     together = {row[key]: row for row in (*kept, *rows)}
     return [together[k] for k in (known or together) if k in together]
+
+
+def seconds_of(rows: list[dict]) -> str:
+    return seconds_text(sum(row["seconds"] for row in rows))
 
 
 def main(only: str = "", published: bool = False, prefix: str = "", processes: int = 2) -> None:

@@ -127,9 +127,11 @@ def _as_listed(site, listed):
 
 
 def _observed(site, eqn, wraps, values):
+    """With the constants that a rule closes over, which JAX puts in front of its inputs, bound to it."""
     inputs = [wrap(jax.numpy.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
-    plain = functools.partial(_evaluated_primal, eqn, site, _every_rule)
-    return Observed(site, inputs, jx.binding(eqn), plain)
+    constants, inputs = inputs[: eqn.params.get("num_consts", 0)], inputs[eqn.params.get("num_consts", 0) :]
+    plain = functools.partial(_evaluated_primal, eqn, site, _every_rule, *constants)
+    return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain)
 
 
 def _wrapping(x):

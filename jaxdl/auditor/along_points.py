@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +31,18 @@ def at_edge_points(subject: Subject, orders=2) -> list[Finding]:
     """What is found at the edge points of a pointwise subject. UnknownPrimitive where the exact witness cannot."""
     points = edge_points([subject.value, subject.steps[0]], subject.inputs, subject.dtype)
     points = [np.asarray(p, t.dtype) for p, t in zip(points, subject.types, strict=True)]
-    defined = np.all([np.isfinite(_exactly(subject.value, k, points)) for k in range(len(subject.outputs))], 0)
-    points = [p[defined] for p in points]
+    points = _where_defined(subject, points)
     slopes = functools.cache(lambda along: exact_slopes(subject.value, points, _columns(points, along)))
     findings = first_order(subject, points, slopes)
     return findings + second_order(subject, points, slopes) if orders == 2 else findings
+
+
+def _where_defined(subject, points):
+    """The points at which all outputs are finite, and come out so."""
+    runs = _natively(subject.value, *points)
+    exactly = [_exactly(subject.value, k, points) for k in range(len(runs))]
+    defined = np.isfinite([*map(_float64, runs), *exactly]).all(0)
+    return [p[defined] for p in points]
 
 
 def _columns(points, weights):
@@ -130,9 +138,11 @@ def _conditioning(plain, points, rest, dtype):
     jaxpr = jax.make_jaxpr(plain)(*points, *rest)
     eps = float(jnp.finfo(dtype).eps)
     with jax.enable_x64(True), np.errstate(all="ignore"):
-        at = lambda factor: np.asarray(widened(jaxpr)(*[wide(p) * factor for p in points], *map(wide, rest))[0])
-        here = at(1.0)
-        change = np.fmax(*(np.abs(at(1 + sign * 2 * eps) - here) for sign in (1, -1)))
+        moved = lambda signs: [wide(p) * (1 + 2 * eps * s) for p, s in zip(points, signs, strict=True)]
+        at = lambda signs: np.asarray(widened(jaxpr)(*moved(signs), *map(wide, rest))[0])
+        here = at([0] * len(points))
+        signs = list(itertools.product((1, -1), repeat=len(points)))
+        change = functools.reduce(np.fmax, (np.abs(at(s) - here) for s in signs))
     return np.where(np.isfinite(change), 16 * change, np.where(np.isfinite(here), np.inf, 0.0))
 
 

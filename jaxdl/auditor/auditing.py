@@ -13,12 +13,12 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor import along_arrays, along_points, checks
 from jaxdl.auditor.findings import Finding, Verdict, said
 from jaxdl.auditor.report import Audited, AuditReport
-from jaxdl.auditor.subject import Subject
+from jaxdl.auditor.subject import WHOLE, Subject
 from jaxdl.measure.differentiated import Differentiated
 from jaxdl.strip import automatic, observe
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
-MOST_IN_ALL_FORMATS = 4096  # numbers in a subject that is looked at in all floating-point formats
+SMALL = 4096  # numbers in a subject that is looked at in all floating-point formats
 MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or operations more than automatic
 
 
@@ -46,7 +46,7 @@ def subjects(flat, arrays, f) -> list[Subject]:
     arrays = tuple(x if hasattr(x, "dtype") else jnp.asarray(x) for x in arrays)
     listed = lambda f: lambda *x: jax.tree.leaves(f(*x))
     name, where = getattr(f, "__name__", type(f).__name__), jx.definition(f)
-    whole = Subject(name, "whole", where, 1, listed(flat), listed(automatic(flat)), arrays)
+    whole = Subject(name, WHOLE, where, 1, listed(flat), listed(automatic(flat)), arrays)
     found = {}
     for seen in observe(flat, *arrays):
         site, inputs = seen.site, tuple(np.asarray(x) if _is_plain(x) else x for x in seen.inputs)
@@ -67,15 +67,17 @@ def subjects(flat, arrays, f) -> list[Subject]:
 def of_subject(subject: Subject) -> Audited:
     """All checks of one subject; after a failure of structure none of the others means anything.
 
-    A whole function is made by JAX of rules that are checked one by one: only its derivative is looked at.
+    A large function is made by JAX of rules that are checked one by one: only its derivative is looked at.
     """
     findings = {"structure": checks.structure(subject)}
     if not any(f.what == checks.PULLBACK for f in findings["structure"]):
         found = derivative(subject)
         for check in ("value", "cotangents", "second order"):
             findings[check] = [f for f in found if f.check == check]
-        for name, check in (checks.CHECKS | {"cost": costs} if subject.kind != "whole" else {}).items():
+        for name, check in (checks.CHECKS if not subject.is_whole or subject.size <= SMALL else {}).items():
             findings[name] = guarded(check, name, subject)
+        if not subject.is_whole:
+            findings["cost"] = guarded(costs, "cost", subject)
     return Audited(subject, tuple(findings), merged(f for found in findings.values() for f in found))
 
 
@@ -130,7 +132,7 @@ def merged(findings) -> tuple[Finding, ...]:
 
 def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
     """The same with what is found where all floating-point arrays are of another type, small rules only."""
-    small = [a for a in audited if a.subject.size <= MOST_IN_ALL_FORMATS and not a.verdict.is_fault]
+    small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
     if not small or given == {jnp.dtype(dtype)} or any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays):
         return audited

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
 from jaxdl.report import Page, Table, plain, write_whole
 
-SHOWN = 6  # numbers of an array that are written out
+SHOWN = 6  # numbers of an array that are written out, and inputs of a rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +114,13 @@ class AuditReport:
 
     @property
     def script(self) -> str:
-        """A line that runs this audit again; `f` and `args` are the user's where they cannot be written out."""
+        """A line that runs this audit again; f, args and kwargs are the user's where they cannot be written out."""
         module, name = getattr(self.f, "__module__", None), getattr(self.f, "__qualname__", "<")
         named = module not in (None, "__main__") and "<" not in name
         f = f"from {module} import {name.split('.')[0]}; " if named else ""
-        args = ", ".join([*map(_written, self.args), *(f"{k}={_written(v)}" for k, v in self.kwargs.items())])
-        return f"import jaxdl, numpy; {f}jaxdl.audit({name if named else 'f'}, {args}).print()"
+        written = [_written(f"args[{i}]", x) for i, x in enumerate(self.args)]
+        written += [f"{k}={_written(f'kwargs[{k!r}]', x)}" for k, x in self.kwargs.items()]
+        return f"import jaxdl, numpy; {f}jaxdl.audit({', '.join([name if named else 'f', *written])}).print()"
 
     def table(self) -> Table:
         """One row for each subject: the verdict, the checks that are not right, and what is the worst."""
@@ -126,7 +128,7 @@ class AuditReport:
         for a in self.audited:
             told = ", ".join(f"{check}: {verdict}" for check, verdict in a.verdicts.items() if verdict != Verdict.RIGHT)
             rows.append((a.name, a.subject.kind, a.subject.where, str(a.subject.count),
-                         ", ".join(map(_typed, a.subject.inputs)), str(a.verdict), told))  # fmt: skip
+                         _inputs(a.subject.inputs), str(a.verdict), told))  # fmt: skip
         columns = "rule", "kind", "where", "calls", "inputs", "verdict", "checks that are not right"
         return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, words=len(columns))
 
@@ -170,13 +172,19 @@ def worst(findings) -> Verdict:
     return min((f.verdict for f in findings), key=lambda v: v.rank, default=Verdict.RIGHT)
 
 
+def _inputs(inputs):
+    more = f" and {len(inputs) - SHOWN} more" if len(inputs) > SHOWN else ""
+    return ", ".join(map(_typed, inputs[:SHOWN])) + more
+
+
 def _typed(x):
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"
 
 
-def _written(x):
-    if not hasattr(x, "dtype"):
-        return repr(x)
-    if math.prod(x.shape) > SHOWN:
-        return f"args[{_typed(x)}]"
-    return f"numpy.array({np.asarray(x, object).tolist()!r}, '{x.dtype}')"
+def _written(argument, value):
+    """A value as it can be read back, if it is small; else the user's own name for the argument."""
+    numbers = sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(value))
+    if numbers > SHOWN:
+        return argument
+    array = lambda x: f"numpy.array({np.asarray(x).tolist()!r}, '{x.dtype}')" if hasattr(x, "dtype") else x
+    return repr(jax.tree.map(array, value)) if not hasattr(value, "dtype") else array(value)

@@ -62,16 +62,13 @@ def exact_slope(subject: Subject, inputs, u, along) -> Slopes | None:
     """That of Re Σ u·f along a direction, a list like the differentiated inputs; None where it cannot be had."""
     if operations(subject.value) > EXACT_WORK:
         return None
-
-    def paired(*moved):
-        y = subject.of_smooth(lambda *x: jx.evaluate(subject.value, x, lambda eqn: None), inputs)(*moved)
-        return sum((jnp.real(a * b).sum() for a, b in zip(u, y, strict=True)), start=0.0)
-
-    moved = [inputs[i] for i in subject.smooth]
+    f = subject.of_smooth(lambda *x: jx.evaluate(subject.value, x, lambda eqn: None), inputs)
+    weighted = lambda *moved: [jnp.real(a * b) for a, b in zip(u, f(*moved), strict=True)]
     try:
-        return _between(exact.derivative(paired, along=tuple(along))(*moved))
+        found = exact.derivative(weighted, along=tuple(along))(*[inputs[i] for i in subject.smooth])
     except exact.UnknownPrimitive:
         return None
+    return _summed([_between(d) for d in found], "exact")
 
 
 def _between(d) -> Slopes:
@@ -90,6 +87,11 @@ def _float(v):
     return float(mpmath.re(v)) if v is not None else np.nan
 
 
+def _summed(slopes, source) -> Slopes:
+    """Over all entries: at kinks of several each may take its own side."""
+    return Slopes(np.float64(sum(s.low.sum() for s in slopes)), np.float64(sum(s.high.sum() for s in slopes)), source)
+
+
 class Numerical:
     """The function in float64, and its one-sided derivatives by Richardson's extrapolation of difference quotients."""
 
@@ -104,32 +106,28 @@ class Numerical:
         u, along = ([np.asarray(wide(np.asarray(x))) for x in xs] for xs in (u, along))
         size = max((np.abs(v).max(initial=0) for v in along), default=0) or 1.0
         here = max((np.abs(inputs[i]).max(initial=0) for i in self.subject.smooth), default=0) or 1.0
-        first = 0.01 * min(here, 1.0) / size
-        steps = first * 0.25 ** np.arange(STEPS)
-        at = lambda t: self._paired(inputs, u, along, t)
+        steps = 0.01 * min(here, 1.0) / size * 0.25 ** np.arange(STEPS)
+        at = lambda t: self._weighted(inputs, u, along, t)
         middle = at(0.0)
-        noise = 8 * np.finfo(float).eps * self._size(inputs, u)
-        right, right_error = _extrapolated(steps, [(at(t) - middle) / t for t in steps], noise)
-        left, left_error = _extrapolated(steps, [(middle - at(-t)) / t for t in steps], noise)
-        error = 4 * (right_error + left_error) + 1e-9 * (abs(left) + abs(right))
-        if not (np.isfinite(left) and np.isfinite(right)) or error > 1e-3 * (abs(left) + abs(right)) + 1e-5:
-            return Slopes(np.float64(np.nan), np.float64(np.nan), "numerical")
-        if abs(left - right) <= error:
-            left = right = (left + right) / 2
-        return Slopes(np.float64(min(left, right)) - error, np.float64(max(left, right)) + error, "numerical")
+        noise = 8 * np.finfo(float).eps * np.abs(middle)
+        sides = [_extrapolated(steps, [(at(s * t) - middle) / (s * t) for t in steps], noise) for s in (1, -1)]
+        (right, right_error), (left, left_error) = sides
+        error = 4 * (right_error + left_error) + 1e-9 * (np.abs(left) + np.abs(right))
+        smooth = np.abs(left - right) <= error
+        left, right = (np.where(smooth, (left + right) / 2, x) for x in (left, right))
+        low, high, error = (float(x.sum()) for x in (np.fmin(left, right), np.fmax(left, right), error))
+        if not np.isfinite([low, high]).all() or error > 1e-3 * (np.abs(left).sum() + np.abs(right).sum()) + 1e-5:
+            low, high = np.nan, np.nan
+        return Slopes(np.float64(low - error), np.float64(high + error), "numerical")
 
-    def _values(self, inputs):
-        with jax.enable_x64(True):
-            return [np.asarray(y) for y in self.program(*inputs)]
-
-    def _paired(self, inputs, u, along, t):
+    def _weighted(self, inputs, u, along, t):
+        """All entries of Re u·f, in one vector."""
         moved = list(inputs)
         for i, v in zip(self.subject.smooth, along, strict=True):
             moved[i] = np.asarray(inputs[i] + t * v, inputs[i].dtype)
-        return sum(np.real(a * b).sum() for a, b in zip(u, self._values(moved), strict=True))
-
-    def _size(self, inputs, u):
-        return sum(np.abs(a * b).sum() for a, b in zip(u, self._values(inputs), strict=True))
+        with jax.enable_x64(True):
+            y = [np.asarray(y) for y in self.program(*moved)]
+        return np.concatenate([np.real(a * b).reshape(-1) for a, b in zip(u, y, strict=True)])
 
 
 @functools.lru_cache(maxsize=8)
@@ -148,17 +146,16 @@ def stops_matter(subject: Subject) -> bool:
 
 def _extrapolated(steps, quotients, noise):
     """The limit of quotients with errors of powers of the step (each a quarter of the one before), and its error."""
-    best, error = np.nan, np.inf
+    best, error = np.full_like(noise, np.nan), np.full_like(noise, np.inf)
     row = []
     for k, q in enumerate(quotients):
         new = [q]
         for j, old in enumerate(row):
             new.append(new[-1] + (new[-1] - old) / (4 ** (j + 1) - 1))
-        if k:
-            for j in range(1, len(new)):
-                found = abs(new[j] - new[j - 1]) + abs(new[j] - row[j - 1]) + noise / steps[k]
-                if found < error:
-                    best, error = new[j], found
+        for j in range(1, len(new)):
+            found = np.abs(new[j] - new[j - 1]) + np.abs(new[j] - row[j - 1]) + noise / steps[k]
+            better = found < error
+            best, error = np.where(better, new[j], best), np.where(better, found, error)
         row = new
     return best, error
 

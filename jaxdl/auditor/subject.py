@@ -11,6 +11,8 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.wide import wide, widened
 
+WHOLE = "whole"
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -26,6 +28,11 @@ class Subject:
     hand: Callable
     plain: Callable
     inputs: tuple
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the user's function, not one rule in it."""
+        return self.kind == WHOLE
 
     @functools.cached_property
     def smooth(self) -> tuple[int, ...]:

@@ -1,0 +1,77 @@
+"""`jaxdl audit`: exit statuses, made-up and given arguments, messages."""
+
+import json
+import sys
+import textwrap
+
+import pytest
+
+from jaxdl.auditor import auditing
+from jaxdl.cli import main
+
+RULES = """
+    import jax, jax.numpy as jnp
+
+    @jax.custom_vjp
+    def tripled(x):
+        return 3 * x
+
+    tripled.defvjp(lambda x: (3 * x, None), lambda _, dy: (2 * dy,))
+
+    def squared(x):
+        return x * x
+
+    def sized(table):
+        return table["x"] * 2
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The name of a module with a wrong rule, a right function, and one whose argument cannot be made up."""
+    (tmp_path / "rules_of_a_stranger.py").write_text(textwrap.dedent(RULES))
+    monkeypatch.setattr(auditing, "FORMATS", ())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "rules_of_a_stranger"
+    sys.modules.pop("rules_of_a_stranger", None)
+
+
+def status(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", *map(str, arguments)])
+    return ended.value.code
+
+
+def test_a_clean_function_and_a_fault(module, tmp_path, capsys):
+    assert status(f"{module}:squared") == 0
+    assert status(f"{module}:tripled", "--out", tmp_path / "report.json") == 1
+    assert "wrong" in capsys.readouterr().out
+    (audited,) = json.loads((tmp_path / "report.json").read_text())["audited"]
+    assert audited["findings"][0]["expected"] == "3"
+
+
+def test_a_module_and_given_arguments(module, tmp_path, capsys):
+    given = tmp_path / "arguments.py"
+    given.write_text("import jax.numpy as jnp\nsized = ({'x': jnp.ones(2)},)\n")
+    assert status(module, "--args", given, "--out", tmp_path / "pages") == 1
+    assert {path.name for path in (tmp_path / "pages").iterdir()} == {"tripled.html", "squared.html", "sized.html"}
+    known = tmp_path / "known.toml"
+    known.write_text('[[accepted]]\nrule = "tripled"\nverdict = "wrong"\nreason = "a test"\n')
+    assert status(f"{module}:tripled", "--accepted", known) == 0
+    assert "accepted, a test" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no_such_module:f"], "cannot import no_such_module"),
+        (["{module}:sqared"], "has no sqared; its public functions are sized, squared, tripled"),
+        (["{module}:sized"], "no arguments for it were found"),
+        (["{module}:squared", "--out", "report.txt"], "ends in .json or .html"),
+        (["{module}:squared", "--accepted", "missing.toml"], "missing.toml"),
+        (["{module}:squared", "--args", "missing.py"], "missing.py"),
+    ],
+)
+def test_what_cannot_be_run_is_exit_status_2(arguments, message, module, capsys):
+    assert status(*(a.format(module=module) for a in arguments)) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
