@@ -74,6 +74,9 @@ def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
     truth = truth or [np.full(np.shape(y), np.nan) for y in native]
     outputs = len(subject.outputs)
     room = _conditioning(subject, inputs, u, truth)
+    if subject.dtype == np.float64:  # the truth is rounded as well
+        most = max(_top(x) for x in (*truth, *u, *(inputs[i] for i in subject.smooth)))
+        room = [r + 32 * np.finfo(float).eps * most for r in room]
     findings = []
     for k, name in enumerate(_names(subject)):
         low = _parts(truth[k])

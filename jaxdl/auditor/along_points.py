@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import exact
-from jaxdl.auditor.findings import Finding, Verdict, said
+from jaxdl.auditor.checks import first_order_only
+from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
 from jaxdl.auditor.slopes import Slopes, exact_slopes, stops_matter
@@ -90,7 +91,7 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
     try:
         jaxpr = subject.seconds[0]
     except Exception as error:  # what a rule that is first-order only raises is its own
-        return [Finding(Verdict.WRONG_SECOND, "second order", "the derivative's", said(error), "a derivative")]
+        return [first_order_only(subject, error)]
     if len(subject.outputs) > 1 or not is_pointwise(jaxpr):
         return []
     u = _seed(subject, points, 0)

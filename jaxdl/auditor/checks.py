@@ -100,7 +100,7 @@ def second_order(subject: Subject) -> list[Finding]:
     try:
         hand, plain = subject.seconds
     except Exception as error:  # what a rule that is first-order only raises is its own
-        return [Finding(Verdict.WRONG_SECOND, "second order", "the pullback's derivative", said(error), "a derivative")]
+        return [first_order_only(subject, error)]
     u, v = drawn(1, subject.outputs), drawn(3, [subject.types[i] for i in subject.smooth])
     got, expected = in_float64(hand, *subject.inputs, *u, *v), in_float64(plain, *subject.inputs, *u, *v)
     if got is None or expected is None:
@@ -112,6 +112,12 @@ def second_order(subject: Subject) -> list[Finding]:
         for name, a, b in zip(_cotangents(subject), got, expected, strict=True)
         if np.isfinite(b).all() and _differ(a, b, eps, floor=floor * eps)
     ]
+
+
+def first_order_only(subject, error) -> Finding:
+    """The pullback has no derivative: the rule's fault if the plain function's has one."""
+    verdict = Verdict.NOT_VERIFIABLE if subject.plain_second is None else Verdict.WRONG_SECOND
+    return Finding(verdict, "second order", "the pullback's derivative", said(error), "a derivative")
 
 
 def mapped(subject: Subject) -> list[Finding]:

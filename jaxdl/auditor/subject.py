@@ -98,9 +98,15 @@ class Subject:
     @functools.cached_property
     def seconds(self):
         """The jaxprs of the second derivative, by hand and plain; None for the latter if JAX cannot derive it."""
+        return self._second(self.hand), self.plain_second
+
+    @functools.cached_property
+    def plain_second(self):
+        return _or_none(self._second, self.plain)
+
+    def _second(self, f):
         v = [self.types[i] for i in self.smooth]
-        of = lambda f: self.traced(functools.partial(self.twice, f), self.outputs, v)
-        return of(self.hand), _or_none(of, self.plain)
+        return self.traced(functools.partial(self.twice, f), self.outputs, v)
 
     @functools.cached_property
     def value(self):
