@@ -126,7 +126,9 @@ def _judged(got, formula, slopes, dtype, check, name, points, room):
     if wrong.size:
         evidence.formula[wrong] = formula(wrong, MANY_DIGITS)
     where = lambda i: ", ".join(f"{float(p[i]):.9g}" for p in points)
-    return found(evidence, check, lambda i: f"{name} at {where(i)}", lambda i: tuple(p[i] for p in points))
+    inputs = lambda i: tuple(p[i] for p in points)
+    oddity = lambda i: sum(abs(np.log10(max(abs(float(x)), 1e-300))) for x in inputs(i))
+    return found(evidence, check, lambda i: f"{name} at {where(i)}", inputs, oddity=oddity)
 
 
 def _seed(subject, points, k):

@@ -7,6 +7,8 @@ import numpy as np
 
 from jaxdl.auditor.findings import Finding, Verdict, interval, number
 
+CLEARLY = 0.1  # off, in units of the truth
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -50,11 +52,11 @@ def verdicts(e: Evidence) -> np.ndarray:
     return out
 
 
-def found(e: Evidence, check: str, name_of, inputs_of, witnesses_of=lambda i: {}) -> list[Finding]:
+def found(e: Evidence, check, name_of, inputs_of, witnesses_of=lambda i: {}, oddity=lambda i: 0.0) -> list[Finding]:
     """One finding for each verdict but RIGHT and NOT_VERIFIABLE, with the entry that is the furthest off.
 
     name_of(i), inputs_of(i), witnesses_of(i): the array's and entry's name, the inputs, and the witnesses of a flat
-    entry.
+    entry; oddity(i): how unusual its inputs are. Of entries that are clearly off the least odd one is told.
     """
     judged = verdicts(e).reshape(-1)
     arrays = (e.got, e.formula, e.low, e.high, e.room, e.of_formula)
@@ -62,7 +64,7 @@ def found(e: Evidence, check: str, name_of, inputs_of, witnesses_of=lambda i: {}
     found = []
     for verdict in sorted(set(judged) - {Verdict.RIGHT, Verdict.NOT_VERIFIABLE}, key=lambda v: v.rank):
         places = np.flatnonzero(judged == verdict)
-        i = max(places, key=lambda i: _telling(flat, i))
+        i = max(places, key=lambda i: (min(_telling(flat, i), CLEARLY), -oddity(i)))
         shows_formula = verdict == Verdict.WRONG and _distance(flat.got, flat, i) <= flat.room[i]
         got = flat.formula[i] if shows_formula else flat.got[i]
         found.append(
@@ -86,7 +88,7 @@ def _distance(x, e, i):
 
 
 def _telling(e, i):
-    """How far off, in units of the truth; ordinary numbers tell more than extreme ones."""
+    """How far off, in units of the truth."""
     with np.errstate(all="ignore"):
         off = max(_distance(e.got, e, i), _distance(e.formula, e, i)) / max(abs(e.low[i]), abs(e.high[i]), 1e-30)
     return min(np.nan_to_num(off, nan=1.0), 1e3)

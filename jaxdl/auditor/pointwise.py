@@ -136,7 +136,7 @@ def _note(found, eqn, inputs, outputs):
 def _grid(dtype):
     """Numbers of all sizes, and close ones where functions live."""
     info = jnp.finfo(dtype)
-    sizes = np.geomspace(float(info.tiny), float(info.max), 241)
+    sizes = np.geomspace(float(info.tiny), float(info.max) / 4, 241)
     close = np.linspace(0, 12, 121)
     positive = np.unique(np.concatenate([sizes, close[1:]]).astype(dtype).astype(np.float64))
     return np.concatenate([-positive[::-1], [0.0], positive]).astype(dtype)

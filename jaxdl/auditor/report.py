@@ -50,7 +50,7 @@ class Audited:
         together = sorted((*self.findings, *new), key=lambda f: f.verdict.rank)
         return Audited(self.subject, (*self.checks, *dict.fromkeys(f.check for f in new)), tuple(together))
 
-    def to_json(self) -> dict:
+    def to_json(self, script_of=lambda finding: "") -> dict:
         return {
             "name": self.subject.name,
             "kind": self.subject.kind,
@@ -59,7 +59,7 @@ class Audited:
             "inputs": [_typed(x) for x in self.subject.inputs],
             "verdict": str(self.verdict),
             "checks": {check: str(verdict) for check, verdict in self.verdicts.items()},
-            "findings": [f.to_json() for f in self.findings],
+            "findings": [f.to_json() | {"script": script_of(f)} for f in self.findings],
         }
 
 
@@ -103,7 +103,7 @@ class AuditReport:
             {
                 "function": self.name,
                 "script": self.script,
-                "audited": [a.to_json() for a in self.audited],
+                "audited": [a.to_json(self.script_of) for a in self.audited],
                 "accepted": [f.to_json() | {"reason": reason} for f, reason in self.accepted],
             }
         )
@@ -115,12 +115,21 @@ class AuditReport:
     @property
     def script(self) -> str:
         """A line that runs this audit again; f, args and kwargs are the user's where they cannot be written out."""
-        module, name = getattr(self.f, "__module__", None), getattr(self.f, "__qualname__", "<")
-        named = module not in (None, "__main__") and "<" not in name
-        f = f"from {module} import {name.split('.')[0]}; " if named else ""
         written = [_written(f"args[{i}]", x) for i, x in enumerate(self.args)]
         written += [f"{k}={_written(f'kwargs[{k!r}]', x)}" for k, x in self.kwargs.items()]
-        return f"import jaxdl, numpy; {f}jaxdl.audit({', '.join([name if named else 'f', *written])}).print()"
+        imported, f = _importable(self.f)
+        return f"import jaxdl, numpy; {imported}jaxdl.audit({', '.join([f, *written])}).print()"
+
+    def script_of(self, finding: Finding) -> str:
+        """A line that shows a finding: the derivative at its point where f takes one number, else the audit again."""
+        grads = {"cotangents": "jax.grad({})", "second order": "jax.grad(jax.grad({}))"}
+        alone = len(self.audited) == len(self.args) == len(finding.inputs) == 1 and not self.kwargs
+        if not (alone and finding.check in grads and np.shape(finding.inputs[0]) == ()):
+            return self.script
+        imported, f = _importable(self.f)
+        x = finding.inputs[0]
+        point = f"jax.numpy.asarray({float(x)!r}, {str(x.dtype)!r})"
+        return f"import jax; {imported}print({grads[finding.check].format(f)}({point}))  # {finding.expected}"
 
     def table(self) -> Table:
         """One row for each subject: the verdict, the checks that are not right, and what is the worst."""
@@ -140,7 +149,9 @@ class AuditReport:
             for f in a.findings
         ]
         columns = "rule", "verdict", "check", "what", "got", "expected", "times", "witnesses"
-        return Table("Findings, the worst of each rule first", columns, rows, f"Again: {self.script}", words=4)
+        return Table(
+            "Findings, the worst of each rule first", columns, rows, f"Again: {self.script}", words=len(columns)
+        )
 
     def print(self, console: Console | None = None) -> None:
         """Prints the table, and the findings if there are any."""
@@ -170,6 +181,14 @@ class AuditReport:
 
 def worst(findings) -> Verdict:
     return min((f.verdict for f in findings), key=lambda v: v.rank, default=Verdict.RIGHT)
+
+
+def _importable(f):
+    """What imports a function, and its name then; f where it cannot be imported."""
+    module, name = getattr(f, "__module__", None), getattr(f, "__qualname__", "<")
+    if module in (None, "__main__") or "<" in name:
+        return "", "f"
+    return f"from {module} import {name.split('.')[0]}; ", name
 
 
 def _inputs(inputs):

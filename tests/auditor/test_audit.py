@@ -19,8 +19,9 @@ from tests.draws import draw
 PLANTED = (
     "sine: residual held fixed", "cube: one factor held fixed", "signed_square: 2x²/|x|",
     "clip3: both sides at the bounds", "relu: slope 1 at 0", "sine: the size of ȳ", "dense: b̄ = mean ȳ",
-    "exponentials: entry 1234", "dense: b̄ = ȳ, not summed", "cumulated: flipped once", "inner: ā = ȳ b", "rms_norm: r held fixed",
-    "largest: all of it to each", "conv: 1d, stride 2, ȳ not spread in w̄", "product: ā = 0 when b is fixed",
+    "exponentials: entry 1234", "dense: b̄ = ȳ, not summed", "cumulated: flipped once", "inner: ā = ȳ b",
+    "rms_norm: r held fixed", "largest: all of it to each", "conv: 1d, stride 2, ȳ not spread in w̄",
+    "product: ā = 0 when b is fixed",
     "centred: the mean of the batch", "solve: A⁻¹ on the way back", "heaviside: the identity's within ±1",
 )  # fmt: skip
 
@@ -147,13 +148,16 @@ def test_a_flax_module_as_it_is(one_format):
     assert report.faults == ()
 
 
-def test_reports(one_format, tmp_path):
+def test_reports(one_format, tmp_path, capsys):
     report = jaxdl.audit(doubled, jnp.float32(2.0))
     kept = json.loads(json.dumps(report.to_json()))
     assert kept["audited"][0]["verdict"] == "wrong"
     assert kept["audited"][0]["findings"][0]["got"] == "3"
-    scope = {"f": doubled}
-    exec(report.script.replace("jaxdl.audit(doubled", "jaxdl.audit(f").replace("from ", "pass; # "), scope)
+    exec(report.script)
+    out = capsys.readouterr().out
+    assert "wrong" in out
+    exec(kept["audited"][0]["findings"][0]["script"])
+    assert capsys.readouterr().out == "3.0\n"
     report.save(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "doubled" in page
