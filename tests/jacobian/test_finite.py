@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl import jacobian
+from jaxdl import exact, jacobian
 from jaxdl.jacobian.finite import analytic
 from tests.draws import draw
 
@@ -45,3 +45,13 @@ def test_in_jit_it_needs_float64():
     with jax.enable_x64(True):
         x = jnp.asarray(np.asarray(X), jnp.float64)
         assert np.allclose(jax.jit(jacobian.finite(jnp.sin))(x), np.diag(np.cos(x)), atol=1e-14)
+
+
+def test_as_the_exact_derivative_has_it():
+    """To float64's digits, of which JAX's own derivative in float32 has half."""
+    f = lambda x: jnp.stack([jnp.tanh(x[0] * x[1]) / x[2], jnp.log1p(jnp.exp(x[2]))])
+    x = np.array([0.3, -1.2, 0.7], np.float32)
+    got = jacobian.finite(f)(x)
+    for j in range(3):
+        column = exact.derivative(f, along=np.eye(3, dtype=np.float32)[j])(x)
+        assert np.allclose(got[:, j], column.value.astype(float), rtol=1e-7, atol=0)
