@@ -31,6 +31,7 @@ COMPILED_QUICKLY = (
     "tests.interop",
     "tests.nn",
     "tests.test_readme",
+    "tests.test_transformations",
     *(f"tests.jacobian.test_{part}" for part in ("eliminate", "methods", "pattern", "plan", "sparse", "structured")),
 )
 

@@ -43,8 +43,8 @@ class Published(NamedTuple):
 def published(prefix: str = "") -> list[Published]:
     """All of them whose name begins with `prefix`, in the order of the modules; each function once."""
     found, seen = [], set()
-    for entry in (*_of_modules(prefix), *_of_settings()):
-        if entry.name.startswith(prefix) and (entry.function, len(entry.args)) not in seen:
+    for entry in (*_of_modules(prefix), *_of_settings(prefix)):
+        if (entry.function, len(entry.args)) not in seen:
             seen.add((entry.function, len(entry.args)))
             found.append(entry)
     return found
@@ -67,6 +67,8 @@ def _of_modules(prefix) -> Iterator[Published]:
         for module in _with_submodules(_module(name)):
             for function_name, f in public_callables(module).items():
                 full = f"{module.__name__}.{function_name}"
+                if not full.startswith(prefix):
+                    continue
                 args = _given().get(full) or generated(f).args
                 if args is not None and (name in WHOLE or _has_rules(f, args)):
                     yield Published(name.split(".")[0], full, f, args)
@@ -124,7 +126,7 @@ def _given() -> dict[str, tuple]:
     }
 
 
-def _of_settings() -> Iterator[Published]:
+def _of_settings(prefix) -> Iterator[Published]:
     """Rules that show with a setting, or below the names that a library offers."""
     (x, y), (p,) = normal((3, 4), (3, 4)), positive((3, 4))
     square = normal((3, 3))[0] + 2 * jnp.eye(3, dtype=jnp.float32)
@@ -152,7 +154,8 @@ def _of_settings() -> Iterator[Published]:
         ("jax.experimental.ode.odeint", _decay, (vector, jnp.asarray(0.7, jnp.float32))),
     ]
     for full, f, args in (*rows, *_of_optax(), *_of_flax(), *_of_equinox()):
-        yield Published(full.split(".")[0], full, f, args)
+        if full.startswith(prefix):
+            yield Published(full.split(".")[0], full, f, args)
 
 
 def _harmonic(polar, azimuth):

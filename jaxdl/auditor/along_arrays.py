@@ -102,7 +102,8 @@ def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
         return findings
     if point == "the arrays given":
         return findings + _along_directions(subject, inputs, u, formula[outputs:], numerical)
-    return findings + _along_ones(subject, point, inputs, u, formula[outputs:], truth[outputs:], numerical)
+    cotangents = formula[outputs:], truth[outputs:], usual[outputs:]
+    return findings + _along_ones(subject, point, inputs, u, *cotangents, numerical)
 
 
 def _along_directions(subject, inputs, u, formula, numerical) -> list[Finding]:
@@ -182,19 +183,19 @@ def _said(slope):
     )
 
 
-def _along_ones(subject, point, inputs, u, formula, truth, numerical) -> list[Finding]:
+def _along_ones(subject, point, inputs, u, formula, truth, usual, numerical) -> list[Finding]:
     """At a kink each entry may take what it likes, but not all together: along ones the function may be smooth."""
     if point not in ("equal numbers", "zeros", "repeated numbers") or subject.size > 10**4:
         return []
     findings = []
     for i, place in enumerate(subject.smooth):
         sums = [float(np.real(x[i]).sum()) for x in (formula, truth)]
-        if not np.isfinite(sums[0]) or abs(sums[0] - sums[1]) <= 1e-5 * (np.abs(formula[i]).sum() + 1e-30):
+        size = np.asarray(1e-3 * np.abs(formula[i]).sum() + 1e-12 * usual[i] * formula[i].size)
+        if not np.isfinite(sums[0]) or abs(sums[0] - sums[1]) <= size:
             continue
         along = [None] * len(subject.smooth)
         along[i] = np.ones_like(inputs[place])
         slope, said = _asked(subject, inputs, u, along, numerical)
-        size = np.asarray(np.abs(formula[i]).sum() * 1e-3)
         evidence = Evidence(
             *map(np.asarray, (sums[0], sums[0], slope.low, slope.high, size, size)), _real(inputs[place].dtype)
         )

@@ -188,3 +188,16 @@ def test_nothing_to_differentiate():
         jaxdl.audit(lambda n: n.astype(jnp.float32), jnp.arange(3))
     with pytest.raises(ValueError, match="returns no floating-point array"):
         jaxdl.audit(jnp.argmax, jnp.ones(3))
+
+
+def test_constants_that_a_rule_closes_over_are_not_its_inputs(one_format):
+    table = jnp.array([1.0, 2.0, 3.0])
+
+    @jax.custom_jvp
+    def weighted(x):
+        return x * table
+
+    weighted.defjvp(lambda primals, tangents: (primals[0] * table, tangents[0] * table))
+    report = jaxdl.audit(weighted, jnp.ones(3))
+    assert [len(a.subject.inputs) for a in report.audited] == [1]
+    assert report.faults == ()

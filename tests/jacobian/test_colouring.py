@@ -84,6 +84,8 @@ def test_wide_rows_go_backward_and_tall_columns_forward():
     wide = csr(np.ones((2, 30)))
     assert [colouring.count(c) for c in colouring.cheapest(wide)[:2]] == [0, 2]
     assert [colouring.count(c) for c in colouring.cheapest(sp.csr_array(wide.T))[:2]] == [2, 0]
+    nearly_square = csr(np.ones((4, 5)))  # a forward product is the cheaper one
+    assert [colouring.count(c) for c in colouring.cheapest(nearly_square)[:2]] == [5, 0]
 
 
 def test_shuffled_bands_are_coloured_greedily():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxdl import jacobian, nn
-from jaxdl.jacobian.chain import Product, Pull, Push, bracketing
+from jaxdl.jacobian.chain import Product, Pull, Push, bracketing, sweeps
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -57,6 +57,16 @@ def test_without_a_narrow_place_it_is_the_cheaper_sweep():
     wide, tall = (lambda x: jnp.sin(draw(7, 3, 9) @ x)), (lambda x: jnp.sin(draw(7, 9, 3) @ x))
     assert isinstance(chain_of(wide, draw(8, 9)).way, Pull)
     assert isinstance(chain_of(tall, draw(8, 3)).way, Push)
+
+
+def test_integers_carry_no_derivative():
+    f = lambda x: jnp.argmax(x).astype(jnp.float32) * jnp.ones(3)
+    assert not jacobian.cut(f)(draw(9, 5)).any()
+
+
+def test_a_sweep_is_counted_for_each_row_or_column_that_is_carried_on():
+    assert sweeps(Push(1, 2, Pull(0, 1)), (4, 9, 5)) == 9 + 4
+    assert sweeps(Pull(0, 1, Push(1, 2)), (4, 9, 5)) == 9 + 5
 
 
 def every_bracketing(sizes, work, i, j):

@@ -8,6 +8,7 @@ import pytest
 from jaxdl import exact, jacobian
 from jaxdl.jacobian.finite import analytic
 from tests.draws import draw
+from tests.tolerance import assert_close
 
 X = draw(0, 7)
 
@@ -39,9 +40,15 @@ def test_where_the_function_is_nan_so_is_its_derivative():
     assert jnp.isnan(jnp.diag(jacobian.finite(jnp.log)(jnp.array([-1.0, 2.0])))).tolist() == [True, False]
 
 
+def test_where_wide_steps_leave_the_domain():
+    x = jnp.array([0.1])
+    assert error(lambda x: jnp.abs(x) * jnp.log(x), x, np.diag(1 + np.log(np.asarray(x, np.float64)))) < 1e-6
+
+
 def test_in_jit_it_needs_float64():
     with pytest.raises(TypeError, match="turn jax_enable_x64 on"):
         jax.jit(jacobian.finite(jnp.sin))(X)
+    assert_close(jax.vmap(jacobian.finite(jnp.sin))(X[:2, None]), jnp.cos(X[:2, None, None]), "float32", "in vmap")
     with jax.enable_x64(True):
         x = jnp.asarray(np.asarray(X), jnp.float64)
         assert np.allclose(jax.jit(jacobian.finite(jnp.sin))(x), np.diag(np.cos(x)), atol=1e-14)

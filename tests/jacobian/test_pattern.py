@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jaxdl import jaxpr as jx
 from jaxdl import op, ops, saving
+from jaxdl.jacobian.pattern import algebra
 from jaxdl.jacobian.pattern.walk import pattern
 
 N = 8
@@ -94,6 +95,10 @@ EXACT = {
     "stop_gradient": lambda x: jax.lax.stop_gradient(x) * x[::-1] + jnp.floor(x[0]),
     "integers": lambda x: x[(jnp.arange(N) + 3) % N] * jnp.arange(N, dtype=jnp.float32),
     "scan over entries": lambda x: jax.lax.scan(lambda c, t: (c * t, c + t), x[0], x[1:]),
+    "sums of what depends on all": lambda x: (x * x.sum()).reshape(2, 4).sum(0),
+    "beyond the end": lambda x: jax.lax.dynamic_update_slice(x, jax.lax.dynamic_slice(x, (7,), (3,)), (6,)),
+    "scan backward": lambda x: jax.lax.scan(lambda c, t: (c * t, c + t), x[0], x[1:], reverse=True),
+    "scan that keeps what it carries": lambda x: jax.lax.scan(lambda c, t: (c, c * t), x[0], x[1:]),
     "heat by scan": heat,
     "counted loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, c: c.at[i].set(c[i + 1] * c[i]), x),
     "checkpoint, jit": jax.checkpoint(jax.jit(lambda x: jnp.sin(x) * jnp.roll(x, 2))),
@@ -106,6 +111,7 @@ EXACT = {
         x.reshape(1, 2, 2, 2), jnp.ones((2, 1, 1, 4)), ((1, 0), (0, 0)), lhs_dilation=(2, 1), feature_group_count=2
     ),
     "pooling": pooled,
+    "jaxdl, of all entries": lambda x: ops.softmax(x) * x[::-1],
     "custom_jvp": straight_through,
     "op": straight_through_op,
     "gradient": jax.grad(lambda x: (x[1:] ** 2 * x[:-1]).sum()),
@@ -134,6 +140,10 @@ COVERED = {
     "while": (
         lambda x: jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, c[1].at[4:].set(c[1][:4])), (0, x))[1],
         12,
+    ),
+    "while, exchanging": (
+        lambda x: jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[2], c[1]), (0, x[:4], x[4:]))[1],
+        8,
     ),
     "pooling, backward": (jax.grad(lambda x: (pooled(x) ** 2).sum()), 16),
     "cholesky": (lambda x: jnp.linalg.cholesky(10 * jnp.eye(2)[None] + 0.5 * x.reshape(2, 2, 2)), 24),
@@ -165,6 +175,13 @@ def test_what_is_not_understood_is_dense_and_reported():
     assert [name for name, _ in dense] == ["custom_linear_solve"]
 
 
+def test_batch_groups_are_covered_and_reported():
+    f = lambda x: conv(x[4:].reshape(2, 2, 1, 1), x[:4].reshape(2, 1, 1, 2), "VALID", batch_group_count=2)
+    p, dense = found(f, X)
+    assert not (true(f, X) & ~p).any()
+    assert [name for name, _ in dense] == ["conv_general_dilated (batch groups)"]
+
+
 def test_custom_vjp_by_its_rule():
     f = jax.custom_vjp(lambda x: jnp.round(x))
     f.defvjp(lambda x: (f(x), x), lambda x, dy: (dy + x * dy[::-1],))
@@ -178,6 +195,13 @@ def test_long_loops_are_covered():
     p, dense = found(f, X)
     assert not (true(f, X) & ~p).any()
     assert "scan" in dense[0][0]
+
+
+def test_too_many_entries_count_as_full_rows(monkeypatch):
+    monkeypatch.setattr(algebra, "MOST", 12)
+    for f in (lambda x: jnp.cumsum(x)[::-1], lambda x: (x[:4, None] * x[None, 4:]).ravel()):
+        p, _ = found(f, X)
+        assert not (true(f, X) & ~p).any()
 
 
 def test_dense_rows_take_no_memory():

@@ -1,5 +1,9 @@
 """The plan: what it chooses, what it says, and what it does not dare to run."""
 
+import itertools
+import sys
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -29,6 +33,7 @@ def test_the_table_has_every_method_and_says_why():
     first, header, *lines = (line.strip() for line in str(plan).splitlines() if line.strip(" ─"))
     assert first.startswith(f"Jacobian of 50 × 50: {plan.best.method}, ")
     assert header.split()[:2] == ["method", "sweeps"]
+    assert plan.best.predicted < 1e-3  # seconds
     assert {line.split()[0].rstrip(":") for line in lines} == {way.method for way in plan.ways}
     assert "cut: no place is narrower than the input and the output" in lines
 
@@ -43,6 +48,7 @@ def test_few_sweeps_are_chosen(m, n, not_by):
 
 
 def test_a_function_that_might_not_end_on_drawn_numbers_is_not_run():
+    @jax.jit
     def f(x):
         return jax.lax.while_loop(lambda y: y.sum() < 1e3, lambda y: y * 2 + 1, x)
 
@@ -52,6 +58,10 @@ def test_a_function_that_might_not_end_on_drawn_numbers_is_not_run():
     assert_close(jacobian.best(f)(jnp.ones(4)), jax.jacfwd(f)(jnp.ones(4)), "float32", "jacobian")
 
 
-def test_options_are_those_of_jacrev():
+def test_options_are_those_of_jacrev_and_small_work_is_timed_in_batches(monkeypatch):
+    module = sys.modules["jaxdl.jacobian.plan"]
+    ticks = types.SimpleNamespace(perf_counter=itertools.count().__next__)  # a call takes a second
+    monkeypatch.setattr(module, "time", ticks)
     plan = jacobian.plan(lambda x, y, *, k: ((x * y**k), "aux"), draw(4, 3), draw(5, 3), k=2, argnums=1, has_aux=True)
     assert (plan.m, plan.n) == (3, 3)
+    assert {way.measured for way in plan.ways} == {None, 1 / module.BATCH}

@@ -74,6 +74,11 @@ def test_estimates_lie_within_their_errors(estimated, exact, key):
     assert ravel_pytree(fewer.error)[0].sum() > 2 * error.sum()
 
 
+def test_the_logarithm_where_one_direction_says_all(key):
+    """Lanczos ends after one step: JᵀJ is 4 I."""
+    assert_close(jacobian.estimated_logdet(lambda x: 2 * x, key, probes=2)(v).value, 6 * jnp.log(2.0), "float32")
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="diagonal needs a square Jacobian: f takes 6 numbers and gives 3"):
         jacobian.diagonal(lambda p: f(p)["last"])(P)
@@ -93,3 +98,5 @@ def test_spectrum_counts_the_directions_of_a_code():
     full = jacobian.spectrum(f)(P)
     assert full.rank == 6
     assert np.isclose(full.condition, jnp.linalg.cond(J), rtol=1e-4)  # its error grows with itself
+    small = lambda x: 1e-9 * jnp.array([1, 0.1, 1e-3]) * x
+    assert jacobian.spectrum(small, tolerance=0.01)(jnp.ones(3)).rank == 2

@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse as sp
 
 from benchmarks.jacobian_functions import sparse_systems
+from jaxdl.jacobian import compressed
 from jaxdl.jacobian.sparse import sparse, sparse_hessian
 
 X = jnp.linspace(0.5, 2.0, 12)
@@ -78,9 +79,8 @@ def test_only_the_mode_that_jax_has():
     only_reverse.defvjp(lambda x: jax.vjp(tridiagonal, x), lambda pullback, dy: pullback(dy))
     assert sparse(only_reverse).plan(X).sweeps == (0, 3)
     alike(sparse(only_reverse)(X), jax.jacrev(tridiagonal)(X))
-    only_forward = lambda x: jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, 2 * c[1]), (0, x.sum()[None]))[
-        1
-    ]
+    body = lambda c: (c[0] + 1, 2 * c[1])
+    only_forward = jax.jit(lambda x: jax.lax.while_loop(lambda c: c[0] < 3, body, (0, x.sum()[None]))[1])
     alike(sparse(only_forward)(X), jax.jacfwd(only_forward)(X))
 
 
@@ -167,3 +167,16 @@ def test_spy(f, tmp_path):
     (shown,) = axes.collections
     rows, columns = sparse(f).plan(X).pattern.nonzero()
     assert set(map(tuple, shown.get_offsets())) == set(zip(columns, rows, strict=True))
+
+
+def test_half_a_pattern_is_enough_for_a_hessian_and_less_is_not():
+    f = lambda x: jnp.sum(x[1:] * x[:-1])
+    lower = np.eye(12, k=-1)
+    alike(sparse_hessian(f, pattern=lower)(X), lower + lower.T)
+    with pytest.raises(ValueError, match="outside the given pattern"):
+        sparse_hessian(f, pattern=np.eye(12, dtype=bool))(X)
+
+
+def test_large_seeds_are_computed(monkeypatch):
+    monkeypatch.setattr(compressed, "WRITTEN", 0)
+    alike(sparse(tridiagonal)(X), jax.jacrev(tridiagonal)(X))

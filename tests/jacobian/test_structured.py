@@ -59,6 +59,9 @@ CASES = {
     "by weights": (lambda w: ops.relu(ops.matmul(w, X) + B), W, "diagonal(3) · (I(3) ⊗ dense(1×5))"),
     "dense": (lambda x: ops.tanh(ops.dense(x, W.T, B)), TABLE, "diagonal(12) · (I(4) ⊗ dense(3×5))"),
     "dense by w": (lambda w: ops.tanh(ops.dense(TABLE, w, B)), W.T, "diagonal(12) · (dense(4×5) ⊗ I(3))"),
+    "square dense": (lambda x: ops.matmul(x, SQUARE), TABLE, "(I(4) ⊗ dense(5×5))"),
+    "square dense from the left": (lambda x: ops.matmul(SQUARE, x), TABLE.T, "(dense(5×5) ⊗ I(4))"),
+    "difference": (lambda x: x[::-1] - jnp.exp(x) - x, X, None),
     "dense by b": (lambda b: ops.tanh(ops.dense(TABLE, W.T, b)), B, "diagonal(12) · sum(3×12)ᵀ"),
     "softmax": (ops.softmax, TABLE, "(diagonal + rank one)(20)"),
     "softmax of columns": (lambda x: ops.softmax(x, axis=0), TABLE, "(diagonal + rank one)(20)"),
@@ -197,6 +200,25 @@ def test_arguments_are_those_of_jacrev():
     want = jax.jacrev(lambda z: jnp.sin(z) * z, holomorphic=True)(z)
     np.testing.assert_allclose(holomorphic.dense(), want, rtol=1e-5)
     assert structured(lambda x: x[:0])(X).dense().shape == (0, 5)
+
+
+def test_norms_of_complex_jacobians():
+    w, z = (jax.lax.complex(*normal(2, *shape)) for shape in ((2, 5), (5,)))
+    narrow = quickly(structured(lambda z: w.T @ (w @ z), holomorphic=True))(z)
+    np.testing.assert_allclose(quickly(lambda j: j.frobenius())(narrow), np.linalg.norm(w.T @ w), rtol=1e-5)
+    with jax.numpy_dtype_promotion("standard"):
+        spectral = quickly(lambda j: j.spectral())(narrow)
+    np.testing.assert_allclose(spectral, np.linalg.norm(w.T @ w, 2), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_pooling_of_a_large_image(dtype):
+    """With more entries than numbers of the format count exactly, or than one digit of their places."""
+    x = normal(1, 64, 66, 1).astype(dtype)
+    pool = lambda x: ops.max_pool(x, window=2)
+    pulled = quickly(lambda x: structured(pool)(x).T @ jnp.ones(32 * 33, dtype))(x)
+    want = jax.vjp(pool, x)[1](jnp.ones((1, 32, 33, 1), dtype))[0]
+    np.testing.assert_array_equal(pulled, want.ravel())
 
 
 def test_errors_say_what_to_do():

@@ -53,3 +53,22 @@ def test_holomorphic_functions():
     z = draw(3, 4).astype(jnp.complex64) * (1 + 0.5j)
     for method in (jacobian.reverse, jacobian.forward):
         assert_close(method(jnp.exp, holomorphic=True)(z), jnp.diag(jnp.exp(z)), "complex64", "jacobian")
+
+
+def test_numbers_of_several_types():
+    """Blocks have the types of the inputs, as those of jax.jacrev."""
+    p = {"half": draw(5, 3).astype(jnp.bfloat16), "single": draw(6, 3)}
+    g = lambda p: p["half"].astype(jnp.float32) * p["single"]
+    want = {"half": jnp.diag(p["single"]).astype(jnp.bfloat16), "single": jnp.diag(p["half"]).astype(jnp.float32)}
+    for method in (jacobian.reverse, jacobian.forward):
+        got = method(g)(p)
+        for key in p:
+            assert got[key].dtype == want[key].dtype
+            assert_close(got[key], want[key], "bfloat16", "jacobian")
+
+
+def test_a_budget_beside_other_arguments():
+    """Arrays closed over and arguments that are not differentiated are told apart."""
+    g, x, y = (lambda x, y: jnp.sin(A[:4, :6] @ x) * y.sum()), draw(7, 6), draw(8, 3)
+    want = jnp.cos(A[:4, :6] @ x)[:, None] * A[:4, :6] * y.sum()
+    assert_close(jacobian.reverse(g, max_bytes=10_000)(x, y), want, "float32", "jacobian")

@@ -318,6 +318,8 @@ def test_clips_features_and_temperature(key):
     assert model.apply(params | {"log_scale": jnp.asarray(9.0)}, (draw(0, 2, 8, 8, 1), tokens))[2] == 100
     after_the_end = tokens.at[0, 3].set(7)
     assert_close(model.apply(params, (draw(0, 2, 8, 8, 1), after_the_end))[1], text, "float32")
+    before_the_end = tokens.at[0, 1].set(7)
+    assert jnp.abs(model.apply(params, (draw(0, 2, 8, 8, 1), before_the_end))[1] - text)[0].max() > 0.01
     assert nn.zero_shot(text, text).tolist() == [0, 1]
     with pytest.raises(ValueError, match=r"text_tower: tokens must be \(n, 5\)"):
         model.apply(params, (draw(0, 2, 8, 8, 1), tokens[:, :4]))
@@ -345,6 +347,10 @@ def test_combinators(key):
     assert (nn.concatenate(one, two).apply(params, x) == jnp.concatenate([a, b], 1)).all()
     with pytest.raises(ValueError, match=r"residual: .* keep the shape of their input, \(5, 4\), but gave \(5, 2\)"):
         nn.residual(one).apply((params[0],), x)
+    shared = nn.share(nn.dense(4), 3)
+    weights = shared.init(key, (4,))
+    once = lambda x: nn.dense(4).apply(weights, x)
+    assert_close(shared.apply(weights, x), once(once(once(x))), "float32", "share")
     words = nn.serial(nn.embedding(9, 4), nn.flatten, nn.dense(2))
     tokens = jax.ShapeDtypeStruct((3,), jnp.int32)
     assert words.apply(words.init(key, tokens), jnp.ones((2, 3), jnp.int32)).shape == (2, 2)

@@ -76,6 +76,29 @@ def test_derivative_within_4_ulp_of_the_truth(name):
         assert off is None or off <= ALLOWED.get(name, 4), f"{name}′({xi}) = {slope}, {off:.1f} ULP off"
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "quick_gelu"])
+def test_second_derivative(name):
+    truth, _ = TRUTH[name]
+    x = np.array([0, -1e-30, 1e-30, -1e-3, 0.25, -0.5, 1, -2, 3, -6], np.float32)
+    got = jax.vmap(jax.grad(jax.grad(getattr(ops, name))))(x)
+    np.testing.assert_allclose(got, [float(mp.diff(truth, mp.mpf(v))) for v in x.tolist()], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["silu", "gelu", "gelu_tanh", "quick_gelu"])
+def test_nothing_is_left_far_below_0(name):
+    """In float64 e^−v for the v of float32's range is an ordinary number: times a large x it would not be 0."""
+    with jax.enable_x64(True):
+        x = -np.geomspace(1e4, 1e300, 40)
+        y, slope = jax.vmap(jax.value_and_grad(getattr(ops, name)))(x)
+    assert not np.any(y)
+    assert not np.any(slope)
+
+
+def test_power_is_smooth_in_its_base_where_the_exponent_is_0():
+    """∂²xʸ/∂x∂y = xʸ⁻¹(1 + y log x), 1/x at y = 0"""
+    assert float(jax.grad(jax.grad(ops.power), 1)(3.0, 0.0)) == pytest.approx(1 / 3)
+
+
 def test_jax_sigmoid_is_what_it_is_measured_against():
     """At 40 the derivative of jax.nn.sigmoid is 0; the truth is 4.2e-18, and the rule here says so."""
     assert jax.grad(jax.nn.sigmoid)(40.0) == 0

@@ -79,6 +79,13 @@ def test_contrastive_loss_is_the_mean_of_both_directions():
     assert_close(ops.contrastive_loss(x, y, jnp.float32(3)), (rows + columns) / 2, "float32")
 
 
+def test_contrastive_loss_of_huge_logits():
+    """The largest logit less itself is 0, also where a compiler fuses the product with the difference."""
+    args = [1e4 * draw(i, *shape) for i, shape in enumerate(((3, 4), (3, 4), ()))]
+    y, slopes = jax.jit(jax.value_and_grad(ops.contrastive_loss, (0, 1, 2)))(*args)
+    assert all(bool(jnp.isfinite(v).all()) for v in (y, *slopes))
+
+
 def test_feed_forward_parts_keep_only_arguments():
     args = draw(0, 5, 4), draw(1, 4, 16), draw(2, 16), draw(3, 16, 4), draw(4, 4)
     leaves = jax.tree.leaves(jax.eval_shape(lambda *a: jax.vjp(ops.gelu_feed_forward, *a)[1], *args))

@@ -90,6 +90,13 @@ def test_a_linear_fixed_point_is_a_linear_solve():
             assert_close(got, want, "float32")
 
 
+def test_small_cotangents_are_as_accurate_as_large_ones():
+    p = jnp.array([0.3, 0.5])
+    pullback = jax.vjp(lambda p: ops.fixed_point(p, jnp.zeros(2), f=cosine).value, p)[1]
+    (of_one,), (of_little,) = pullback(jnp.ones(2)), pullback(jnp.full(2, 1e-9))
+    assert_close(of_little * 1e9, of_one, "float32")
+
+
 def test_the_start_does_not_matter():
     value = lambda start: ops.fixed_point(jnp.array(0.5), start, f=cosine).value
     assert_close(value(jnp.array(0.0)), value(jnp.array(1.0)), "float32")

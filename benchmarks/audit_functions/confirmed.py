@@ -1,0 +1,108 @@
+"""What the audit found wrong or not finite in the published world, confirmed by mpmath, one formula each.
+
+    python -m benchmarks.audit_functions.confirmed
+
+Nothing of jaxdl is asked: JAX's value comes from `jax.grad` alone, the other from a formula written out here.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mpmath as mp
+import numpy as np
+
+from jaxdl.report import Table
+
+special = jax.scipy.special
+
+
+class Claim(NamedTuple):
+    """A derivative of `f`, `orders` times in each argument, at float32 numbers; `truth` takes and gives mpmath's."""
+
+    name: str
+    f: Callable
+    point: tuple
+    orders: tuple
+    truth: Callable
+
+    def row(self) -> tuple[str, ...]:
+        """Function, point, which derivative, JAX's value and derivative, and the true one."""
+        at = [jnp.float32(x) for x in self.point]
+        exactly = [mp.mpf(float(x)) for x in at]
+        g = self.f
+        for place, order in enumerate(self.orders):
+            for _ in range(order):
+                g = jax.grad(g, place)
+        variables = "xyz"[: len(at)]
+        total = sum(self.orders)
+        parts = "".join(f"∂{v}{'²' if o == 2 else ''}" for v, o in zip(variables, self.orders, strict=True) if o)
+        point = ", ".join(f"{float(x):.9g}" for x in at)
+        return (self.name, point, f"∂{'²' if total == 2 else ''}/{parts}", _said(self.f(*at)), _said(g(*at)),
+                mp.nstr(mp.re(self.truth(*exactly)), 9))  # fmt: skip
+
+
+def _said(x):
+    return f"{float(np.asarray(x)):.9g}"
+
+
+def harmonic(polar):
+    """Re Y₂¹(θ, 0.3) = −√(15/8π) sin θ cos θ cos 0.3"""
+    degree, order, azimuth = jnp.array([2]), jnp.array([1]), jnp.float32([0.3])
+    return special.sph_harm_y(degree, order, polar[None], azimuth, n_max=2)[0].real
+
+
+def log_ratio_slope(x):
+    """φ(x) / Φ(x), the derivative of log Φ"""
+    return mp.npdf(x) / mp.ncdf(x)
+
+
+CLAIMS = (
+    # exp(|x|) i0e(x): |x|′ is 1 at 0 in one factor, sign(0) = 0 in the other
+    Claim("jax.scipy.special.i0", special.i0, (0.0,), (1,), lambda x: mp.besseli(1, x)),
+    Claim("jax.scipy.special.i0", special.i0, (0.0,), (2,), lambda x: mp.besseli(0, x) / 2),
+    Claim("jax.scipy.special.i1", special.i1, (0.0,), (2,), lambda x: mp.mpf(0)),
+    Claim("jax.scipy.special.i1", special.i1, (-1.1920929e-07,), (2,), lambda x: mp.besseli(1, x, 2)),
+    # its rule takes ½ for |x| ≤ ε, so that the derivative of the rule is 0 there
+    Claim("jax.scipy.special.i1e", special.i1e, (-1.1920929e-07,), (2,),
+          lambda x: mp.diff(lambda t: mp.exp(t) * mp.besseli(1, t), x, 2)),
+    # minimum and maximum of a tie share the derivative: right at first order only
+    Claim("jax.scipy.special.betaln", special.betaln, (2.0, 2.0), (2, 0), lambda a, b: mp.psi(1, a) - mp.psi(1, a + b)),
+    Claim("jax.scipy.special.betaln", special.betaln, (2.0, 2.0), (1, 1), lambda a, b: -mp.psi(1, a + b)),
+    # a branch not taken is NaN for a + b < 0
+    Claim("jax.scipy.special.betaln", special.betaln, (-1.45041704, -0.231938332), (1, 0),
+          lambda a, b: mp.psi(0, a) - mp.psi(0, a + b)),
+    Claim("jax.scipy.special.beta", special.beta, (0.3, -0.9), (1, 0),
+          lambda a, b: mp.beta(a, b) * (mp.psi(0, a) - mp.psi(0, a + b))),
+    # log x is taken for λ = 0, as if it were so for all λ
+    Claim("jax.scipy.special.boxcox", special.boxcox, (2.0, 0.0), (0, 1), lambda x, _: mp.log(x) ** 2 / 2),
+    Claim("jax.scipy.special.boxcox", special.boxcox, (2.0, 0.0), (1, 1), lambda x, _: mp.log(x) / x),
+    Claim("jax.scipy.special.boxcox", special.boxcox, (2.0, 1e-30), (0, 1), lambda x, _: mp.log(x) ** 2 / 2),
+    Claim("jax.scipy.special.boxcox1p", special.boxcox1p, (2.0, 0.0), (0, 1), lambda x, _: mp.log1p(x) ** 2 / 2),
+    Claim("jax.scipy.special.boxcox1p", special.boxcox1p, (-1.0, 3.0), (1, 0), lambda x, k: (1 + x) ** (k - 1)),
+    # zeta(2, x) by its asymptotic series at x + 9, which is not large below −9
+    Claim("jax.scipy.special.digamma", special.digamma, (-9.44613266,), (1,), lambda x: mp.psi(1, x)),
+    Claim("jax.scipy.special.digamma", special.digamma, (-9.99999905,), (1,), lambda x: mp.psi(1, x)),
+    # a branch not taken is NaN
+    Claim("jax.scipy.special.factorial", special.factorial, (-1.0,), (1,), lambda x: mp.mpf(0)),
+    Claim("jax.nn.log1mexp", jax.nn.log1mexp, (100.0,), (2,), lambda x: -mp.exp(x) / mp.expm1(x) ** 2),
+    Claim("jax.scipy.special.poch", special.poch, (0.0, 0.0), (1, 0), lambda z, m: mp.diff(lambda t: mp.rf(t, 0), z)),
+    # √(1 − cos² θ)
+    Claim("jax.scipy.special.sph_harm_y(2, 1)", harmonic, (1e-4,), (1,),
+          lambda t: -mp.sqrt(15 / (8 * mp.pi)) * mp.cos(2 * t) * mp.cos(np.float32(0.3).item())),
+    # sech² · ∞
+    Claim("jax.nn.gelu", jax.nn.gelu, (-1e20,), (1,), lambda x: mp.mpf(0)),
+    Claim("jax.scipy.special.log_ndtr", special.log_ndtr, (-22011.9512,), (1,), log_ratio_slope),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Print the table in Markdown."""
+    mp.mp.dps = 60
+    columns = "function", "at", "derivative", "JAX's value of the function", "JAX's derivative", "mpmath"
+    print(Table("", columns, [claim.row() for claim in CLAIMS], words=3).markdown())
+
+
+if __name__ == "__main__":
+    main()
