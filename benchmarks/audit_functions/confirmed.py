@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
+import optax
 
 from jaxdl.report import Table
 
@@ -53,6 +54,22 @@ def harmonic(polar):
     return special.sph_harm_y(degree, order, polar[None], azimuth, n_max=2)[0].real
 
 
+def standardized(t):
+    """The first of (t, 0, 0, 0) standardized in float16, with ε = 1e-5"""
+    return jax.nn.standardize(jnp.zeros(4, jnp.float16).at[0].set(t.astype(jnp.float16)))[0]
+
+
+def similarity(t):
+    """Cosine of (t, 2⁻⁹) and (2⁻⁹, −2⁻¹⁰), in float16"""
+    a = jnp.array([0, 2**-9], jnp.float16).at[0].set(t.astype(jnp.float16))
+    return optax.losses.cosine_similarity(a, jnp.array([2**-9, -(2**-10)], jnp.float16))
+
+
+def cosine(t):
+    p, q = mp.mpf(2) ** -9, mp.mpf(2) ** -10
+    return (t * p - p * q) / mp.sqrt((t * t + p * p) * (p * p + q * q))
+
+
 def log_ratio_slope(x):
     """φ(x) / Φ(x), the derivative of log Φ"""
     return mp.npdf(x) / mp.ncdf(x)
@@ -81,6 +98,8 @@ CLAIMS = (
     Claim("jax.scipy.special.boxcox", special.boxcox, (2.0, 1e-30), (0, 1), lambda x, _: mp.log(x) ** 2 / 2),
     Claim("jax.scipy.special.boxcox1p", special.boxcox1p, (2.0, 0.0), (0, 1), lambda x, _: mp.log1p(x) ** 2 / 2),
     Claim("jax.scipy.special.boxcox1p", special.boxcox1p, (-1.0, 3.0), (1, 0), lambda x, k: (1 + x) ** (k - 1)),
+    Claim("jax.scipy.special.boxcox1p", special.boxcox1p, (-1.0, 0.75), (0, 1), lambda x, k: 1 / k**2),
+    Claim("jax.scipy.special.boxcox", special.boxcox, (0.0, 2.0), (1, 0), lambda x, k: x ** (k - 1)),
     # zeta(2, x) by its asymptotic series at x + 9, which is not large below −9
     Claim("jax.scipy.special.digamma", special.digamma, (-9.44613266,), (1,), lambda x: mp.psi(1, x)),
     Claim("jax.scipy.special.digamma", special.digamma, (-9.99999905,), (1,), lambda x: mp.psi(1, x)),
@@ -93,6 +112,9 @@ CLAIMS = (
           lambda t: -mp.sqrt(15 / (8 * mp.pi)) * mp.cos(2 * t) * mp.cos(np.float32(0.3).item())),
     # sech² · ∞
     Claim("jax.nn.gelu", jax.nn.gelu, (-1e20,), (1,), lambda x: mp.mpf(0)),
+    # ε^(−3/2) is infinite in float16, and 1e-3² nearly 0
+    Claim("jax.nn.standardize, float16", standardized, (0.0,), (1,), lambda t: 0.75 / mp.sqrt(mp.mpf("1e-5"))),
+    Claim("optax.losses.cosine_similarity, float16", similarity, (2**-10,), (1,), lambda t: mp.diff(cosine, t)),
     Claim("jax.scipy.special.log_ndtr", special.log_ndtr, (-22011.9512,), (1,), log_ratio_slope),
 )  # fmt: skip
 

@@ -9,10 +9,9 @@ import numpy as np
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope, stops_matter
-from jaxdl.auditor.subject import Subject, drawn, evaluated, in_float64
+from jaxdl.auditor.subject import LARGE, Subject, drawn, evaluated, in_float64
 from jaxdl.auditor.wide import wide
 
-MOST_MADE = 10**6  # numbers in a subject for which other arrays than those given are tried
 DIRECTIONS = 2
 DISPUTED = 6  # entries for which witnesses are called
 
@@ -20,7 +19,7 @@ DISPUTED = 6  # entries for which witnesses are called
 def points(subject: Subject) -> dict[str, tuple]:
     """Arrays to look at, by what is special about them."""
     found = {"the arrays given": subject.inputs}
-    if subject.size > MOST_MADE:
+    if subject.size > LARGE:
         return found
     for name, change in _CHANGES.items():
         found[name] = tuple(
@@ -227,7 +226,7 @@ def _conditioning(subject, inputs, u, truth):
         if jnp.issubdtype(x.dtype, jnp.inexact) else x
     )  # fmt: skip
     rooms = [0.0] * len(truth)
-    for _ in range(2):
+    for _ in range(2 if subject.size <= LARGE else 1):
         other = in_float64(subject.steps[1], *map(moved, inputs), *map(moved, u))
         if other is None:
             return rooms

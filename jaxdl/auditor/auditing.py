@@ -13,7 +13,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor import along_arrays, along_points, checks
 from jaxdl.auditor.findings import Finding, Verdict, said
 from jaxdl.auditor.report import Audited, AuditReport
-from jaxdl.auditor.subject import WHOLE, Subject
+from jaxdl.auditor.subject import LARGE, WHOLE, Subject
 from jaxdl.measure.differentiated import Differentiated
 from jaxdl.strip import automatic, observe
 
@@ -89,7 +89,7 @@ def derivative(subject: Subject, orders=2) -> list[Finding]:
             return along_points.at_edge_points(subject, orders)
         except exact.UnknownPrimitive as error:
             told = [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "at edge points", said(error), "the exact witness")]
-    if orders == 2 and subject.size <= along_arrays.MOST_MADE:
+    if orders == 2 and subject.size <= LARGE:
         told += guarded(checks.second_order, "second order", subject)
     return told + along_arrays.at_points(subject)
 

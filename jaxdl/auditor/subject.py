@@ -12,6 +12,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor.wide import wide, widened
 
 WHOLE = "whole"
+LARGE = 10**6  # numbers, above which running counts more than compiling
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +148,10 @@ def _or_none(of, f):
 
 
 def compiled(f, *arrays):
-    """f compiled quickly, as it is run a few times only."""
+    """f compiled; quickly where it is small, as it is run a few times only."""
     lowered = jax.jit(f).lower(*arrays)
-    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+    is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
+    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0} if is_small else None)
 
 
 def drawn(seed, types) -> list[np.ndarray]:

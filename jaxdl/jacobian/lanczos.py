@@ -21,7 +21,7 @@ def lanczos(symmetric, start, steps):
         beta = jnp.sqrt((jnp.abs(w) ** 2).sum())
         ended = beta <= 100 * jnp.finfo(beta.dtype).eps * largest
         beta = jnp.where(ended, 0, beta)
-        following = jnp.where(ended, 0, w / jnp.where(ended, 1, beta))
+        following = jnp.where(ended, 0, w / jnp.where(ended, 1, beta).astype(w.dtype))
         return (basis.at[i + 1].set(following, mode="drop"), largest), (alpha, beta)
 
     basis = jnp.zeros((steps, start.size), start.dtype).at[0].set(start)

@@ -136,3 +136,12 @@ def test_arguments_of_the_method_are_checked(method):
         method(jnp.sin, has_aux=True)(X)
     with pytest.raises(TypeError, match="expected a function"):
         method(X)
+
+
+def test_prepared_anew_for_other_arguments_and_settings():
+    """Also for settings that are equal but not the same, as 1 and True."""
+    f = lambda x, y, k: jnp.sin(x) * y.sum() * (3 if k is True else k)
+    jacobian_of = jacobian.cut(f)
+    for args in ((X, X, 1), (X, X[:2], 1), (X, X, 2), (X, X, True)):
+        same(jacobian_of(*args), jax.jacrev(lambda x, args=args: f(x, *args[1:]))(X))
+    assert len(jacobian_of.prepared) == 4

@@ -75,8 +75,8 @@ def test_estimates_lie_within_their_errors(estimated, exact, key):
 
 
 def test_the_logarithm_where_one_direction_says_all(key):
-    """Lanczos ends after one step: JᵀJ is 4 I."""
-    assert_close(jacobian.estimated_logdet(lambda x: 2 * x, key, probes=2)(v).value, 6 * jnp.log(2.0), "float32")
+    """Lanczos ends after one step, with nothing left: JᵀJ is 4 I."""
+    assert_close(jacobian.estimated_logdet(lambda x: 2 * x, key, probes=2)(v[:4]).value, 4 * jnp.log(2.0), "float32")
 
 
 def test_bad_input_is_named():

@@ -16,6 +16,6 @@ def largest_singular_value(operator):
     if not size:
         return jnp.zeros((), operator.dtype)
     start = jax.random.normal(jax.random.key(0), (size,), operator.dtype)
-    start = start / jnp.sqrt((jnp.abs(start) ** 2).sum())
+    start = start / jnp.sqrt((jnp.abs(start) ** 2).sum()).astype(start.dtype)
     gram = lambda v: small.pull(small.push(v).conj()).conj().astype(operator.dtype)
     return jnp.sqrt(jnp.linalg.eigvalsh(lanczos(gram, start, min(size, STEPS)))[-1].clip(0))
