@@ -16,6 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import tyro
@@ -25,12 +26,13 @@ from benchmarks.audit_functions.faults import FAULTS
 from benchmarks.audit_functions.published import Published, published
 from benchmarks.results_folder import FOLDER, keep
 from jaxdl import audit
-from jaxdl.auditor import AuditReport, Verdict
+from jaxdl.auditor import AuditReport, Verdict, load_accepted
 from jaxdl.auditor.findings import said
 from jaxdl.report import Table, seconds_text
 
 MOST_SECONDS = 240  # for one function
 NOT_AUDITED = "could not be audited"
+ACCEPTED = load_accepted(Path(__file__).parent / "audit_functions" / "accepted.toml")
 BEYOND_CONVENTION = [str(v) for v in Verdict if v.is_fault]
 
 
@@ -60,7 +62,7 @@ def audited(f: Callable, args: tuple) -> tuple[AuditReport | str, float]:
     try:
         with warnings.catch_warnings(), at_most(MOST_SECONDS):
             warnings.simplefilter("ignore")
-            report = audit(f, *args)
+            report = audit(f, *args).accepting(ACCEPTED)
     except (Exception, TookTooLong) as error:  # what a stranger's function raises is its own
         report = said(error)
     jax.clear_caches()
@@ -159,6 +161,7 @@ def published_row(entry: Published) -> dict:
         "why": report if isinstance(report, str) else "",
         "seconds": seconds,
         "findings": findings_of(report),
+        "accepted": [] if isinstance(report, str) else [f"{f}: {reason}" for f, reason in report.accepted],
     }
 
 
@@ -178,7 +181,10 @@ def published_table(rows: list[dict]) -> Table:
         cells.append((f"{row['library']} {row['version']}", row["function"], row["verdict"], *told))
     columns = "library", "function", "verdict", "rule", "the worst finding", "got", "expected", "witnesses"
     counts = Counter(row["verdict"] for row in rows)
-    note = f"{len(rows)} functions: {', '.join(f'{counts[v]} {v}' for v in order if counts[v])}; {seconds_of(rows)}."
+    note = (
+        f"{len(rows)} functions: {', '.join(f'{counts[v]} {v}' for v in order if counts[v])}; {seconds_of(rows)}. "
+        f"{sum(len(row['accepted']) for row in rows)} findings are accepted in audit_functions/accepted.toml."
+    )
     return Table("The published world: what the audit finds in the installed versions", columns, cells, note, words=8)
 
 

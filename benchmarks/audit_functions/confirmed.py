@@ -81,9 +81,14 @@ CLAIMS = (
     Claim("jax.scipy.special.i0", special.i0, (0.0,), (2,), lambda x: mp.besseli(0, x) / 2),
     Claim("jax.scipy.special.i1", special.i1, (0.0,), (2,), lambda x: mp.mpf(0)),
     Claim("jax.scipy.special.i1", special.i1, (-1.1920929e-07,), (2,), lambda x: mp.besseli(1, x, 2)),
+    # its rule takes 0 at 0, so that the derivative of the rule is 0 there
+    Claim("jax.numpy.i0", jnp.i0, (0.0,), (2,), lambda x: mp.besseli(0, x) / 2),
     # its rule takes ½ for |x| ≤ ε, so that the derivative of the rule is 0 there
     Claim("jax.scipy.special.i1e", special.i1e, (-1.1920929e-07,), (2,),
           lambda x: mp.diff(lambda t: mp.exp(t) * mp.besseli(1, t), x, 2)),
+    # sin(πx)/(πx), the quotient rule where x² is 0 in float32
+    Claim("jax.numpy.sinc", jnp.sinc, (1e-20,), (1,), lambda x: mp.diff(mp.sincpi, x)),
+    Claim("jax.numpy.sinc", jnp.sinc, (1e-17,), (2,), lambda x: -(mp.pi**2) / 3),
     # minimum and maximum of a tie share the derivative: right at first order only
     Claim("jax.scipy.special.betaln", special.betaln, (2.0, 2.0), (2, 0), lambda a, b: mp.psi(1, a) - mp.psi(1, a + b)),
     Claim("jax.scipy.special.betaln", special.betaln, (2.0, 2.0), (1, 1), lambda a, b: -mp.psi(1, a + b)),

@@ -13,6 +13,7 @@ from jaxdl.auditor.subject import LARGE, Subject, drawn, evaluated, in_float64
 from jaxdl.auditor.wide import wide
 
 DIRECTIONS = 2
+NEARBY = 8
 DISPUTED = 6  # entries for which witnesses are called
 
 
@@ -108,7 +109,7 @@ def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
 def _along_directions(subject, inputs, u, formula, numerical) -> list[Finding]:
     """The derivative along drawn directions against the values alone, in float64: neither rule nor JAX's is asked."""
     findings = []
-    for seed in range(10, 10 + DIRECTIONS):
+    for seed in range(10, 11 if subject.size > LARGE else 10 + DIRECTIONS):
         along = drawn(seed, [subject.types[i] for i in subject.smooth])
         try:
             slope = numerical().slope(inputs, u, along)
@@ -154,9 +155,26 @@ def _disputed(subject, evidence, i, inputs, u, numerical):
         along[i] = _basis(inputs[subject.smooth[i]], place)
         slope, names = _asked(subject, inputs, u, along, numerical)
         low[place], high[place] = float(slope.low), float(slope.high)
+        if slope.low < slope.high:
+            near = _nearby(subject, inputs, u, i, place)
+            low[place], high[place] = np.nanmin([low[place], *near]), np.nanmax([high[place], *near])
         said[place] = names
     shape = evidence.low.shape
     return dataclasses.replace(evidence, low=low.reshape(shape), high=high.reshape(shape)), said
+
+
+def _nearby(subject, inputs, u, i, place):
+    """An entry of a plain cotangent at points around a kink: all its limits there are conventions (Clarke 1975)."""
+    random = np.random.default_rng(0)
+    values = []
+    for _ in range(NEARBY):
+        moved = [
+            wide(np.asarray(x)) + 1e-6 * random.standard_normal(np.shape(x)) if k in subject.smooth else x
+            for k, x in enumerate(inputs)
+        ]
+        found = in_float64(subject.steps[1], *moved, *u)
+        values += [] if found is None else [float(_parts(found[len(subject.outputs) + i]).reshape(-1)[place])]
+    return [v for v in values if np.isfinite(v)] or [np.nan]
 
 
 def _asked(subject, inputs, u, along, numerical):

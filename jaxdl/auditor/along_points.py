@@ -11,7 +11,7 @@ import numpy as np
 from jaxdl import exact
 from jaxdl.auditor.checks import first_order_only
 from jaxdl.auditor.findings import Finding, Verdict
-from jaxdl.auditor.judge import Evidence, found, verdicts
+from jaxdl.auditor.judge import Evidence, found, half_of_the_digits, verdicts
 from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
 from jaxdl.auditor.slopes import Slopes, exact_slopes, stops_matter
 from jaxdl.auditor.subject import Subject, compiled
@@ -66,7 +66,8 @@ def first_order(subject, points, slopes_along) -> list[Finding]:
             name = f"∂ output {k} / ∂ input {i}" if count > 1 or len(points) > 1 else "derivative"
             room = _conditioning(lambda *x, k=count + i: at_points(subject.steps[1], *x)[k], points, u, x.dtype)
             room = np.where(slopes.low < slopes.high, 0.0, room)  # rounding does not excuse what is off at a kink
-            findings += _judged(got[count + i], formula, slopes, x.dtype, "cotangents", name, points, room)
+            beside = np.abs(_float64(got[k]))
+            findings += _judged(got[count + i], formula, slopes, x.dtype, "cotangents", name, points, room, beside)
     return findings
 
 
@@ -114,13 +115,18 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
         plain = lambda *x: total(at_points(subject.seconds[1], *x))
         room = room + _conditioning(plain, points, [*u, *v], points[0].dtype)
     slopes = Slopes(known, known, "exact")
-    found = _judged(got, formula, slopes, points[0].dtype, "second order", "second derivative", points, room)
+    beside = np.abs(np.nan_to_num(first.low))
+    found = _judged(got, formula, slopes, points[0].dtype, "second order", "second derivative", points, room, beside)
     return [_with_verdict(f, Verdict.WRONG_SECOND) if f.verdict == Verdict.WRONG else f for f in found]
 
 
-def _judged(got, formula, slopes, dtype, check, name, points, room):
-    """formula(places, digits) is evaluated with many more digits where it seems wrong: it may have cancelled."""
-    of_points = (_float64(got), formula(), slopes.low, slopes.high, room, room)
+def _judged(got, formula, slopes, dtype, check, name, points, room, beside=0.0):
+    """formula(places, digits) is evaluated with many more digits where it seems wrong: it may have cancelled.
+
+    It is taken exactly at the point; only constants in it may be rounded, in parts of the size of what is `beside`.
+    """
+    of_formula = np.minimum(room, half_of_the_digits(dtype) * np.nan_to_num(beside, posinf=0.0))
+    of_points = (_float64(got), formula(), slopes.low, slopes.high, room, of_formula)
     evidence = Evidence(*[np.broadcast_to(x, points[0].shape).copy() for x in of_points], np.dtype(dtype))
     wrong = np.flatnonzero(verdicts(evidence) == Verdict.WRONG)
     if wrong.size:

@@ -134,7 +134,12 @@ def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
     """The same with what is found where all floating-point arrays are of another type, small rules only."""
     small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
-    if not small or given == {jnp.dtype(dtype)} or any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays):
+    if (
+        not small
+        or sum(np.size(x) for x in arrays) > LARGE
+        or given == {jnp.dtype(dtype)}
+        or any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
+    ):
         return audited
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]

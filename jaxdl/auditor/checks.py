@@ -61,11 +61,12 @@ def linear(subject: Subject) -> list[Finding]:
         for s, got in zip(SCALES, of_scaled, strict=True)
         if float(jnp.finfo(subject.dtype).max) > 1e10  # float16 has no room for it
     ]
+    floor, sizes = _floor(subject, u), {"u + w": 1.0} | {f"{number(s)} u": s for s in SCALES}
     return [
         _unlike(Verdict.NOT_LINEAR, "linear", f"{name} for the cotangent {case}", a, b, subject.inputs)
         for case, got, expected in cases
         for name, a, b, top in zip(_cotangents(subject), got, expected, map(_top, of_u), strict=True)
-        if _differ(a, b, *((ROUNDED, top) if case == "u + w" else ()))
+        if _differ(a, b, ROUNDED if case == "u + w" else None, 0.0 if case == "0" else max(top, floor) * sizes[case])
     ]
 
 
@@ -139,13 +140,14 @@ def mapped(subject: Subject) -> list[Finding]:
             results.append((together, step(inputs, u), step(second, u)))
         return results
 
-    names = [f"output {k}" for k in range(len(u))] + list(_cotangents(subject))
+    names, floor = [f"output {k}" for k in range(len(u))] + list(_cotangents(subject)), _floor(subject, u)
     findings = []
     for way, (together, first, second) in zip(ways, _run(every_way, inputs, others, u), strict=True):
         which = "all inputs" if way == tuple(subject.smooth) else f"input {way[0]}"
         for name, a, b, c in zip(names, together, first, second, strict=True):
-            if _differ(a[0], b) or _differ(a[1], c):
-                k = 0 if _differ(a[0], b) else 1
+            off = [_differ(a[0], b, floor=floor), _differ(a[1], c, floor=floor)]
+            if any(off):
+                k = off.index(True)
                 what = f"{name} under vmap over {which}"
                 findings.append(_unlike(Verdict.WRONG, "vmap", what, a[k], (b, c)[k], subject.inputs))
     return findings
@@ -170,13 +172,14 @@ def alone(subject: Subject) -> list[Finding]:
             pairs += zip(single, whole(zeros), strict=True) if len(u) > 1 else []
         return pairs
 
-    pairs = _run(each, subject.inputs, drawn(1, subject.outputs))
+    u = drawn(1, subject.outputs)
+    pairs, floor = _run(each, subject.inputs, u), _floor(subject, u)
     names = [f"{name} alone" for name in _cotangents(subject)]
     names += [f"{name} from output {k} alone" for k in range(len(subject.outputs)) for name in _cotangents(subject)]
     return [
         _unlike(Verdict.WRONG, "asked alone", name, a, b, subject.inputs)
         for name, (a, b) in zip(names, pairs, strict=False)
-        if _differ(a, b)
+        if _differ(a, b, floor=floor)
     ]
 
 
@@ -198,7 +201,7 @@ def eager(subject: Subject) -> list[Finding]:
             subject.inputs,
         )
         for name, a, b in zip(names, inside, outside, strict=True)
-        if _differ(a, b)
+        if _differ(a, b, floor=_floor(subject, u))
     ]
 
 
@@ -226,6 +229,11 @@ def _another(x):
 
 def _wider(x):
     return np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64
+
+
+def _floor(subject, u):
+    """A size below which cotangents are but the rounding of what cancels."""
+    return float(jnp.finfo(subject.dtype).eps) ** 0.5 * max(map(_top, u))
 
 
 def _top(x):

@@ -126,7 +126,10 @@ def _in_tiles(q, k, v, mask, causal):
             k_i, v_i = tiles.keys(k, i), tiles.keys(v, i)
             p = jnp.exp(tiles.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
             dv_i, p = lax.optimization_barrier((p.T @ do_i, p))
-            ds = p * (do_i @ v_i.T - (do_i * o[i]).sum(-1, keepdims=True))
+            # As an einsum: under vmap over keys or values, XLA for CPUs (JAX 0.10) takes a product summed up together
+            # with do_i @ v_i.T and gets the sum of another example.
+            of_output = jnp.einsum("le,le->l", do_i, o[i])[:, None]
+            ds = p * (do_i @ v_i.T - of_output)
             dq_i, ds = lax.optimization_barrier((ds @ k_i, ds))
             return (tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, dv_i, i), tiles.to_mask(dmask, ds, i)), dq_i
 

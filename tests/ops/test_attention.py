@@ -118,3 +118,12 @@ def test_memory_is_linear_in_the_length():
     assert kept(4096) == 2 * kept(2048)
     # The plain definition takes twice 134 MB at 4096: all scores and all weights of two heads.
     assert temporary(4096) < 15e6
+
+
+def test_mapped_keys_alone_at_a_length_where_xla_fuses():
+    """A sum beside a product of larger matrices under vmap, which XLA for CPUs once gave the sum of another example."""
+    q, k, v, do = (draw(seed, 1, 192, 1, 64) for seed in range(4))
+    keys = jnp.stack([k, 0.5 * k])
+    pulled = lambda k: jax.vjp(ops.attention, q, k, v)[1](do)
+    for together, *alone in zip(jax.jit(jax.vmap(pulled))(keys), *map(jax.jit(pulled), keys), strict=True):
+        assert_close(together, jnp.stack(alone), "float32", "two orders of summation")
