@@ -26,7 +26,9 @@ def key():
 
 # Where compiling takes most of the time, and what is asked is not how fast the program runs.
 COMPILED_QUICKLY = (
+    "tests.auditor",
     "tests.cli",
+    "tests.exact",
     "tests.experiments",
     "tests.interop",
     "tests.nn",
