@@ -15,6 +15,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from jaxdl.auditor.findings import said
 from jaxdl.report import Table, seconds_text
 
 MOST_SECONDS = 240  # for one function
+FAULTS_OF_A_PROCESS = 20  # faults in one process: compiled programs are not given back
 NOT_AUDITED = "could not be audited"
 ACCEPTED = load_accepted(Path(__file__).parent / "audit_functions" / "accepted.toml")
 BEYOND_CONVENTION = [str(v) for v in Verdict if v.is_fault]
@@ -100,7 +102,6 @@ def fault_row(number: int) -> dict:
         "of_control": [right] if isinstance(right, str) else [str(f) for f in right.faults],
         "check_grads": check_grads_sees(fault),
         "seconds": seconds + more,
-        "findings": [str(f) for f in found],
     }
 
 
@@ -133,18 +134,23 @@ def fault_table(rows: list[dict]) -> Table:
 def faults(only: str, processes: int) -> None:
     chosen = [i for i, fault in enumerate(FAULTS) if only in fault.name or only in fault.kind]
     rows = []
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for row in pool.imap(fault_row, chosen):
-            rows.append(row)
-            says = "seen" if row["check_grads"] else "not seen"
-            print(
-                f"{'' if caught(row) else 'NOT CAUGHT '}{'' if clean(row) else 'NOT CLEAN '}{row['fault']}: "
-                f"{row['verdict']} by {row['check']}; control {row['control']} {row['of_control'] or ''}; {says} by "
-                f"check_grads; {row['seconds']:.0f} s",
-                flush=True,
-            )
-    rows = with_kept("audit", "fault", rows, [fault.name for fault in FAULTS])
-    keep("audit", {"rows": rows}, fault_table(rows))
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawned, max_tasks_per_child=FAULTS_OF_A_PROCESS) as pool:
+        try:
+            for row in pool.map(fault_row, chosen):
+                rows.append(row)
+                print(told(row), flush=True)
+        finally:
+            rows = with_kept("audit", "fault", rows, [fault.name for fault in FAULTS])
+            keep("audit", {"rows": rows}, fault_table(rows))
+
+
+def told(row: dict) -> str:
+    """A fault's row in a line."""
+    alarm = ("" if caught(row) else "NOT CAUGHT ") + ("" if clean(row) else "NOT CLEAN ")
+    control = f"control {row['control']} {row['of_control'] or ''}"
+    says = f"{'seen' if row['check_grads'] else 'not seen'} by check_grads"
+    return f"{alarm}{row['fault']}: {row['verdict']} by {row['check']}; {control}; {says}; {row['seconds']:.0f} s"
 
 
 # --- the published world -------------------------------------------------------------------------------------
@@ -190,15 +196,17 @@ def published_table(rows: list[dict]) -> Table:
 
 def world(prefix: str) -> None:
     rows = []
-    for entry in published(prefix):
-        row = published_row(entry)
-        rows.append(row)
-        print(f"{row['function']}: {row['verdict']} {row['why']} ({row['seconds']:.0f} s)", flush=True)
-        for f in row["findings"]:
-            print(f"    {f['rule']}: {f['verdict']}: {f['check']}, {f['what']}: got {f['got']}, expected "
-                  f"{f['expected']}, × {f['times']} {f['witnesses']}", flush=True)  # fmt: skip
-    rows = with_kept("audit_published", "function", rows)
-    keep("audit_published", {"rows": rows}, published_table(rows))
+    try:
+        for entry in published(prefix):
+            row = published_row(entry)
+            rows.append(row)
+            print(f"{row['function']}: {row['verdict']} {row['why']} ({row['seconds']:.0f} s)", flush=True)
+            for f in row["findings"]:
+                print(f"    {f['rule']}: {f['verdict']}: {f['check']}, {f['what']}: got {f['got']}, expected "
+                      f"{f['expected']}, × {f['times']} {f['witnesses']}", flush=True)  # fmt: skip
+    finally:
+        rows = with_kept("audit_published", "function", rows)
+        keep("audit_published", {"rows": rows}, published_table(rows))
 
 
 # --- both ----------------------------------------------------------------------------------------------------

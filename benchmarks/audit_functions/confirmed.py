@@ -54,6 +54,11 @@ def harmonic(polar):
     return special.sph_harm_y(degree, order, polar[None], azimuth, n_max=2)[0].real
 
 
+def bessel(x):
+    """J₂(x)"""
+    return special.bessel_jn(x[None], v=2)[2, 0]
+
+
 def standardized(t):
     """The first of (t, 0, 0, 0) standardized in float16, with ε = 1e-5"""
     return jax.nn.standardize(jnp.zeros(4, jnp.float16).at[0].set(t.astype(jnp.float16)))[0]
@@ -115,6 +120,8 @@ CLAIMS = (
     # √(1 − cos² θ)
     Claim("jax.scipy.special.sph_harm_y(2, 1)", harmonic, (1e-4,), (1,),
           lambda t: -mp.sqrt(15 / (8 * mp.pi)) * mp.cos(2 * t) * mp.cos(np.float32(0.3).item())),
+    # the value is NaN already
+    Claim("jax.scipy.special.bessel_jn(v=2)", bessel, (1.0,), (1,), lambda x: mp.besselj(2, x, 1)),
     # sech² · ∞
     Claim("jax.nn.gelu", jax.nn.gelu, (-1e20,), (1,), lambda x: mp.mpf(0)),
     # ε^(−3/2) is infinite in float16, and 1e-3² nearly 0

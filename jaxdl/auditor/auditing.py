@@ -13,7 +13,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor import along_arrays, along_points, checks
 from jaxdl.auditor.findings import Finding, Verdict, said
 from jaxdl.auditor.report import Audited, AuditReport
-from jaxdl.auditor.subject import LARGE, WHOLE, Subject
+from jaxdl.auditor.subject import LARGE, WHOLE, Subject, works_on_bits
 from jaxdl.measure.differentiated import Differentiated
 from jaxdl.strip import automatic, observe
 
@@ -83,6 +83,9 @@ def of_subject(subject: Subject) -> Audited:
 
 def derivative(subject: Subject, orders=2) -> list[Finding]:
     """Values, cotangents and second order: at edge points where entries are treated alone, else at whole arrays."""
+    if works_on_bits(subject.value):
+        told = "the function works on the bits of its arguments: neither its values nor JAX know the derivative meant"
+        return [Finding(Verdict.NOT_VERIFIABLE, "cotangents", told, "a rule", "a witness")]
     told = []
     if along_points.treats_entries_alone(subject):
         try:

@@ -115,6 +115,16 @@ class Subject:
         return self.traced(lambda inputs: [y for y in self.plain(*inputs) if _is_inexact(y)])
 
 
+def works_on_bits(jaxpr) -> bool:
+    """Whether a jaxpr takes the bits of a floating-point number: its values are then no smooth function of it."""
+    return any(
+        eqn.primitive.name == "nextafter"
+        or (eqn.primitive.name == "bitcast_convert_type" and _is_inexact(eqn.invars[0].aval))
+        or any(map(works_on_bits, jx.inner_jaxprs(eqn)))
+        for eqn in jx.opened(jaxpr).eqns
+    )
+
+
 def in_float64(jaxpr, *arrays):
     """The outputs of a jaxpr evaluated in float64; None where it cannot be, or there is none."""
     if jaxpr is None:
