@@ -26,9 +26,11 @@ def key():
 
 # Where compiling takes most of the time, and what is asked is not how fast the program runs.
 COMPILED_QUICKLY = (
-    "tests.auditor",
     "tests.cli",
     "tests.exact",
+    "tests.ops.test_shapes",
+    "tests.test_rule",
+    "tests.test_strip",
     "tests.experiments",
     "tests.interop",
     "tests.nn",

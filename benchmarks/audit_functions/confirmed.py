@@ -59,6 +59,12 @@ def bessel(x):
     return special.bessel_jn(x[None], v=2)[2, 0]
 
 
+def solved(b):
+    """x of x = b, in float16"""
+    one = jnp.eye(1, dtype=jnp.float16)
+    return jax.scipy.sparse.linalg.bicgstab(one, b[None].astype(jnp.float16))[0][0]
+
+
 def standardized(t):
     """The first of (t, 0, 0, 0) standardized in float16, with ε = 1e-5"""
     return jax.nn.standardize(jnp.zeros(4, jnp.float16).at[0].set(t.astype(jnp.float16)))[0]
@@ -127,6 +133,8 @@ CLAIMS = (
     # ε^(−3/2) is infinite in float16, and 1e-3² nearly 0
     Claim("jax.nn.standardize, float16", standardized, (0.0,), (1,), lambda t: 0.75 / mp.sqrt(mp.mpf("1e-5"))),
     Claim("optax.losses.cosine_similarity, float16", similarity, (2**-10,), (1,), lambda t: mp.diff(cosine, t)),
+    # the solve on the way back breaks down
+    Claim("jax.scipy.sparse.linalg.bicgstab, float16", solved, (0.0,), (1,), lambda b: mp.mpf(1)),
     Claim("jax.scipy.special.log_ndtr", special.log_ndtr, (-22011.9512,), (1,), log_ratio_slope),
 )  # fmt: skip
 
