@@ -171,6 +171,11 @@ def published_row(entry: Published) -> dict:
     }
 
 
+def worst_found(finding: dict) -> str:
+    """The check, the array, the point and the entry, in words."""
+    return f"{finding['check']}: {finding['what']} {finding.get('at', '')}".strip()
+
+
 def published_table(rows: list[dict]) -> Table:
     """A line for each function of which anything was found, the worst first."""
     order = [*map(str, Verdict), NOT_AUDITED]
@@ -179,7 +184,7 @@ def published_table(rows: list[dict]) -> Table:
     for row in [row for row in rows if row["verdict"] != Verdict.RIGHT]:
         worst = next(iter(row["findings"]), None)
         told = (
-            (worst["rule"], f"{worst['check']}: {worst['what']}", worst["got"], worst["expected"],
+            (worst["rule"], worst_found(worst), worst["got"], worst["expected"],
              "; ".join(f"{name} {said}" for name, said in worst["witnesses"].items()))
             if worst
             else ("", row["why"], "", "", "")
@@ -202,7 +207,7 @@ def world(prefix: str) -> None:
             rows.append(row)
             print(f"{row['function']}: {row['verdict']} {row['why']} ({row['seconds']:.0f} s)", flush=True)
             for f in row["findings"]:
-                print(f"    {f['rule']}: {f['verdict']}: {f['check']}, {f['what']}: got {f['got']}, expected "
+                print(f"    {f['rule']}: {f['verdict']}: {f['check']}, {f['what']} {f['at']}: got {f['got']}, expected "
                       f"{f['expected']}, × {f['times']} {f['witnesses']}", flush=True)  # fmt: skip
     finally:
         rows = with_kept("audit_published", "function", rows)

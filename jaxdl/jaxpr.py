@@ -157,6 +157,11 @@ def primal_of(eqn):
     return next(iter(inner_jaxprs(eqn)), None)
 
 
+def definition_of(eqn):
+    """The jaxpr of a primitive of jaxdl's, which is defined by a JAX function, as it is evaluated."""
+    return trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
+
+
 def is_variable(atom):
     return not hasattr(atom, "val")
 

@@ -28,13 +28,13 @@ def key():
 COMPILED_QUICKLY = (
     "tests.cli",
     "tests.exact",
-    "tests.ops.test_shapes",
-    "tests.test_rule",
-    "tests.test_strip",
     "tests.experiments",
     "tests.interop",
     "tests.nn",
+    "tests.ops.test_shapes",
     "tests.test_readme",
+    "tests.test_rule",
+    "tests.test_strip",
     "tests.test_transformations",
     *(f"tests.jacobian.test_{part}" for part in ("eliminate", "methods", "pattern", "plan", "sparse", "structured")),
 )

@@ -6,10 +6,10 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.auditor.findings import Finding, Verdict
+from jaxdl.auditor.findings import Finding, Verdict, entry
 from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope, stops_matter
-from jaxdl.auditor.subject import LARGE, Subject, drawn, evaluated, in_float64
+from jaxdl.auditor.subject import LARGE, Subject, drawn, evaluated, in_float64, top
 from jaxdl.auditor.wide import wide
 
 DIRECTIONS = 2
@@ -54,7 +54,7 @@ def at_points(subject: Subject) -> list[Finding]:
         u = drawn(1, subject.outputs)
         truth = in_float64(subject.steps[1], *inputs, *u)
         if usual is None:
-            usual = [_top(y) for y in truth or evaluated(subject.steps[0], *inputs, *u)]
+            usual = [top(y) for y in truth or evaluated(subject.steps[0], *inputs, *u)]
         elif not (truth and _is_defined(subject, truth, inputs, u)):
             continue
         new = at(subject, name, inputs, u, truth, usual, numerical)
@@ -75,15 +75,15 @@ def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
     outputs = len(subject.outputs)
     room = _conditioning(subject, inputs, u, truth)
     if subject.dtype == np.float64:  # the truth is rounded as well
-        most = max(_top(x) for x in (*truth, *u, *(inputs[i] for i in subject.smooth)))
+        most = max(top(x) for x in (*truth, *u, *(inputs[i] for i in subject.smooth)))
         room = [r + 32 * np.finfo(float).eps * most for r in room]
     findings = []
-    for k, name in enumerate(_names(subject)):
+    for k, name in enumerate(subject.names):
         low = _parts(truth[k])
         if k < outputs:
             low = np.where(np.isfinite(_parts(native[k])), low, np.nan)  # that it overflows is not the rule's fault
         high = low
-        eps, scale = float(jnp.finfo(got[k].dtype).eps), _top(low)
+        eps, scale = float(jnp.finfo(got[k].dtype).eps), top(low)
         evidence = Evidence(
             _parts(got[k]), _parts(formula[k]), low, high,
             room[k] + scale * eps**0.5 + 32 * eps * usual[k],
@@ -94,10 +94,10 @@ def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
         said = {}
         if k >= outputs:
             evidence, said = _disputed(subject, evidence, k - outputs, inputs, u, numerical)
-        where = functools.partial(_entry, name, point, np.shape(got[k]))
+        at_entry = functools.partial(_entry, point, got[k])
         check = "value" if k < outputs else "cotangents"
         witnesses = lambda i, k=k, said=said: {"automatic": f"{_parts(native[k]).reshape(-1)[i]:.9g}"} | said.get(i, {})
-        findings += found(evidence, check, where, lambda i: tuple(inputs), witnesses)
+        findings += found(evidence, check, name, at_entry, lambda i: tuple(inputs), witnesses)
     if stops_matter(subject):
         return findings
     if point == "the arrays given":
@@ -119,14 +119,9 @@ def _along_directions(subject, inputs, u, formula, numerical) -> list[Finding]:
         got = np.asarray(sum(x.sum() for x in terms))
         room = np.asarray(float(jnp.finfo(subject.dtype).eps) ** 0.5 * sum(np.abs(x).sum() for x in terms) * 0.1)
         evidence = Evidence(got, got, np.asarray(slope.low), np.asarray(slope.high), room, room, _real(subject.dtype))
-        what = "derivative along a drawn direction"
-        findings += found(
-            evidence,
-            "cotangents",
-            lambda _, w=what: w,
-            lambda _: tuple(inputs),
-            lambda _, s=slope: {"numerical": _said(s)},
-        )
+        witnesses = lambda _, slope=slope: {"numerical": _said(slope)}
+        at_point = lambda _: "along a drawn direction"
+        findings += found(evidence, "cotangents", "derivative", at_point, lambda _: tuple(inputs), witnesses)
     return [f for f in findings if f.verdict != Verdict.CONVENTION]
 
 
@@ -189,15 +184,14 @@ def _asked(subject, inputs, u, along, numerical):
             slope = numerical().slope(inputs, u, full)
             said["numerical"] = _said(slope)
         except Exception as error:  # of what the function holds something does not work in float64
-            slope = Slopes(np.float64(np.nan), np.float64(np.nan), "")
+            slope = Slopes(np.float64(np.nan), np.float64(np.nan))
             said["numerical"] = f"{type(error).__name__}"
     return slope, said
 
 
 def _said(slope):
-    return (
-        f"{float(slope.low):.9g}" if slope.low == slope.high else f"{float(slope.low):.9g} to {float(slope.high):.9g}"
-    )
+    low, high = (f"{float(x):.9g}" for x in (slope.low, slope.high))
+    return low if low == high else f"{low} to {high}"
 
 
 def _along_ones(subject, point, inputs, u, formula, truth, usual, numerical) -> list[Finding]:
@@ -213,16 +207,10 @@ def _along_ones(subject, point, inputs, u, formula, truth, usual, numerical) -> 
         along = [None] * len(subject.smooth)
         along[i] = np.ones_like(inputs[place])
         slope, said = _asked(subject, inputs, u, along, numerical)
-        evidence = Evidence(
-            *map(np.asarray, (sums[0], sums[0], slope.low, slope.high, size, size)), _real(inputs[place].dtype)
-        )
-        findings += found(
-            evidence,
-            "cotangents",
-            lambda _, i=i: f"sum of the cotangent of input {i} for {point}",
-            lambda _: tuple(inputs),
-            lambda _, s=said: s,
-        )
+        numbers = sums[0], sums[0], slope.low, slope.high, size, size
+        evidence = Evidence(*map(np.asarray, numbers), _real(inputs[place].dtype))
+        what, at_point = f"sum of the {subject.cotangents[i]}", lambda _: f"for {point}"
+        findings += found(evidence, "cotangents", what, at_point, lambda _: tuple(inputs), lambda _, said=said: said)
     return [f for f in findings if f.verdict == Verdict.WRONG]
 
 
@@ -255,28 +243,10 @@ def _conditioning(subject, inputs, u, truth):
     return rooms
 
 
-def _top(x):
-    x = np.abs(np.asarray(x))
-    return float(x[np.isfinite(x)].max(initial=0))
-
-
-def _names(subject):
-    for k in range(len(subject.outputs)):
-        yield f"output {k}" if len(subject.outputs) > 1 else "output"
-    for i in subject.smooth:
-        yield f"cotangent of input {i}"
-
-
 def _parts(x):
-    """As real numbers: a complex array with its real and imaginary parts one after the other."""
+    """As real numbers: of a complex array the real and the imaginary part, along an axis more."""
     x = np.asarray(x)
-    if np.iscomplexobj(x):
-        return (
-            np.stack([x.real, x.imag], -1).astype(np.float64).reshape(*x.shape[:-1], -1)
-            if x.ndim
-            else np.stack([x.real, x.imag])
-        )
-    return x.astype(np.float64)
+    return np.stack([x.real, x.imag], -1).astype(np.float64) if np.iscomplexobj(x) else x.astype(np.float64)
 
 
 def _real(dtype):
@@ -293,8 +263,6 @@ def _basis(x, place):
     return out.reshape(x.shape)
 
 
-def _entry(name, point, shape, i):
-    complex_size = 2 if i >= int(np.prod(shape)) else 1
-    index = np.unravel_index(min(i, int(np.prod(shape)) - 1) if complex_size == 1 else i // 2, shape)
-    entry = f"[{', '.join(map(str, index))}]" if shape else ""
-    return f"{name}{entry} for {point}"
+def _entry(point, x, i):
+    """The entry of an array that has a part, and the point, in words."""
+    return f"{entry(i // 2 if np.iscomplexobj(x) else i, np.shape(x))} for {point}"

@@ -81,9 +81,7 @@ def values(subject, points, u, got) -> list[Finding]:
         room = 4 * np.abs(np.nan_to_num(_float64(native[k]) - true, posinf=0.0, neginf=0.0))
         formula = functools.partial(_exactly, hand, k, [*points, *u])
         known = np.where(np.isfinite(_float64(native[k])), true, np.nan)
-        findings += _judged(
-            got[k], formula, Slopes(known, known, "exact"), output.dtype, "value", f"output {k}", points, room
-        )
+        findings += _judged(got[k], formula, Slopes(known, known), output.dtype, "value", f"output {k}", points, room)
     return findings
 
 
@@ -114,10 +112,11 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
     if subject.seconds[1] is not None and is_pointwise(subject.seconds[1]):
         plain = lambda *x: total(at_points(subject.seconds[1], *x))
         room = room + _conditioning(plain, points, [*u, *v], points[0].dtype)
-    slopes = Slopes(known, known, "exact")
+    slopes = Slopes(known, known)
     beside = np.abs(np.nan_to_num(first.low))
     found = _judged(got, formula, slopes, points[0].dtype, "second order", "second derivative", points, room, beside)
-    return [_with_verdict(f, Verdict.WRONG_SECOND) if f.verdict == Verdict.WRONG else f for f in found]
+    second = lambda f: dataclasses.replace(f, verdict=Verdict.WRONG_SECOND)
+    return [second(f) if f.verdict == Verdict.WRONG else f for f in found]
 
 
 def _judged(got, formula, slopes, dtype, check, name, points, room, beside=0.0):
@@ -131,10 +130,10 @@ def _judged(got, formula, slopes, dtype, check, name, points, room, beside=0.0):
     wrong = np.flatnonzero(verdicts(evidence) == Verdict.WRONG)
     if wrong.size:
         evidence.formula[wrong] = formula(wrong, MANY_DIGITS)
-    where = lambda i: ", ".join(f"{float(p[i]):.9g}" for p in points)
     inputs = lambda i: tuple(p[i] for p in points)
+    at = lambda i: "at " + ", ".join(f"{float(x):.9g}" for x in inputs(i))
     oddity = lambda i: sum(abs(np.log10(max(abs(float(x)), 1e-300))) for x in inputs(i))
-    return found(evidence, check, lambda i: f"{name} at {where(i)}", inputs, oddity=oddity)
+    return found(evidence, check, name, at, inputs, oddity=oddity)
 
 
 def _seed(subject, points, k):
@@ -170,7 +169,3 @@ def _exactly(jaxpr, k, arrays, places=slice(None), digits=60):
 
 def _float64(x):
     return np.asarray(x).astype(np.float64)
-
-
-def _with_verdict(finding, verdict):
-    return dataclasses.replace(finding, verdict=verdict)

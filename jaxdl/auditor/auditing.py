@@ -14,6 +14,7 @@ from jaxdl.auditor import along_arrays, along_points, checks
 from jaxdl.auditor.findings import Finding, Verdict, said
 from jaxdl.auditor.report import Audited, AuditReport
 from jaxdl.auditor.subject import LARGE, WHOLE, Subject, works_on_bits
+from jaxdl.measure.comparison import check_differentiable
 from jaxdl.measure.differentiated import Differentiated
 from jaxdl.strip import automatic, observe
 
@@ -33,7 +34,7 @@ def audit(f: Callable, *args: Any, **kwargs: Any) -> AuditReport:
     Raises ValueError if f has no floating-point array among its arguments or its outputs.
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
-    _check_differentiable(jaxpr, arrays)
+    check_differentiable("audit", jaxpr, arrays)
     flat = jx.in_arrays(f, args, kwargs)
     audited = [of_subject(subject) for subject in subjects(flat, arrays, f)]
     for dtype in FORMATS:
@@ -50,18 +51,16 @@ def subjects(flat, arrays, f) -> list[Subject]:
     found = {}
     for seen in observe(flat, *arrays):
         site, inputs = seen.site, tuple(np.asarray(x) if _is_plain(x) else x for x in seen.inputs)
-        called = (
-            where if "jaxpr.py:" in site.where else site.where
-        )  # f itself is the rule: no line of the user's calls it
+        # Where f itself is the rule no line of the user's calls it.
+        called = where if "jaxpr.py:" in site.where else site.where
         subject = Subject(site.name, site.kind, called, site.count, seen.hand, seen.automatic, inputs)
         if subject.smooth and subject.outputs:
             key = subject.name, subject.kind, str(subject.value)
             if key in found:
                 subject = dataclasses.replace(found[key], count=found[key].count + subject.count)
             found[key] = subject
-    return (
-        [*found.values()] if len(found) == 1 and _is_one_rule(jx.trace(flat, *arrays)[0]) else [whole, *found.values()]
-    )
+    rules = [*found.values()]
+    return rules if len(rules) == 1 and _is_one_rule(jx.trace(flat, *arrays)[0]) else [whole, *rules]
 
 
 def of_subject(subject: Subject) -> Audited:
@@ -85,13 +84,13 @@ def derivative(subject: Subject, orders=2) -> list[Finding]:
     """Values, cotangents and second order: at edge points where entries are treated alone, else at whole arrays."""
     if works_on_bits(subject.value):
         told = "the function works on the bits of its arguments: neither its values nor JAX know the derivative meant"
-        return [Finding(Verdict.NOT_VERIFIABLE, "cotangents", told, "a rule", "a witness")]
+        return [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "the derivative", "", told, "a witness")]
     told = []
     if along_points.treats_entries_alone(subject):
         try:
             return along_points.at_edge_points(subject, orders)
         except exact.UnknownPrimitive as error:
-            told = [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "at edge points", said(error), "the exact witness")]
+            told = [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "edge points", "", said(error), "a witness")]
     if orders == 2 and subject.size <= LARGE:
         told += guarded(checks.second_order, "second order", subject)
     return told + along_arrays.at_points(subject)
@@ -102,7 +101,7 @@ def guarded(check, name, subject) -> list[Finding]:
     try:
         return check(subject)
     except Exception as error:  # what the function or its rule raises is its own
-        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", said(error), "an answer")]
+        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", said(error), "an answer")]
 
 
 def costs(subject: Subject) -> list[Finding]:
@@ -113,7 +112,7 @@ def costs(subject: Subject) -> list[Finding]:
     kept = [side.residual_bytes()[0] for side in sides]
     flops = [_flops(side) for side in sides]
     return [
-        Finding(Verdict.COSTLY, "cost", what, f"{hand:,.0f}", f"{plain:,.0f}, as automatic")
+        Finding(Verdict.COSTLY, "cost", what, "", f"{hand:,.0f}", f"{plain:,.0f}, as automatic")
         for what, (hand, plain) in (("residual bytes", kept), ("FLOPs", flops))
         if hand > MORE[0] * plain + MORE[1]
     ]
@@ -128,7 +127,7 @@ def merged(findings) -> tuple[Finding, ...]:
     """One of each verdict and check and array, the first, with the number of all; the worst verdict first."""
     found = {}
     for f in findings:
-        key = f.verdict, f.check, f.what.split(" for ")[0].split(" at ")[0].split("[")[0]
+        key = f.verdict, f.check, f.what
         found[key] = dataclasses.replace(found[key], times=found[key].times + f.times) if key in found else f
     return tuple(sorted(found.values(), key=lambda f: f.verdict.rank))
 
@@ -137,12 +136,8 @@ def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
     """The same with what is found where all floating-point arrays are of another type, small rules only."""
     small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
-    if (
-        not small
-        or sum(np.size(x) for x in arrays) > LARGE
-        or given == {jnp.dtype(dtype)}
-        or any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
-    ):
+    is_complex = any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
+    if not small or is_complex or sum(map(np.size, arrays)) > LARGE or given == {jnp.dtype(dtype)}:
         return audited
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
@@ -172,11 +167,3 @@ def _is_one_rule(jaxpr):
 
 def _is_plain(x):
     return not jnp.issubdtype(x.dtype, jax.dtypes.extended)
-
-
-def _check_differentiable(jaxpr, arrays):
-    inexact = lambda types: any(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
-    if not inexact(arrays):
-        raise ValueError("audit: no floating-point array among the arguments: nothing to differentiate in")
-    if not inexact([v.aval for v in jx.opened(jaxpr).outvars]):
-        raise ValueError("audit: the function returns no floating-point array: nothing to differentiate")

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.auditor.findings import Finding, Verdict, number, said
-from jaxdl.auditor.subject import Subject, compiled, drawn, in_float64
+from jaxdl.auditor.findings import Finding, Verdict, entry, number, said, typed
+from jaxdl.auditor.subject import Subject, compiled, drawn, in_float64, top
+from jaxdl.auditor.wide import wide
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
@@ -17,28 +18,21 @@ PULLBACK = "the pullback"  # what is wrong where it cannot even be called
 def structure(subject: Subject) -> list[Finding]:
     """Each cotangent has the shape and the type of its input; outputs are those of the plain function."""
     u = list(subject.outputs)
+    step = lambda f: jax.eval_shape(functools.partial(subject.step, f), subject.types, u)
     try:
-        found = jax.eval_shape(functools.partial(subject.step, subject.hand), subject.types, u)
+        found = step(subject.hand)
     except Exception as error:  # what a rule raises is its own
-        if _raises(subject.plain, subject):
-            told = "has no derivative, by hand or not"
-            return [Finding(Verdict.NOT_VERIFIABLE, "structure", PULLBACK, said(error), told)]
-        return [Finding(Verdict.STRUCTURE, "structure", PULLBACK, said(error), "cotangents like the inputs")]
-    names = [f"output {k}" for k in range(len(u))] + [f"cotangent of input {i}" for i in subject.smooth]
+        try:
+            step(subject.plain)
+        except Exception:  # as does the plain function: it has no derivative, by hand or not
+            return [Finding(Verdict.NOT_VERIFIABLE, "structure", PULLBACK, "", said(error), "a derivative")]
+        return [Finding(Verdict.STRUCTURE, "structure", PULLBACK, "", said(error), "cotangents like the inputs")]
     expected = u + [subject.types[i] for i in subject.smooth]
     return [
-        Finding(Verdict.STRUCTURE, "structure", name, _typed(got), _typed(like))
-        for name, got, like in zip(names, found, expected, strict=True)
+        Finding(Verdict.STRUCTURE, "structure", name, "", typed(got), typed(like))
+        for name, got, like in zip(subject.names, found, expected, strict=True)
         if (got.shape, got.dtype) != (like.shape, like.dtype)
     ]
-
-
-def _raises(f, subject):
-    try:
-        jax.eval_shape(functools.partial(subject.step, f), subject.types, list(subject.outputs))
-    except Exception:
-        return True
-    return False
 
 
 def linear(subject: Subject) -> list[Finding]:
@@ -53,20 +47,22 @@ def linear(subject: Subject) -> list[Finding]:
 
     u, w = drawn(1, subject.outputs), drawn(2, subject.outputs)
     of_u, of_w, of_both, of_zero, *of_scaled = _run(pulled, subject.inputs, u, w)
-    add = lambda a, b: a.astype(_wider(a)) + b
-    cases = [("u + w", of_both, [add(a, b) for a, b in zip(of_u, of_w, strict=True)])]
-    cases += [("0", of_zero, [np.where(np.isfinite(x), 0, x) for x in of_u])]
-    cases += [
-        (f"{number(s)} u", got, [x.astype(_wider(x)) * s for x in of_u])
-        for s, got in zip(SCALES, of_scaled, strict=True)
-        if float(jnp.finfo(subject.dtype).max) > 1e10  # float16 has no room for it
+    floor = [max(top(x), _floor(subject, u)) for x in of_u]
+    scales = SCALES if float(jnp.finfo(subject.dtype).max) > 1e10 else ()  # float16 has no room for them
+    cases = [
+        ("u + w", of_both, [wide(a) + b for a, b in zip(of_u, of_w, strict=True)], ROUNDED, floor),
+        ("0", of_zero, [np.where(np.isfinite(x), 0, x) for x in of_u], None, [0.0] * len(floor)),
+        *(
+            (f"{number(s)} u", got, [wide(x) * s for x in of_u], None, [s * size for size in floor])
+            for s, got in zip(scales, of_scaled, strict=False)
+        ),
     ]
-    floor, sizes = _floor(subject, u), {"u + w": 1.0} | {f"{number(s)} u": s for s in SCALES}
+    unlike = functools.partial(_unlike, Verdict.NOT_LINEAR, "linear", subject)
     return [
-        _unlike(Verdict.NOT_LINEAR, "linear", f"{name} for the cotangent {case}", a, b, subject.inputs)
-        for case, got, expected in cases
-        for name, a, b, top in zip(_cotangents(subject), got, expected, map(_top, of_u), strict=True)
-        if _differ(a, b, ROUNDED if case == "u + w" else None, 0.0 if case == "0" else max(top, floor) * sizes[case])
+        found
+        for case, got, expected, room, floors in cases
+        for name, a, b, size in zip(subject.cotangents, got, expected, floors, strict=True)
+        for found in unlike(name, f"for the cotangent {case}", a, b, room, size)
     ]
 
 
@@ -85,14 +81,12 @@ def adjoint(subject: Subject) -> list[Finding]:
         if "forward-mode" in str(error) or "custom_vjp" in str(error):
             return []
         raise
-    pair = lambda xs, ys: sum(np.real(x.astype(_wider(x)) * y).sum() for x, y in zip(xs, ys, strict=True))
-    size = sum(np.abs(x.astype(_wider(x)) * y).sum() for x, y in zip(u, pushed, strict=True))
-    a, b = pair(u, pushed), pair(pulled, v)
-    if np.isfinite([a, b]).all() and abs(a - b) > float(jnp.finfo(subject.dtype).eps) ** 0.5 * size:
-        return [
-            Finding(Verdict.WRONG, "adjoint", "⟨u, Jv⟩ of forward mode", number(a), f"⟨Jᵀu, v⟩ = {number(b)}",
-                    inputs=subject.inputs)
-        ]  # fmt: skip
+    terms = lambda xs, ys: [np.real(wide(x) * y) for x, y in zip(xs, ys, strict=True)]
+    forward, reverse = (sum(t.sum() for t in terms(*two)) for two in ((u, pushed), (pulled, v)))
+    size = sum(np.abs(t).sum() for t in terms(u, pushed))
+    if np.isfinite([forward, reverse]).all() and abs(forward - reverse) > _half(subject.dtype) * size:
+        told = "⟨u, Jv⟩", "of forward mode", number(forward), f"⟨Jᵀu, v⟩ = {number(reverse)}"
+        return [Finding(Verdict.WRONG, "adjoint", *told, inputs=subject.inputs)]
     return []
 
 
@@ -106,19 +100,21 @@ def second_order(subject: Subject) -> list[Finding]:
     got, expected = in_float64(hand, *subject.inputs, *u, *v), in_float64(plain, *subject.inputs, *u, *v)
     if got is None or expected is None:
         return []
-    eps = float(jnp.finfo(subject.dtype).eps) ** 0.5
-    floor = max(map(_top, expected))  # where all is 0 but for rounding, nothing can be said
+    half = _half(subject.dtype)
+    floor = half * max(map(top, expected))  # where all is 0 but for rounding, nothing can be said
+    unlike = functools.partial(_unlike, Verdict.WRONG_SECOND, "second order", subject)
     return [
-        _unlike(Verdict.WRONG_SECOND, "second order", f"second {name}", a, b, subject.inputs)
-        for name, a, b in zip(_cotangents(subject), got, expected, strict=True)
-        if np.isfinite(b).all() and _differ(a, b, eps, floor=floor * eps)
+        found
+        for name, a, b in zip(subject.cotangents, got, expected, strict=True)
+        if np.isfinite(b).all()
+        for found in unlike(f"second {name}", "", a, b, half, floor)
     ]
 
 
 def first_order_only(subject, error) -> Finding:
     """The pullback has no derivative: the rule's fault if the plain function's has one."""
     verdict = Verdict.NOT_VERIFIABLE if subject.plain_second is None else Verdict.WRONG_SECOND
-    return Finding(verdict, "second order", "the pullback's derivative", said(error), "a derivative")
+    return Finding(verdict, "second order", "the pullback's derivative", "", said(error), "a derivative")
 
 
 def mapped(subject: Subject) -> list[Finding]:
@@ -126,31 +122,28 @@ def mapped(subject: Subject) -> list[Finding]:
     inputs, u = list(subject.inputs), drawn(1, subject.outputs)
     others = [_another(x) if i in subject.smooth else x for i, x in enumerate(inputs)]
     step = functools.partial(subject.step, subject.hand)
-    ways = [tuple(subject.smooth)] + [(i,) for i in subject.smooth if len(subject.smooth) > 1]
+    ways = {"all inputs": subject.smooth}
+    if len(subject.smooth) > 1:
+        ways |= {f"input {i}": (i,) for i in subject.smooth}
 
     def every_way(inputs, others, u):
         results = []
-        for way in ways:
-            second = [b if i in way else a for i, (a, b) in enumerate(zip(inputs, others, strict=True))]
-            stacked = [
-                jnp.stack([a, b]) if i in way else a for i, (a, b) in enumerate(zip(inputs, second, strict=True))
-            ]
+        for way in ways.values():
+            pairs = [(a, b if i in way else a) for i, (a, b) in enumerate(zip(inputs, others, strict=True))]
+            stacked = [jnp.stack(pair) if i in way else pair[0] for i, pair in enumerate(pairs)]
             axes = [0 if i in way else None for i in range(len(inputs))]
             together = jax.vmap(lambda inputs: step(inputs, u), (axes,))(stacked)
-            results.append((together, step(inputs, u), step(second, u)))
+            results.append((together, *(step([pair[k] for pair in pairs], u) for k in (0, 1))))
         return results
 
-    names, floor = [f"output {k}" for k in range(len(u))] + list(_cotangents(subject)), _floor(subject, u)
-    findings = []
-    for way, (together, first, second) in zip(ways, _run(every_way, inputs, others, u), strict=True):
-        which = "all inputs" if way == tuple(subject.smooth) else f"input {way[0]}"
-        for name, a, b, c in zip(names, together, first, second, strict=True):
-            off = [_differ(a[0], b, floor=floor), _differ(a[1], c, floor=floor)]
-            if any(off):
-                k = off.index(True)
-                what = f"{name} under vmap over {which}"
-                findings.append(_unlike(Verdict.WRONG, "vmap", what, a[k], (b, c)[k], subject.inputs))
-    return findings
+    unlike = functools.partial(_unlike, Verdict.WRONG, "vmap", subject, floor=_floor(subject, u))
+    return [
+        found
+        for way, (together, *alone) in zip(ways, _run(every_way, inputs, others, u), strict=True)
+        for name, a, *each in zip(subject.names, together, *alone, strict=True)
+        for k in (0, 1)
+        for found in unlike(name, f"under vmap over {way}", a[k], each[k])
+    ]
 
 
 def alone(subject: Subject) -> list[Finding]:
@@ -166,43 +159,31 @@ def alone(subject: Subject) -> list[Finding]:
         for k in range(len(moving)):
             only = lambda x, k=k: f(*moving[:k], x, *moving[k + 1 :])
             pairs.append((jax.vjp(only, moving[k])[1](u)[0], whole(u)[k]))
-        for k in range(len(u)):
+        for k in range(len(u) if len(u) > 1 else 0):
             zeros = [x if j == k else jnp.zeros_like(x) for j, x in enumerate(u)]
             single = jax.vjp(lambda *x, k=k: f(*x)[k], *moving)[1](u[k])
-            pairs += zip(single, whole(zeros), strict=True) if len(u) > 1 else []
+            pairs += zip(single, whole(zeros), strict=True)
         return pairs
 
     u = drawn(1, subject.outputs)
-    pairs, floor = _run(each, subject.inputs, u), _floor(subject, u)
-    names = [f"{name} alone" for name in _cotangents(subject)]
-    names += [f"{name} from output {k} alone" for k in range(len(subject.outputs)) for name in _cotangents(subject)]
-    return [
-        _unlike(Verdict.WRONG, "asked alone", name, a, b, subject.inputs)
-        for name, (a, b) in zip(names, pairs, strict=False)
-        if _differ(a, b, floor=floor)
-    ]
+    names = [(name, "alone") for name in subject.cotangents]
+    names += [(name, f"from output {k} alone") for k in range(len(u)) for name in subject.cotangents]
+    unlike = functools.partial(_unlike, Verdict.WRONG, "asked alone", subject, floor=_floor(subject, u))
+    pairs = zip(names, _run(each, subject.inputs, u), strict=False)
+    return [found for (name, at), (a, b) in pairs for found in unlike(name, at, a, b)]
 
 
 def eager(subject: Subject) -> list[Finding]:
-    """Outside jit the derivative is the same as inside."""
+    """Outside jit the derivative is the same as inside; what rounding may explain is no worse than inaccurate."""
     u = drawn(1, subject.outputs)
-    inside = _run(functools.partial(subject.step, subject.hand), subject.inputs, u)
-    outside = [
-        np.asarray(x) for x in subject.step(subject.hand, [*map(_on_device, subject.inputs)], [*map(jnp.asarray, u)])
-    ]
-    names = [f"output {k}" for k in range(len(u))] + list(_cotangents(subject))
-    return [
-        _unlike(
-            Verdict.WRONG if _differ(a, b, ROUNDED) else Verdict.INACCURATE,
-            "jit",
-            f"{name} inside jit",
-            a,
-            b,
-            subject.inputs,
-        )
-        for name, a, b in zip(names, inside, outside, strict=True)
-        if _differ(a, b, floor=_floor(subject, u))
-    ]
+    step = functools.partial(subject.step, subject.hand)
+    inside = _run(step, subject.inputs, u)
+    outside = step(*jax.tree.map(jnp.asarray, ([*subject.inputs], u)))
+    findings = []
+    for name, a, b in zip(subject.names, inside, map(np.asarray, outside), strict=True):
+        verdict = Verdict.WRONG if _differ(a, b, ROUNDED) else Verdict.INACCURATE
+        findings += _unlike(verdict, "jit", subject, name, "inside jit", a, b, floor=_floor(subject, u))
+    return findings
 
 
 CHECKS = {
@@ -218,58 +199,38 @@ def _run(f, *args):
     return jax.tree.map(np.asarray, compiled(f, *args)(*args))
 
 
-def _on_device(x):
-    return jnp.asarray(x)
-
-
 def _another(x):
     x = np.asarray(x)
     return (x * np.asarray(0.75, x.dtype) + np.roll(x, 1) * np.asarray(0.25, x.dtype)).astype(x.dtype)
 
 
-def _wider(x):
-    return np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64
+def _half(dtype):
+    return float(jnp.finfo(dtype).eps) ** 0.5
 
 
 def _floor(subject, u):
     """A size below which cotangents are but the rounding of what cancels."""
-    return float(jnp.finfo(subject.dtype).eps) ** 0.5 * max(map(_top, u))
-
-
-def _top(x):
-    x = np.abs(np.asarray(x).astype(_wider(x)))
-    return float(x[np.isfinite(x)].max(initial=0))
+    return _half(subject.dtype) * max(map(top, u))
 
 
 def _differ(a, b, room=None, floor=0.0) -> bool:
-    """Whether arrays differ by more than half of the digits of the first's type, of the largest entry."""
-    room = float(jnp.finfo(a.dtype).eps) ** 0.5 if room is None else room
-    wide = lambda x: np.asarray(x).astype(_wider(x))
-    with np.errstate(all="ignore"):
-        apart = np.abs(wide(a) - wide(b))
+    """Whether arrays differ by more than a part, by default half of the digits of the first's type, of the largest
+    entry; not where the second is not finite."""
     known = np.isfinite(wide(b))
-    if not known.any():
-        return False
-    if not np.isfinite(wide(a)[known]).all():
+    room = _half(a.dtype) if room is None else room
+    a, b, tiny = wide(a)[known], wide(b)[known], float(jnp.finfo(a.dtype).tiny)
+    if not np.isfinite(a).all():
         return True
-    return bool(
-        apart[known].max(initial=0) > room * max(_top(b), _top(a) * 0.5, floor) + float(jnp.finfo(a.dtype).tiny)
-    )
+    return bool(np.abs(a - b).max(initial=0) > room * max(top(b), top(a) * 0.5, floor) + tiny)
 
 
-def _unlike(verdict, check, what, got, expected, inputs):
-    a, b = (np.asarray(x).astype(_wider(x)) for x in (got, expected))
+def _unlike(verdict, check, subject, what, at, got, expected, room=None, floor=0.0) -> list[Finding]:
+    """A finding with the entry that is the furthest off, where two arrays differ."""
+    if not _differ(got, expected, room, floor):
+        return []
+    a, b = (wide(np.asarray(x)).reshape(-1) for x in (got, expected))
     with np.errstate(all="ignore"):
-        i = int(np.argmax(np.nan_to_num(np.abs(a - b).reshape(-1), nan=np.inf)))
-    entry = f"[{', '.join(map(str, np.unravel_index(i, a.shape)))}]" if a.shape else ""
-    return Finding(
-        verdict, check, what + entry, number(a.reshape(-1)[i]), number(b.reshape(-1)[i]), inputs=tuple(inputs)
-    )
-
-
-def _cotangents(subject):
-    return [f"cotangent of input {i}" for i in subject.smooth]
-
-
-def _typed(t):
-    return f"{t.dtype}[{','.join(map(str, t.shape))}]"
+        apart = np.where(np.isfinite(b), np.nan_to_num(np.abs(a - b), nan=np.inf), 0)
+    i = int(np.argmax(apart))
+    told = what, f"{at} {entry(i, np.shape(got))}".strip(), number(a[i]), number(b[i])
+    return [Finding(verdict, check, *told, inputs=tuple(subject.inputs))]

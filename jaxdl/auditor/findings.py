@@ -37,14 +37,15 @@ class Verdict(enum.StrEnum):
 class Finding:
     """One thing found at one site.
 
-    check: what was looked at; what: the array and the entry; got, expected: numbers or words; witnesses: what each
-    source of the derivative says; inputs: the arrays at which it shows (those of a pointwise function as numbers);
+    check: what was looked at; what: the array; at: the point and the entry; got, expected: numbers or words; witnesses:
+    what each source of the derivative says; inputs: the arrays at which it shows (of a pointwise function numbers);
     ulp: how many units in the last place got is off; times: at how many points or entries the same was found.
     """
 
     verdict: Verdict
     check: str
     what: str
+    at: str
     got: str
     expected: str
     witnesses: dict[str, str] = field(default_factory=dict)
@@ -54,7 +55,12 @@ class Finding:
 
     def __str__(self):
         off = f" ({self.ulp:.2g} ULP)" if self.ulp is not None else ""
-        return f"{self.verdict}: {self.check}, {self.what}: got {self.got}, expected {self.expected}{off}"
+        return f"{self.verdict}: {self.check}, {self.where}: got {self.got}, expected {self.expected}{off}"
+
+    @property
+    def where(self) -> str:
+        """The array, the point and the entry, in words."""
+        return f"{self.what} {self.at}".strip()
 
     @property
     def witness(self) -> str:
@@ -66,6 +72,7 @@ class Finding:
             "verdict": str(self.verdict),
             "check": self.check,
             "what": self.what,
+            "at": self.at,
             "got": self.got,
             "expected": self.expected,
             "witnesses": self.witnesses,
@@ -80,6 +87,16 @@ def number(x) -> str:
     if isinstance(x, complex | np.complexfloating):
         return f"{complex(x):.9g}"
     return f"{float(x):.9g}"
+
+
+def typed(x) -> str:
+    """An array's type in words."""
+    return f"{x.dtype}[{','.join(map(str, x.shape))}]"
+
+
+def entry(i, shape) -> str:
+    """The index of a flat entry, in words; nothing for a number."""
+    return f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" if shape else ""
 
 
 def said(error) -> str:

@@ -57,11 +57,11 @@ def verdicts(e: Evidence) -> np.ndarray:
     return out
 
 
-def found(e: Evidence, check, name_of, inputs_of, witnesses_of=lambda i: {}, oddity=lambda i: 0.0) -> list[Finding]:
+def found(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=lambda i: 0.0) -> list[Finding]:
     """One finding for each verdict but RIGHT and NOT_VERIFIABLE, with the entry that is the furthest off.
 
-    name_of(i), inputs_of(i), witnesses_of(i): the array's and entry's name, the inputs, and the witnesses of a flat
-    entry; oddity(i): how unusual its inputs are. Of entries that are clearly off the least odd one is told.
+    at(i), inputs(i), witnesses(i): where a flat entry is, its inputs, what the witnesses say of it; oddity(i): how
+    unusual its inputs are. Of entries that are clearly off the least odd one is told.
     """
     judged = verdicts(e).reshape(-1)
     arrays = (e.got, e.formula, e.low, e.high, e.room, e.of_formula)
@@ -76,11 +76,12 @@ def found(e: Evidence, check, name_of, inputs_of, witnesses_of=lambda i: {}, odd
             Finding(
                 verdict,
                 check,
-                name_of(i),
+                what,
+                at(i),
                 number(got),
                 interval(flat.low[i], flat.high[i]),
-                {"the rule's formula, not rounded": number(flat.formula[i])} | witnesses_of(i),
-                inputs_of(i),
+                {"the rule's formula, not rounded": number(flat.formula[i])} | witnesses(i),
+                inputs(i),
                 _ulp(flat, i) if verdict == Verdict.INACCURATE else None,
                 len(places),
             )

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxdl.auditor.accepted import Accepted
-from jaxdl.auditor.findings import Finding, Verdict
+from jaxdl.auditor.findings import Finding, Verdict, typed
 from jaxdl.auditor.subject import Subject
 from jaxdl.report import Page, Table, plain, write_whole
 
@@ -56,7 +56,7 @@ class Audited:
             "kind": self.subject.kind,
             "where": self.subject.where,
             "count": self.subject.count,
-            "inputs": [_typed(x) for x in self.subject.inputs],
+            "inputs": [typed(x) for x in self.subject.inputs],
             "verdict": str(self.verdict),
             "checks": {check: str(verdict) for check, verdict in self.verdicts.items()},
             "findings": [f.to_json() | {"script": script_of(f)} for f in self.findings],
@@ -144,7 +144,16 @@ class AuditReport:
     def found(self) -> Table:
         """One row for each finding."""
         rows = [
-            (a.name, str(f.verdict), f.check, f.what, f.got, f.expected, str(f.times) if f.times > 1 else "", f.witness)
+            (
+                a.name,
+                str(f.verdict),
+                f.check,
+                f.where,
+                f.got,
+                f.expected,
+                str(f.times) if f.times > 1 else "",
+                f.witness,
+            )
             for a in self.audited
             for f in a.findings
         ]
@@ -193,11 +202,7 @@ def _importable(f):
 
 def _inputs(inputs):
     more = f" and {len(inputs) - SHOWN} more" if len(inputs) > SHOWN else ""
-    return ", ".join(map(_typed, inputs[:SHOWN])) + more
-
-
-def _typed(x):
-    return f"{x.dtype}[{','.join(map(str, x.shape))}]"
+    return ", ".join(map(typed, inputs[:SHOWN])) + more
 
 
 def _written(argument, value):

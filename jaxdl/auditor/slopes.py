@@ -11,7 +11,7 @@ import numpy as np
 from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
-from jaxdl.auditor.subject import LARGE, Subject, compiled, drawn, in_float64
+from jaxdl.auditor.subject import LARGE, Subject, compiled, drawn, in_float64, top
 from jaxdl.auditor.wide import wide, widened
 
 EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
@@ -24,7 +24,6 @@ class Slopes:
 
     low: np.ndarray
     high: np.ndarray
-    source: str
 
 
 def exact_slopes(jaxpr, points, along, order=1) -> list[Slopes]:
@@ -55,7 +54,7 @@ def _joined(parts, shape):
     low, high = np.full(shape, np.nan), np.full(shape, np.nan)
     for places, slopes in parts:
         low[places], high[places] = slopes.low, slopes.high
-    return Slopes(low, high, "exact")
+    return Slopes(low, high)
 
 
 def exact_slope(subject: Subject, inputs, u, along) -> Slopes | None:
@@ -68,7 +67,7 @@ def exact_slope(subject: Subject, inputs, u, along) -> Slopes | None:
         found = exact.derivative(weighted, along=tuple(along))(*[inputs[i] for i in subject.smooth])
     except exact.UnknownPrimitive:
         return None
-    return _summed([_between(d) for d in found], "exact")
+    return _summed([_between(d) for d in found])
 
 
 def _between(d) -> Slopes:
@@ -76,7 +75,7 @@ def _between(d) -> Slopes:
     left, right = np.where(np.isnan(left), right, left), np.where(np.isnan(right), left, right)
     jump = np.asarray(d.is_jump, bool) | np.asarray(d.is_infinite, bool)
     low, high = np.fmin(left, right), np.fmax(left, right)
-    return Slopes(np.where(jump, np.nan, low), np.where(jump, np.nan, high), "exact")
+    return Slopes(np.where(jump, np.nan, low), np.where(jump, np.nan, high))
 
 
 def _floats(x):
@@ -87,9 +86,9 @@ def _float(v):
     return float(mpmath.re(v)) if v is not None else np.nan
 
 
-def _summed(slopes, source) -> Slopes:
+def _summed(slopes) -> Slopes:
     """Over all entries: at kinks of several each may take its own side."""
-    return Slopes(np.float64(sum(s.low.sum() for s in slopes)), np.float64(sum(s.high.sum() for s in slopes)), source)
+    return Slopes(np.float64(sum(s.low.sum() for s in slopes)), np.float64(sum(s.high.sum() for s in slopes)))
 
 
 class Numerical:
@@ -104,8 +103,8 @@ class Numerical:
         """That of Re Σ u·f along a direction, a list like the differentiated inputs; low = high where it is smooth."""
         inputs = [wide(np.asarray(x)) if i in self.subject.smooth else x for i, x in enumerate(inputs)]
         u, along = ([np.asarray(wide(np.asarray(x))) for x in xs] for xs in (u, along))
-        size = max((np.abs(v).max(initial=0) for v in along), default=0) or 1.0
-        here = max((np.abs(inputs[i]).max(initial=0) for i in self.subject.smooth), default=0) or 1.0
+        size = max(map(top, along)) or 1.0
+        here = max(top(inputs[i]) for i in self.subject.smooth) or 1.0
         steps = 0.01 * min(here, 1.0) / size * 0.25 ** np.arange(STEPS)
         at = lambda t: self._weighted(inputs, u, along, t)
         middle = at(0.0)
@@ -118,7 +117,7 @@ class Numerical:
         low, high, error = (float(x.sum()) for x in (np.fmin(left, right), np.fmax(left, right), error))
         if not np.isfinite([low, high]).all() or error > 1e-3 * (np.abs(left).sum() + np.abs(right).sum()) + 1e-5:
             low, high = np.nan, np.nan
-        return Slopes(np.float64(low - error), np.float64(high + error), "numerical")
+        return Slopes(np.float64(low - error), np.float64(high + error))
 
     def _weighted(self, inputs, u, along, t):
         """All entries of Re u·f, in one vector."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.wide import wide, widened
+from jaxdl.measure.differentiated import normal
 
 WHOLE = "whole"
 LARGE = 10**6  # numbers, above which running counts more than compiling
@@ -48,6 +49,15 @@ class Subject:
     def outputs(self) -> tuple:
         """The types of the outputs that can be differentiated."""
         return tuple(t for t in jax.eval_shape(lambda *x: list(self.plain(*x)), *self.types) if _is_inexact(t))
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of what `step` gives: the outputs, then the cotangents."""
+        return (*(f"output {k}" for k in range(len(self.outputs))), *self.cotangents)
+
+    @functools.cached_property
+    def cotangents(self) -> tuple[str, ...]:
+        return tuple(f"cotangent of input {i}" for i in self.smooth)
 
     @property
     def dtype(self):
@@ -167,14 +177,13 @@ def compiled(f, *arrays):
 def drawn(seed, types) -> list[np.ndarray]:
     """Normal numbers of these types, the same in every run."""
     random = np.random.default_rng([*b"audit", seed])
-    return [_normal(random, t) for t in types]
+    return [np.asarray(normal(random, t)) for t in types]
 
 
-def _normal(random, t):
-    x = random.standard_normal(t.shape)
-    if jnp.issubdtype(t.dtype, jnp.complexfloating):
-        x = x + 1j * random.standard_normal(t.shape)
-    return np.asarray(x).astype(t.dtype)
+def top(x) -> float:
+    """The size of the largest finite entry."""
+    x = np.abs(np.asarray(wide(np.asarray(x))))
+    return float(x[np.isfinite(x)].max(initial=0))
 
 
 def _is_inexact(x):

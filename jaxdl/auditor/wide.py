@@ -76,7 +76,7 @@ def _widened_type(value):
 def _body(eqn):
     """The jaxpr that an equation only calls: of jit, of a rule's primal, of a primitive of jaxdl."""
     if eqn.primitive.name.startswith("jaxdl_"):
-        return jx.trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
+        return jx.definition_of(eqn)
     if eqn.primitive.name in _CALLS:
         return jx.primal_of(eqn)
     if jx.inner_jaxprs(eqn):

@@ -42,7 +42,7 @@ def audit(
     for name, f in functions.items():
         arguments, reason = (given[name], "") if name in given else generated(f)
         if arguments is None:
-            left_out[name] = reason
+            left_out[name] = f"no arguments for it were found ({reason})"
             continue
         try:
             reports[name] = audit_rules(f, *arguments).accepting(known)
@@ -56,10 +56,10 @@ def audit(
         if out:
             usage(_save, report, out / f"{name}.html" if is_module else out)
     if left_out and not is_module:
-        raise BadUsage(f"{target}: no arguments for it were found ({left_out.popitem()[1]}); give them with --args")
-    return _status(
-        reports, left_out if not is_module else {name: why for name, why in left_out.items() if name in given}
-    )
+        raise BadUsage(f"{target} could not be audited: {left_out.popitem()[1]}; its arguments are given with --args")
+    if left_out.keys() & given.keys():
+        return 2
+    return int(any(report.faults for report in reports.values()))
 
 
 def _functions(target):
@@ -105,9 +105,3 @@ def _table(target, reports: dict[str, AuditReport], left_out) -> Table:
 def _save(report, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     report.save(path)
-
-
-def _status(reports, failed) -> int:
-    if failed:
-        return 2
-    return int(any(report.faults for report in reports.values()))

@@ -3,8 +3,6 @@
 A rule takes the context, the equation and its inputs, and gives its output or the list of its outputs.
 """
 
-import functools
-
 import numpy as np
 
 from jaxdl import jaxpr as jx
@@ -65,8 +63,7 @@ def op_call(mp, eqn, *args):
 
 def own_primitive(mp, eqn, *args):
     """A primitive that is defined by a JAX function."""
-    body = functools.partial(eqn.primitive.impl, **eqn.params)
-    return run(remembered(mp, eqn, lambda: jx.trace(body, *[v.aval for v in eqn.invars])[0]), args, mp)
+    return run(remembered(mp, eqn, lambda: jx.definition_of(eqn)), args, mp)
 
 
 def cond(mp, eqn, index, *args):

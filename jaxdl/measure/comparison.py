@@ -136,7 +136,7 @@ def contrast(f: Callable, *args: Any, time: bool = True, sites: bool = True, **k
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     names = _argument_names(args, kwargs)
-    _check_differentiable(jaxpr, arrays)
+    check_differentiable("contrast", jaxpr, arrays)
     arrays = [jnp.asarray(x) for x in arrays]
     in_arrays = jx.in_arrays(f, args, kwargs)
     whole = _compare("whole", "", 1, in_arrays, automatic(in_arrays), arrays, names, time)
@@ -209,13 +209,14 @@ def _float64_run(plain):
         return None
 
 
-def _check_differentiable(jaxpr, arrays):
+def check_differentiable(name, jaxpr, arrays):
+    """ValueError in the name of a function, where there is nothing to differentiate."""
     plain = jx.opened(jaxpr)
     inexact = lambda types: any(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
     if not inexact(arrays):
-        raise ValueError("contrast: no floating-point array among the arguments: nothing to differentiate in")
+        raise ValueError(f"{name}: no floating-point array among the arguments: nothing to differentiate in")
     if not inexact([v.aval for v in plain.outvars]):
-        raise ValueError("contrast: the function returns no floating-point array: nothing to differentiate")
+        raise ValueError(f"{name}: the function returns no floating-point array: nothing to differentiate")
 
 
 def _argument_names(args, kwargs):

@@ -58,9 +58,9 @@ class Differentiated:
     def cotangent(self):
         """A cotangent to pull back: 1 for scalars, else normal numbers, the same in every run."""
         y, _ = jax.eval_shape(self.forward, *self.arrays)
-        # NumPy's: for every shape that JAX draws it compiles a program. A seed that nobody draws arguments with.
+        # A seed that nobody draws arguments with.
         random = np.random.default_rng(list(b"cotangent"))
-        return [_normal(random, t) if t.shape else jnp.ones((), t.dtype) for t in y]
+        return [normal(random, t) if t.shape else jnp.ones((), t.dtype) for t in y]
 
     @functools.cached_property
     def compiled(self):
@@ -108,7 +108,8 @@ class Differentiated:
         )
 
 
-def _normal(random, y):
+def normal(random, y):
+    """Normal numbers of a type, by NumPy: for every shape that JAX draws it compiles a program."""
     x = random.standard_normal(y.shape)
     if jnp.issubdtype(y.dtype, jnp.complexfloating):
         x = x + 1j * random.standard_normal(y.shape)

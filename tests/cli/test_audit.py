@@ -75,3 +75,14 @@ def test_a_module_and_given_arguments(module, tmp_path, capsys):
 def test_what_cannot_be_run_is_exit_status_2(arguments, message, module, capsys):
     assert status(*(a.format(module=module) for a in arguments)) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_given_arguments_that_will_not_do(module, tmp_path, capsys):
+    given = tmp_path / "arguments.py"
+    given.write_text("squared = (3,)\n")
+    assert status(f"{module}:squared", "--args", given) == 2
+    assert "could not be audited: ValueError: audit: no floating-point array" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert status(module, "--args", given) == 2  # of a module the others are audited
+    assert "tripled" in capsys.readouterr().out

@@ -221,7 +221,7 @@ def _only_elementwise(jaxpr, shape):
         if name in INLINED or name == "custom_jvp_call":
             inner = jx.inner_jaxprs(eqn)[0]
         elif name.startswith("jaxdl_"):
-            inner = _trace(lambda *x, eqn=eqn: eqn.primitive.impl(*x, **eqn.params), eqn)
+            inner = jx.definition_of(eqn)
         else:
             return False
         if not _only_elementwise(inner, shape):
