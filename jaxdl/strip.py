@@ -140,7 +140,7 @@ def _wrapping(x):
 
 
 def _is_key(x):
-    return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jax.numpy.issubdtype(jax.typeof(x).dtype, jax.dtypes.prng_key)
 
 
 def _taking_out(wanted):

@@ -44,6 +44,16 @@ def mixed_dense(weights_in):
     return f
 
 
+def annealed(no_gradient):
+    """sin x at a temperature that does not enter, whose cotangent is `no_gradient(temperature)`"""
+    f = jax.custom_vjp(lambda x, temperature: jnp.sin(x))
+    f.defvjp(
+        lambda x, temperature: (jnp.sin(x), (x, temperature)),
+        lambda kept, dy: (dy * jnp.cos(kept[0]), no_gradient(kept[1])),
+    )
+    return f
+
+
 # --- symbolic zeros ------------------------------------------------------------------------------------------
 
 
@@ -213,6 +223,14 @@ FAULTS = (
         sine_in(jnp.float32, None),
         X,
         frozenset({"inaccurate", "non-finite"}),
+    ),
+    Fault(
+        "annealed sine: a Python number as cotangent",
+        "wrong dtype",
+        annealed(jnp.zeros_like),
+        annealed(lambda temperature: 0.0),
+        (*X, jnp.float32(0.7)),
+        STRUCTURE,
     ),
     Fault(
         "product: 0 when one factor is fixed",

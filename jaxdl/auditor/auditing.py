@@ -13,13 +13,15 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor import along_arrays, along_points, checks
 from jaxdl.auditor.findings import Finding, Verdict, said
 from jaxdl.auditor.report import Audited, AuditReport
-from jaxdl.auditor.subject import LARGE, WHOLE, Subject, works_on_bits
+from jaxdl.auditor.subject import LARGE, WHOLE, Subject, evaluated, in_float64, top, works_on_bits
+from jaxdl.auditor.wide import wide
 from jaxdl.measure.comparison import check_differentiable
 from jaxdl.measure.differentiated import Differentiated
 from jaxdl.strip import automatic, observe
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
 SMALL = 4096  # numbers in a subject that is looked at in all floating-point formats
+MEANINGLESS = 0.1  # of the largest entry: so far off in a narrow format a function's values are noise
 MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or operations more than automatic
 
 
@@ -70,7 +72,7 @@ def of_subject(subject: Subject) -> Audited:
     """
     findings = {"structure": checks.structure(subject)}
     if not any(f.what == checks.PULLBACK for f in findings["structure"]):
-        found = derivative(subject)
+        found = guarded(derivative, "cotangents", subject)
         for check in ("value", "cotangents", "second order"):
             findings[check] = [f for f in found if f.check == check]
         for name, check in (checks.CHECKS if not subject.is_whole or subject.size <= SMALL else {}).items():
@@ -155,7 +157,14 @@ def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
 
 
 def in_format(subject: Subject) -> list[Finding]:
-    return checks.structure(subject) or derivative(subject, orders=1)
+    """Structure and first derivative, where the function itself means something in the format of its arguments."""
+    if found := checks.structure(subject):
+        return found
+    values, truth = evaluated(subject.value, *subject.inputs), in_float64(subject.value, *subject.inputs)
+    apart = [(np.abs(wide(a) - b), top(b)) for a, b in zip(values, truth or values, strict=True)]
+    if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
+        return []
+    return derivative(subject, orders=1)
 
 
 def _is_one_rule(jaxpr):

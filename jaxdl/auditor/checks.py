@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, number, said, typed
 from jaxdl.auditor.subject import Subject, compiled, drawn, in_float64, top
 from jaxdl.auditor.wide import wide
@@ -28,10 +29,24 @@ def structure(subject: Subject) -> list[Finding]:
             return [Finding(Verdict.NOT_VERIFIABLE, "structure", PULLBACK, "", said(error), "a derivative")]
         return [Finding(Verdict.STRUCTURE, "structure", PULLBACK, "", said(error), "cotangents like the inputs")]
     expected = u + [subject.types[i] for i in subject.smooth]
-    return [
+    unlike = [
         Finding(Verdict.STRUCTURE, "structure", name, "", typed(got), typed(like))
         for name, got, like in zip(subject.names, found, expected, strict=True)
         if (got.shape, got.dtype) != (like.shape, like.dtype)
+    ]
+    return unlike or _weak(subject)
+
+
+def _weak(subject) -> list[Finding]:
+    """Cotangents of weak type, as of a Python number, where the plain function's are not: parameters moved along
+    them would change their type, and what is compiled for these be compiled again."""
+    if None in subject.steps:
+        return []
+    hand, plain = ([v.aval for v in jx.opened(step).outvars] for step in subject.steps)
+    return [
+        Finding(Verdict.STRUCTURE, "structure", name, "", f"{typed(a)} of weak type", typed(b))
+        for name, a, b in zip(subject.names, hand, plain, strict=True)
+        if a.weak_type and not b.weak_type
     ]
 
 
@@ -43,7 +58,8 @@ def linear(subject: Subject) -> list[Finding]:
         scaled = lambda u, s: [x * jnp.asarray(s, x.dtype) for x in u]
         both = [a + b for a, b in zip(u, w, strict=True)]
         each = [pullback(x) for x in (u, w, both, scaled(u, 0.0), *(scaled(u, s) for s in SCALES))]
-        return [[x.astype(y.dtype) for x, y in zip(cotangents, each[0], strict=True)] for cotangents in each]
+        types = [subject.types[i].dtype for i in subject.smooth]
+        return [[jnp.asarray(x, t) for x, t in zip(cotangents, types, strict=True)] for cotangents in each]
 
     u, w = drawn(1, subject.outputs), drawn(2, subject.outputs)
     of_u, of_w, of_both, of_zero, *of_scaled = _run(pulled, subject.inputs, u, w)

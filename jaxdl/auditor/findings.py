@@ -54,18 +54,20 @@ class Finding:
     times: int = 1
 
     def __str__(self):
-        off = f" ({self.ulp:.2g} ULP)" if self.ulp is not None else ""
-        return f"{self.verdict}: {self.check}, {self.where}: got {self.got}, expected {self.expected}{off}"
+        return f"{self.verdict}: {self.told}"
+
+    @property
+    def told(self) -> str:
+        """All but the verdict, in a sentence."""
+        off = f", {self.ulp:.2g} ULP off" if self.ulp is not None else ""
+        times = f" (and {self.times - 1} more)" if self.times > 1 else ""
+        said = "".join(f"; {name}: {number}" for name, number in self.witnesses.items())
+        return f"{self.check}, {self.where}: got {self.got}, expected {self.expected}{off}{times}{said}"
 
     @property
     def where(self) -> str:
         """The array, the point and the entry, in words."""
         return f"{self.what} {self.at}".strip()
-
-    @property
-    def witness(self) -> str:
-        """What each witness says, in words."""
-        return "; ".join(f"{name} {said}" for name, said in self.witnesses.items())
 
     def to_json(self) -> dict:
         return {

@@ -72,6 +72,8 @@ def found(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=l
         i = max(places, key=lambda i: (min(_telling(flat, i), CLEARLY), -oddity(i)))
         shows_formula = verdict == Verdict.WRONG and _distance(flat.got, flat, i) <= flat.room[i]
         got = flat.formula[i] if shows_formula else flat.got[i]
+        unlike = np.isfinite(got) and not np.isclose(got, flat.formula[i], 1e-6, 0)
+        formula = {"the rule's formula, not rounded": number(flat.formula[i])} if unlike else {}
         found.append(
             Finding(
                 verdict,
@@ -80,7 +82,7 @@ def found(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=l
                 at(i),
                 number(got),
                 interval(flat.low[i], flat.high[i]),
-                {"the rule's formula, not rounded": number(flat.formula[i])} | witnesses(i),
+                formula | witnesses(i),
                 inputs(i),
                 _ulp(flat, i) if verdict == Verdict.INACCURATE else None,
                 len(places),

@@ -73,6 +73,9 @@ class AuditReport:
     audited: tuple[Audited, ...]
     accepted: tuple[tuple[Finding, str], ...] = ()  # findings that were known before, with the reason
 
+    def __repr__(self):
+        return f"<audit of {self.name}: {self.verdict}; {len(self.audited)} derivatives, {len(self.faults)} faults>"
+
     @property
     def verdict(self) -> Verdict:
         """The worst."""
@@ -132,35 +135,20 @@ class AuditReport:
         return f"import jax; {imported}print({grads[finding.check].format(f)}({point}))  # {finding.expected}"
 
     def table(self) -> Table:
-        """One row for each subject: the verdict, the checks that are not right, and what is the worst."""
-        rows = []
-        for a in self.audited:
-            told = ", ".join(f"{check}: {verdict}" for check, verdict in a.verdicts.items() if verdict != Verdict.RIGHT)
-            rows.append((a.name, a.subject.kind, a.subject.where, str(a.subject.count),
-                         _inputs(a.subject.inputs), str(a.verdict), told))  # fmt: skip
-        columns = "rule", "kind", "where", "calls", "inputs", "verdict", "checks that are not right"
+        """One row for each subject."""
+        rows = [
+            (a.name, a.subject.kind, a.subject.where, _inputs(a.subject.inputs), str(a.subject.count), str(a.verdict))
+            for a in self.audited
+        ]
+        columns = "rule", "kind", "where", "inputs", "calls", "verdict"
         return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, words=len(columns))
 
     def found(self) -> Table:
         """One row for each finding."""
-        rows = [
-            (
-                a.name,
-                str(f.verdict),
-                f.check,
-                f.where,
-                f.got,
-                f.expected,
-                str(f.times) if f.times > 1 else "",
-                f.witness,
-            )
-            for a in self.audited
-            for f in a.findings
-        ]
-        columns = "rule", "verdict", "check", "what", "got", "expected", "times", "witnesses"
-        return Table(
-            "Findings, the worst of each rule first", columns, rows, f"Again: {self.script}", words=len(columns)
-        )
+        rows = [(a.name, str(f.verdict), f.told) for a in self.audited for f in a.findings]
+        columns = "rule", "verdict", "finding"
+        title, note = "Findings, the worst of each rule first", f"Again: {self.script}"
+        return Table(title, columns, rows, note, words=len(columns))
 
     def print(self, console: Console | None = None) -> None:
         """Prints the table, and the findings if there are any."""

@@ -31,6 +31,9 @@ class Subject:
     plain: Callable
     inputs: tuple
 
+    def __repr__(self):
+        return f"<{self.kind} {self.name} at {self.where}>"
+
     @property
     def is_whole(self) -> bool:
         """Whether it is all of the user's function, not one rule in it."""
@@ -168,10 +171,9 @@ def _or_none(of, f):
 
 
 def compiled(f, *arrays):
-    """f compiled; quickly where it is small, as it is run a few times only."""
-    lowered = jax.jit(f).lower(*arrays)
+    """f for arrays like these, compiled when it is called; quickly where it is small, as it is run a few times only."""
     is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
-    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0} if is_small else None)
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0} if is_small else None)
 
 
 def drawn(seed, types) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ PLANTED = (
     "clip3: both sides at the bounds", "relu: slope 1 at 0", "sine: the size of ȳ", "dense: b̄ = mean ȳ",
     "exponentials: entry 1234", "dense: b̄ = ȳ, not summed", "cumulated: flipped once", "inner: ā = ȳ b",
     "rms_norm: r held fixed", "largest: all of it to each", "conv: 1d, stride 2, ȳ not spread in w̄",
-    "product: ā = 0 when b is fixed",
+    "product: ā = 0 when b is fixed", "annealed sine: a Python number as cotangent",
     "centred: the mean of the batch", "solve: A⁻¹ on the way back", "heaviside: the identity's within ±1",
 )  # fmt: skip
 
@@ -149,6 +149,15 @@ def test_a_pullback_that_cannot_be_called(one_format):
     f.defvjp(lambda x: (x * 2, None), lambda _, dy: (dy[:1],))
     (found,) = jaxdl.audit(f, jnp.ones(3)).faults
     assert found.verdict == Verdict.STRUCTURE
+
+
+def test_what_cannot_be_run_is_not_verifiable(one_format):
+    """Its rule keeps a value of the trace in which it was called: JAX cannot run what was traced."""
+    scaled = jax.custom_jvp(lambda n, x: n * x, nondiff_argnums=(0,))
+    scaled.defjvp(lambda n, x, x_dot: (scaled(n, *x), n * x_dot[0]))
+    report = jaxdl.audit(jax.jit(lambda n, x: scaled(n + 1, x)), jnp.float32(2), jnp.ones(3))
+    assert report.verdict == Verdict.NOT_VERIFIABLE
+    assert repr(report) == "<audit of <lambda>: not verifiable; 2 derivatives, 0 faults>"
 
 
 def test_a_flax_module_as_it_is(one_format):
