@@ -3,11 +3,13 @@
 op, saving      write an operation with its rule          automatic(f)   f without hand-written rules
 contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
 audit(f)        which derivatives are wrong, and who says so
+trace(f)        the computation as a graph, with values forward and gradients backward
 """
 
 from jaxdl.auditor import audit
+from jaxdl.graph import trace
 from jaxdl.measure import contrast
 from jaxdl.rule import Op, op, saving
 from jaxdl.strip import Site, automatic, rules
 
-__all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving"]
+__all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "trace"]

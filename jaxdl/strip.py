@@ -103,7 +103,7 @@ def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
     first = {}
 
     def replacement(eqn):
-        site = _site(eqn, 1, ())
+        site = site_of(eqn)
         if site is None:
             return None
 
@@ -147,7 +147,7 @@ def _taking_out(wanted):
     """The replacement, for `jaxpr.evaluate`, that puts primals in place of the rules that are wanted."""
 
     def replacement(eqn):
-        site = _site(eqn, 1, ())
+        site = site_of(eqn)
         if site is None or not wanted(site):
             return None
         return functools.partial(_evaluated_primal, eqn, site, replacement)
@@ -175,7 +175,8 @@ _KINDS = {
 }
 
 
-def _site(eqn, count, within):
+def site_of(eqn, count: int = 1, within: tuple = ()) -> Site | None:
+    """The site that an equation is; None where it calls no hand-written rule."""
     if eqn.primitive.name not in _KINDS:
         return None
     kind = _KINDS[eqn.primitive.name]
@@ -195,7 +196,7 @@ def _primal(eqn, *args):
 def _sites(jaxpr, count, within, where):
     """The sites in a jaxpr; `where` stands in for those that JAX traced without a line of the user's."""
     for eqn in jx.opened(jaxpr).eqns:
-        site = _site(eqn, count, within)
+        site = site_of(eqn, count, within)
         if site:
             site = site if site.where else replace(site, where=where)
             yield site

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "interop": {"nn", "ops"},
     "data": set(),
     "nn": {"ops"},
+    "graph": {"strip", "jaxpr", "report"},
     "jacobian": {"strip", "jaxpr", "report"},
     "auditor": {"exact", "measure", "strip", "jaxpr", "report"},
     "measure": {"strip", "report", "jaxpr"},

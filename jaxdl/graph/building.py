@@ -1,0 +1,108 @@
+"""From a jaxpr to nodes: jitted functions are opened, and their equations stand in a box of their name."""
+
+import inspect
+import itertools
+
+import jax
+
+from jaxdl import jaxpr as jx
+from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, OPERATION, RULE, Edge, Node, Output, Scope
+from jaxdl.strip import site_of
+
+OPENED = {"jit", "pjit", "closed_call", "core_call"}
+NAMED = "name"  # of `jax.ad_checkpoint.checkpoint_name`
+BOXES = {"scan", "while", "cond", "checkpoint", "remat2", "shard_map"}
+
+
+class Builder:
+    """Collects the nodes of one graph, in the order of evaluation."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        self.nodes = []
+        self.counts = {kind: itertools.count(1) for kind in ("u", "c")}
+        self.calls = itertools.count(1)
+
+    def argument(self, label, aval, value=None) -> Output:
+        return self._leaf(label, ARGUMENT, aval, value)
+
+    def constant(self, value) -> Output:
+        return self._leaf(f"c{next(self.counts['c'])}", CONSTANT, jax.typeof(value), value)
+
+    def outputs(self, jaxpr, given, scope=()) -> list:
+        """The outputs of a closed jaxpr on `given` outputs and numbers, whose equations become nodes."""
+        plain = jx.opened(jaxpr)
+        known = dict(zip(plain.constvars, map(self.constant, getattr(jaxpr, "consts", ())), strict=True))
+        known.update(zip(plain.invars, given, strict=True))
+        for eqn in plain.eqns:
+            inputs = [jx.value_of(atom, known) for atom in eqn.invars]
+            inside = (*scope, *_named_scopes(eqn))
+            if eqn.primitive.name == NAMED:
+                found = [self._named(eqn.params["name"], *inputs)]
+            elif eqn.primitive.name in OPENED:
+                found = self.outputs(eqn.params["jaxpr"], inputs, inside + self._box(eqn))
+            else:
+                found = self._operation(eqn, inputs, inside)
+            known.update(zip(eqn.outvars, found, strict=True))
+        return [jx.value_of(atom, known) for atom in plain.outvars]
+
+    def _named(self, name, x):
+        """A value that the function gives a name takes it as its label, where no other has it."""
+        if isinstance(x, Output) and name not in {node.label for node in self.nodes}:
+            x.node.label = name
+        return x
+
+    def _box(self, eqn):
+        """One equation alone needs no box around it."""
+        one = len(jx.opened(eqn.params["jaxpr"]).eqns) == 1
+        return () if one else (Scope(eqn.params.get("name", eqn.primitive.name), next(self.calls)),)
+
+    def _leaf(self, label, kind, aval, value):
+        node = self._node(label, label, kind, (), None, [aval])
+        node.kept = None if value is None else [value]
+        return Output(node, 0)
+
+    def _operation(self, eqn, inputs, scope):
+        site = site_of(eqn)
+        kind = RULE if site else BOX if eqn.primitive.name in BOXES else OPERATION
+        name = site.name if site else eqn.primitive.name
+        label = f"u{next(self.counts['u'])}"
+        node = self._node(label, name, kind, scope, eqn, [v.aval for v in eqn.outvars])
+        node.inputs = tuple(Edge(x, node, place) if isinstance(x, Output) else x for place, x in enumerate(inputs))
+        for edge in node.edges:
+            edge.source.node.users.append(edge)
+        return [Output(node, k) for k in range(len(node.types))]
+
+    def _node(self, label, name, kind, scope, eqn, avals):
+        types = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals)
+        node = Node(self.graph, len(self.nodes), label, name, kind, scope, eqn, types)
+        self.nodes.append(node)
+        return node
+
+
+def _named_scopes(eqn):
+    stack = str(eqn.source_info.name_stack)
+    return tuple(map(Scope, stack.split("/"))) if stack else ()
+
+
+def argument_labels(f, args, kwargs) -> list[str]:
+    """The name of each array among the arguments: `x`, `params['w']`, `layers[0][1]`."""
+    paths = jax.tree_util.tree_flatten_with_path((args, kwargs))[0]
+    names = _parameter_names(f, len(args))
+    labels = []
+    for (side, first, *rest), leaf in paths:
+        if jx.is_array(leaf):
+            name = names[first.idx] if side.idx == 0 else first.key
+            labels.append(name + jax.tree_util.keystr(tuple(rest)))
+    return labels
+
+
+def _parameter_names(f, count):
+    """Those of f's positional parameters, as far as they have names."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    several = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "args")
+    return named[:count] + [f"{several}[{i}]" for i in range(count - len(named))]

@@ -1,0 +1,52 @@
+"""The graphs on which the lectures explain back-propagation, with their numbers."""
+
+import jax.numpy as jnp
+from jax import nn
+from jax.ad_checkpoint import checkpoint_name as named
+
+XOR = {
+    "W": jnp.array([[1.0, 1.0], [1.0, 1.0]]),
+    "c": jnp.array([0.0, -1.0]),
+    "w": jnp.array([1.0, -2.0]),
+    "b": jnp.array(0.0),
+}
+XOR_INPUTS = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+XOR_LABELS = jnp.array([0.0, 1.0, 1.0, 0.0])
+
+
+def product_and_sum(x, y, z):
+    """f = xy + z"""
+    return named(x * y, "g") + z
+
+
+def sum_and_product(x, y, z):
+    """f = (x + y) z"""
+    return named(x + y, "g") * z
+
+
+def xor_network(W, c, w, b, x):
+    """z = wᵀ max(0, Wᵀx + c) + b"""
+    h = named(nn.relu(W.T @ x + c), "h")
+    return named(w @ h + b, "z")
+
+
+def xor_loss(W, c, w, b, x, y):
+    """L = ζ((1 − 2y) z), the logistic loss of label y, with ζ(r) = log(1 + eʳ)."""
+    return named(nn.softplus((1 - 2 * y) * xor_network(W, c, w, b, x)), "L")
+
+
+def two_layers(params, x):
+    """w⁽²⁾ σ(w⁽¹⁾ x)"""
+    first, second = params
+    return (second @ named(nn.sigmoid(first @ x), "h")).sum()
+
+
+def shared_weights(phi1, phi2, phi3):
+    """x⁽¹⁾ = φ⁽¹⁾(x; w⁽¹⁾), x⁽²⁾ = φ⁽²⁾(x, x⁽¹⁾; w⁽²⁾), x⁽³⁾ = φ⁽³⁾(x⁽¹⁾, x⁽²⁾; w⁽¹⁾): w⁽¹⁾ is used twice."""
+
+    def f(w1, w2, x):
+        x1 = named(phi1(x, w1), "x1")
+        x2 = named(phi2(x, x1, w2), "x2")
+        return named(phi3(x1, x2, w1), "x3")
+
+    return f

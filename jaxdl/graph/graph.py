@@ -1,0 +1,142 @@
+"""`trace(f)(*args)`: a function's computation as a graph, with values forward and gradients backward."""
+
+import difflib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxdl import jaxpr as jx
+from jaxdl.graph import sweep
+from jaxdl.graph.building import Builder, argument_labels
+from jaxdl.graph.node import Node, Output, typed
+
+
+def trace(f: Callable) -> Callable[..., "Graph"]:
+    """`trace(f)(*args)` is the graph of f on these arguments, any pytrees; other keyword arguments go to f.
+
+    Every operation (equation of f's jaxpr) is a node, every hand-written rule (a jaxdl op, `jax.custom_jvp`,
+    `jax.custom_vjp`) too; jitted functions are opened, loops, branches and checkpoints are nodes that `inside` opens.
+    Arguments may be `jax.ShapeDtypeStruct`s: such a graph has types and no values.
+
+    Raises TypeError inside jit, grad or vmap, and ValueError if f gives no array.
+    """
+
+    @functools.wraps(f)
+    def traced(*args, **kwargs):
+        return Graph(f, args, kwargs)
+
+    return traced
+
+
+class Graph:
+    """nodes: all, in the order of evaluation. arguments, outputs: f's arrays, as pytrees of `Output`s.
+
+    `graph["u3"]` is a node by its label. peak_bytes: the most that values and adjoints took at one time in the last
+    sweep, arguments included; None before one.
+    """
+
+    def __init__(self, f: Callable, args: tuple = (), kwargs: dict | None = None):
+        kwargs = kwargs or {}
+        _check_concrete(args, kwargs)
+        jaxpr, tree, arrays = jx.trace_arrays(f, args, kwargs)
+        if not jx.opened(jaxpr).outvars:
+            raise ValueError(f"trace: {_name(f)} returned no array, so it has no graph; return what is computed")
+        self.name = _name(f)
+        self._begin()
+        builder = Builder(self)
+        has_values = not any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays)
+        labels = argument_labels(f, args, kwargs)
+        given = [
+            builder.argument(label, v.aval, x if has_values else None)
+            for label, v, x in zip(labels, jx.opened(jaxpr).invars, arrays, strict=True)
+        ]
+        outputs = builder.outputs(jaxpr, given)
+        self._end(builder, given, [x if isinstance(x, Output) else builder.constant(x) for x in outputs], tree)
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        named = iter(given)
+        self.arguments = structure.unflatten([next(named) if jx.is_array(x) else None for x in leaves])[0]
+
+    def _begin(self):
+        self.peak_bytes = None
+
+    def _end(self, builder, given, outputs, tree):
+        self.nodes: list[Node] = builder.nodes
+        self.flat_arguments: list[Output] = given
+        self.flat_outputs: list[Output] = outputs
+        self.outputs = jax.tree.unflatten(tree, outputs)
+        self.by_label = {node.label: node for node in self.nodes}
+
+    def __getitem__(self, label: str) -> Node:
+        if label not in self.by_label:
+            near = difflib.get_close_matches(label, self.by_label, 3)
+            hint = f"; near it are {', '.join(near)}" if near else ""
+            raise KeyError(f"{self.name} has no node {label!r}: it has {len(self.nodes)}, listed in graph.nodes{hint}")
+        return self.by_label[label]
+
+    def __repr__(self):
+        return f"<graph of {self.name}: {len(self.nodes)} nodes>"
+
+    # --- values and derivatives --------------------------------------------------------------------
+
+    def evaluate(self) -> "Graph":
+        """Computes the values of all nodes that have none, on the arguments."""
+        sweep.evaluate(self)
+        return self
+
+    def backward(self, cotangent: Any = 1, *, retain: bool = False) -> "Graph":
+        """Fills the adjoint of every node and every edge: what changes in Σ cotangent · output as the array changes.
+
+        cotangent: like the output; 1 for a single number. Contributions add where a value is used more than once.
+        Values are let go of as the sweep passes, but for arguments and outputs; `retain` keeps them.
+        """
+        sweep.backward(self, sweep.seeds(self, cotangent), retain)
+        return self
+
+    def forward(self, *tangents: Any) -> "Graph":
+        """Fills the tangent of every node: how it moves as the arguments move along `tangents`.
+
+        One for each positional argument, a pytree like it, or None where it stays.
+        """
+        sweep.forward(self, sweep.directions(self, tangents))
+        return self
+
+    def grad(self, outputs: Any, inputs: Any, cotangents: Any = None) -> Any:
+        """The derivative of any nodes with respect to any others; nothing in the graph changes.
+
+        outputs, inputs: a node, an `Output`, a label, or a pytree of them; the result has the structure of inputs.
+        cotangents: like outputs, each 1 for single numbers where it is not given. Where nothing flows it is 0.
+        """
+        of = lambda x: self._output(x)
+        is_leaf = lambda x: isinstance(x, Node | Output | str)
+        ys, xs = (jax.tree.map(of, tree, is_leaf=is_leaf) for tree in (outputs, inputs))
+        flat_ys, flat_xs = (jax.tree.leaves(tree, is_leaf=is_leaf) for tree in (ys, xs))
+        given = [1] * len(flat_ys) if cotangents is None else jax.tree.leaves(cotangents)
+        if len(given) != len(flat_ys):
+            raise ValueError(f"grad: {len(flat_ys)} outputs need as many cotangents, got {len(given)}")
+        found = sweep.gradients(self, list(zip(flat_ys, given, strict=True)), flat_xs)
+        return jax.tree.unflatten(jax.tree.structure(xs, is_leaf=is_leaf), found)
+
+    def _output(self, x) -> Output:
+        node = self[x] if isinstance(x, str) else x
+        if isinstance(node, Node):
+            if len(node.types) > 1:
+                raise ValueError(f"{node.label} ({node.name}) has {len(node.types)} outputs: say which, as node[0]")
+            node = node[0]
+        if node.node.graph is not self:
+            raise ValueError(f"{node} is a node of another graph, that of {node.node.graph.name}")
+        return node
+
+
+def _name(f):
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def _check_concrete(args, kwargs):
+    for leaf in jax.tree.leaves((args, kwargs)):
+        if isinstance(leaf, jax.core.Tracer):
+            raise TypeError(
+                f"trace: an argument, {typed(jax.typeof(leaf))}, is traced by jit, grad or vmap and has no value; "
+                f"call trace outside of them, on arrays (of the gradient itself: trace(jax.grad(f)))"
+            )
