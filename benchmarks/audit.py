@@ -15,7 +15,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -134,10 +133,10 @@ def fault_table(rows: list[dict]) -> Table:
 def faults(only: str, processes: int) -> None:
     chosen = [i for i, fault in enumerate(FAULTS) if only in fault.name or only in fault.kind]
     rows = []
-    spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawned, max_tasks_per_child=FAULTS_OF_A_PROCESS) as pool:
+    # A ProcessPoolExecutor that replaces its processes hangs (CPython 3.11).
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=FAULTS_OF_A_PROCESS) as pool:
         try:
-            for row in pool.map(fault_row, chosen):
+            for row in pool.imap(fault_row, chosen):
                 rows.append(row)
                 print(told(row), flush=True)
         finally:
