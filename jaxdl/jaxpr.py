@@ -218,6 +218,15 @@ def function_name(jaxpr):
     return info.func_name if info else "function"
 
 
+def argument_names(jaxpr):
+    """The names of a jaxpr's inputs in the function that it was traced from; "a1", … for those without."""
+    plain = opened(jaxpr)
+    found = list(getattr(getattr(plain, "debug_info", None), "arg_names", None) or [])
+    if len(found) != len(plain.invars) or len(set(found)) != len(found) or not all(found):
+        found = [f"a{i}" for i in range(1, len(plain.invars) + 1)]
+    return found
+
+
 def hide_from_source_lines(path):
     """Leaves a file out when JAX looks for the user's line that made an equation."""
     source_info_util.register_exclusion(path)

@@ -11,7 +11,8 @@ from jaxdl.strip import site_of
 
 OPENED = {"jit", "pjit", "closed_call", "core_call"}
 NAMED = "name"  # of `jax.ad_checkpoint.checkpoint_name`
-BOXES = {"scan", "while", "cond", "checkpoint", "remat2", "shard_map"}
+BOXES = {"scan", "while", "cond", "checkpoint"}
+CHECKPOINT = "remat2"  # JAX's name of the primitive
 
 
 class Builder:
@@ -64,8 +65,8 @@ class Builder:
 
     def _operation(self, eqn, inputs, scope):
         site = site_of(eqn)
-        kind = RULE if site else BOX if eqn.primitive.name in BOXES else OPERATION
-        name = site.name if site else eqn.primitive.name
+        name = site.name if site else "checkpoint" if eqn.primitive.name == CHECKPOINT else eqn.primitive.name
+        kind = RULE if site else BOX if name in BOXES else OPERATION
         label = f"u{next(self.counts['u'])}"
         node = self._node(label, name, kind, scope, eqn, [v.aval for v in eqn.outvars])
         node.inputs = tuple(Edge(x, node, place) if isinstance(x, Output) else x for place, x in enumerate(inputs))

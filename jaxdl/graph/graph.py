@@ -10,11 +10,12 @@ import jax
 from jaxdl import jaxpr as jx
 from jaxdl.graph import sweep
 from jaxdl.graph.building import Builder, argument_labels
+from jaxdl.graph.inside import body_of
 from jaxdl.graph.node import Node, Output, typed
 
 
 def trace(f: Callable) -> Callable[..., "Graph"]:
-    """`trace(f)(*args)` is the graph of f on these arguments, any pytrees; other keyword arguments go to f.
+    """`trace(f)(*args)` is the graph of f on these arguments, any pytrees; keyword arguments go to f as well.
 
     Every operation (equation of f's jaxpr) is a node, every hand-written rule (a jaxdl op, `jax.custom_jvp`,
     `jax.custom_vjp`) too; jitted functions are opened, loops, branches and checkpoints are nodes that `inside` opens.
@@ -25,47 +26,41 @@ def trace(f: Callable) -> Callable[..., "Graph"]:
 
     @functools.wraps(f)
     def traced(*args, **kwargs):
-        return Graph(f, args, kwargs)
+        _check_concrete(args, kwargs)
+        jaxpr, tree, arrays = jx.trace_arrays(f, args, kwargs)
+        name = getattr(f, "__name__", type(f).__name__)
+        if not jx.opened(jaxpr).outvars:
+            raise ValueError(f"trace: {name} returned no array, so it has no graph; return what is computed")
+        graph = Graph(name, jaxpr, argument_labels(f, args, kwargs), arrays)
+        given = iter(graph.flat_arguments)
+        graph.arguments = jax.tree.map(lambda x: next(given) if jx.is_array(x) else None, args)
+        graph.outputs = jax.tree.unflatten(tree, graph.flat_outputs)
+        return graph
 
     return traced
 
 
 class Graph:
-    """nodes: all, in the order of evaluation. arguments, outputs: f's arrays, as pytrees of `Output`s.
+    """A computation, made by `trace`. nodes: all, in the order of evaluation.
 
-    `graph["u3"]` is a node by its label. peak_bytes: the most that values and adjoints took at one time in the last
-    sweep, arguments included; None before one.
+    arguments, outputs: f's positional arguments and its result, with an `Output` in place of each array; flat_arguments
+    and flat_outputs list them. `graph["u3"]` is a node by its label. peak_bytes: the most that values and adjoints took
+    at one time in the last `backward`, arguments included; None before one.
     """
 
-    def __init__(self, f: Callable, args: tuple = (), kwargs: dict | None = None):
-        kwargs = kwargs or {}
-        _check_concrete(args, kwargs)
-        jaxpr, tree, arrays = jx.trace_arrays(f, args, kwargs)
-        if not jx.opened(jaxpr).outvars:
-            raise ValueError(f"trace: {_name(f)} returned no array, so it has no graph; return what is computed")
-        self.name = _name(f)
-        self._begin()
+    def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list):
+        self.name = name
+        self.peak_bytes = None
         builder = Builder(self)
         has_values = not any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays)
-        labels = argument_labels(f, args, kwargs)
-        given = [
+        self.flat_arguments: list[Output] = [
             builder.argument(label, v.aval, x if has_values else None)
             for label, v, x in zip(labels, jx.opened(jaxpr).invars, arrays, strict=True)
         ]
-        outputs = builder.outputs(jaxpr, given)
-        self._end(builder, given, [x if isinstance(x, Output) else builder.constant(x) for x in outputs], tree)
-        leaves, structure = jax.tree.flatten((args, kwargs))
-        named = iter(given)
-        self.arguments = structure.unflatten([next(named) if jx.is_array(x) else None for x in leaves])[0]
-
-    def _begin(self):
-        self.peak_bytes = None
-
-    def _end(self, builder, given, outputs, tree):
+        found = builder.outputs(jaxpr, self.flat_arguments)
+        self.flat_outputs: list[Output] = [x if isinstance(x, Output) else builder.constant(x) for x in found]
+        self.arguments, self.outputs = tuple(self.flat_arguments), tuple(self.flat_outputs)
         self.nodes: list[Node] = builder.nodes
-        self.flat_arguments: list[Output] = given
-        self.flat_outputs: list[Output] = outputs
-        self.outputs = jax.tree.unflatten(tree, outputs)
         self.by_label = {node.label: node for node in self.nodes}
 
     def __getitem__(self, label: str) -> Node:
@@ -77,6 +72,16 @@ class Graph:
 
     def __repr__(self):
         return f"<graph of {self.name}: {len(self.nodes)} nodes>"
+
+    def inside(self, node: Node | str, step: int = 0) -> "Graph":
+        """The graph of what a loop does in one step, of the branch taken, of a checkpoint's or a rule's function.
+
+        On the values that it has there; with adjoints where this graph has been swept backward.
+        """
+        node = self[node] if isinstance(node, str) else node
+        jaxpr, arrays, cotangents = body_of(node, step)
+        inner = Graph(f"{node.label}: {node.name}", jaxpr, jx.argument_names(jaxpr), arrays)
+        return inner if cotangents is None else inner.backward(cotangents, retain=True)
 
     # --- values and derivatives --------------------------------------------------------------------
 
@@ -127,10 +132,6 @@ class Graph:
         if node.node.graph is not self:
             raise ValueError(f"{node} is a node of another graph, that of {node.node.graph.name}")
         return node
-
-
-def _name(f):
-    return getattr(f, "__name__", type(f).__name__)
 
 
 def _check_concrete(args, kwargs):

@@ -205,3 +205,38 @@ def test_errors():
     loop = trace(lambda x: jax.lax.while_loop(lambda x: x < 9.0, lambda x: x * 2, x))(f32(1))
     with pytest.raises(ValueError, match=r"u1 .while at .*cannot be swept backward"):
         loop.backward()
+
+
+def test_inside_a_loop_values_and_adjoints_of_a_step():
+    def f(x):
+        c, ys = jax.lax.scan(lambda c, a: (jnp.sin(c * a), c * c), x, jnp.arange(1.0, 4.0))
+        return c + ys.sum()
+
+    graph = trace(f)(f32(0.5)).backward()
+    loop = next(node for node in graph.nodes if node.name == "scan")
+    from_step_1 = lambda c: (lambda d: jnp.sin(3 * d) + c * c + d * d)(jnp.sin(2 * c))
+    step = graph.inside(loop, 1)
+    c = jnp.sin(f32(0.5))
+    assert step.flat_arguments[0].value == pytest.approx(float(c))
+    assert step.flat_arguments[0].node.adjoint == pytest.approx(float(jax.grad(from_step_1)(c)), rel=1e-5)
+    with pytest.raises(IndexError, match="makes 3 steps here, there is no step 3"):
+        graph.inside(loop, 3)
+
+
+def test_inside_branches_checkpoints_rules_and_while_loops():
+    f = lambda x: jax.lax.cond(
+        x > 0, lambda x: jnp.sin(x), lambda x: x, jax.checkpoint(lambda x: x * x)(ops.gelu(x))
+    )
+    graph = trace(f)(f32(0.5)).backward()
+    labels = {node.name: node for node in graph.nodes}
+    assert [n.name for n in graph.inside(labels["cond"]).nodes[1:]] == ["sin"]
+    square = graph.inside(labels["checkpoint"])
+    assert square.flat_outputs[0].value == pytest.approx(float(ops.gelu(f32(0.5)) ** 2))
+    assert square.flat_arguments[0].node.adjoint == pytest.approx(float(labels["gelu"].adjoint))
+    assert graph.inside(labels["gelu"]).flat_arguments[0].node.adjoint == pytest.approx(float(graph["x"].adjoint))
+    doubling = trace(lambda x: jax.lax.while_loop(lambda x: x < 9.0, lambda x: x * 2, x))(f32(1))
+    assert [float(doubling.inside("u1", step).flat_arguments[0].value) for step in range(4)] == [1, 2, 4, 8]
+    with pytest.raises(IndexError, match="makes 4 steps here"):
+        doubling.inside("u1", 4)
+    with pytest.raises(ValueError, match="is one operation, there is nothing inside"):
+        trace(jnp.sin)(f32(1)).inside("u1")
