@@ -40,6 +40,8 @@ class Builder:
             inside = (*scope, *_named_scopes(eqn))
             if eqn.primitive.name == NAMED:
                 found = [self._named(eqn.params["name"], *inputs)]
+            elif _changes_nothing(eqn):
+                found = inputs
             elif eqn.primitive.name in OPENED:
                 found = self.outputs(eqn.params["jaxpr"], inputs, inside + self._box(eqn))
             else:
@@ -79,6 +81,14 @@ class Builder:
         node = Node(self.graph, len(self.nodes), label, name, kind, scope, eqn, types)
         self.nodes.append(node)
         return node
+
+
+def _changes_nothing(eqn):
+    """A cast to the same type, which only forgets that it came from a Python number."""
+    if eqn.primitive.name != "convert_element_type":
+        return False
+    given, out = eqn.invars[0].aval, eqn.outvars[0].aval
+    return (given.shape, given.dtype) == (out.shape, out.dtype)
 
 
 def _named_scopes(eqn):

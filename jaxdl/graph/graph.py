@@ -2,16 +2,22 @@
 
 import difflib
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph import sweep
+from jaxdl.graph.boxes import boxes, opened_at_first
 from jaxdl.graph.building import Builder, argument_labels
+from jaxdl.graph.dot import dot, mermaid
 from jaxdl.graph.inside import body_of
 from jaxdl.graph.node import Node, Output, typed
+from jaxdl.graph.picture import image
+from jaxdl.report import write_whole
 
 
 def trace(f: Callable) -> Callable[..., "Graph"]:
@@ -35,6 +41,8 @@ def trace(f: Callable) -> Callable[..., "Graph"]:
         given = iter(graph.flat_arguments)
         graph.arguments = jax.tree.map(lambda x: next(given) if jx.is_array(x) else None, args)
         graph.outputs = jax.tree.unflatten(tree, graph.flat_outputs)
+        paths = jax.tree_util.tree_flatten_with_path(graph.outputs, is_leaf=lambda x: isinstance(x, Output))[0]
+        graph.result_labels = [f"result{jax.tree_util.keystr(path)}" for path, _ in paths]
         return graph
 
     return traced
@@ -51,6 +59,7 @@ class Graph:
     def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list):
         self.name = name
         self.peak_bytes = None
+        self.cotangents: dict[Output, jax.Array] = {}
         builder = Builder(self)
         has_values = not any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays)
         self.flat_arguments: list[Output] = [
@@ -60,6 +69,7 @@ class Graph:
         found = builder.outputs(jaxpr, self.flat_arguments)
         self.flat_outputs: list[Output] = [x if isinstance(x, Output) else builder.constant(x) for x in found]
         self.arguments, self.outputs = tuple(self.flat_arguments), tuple(self.flat_outputs)
+        self.result_labels = ["result"] if len(found) == 1 else [f"result {i}" for i in range(len(found))]
         self.nodes: list[Node] = builder.nodes
         self.by_label = {node.label: node for node in self.nodes}
 
@@ -82,6 +92,19 @@ class Graph:
         jaxpr, arrays, cotangents = body_of(node, step)
         inner = Graph(f"{node.label}: {node.name}", jaxpr, jx.argument_names(jaxpr), arrays)
         return inner if cotangents is None else inner.backward(cotangents, retain=True)
+
+    def draw(self, path: str | os.PathLike, *, depth: int | None = None) -> None:
+        """Writes a picture: .svg or .png, an interactive page (.html), Graphviz (.dot) or Mermaid (.mmd) text.
+
+        depth: how many levels of boxes are drawn open, 0 for none; by default as many as stay legible.
+        """
+        kind = Path(path).suffix[1:]
+        if kind not in _PICTURES:
+            raise ValueError(f"draw: {path} must end in one of {', '.join(f'.{k}' for k in _PICTURES)}")
+        if all(x.node.kept for x in self.flat_arguments):
+            self.evaluate()
+        root = boxes(self)
+        write_whole(path, _PICTURES[kind](root, opened_at_first(root, depth)))
 
     # --- values and derivatives --------------------------------------------------------------------
 
@@ -141,3 +164,11 @@ def _check_concrete(args, kwargs):
                 f"trace: an argument, {typed(jax.typeof(leaf))}, is traced by jit, grad or vmap and has no value; "
                 f"call trace outside of them, on arrays (of the gradient itself: trace(jax.grad(f)))"
             )
+
+
+_PICTURES = {
+    "svg": functools.partial(image, kind="svg"),
+    "png": functools.partial(image, kind="png"),
+    "dot": dot,
+    "mmd": mermaid,
+}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 
-ARGUMENT, CONSTANT, OPERATION, RULE, BOX = "argument", "constant", "operation", "rule", "box"
+ARGUMENT, CONSTANT, OPERATION, RULE, BOX, RESULT = "argument", "constant", "operation", "rule", "box", "result"
 
 
 class Scope(NamedTuple):

@@ -82,6 +82,8 @@ def _swept_back(graph, seeded, moving, swept, keep_edges=True) -> dict:
     adjoints = {}
     for y, cotangent in seeded:
         _add(adjoints, y, _cotangent(y, cotangent))
+    if keep_edges:
+        graph.cotangents = dict(adjoints)
     for node in reversed(graph.nodes):
         of_node = [adjoints.get(Output(node, k)) for k in range(len(node.types))]
         if node.kind != CONSTANT and node in moving and any(a is not None for a in of_node):

@@ -224,9 +224,7 @@ def test_inside_a_loop_values_and_adjoints_of_a_step():
 
 
 def test_inside_branches_checkpoints_rules_and_while_loops():
-    f = lambda x: jax.lax.cond(
-        x > 0, lambda x: jnp.sin(x), lambda x: x, jax.checkpoint(lambda x: x * x)(ops.gelu(x))
-    )
+    f = lambda x: jax.lax.cond(x > 0, lambda x: jnp.sin(x), lambda x: x, jax.checkpoint(lambda x: x * x)(ops.gelu(x)))
     graph = trace(f)(f32(0.5)).backward()
     labels = {node.name: node for node in graph.nodes}
     assert [n.name for n in graph.inside(labels["cond"]).nodes[1:]] == ["sin"]

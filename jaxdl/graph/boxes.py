@@ -1,0 +1,104 @@
+"""Which nodes stand together: nested boxes, by the scopes of the function, each a run of its nodes."""
+
+import itertools
+from dataclasses import dataclass, field
+
+from jaxdl.graph.node import ARGUMENT, CONSTANT, RESULT, Edge, Node
+
+MOST_ITEMS = 40  # in one box; of more, runs stand in boxes of their own
+LEGIBLE = 40  # items in a picture that is not asked to show more
+
+
+@dataclass(eq=False)
+class Box:
+    """A part of a graph: nodes and boxes in the order of evaluation."""
+
+    name: str
+    items: list = field(default_factory=list)
+
+    @property
+    def nodes(self):
+        """All, however deep."""
+        for item in self.items:
+            if isinstance(item, Node):
+                yield item
+            else:
+                yield from item.nodes
+
+    @property
+    def size(self) -> int:
+        return sum(node.equation is not None for node in self.nodes)
+
+
+def boxes(graph) -> Box:
+    """All nodes of a graph, and one for each result. Arguments and constants stand in the innermost box that has all
+    their users."""
+    root = Box(graph.name)
+    operations = [node for node in graph.nodes if node.kind not in (ARGUMENT, CONSTANT)]
+    place = _fill(root, operations, 0)
+    for node in reversed([node for node in graph.nodes if node.kind in (ARGUMENT, CONSTANT)]):
+        paths = [place[edge.target] for edge in node.users]
+        _common(paths, root).items.insert(0, node)
+    _divide(root)
+    for label, output in zip(graph.result_labels, graph.flat_outputs, strict=True):
+        result = Node(graph, -1, label, label, RESULT, (), None, (output.type,))
+        result.inputs = (Edge(output, result, 0, graph.cotangents.get(output)),)
+        root.items.append(result)
+    return root
+
+
+def _fill(box, nodes, depth, path=()) -> dict:
+    """Puts nodes into a box; the boxes in which each stands. A scope that is left and entered again is two boxes."""
+    path, place = (*path, box), {}
+    scope_of = lambda node: node.scope[depth] if len(node.scope) > depth else None
+    for scope, run in itertools.groupby(nodes, key=scope_of):
+        run = list(run)
+        if scope is None:
+            box.items += run
+            place |= dict.fromkeys(run, path)
+        else:
+            inner = Box(scope.name)
+            box.items.append(inner)
+            place |= _fill(inner, run, depth + 1, path)
+    return place
+
+
+def _common(paths, root):
+    found = root
+    for level in zip(*paths, strict=False):
+        if any(box is not level[0] for box in level):
+            break
+        found = level[0]
+    return found
+
+
+def _divide(box):
+    """Puts runs of a box with very many items into boxes of their own, those into others, until each has few."""
+    for item in box.items:
+        if isinstance(item, Box):
+            _divide(item)
+    while len(box.items) > MOST_ITEMS:
+        runs = [box.items[i : i + MOST_ITEMS] for i in range(0, len(box.items), MOST_ITEMS)]
+        box.items = [Box(f"{_first(run)} … {_last(run)}", run) for run in runs]
+
+
+def _first(items):
+    return items[0].label if isinstance(items[0], Node) else next(items[0].nodes).label
+
+
+def _last(items):
+    return items[-1].label if isinstance(items[-1], Node) else list(items[-1].nodes)[-1].label
+
+
+def opened_at_first(root: Box, depth: int | None) -> set:
+    """The boxes that are drawn open: those at fewer than `depth` levels, by default as many as stay legible."""
+    levels = [[root]]
+    while levels[-1]:
+        levels.append([item for box in levels[-1] for item in box.items if isinstance(item, Box)])
+    opened, shown = set(), 1
+    for level, found in enumerate(levels[:-1]):
+        shown += sum(len(box.items) for box in found)
+        if level > 0 and (shown > LEGIBLE if depth is None else level > depth):
+            break
+        opened |= set(found)
+    return opened

@@ -1,0 +1,59 @@
+"""A graph as text for other programs: Graphviz' DOT and Mermaid, with a box for each scope."""
+
+from jaxdl.graph.boxes import Box
+from jaxdl.graph.node import Node
+from jaxdl.graph.picture import title
+from jaxdl.graph.words import shape_text, value_text
+
+
+def dot(root: Box, opened: set) -> bytes:
+    """For Graphviz: values in the edges' labels, all boxes open."""
+    lines = ["digraph {", "  rankdir=LR; node [shape=box, style=rounded];"]
+    lines += _dot_items(root, "  ")
+    for node in root.nodes:
+        for edge in node.edges:
+            lines.append(f"  {_id(edge.source.node)} -> {_id(node)} [label={_quoted(_told(edge))}];")
+    return "\n".join([*lines, "}", ""]).encode()
+
+
+def _dot_items(box, indent):
+    for item in box.items:
+        if isinstance(item, Node):
+            yield f"{indent}{_id(item)} [label={_quoted(' '.join(title(item)).strip())}];"
+        else:
+            yield f"{indent}subgraph cluster_{id(item)} {{ label={_quoted(item.name)};"
+            yield from _dot_items(item, indent + "  ")
+            yield f"{indent}}}"
+
+
+def mermaid(root: Box, opened: set) -> bytes:
+    """For Mermaid, as Markdown pages show it: the same."""
+    lines = ["flowchart LR", *_mermaid_items(root, "  ")]
+    for node in root.nodes:
+        for edge in node.edges:
+            lines.append(f"  {_id(edge.source.node)} -- {_quoted(_told(edge))} --> {_id(node)}")
+    return "\n".join([*lines, ""]).encode()
+
+
+def _mermaid_items(box, indent):
+    for item in box.items:
+        if isinstance(item, Node):
+            yield f"{indent}{_id(item)}({_quoted(' '.join(title(item)).strip())})"
+        else:
+            yield f"{indent}subgraph b{id(item)} [{_quoted(item.name)}]"
+            yield from _mermaid_items(item, indent + "  ")
+            yield f"{indent}end"
+
+
+def _id(node):
+    return f"n{node.number}" if node.number >= 0 else "".join(c if c.isalnum() else "_" for c in node.label)
+
+
+def _told(edge):
+    """Value, and the local product where it has been swept."""
+    value = shape_text(edge.source.type) if edge.source.node.kept is None else value_text(edge.value)
+    return value if edge.adjoint is None else f"{value} | {value_text(edge.adjoint)}"
+
+
+def _quoted(text):
+    return '"' + text.replace('"', "'") + '"'

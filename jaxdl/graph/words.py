@@ -1,0 +1,75 @@
+"""What is written on a graph: symbols of operations, short values, formulas."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.graph.node import Edge
+from jaxdl.report import bytes_text, number_text
+
+FEW = 4  # numbers of an array that are written out
+
+INFIX = {
+    "add": "+", "add_any": "+", "sub": "−", "mul": "×", "div": "÷", "dot_general": "@", "pow": "^", "max": "max",
+    "min": "min", "gt": ">", "lt": "<", "ge": "≥", "le": "≤", "eq": "=", "ne": "≠", "and": "∧", "or": "∨",
+}  # fmt: skip
+SYMBOLS = INFIX | {
+    "neg": "−", "reduce_sum": "Σ", "reduce_max": "max", "reduce_min": "min", "sqrt": "√", "integer_pow": "xⁿ",
+    "conv_general_dilated": "conv", "broadcast_in_dim": "broadcast", "convert_element_type": "cast",
+    "select_n": "select", "logistic": "σ", "square": "x²",
+}  # fmt: skip
+
+
+def symbol(node) -> str:
+    """What stands in the node: + × @ Σ, else the operation's name."""
+    return SYMBOLS.get(node.name, node.name.removeprefix("reduce_"))
+
+
+def shape_text(t) -> str:
+    """3×4, or "number"; with the type where it is not float32."""
+    size = "×".join(map(str, t.shape)) if t.shape else "number"
+    return size if t.dtype == jnp.float32 else f"{size} {t.dtype}"
+
+
+def value_text(x) -> str:
+    """An array in a few characters: its numbers where they are few, else its shape; – where there is none."""
+    if x is None:
+        return "–"
+    if not hasattr(x, "dtype") or jnp.issubdtype(x.dtype, jnp.extended if hasattr(jnp, "extended") else np.void):
+        return str(x)
+    if np.size(x) > FEW or not (jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool):
+        return shape_text(x)
+    return _nested(np.asarray(x).tolist())
+
+
+def _nested(x):
+    if isinstance(x, list):
+        return f"[{' '.join(map(_nested, x))}]"
+    if isinstance(x, float):
+        return number_text(x or 0.0).replace("-", "−")  # 0 for −0
+    return str(x)
+
+
+def full_text(x) -> str:
+    """An array's type, size in memory, and numbers or what is known of them."""
+    if x is None:
+        return "–"
+    told = f"{x.dtype}[{','.join(map(str, x.shape))}], {bytes_text(x.nbytes)}"
+    if np.size(x) <= FEW * FEW and jnp.issubdtype(x.dtype, jnp.number):
+        return f"{_nested(np.asarray(x).tolist())} {told}"
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        wide = np.asarray(x).astype(np.float64)
+        span = ", ".join(number_text(float(v)) for v in (wide.min(), wide.mean(), wide.max())) if wide.size else "empty"
+        return f"{told}; least, mean, largest: {span}"
+    return told
+
+
+def formula(node) -> str:
+    """`u3 = u1 × z`, `h = relu(u2)`"""
+    inputs = [repr(e.source) if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
+    if not inputs:
+        return node.label
+    if node.name in INFIX and len(inputs) == 2 and not INFIX[node.name].isalpha():
+        return f"{node.label} = {inputs[0]} {INFIX[node.name]} {inputs[1]}"
+    if node.name == "integer_pow":
+        return f"{node.label} = {inputs[0]}^{node.equation.params['y']}"
+    return f"{node.label} = {node.name}({', '.join(inputs)})"
