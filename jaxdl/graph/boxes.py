@@ -1,6 +1,7 @@
 """Which nodes stand together: nested boxes, by the scopes of the function, each a run of its nodes."""
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 from jaxdl.graph.node import ARGUMENT, CONSTANT, RESULT, Edge, Node
@@ -77,9 +78,14 @@ def _divide(box):
     for item in box.items:
         if isinstance(item, Box):
             _divide(item)
-    while len(box.items) > MOST_ITEMS:
-        runs = [box.items[i : i + MOST_ITEMS] for i in range(0, len(box.items), MOST_ITEMS)]
+    count = len(box.items)
+    if count > MOST_ITEMS:
+        levels = math.ceil(math.log(count, MOST_ITEMS))
+        length = math.ceil(count ** (1 - 1 / levels))
+        runs = [box.items[i : i + length] for i in range(0, count, length)]
         box.items = [Box(f"{_first(run)} … {_last(run)}", run) for run in runs]
+        for run in box.items:
+            _divide(run)
 
 
 def _first(items):

@@ -1,5 +1,7 @@
 """A graph as text for other programs: Graphviz' DOT and Mermaid, with a box for each scope."""
 
+import itertools
+
 from jaxdl.graph.boxes import Box
 from jaxdl.graph.node import Node
 from jaxdl.graph.picture import title
@@ -9,39 +11,39 @@ from jaxdl.graph.words import shape_text, value_text
 def dot(root: Box, opened: set) -> bytes:
     """For Graphviz: values in the edges' labels, all boxes open."""
     lines = ["digraph {", "  rankdir=LR; node [shape=box, style=rounded];"]
-    lines += _dot_items(root, "  ")
+    lines += _dot_items(root, "  ", itertools.count(1))
     for node in root.nodes:
         for edge in node.edges:
             lines.append(f"  {_id(edge.source.node)} -> {_id(node)} [label={_quoted(_told(edge))}];")
     return "\n".join([*lines, "}", ""]).encode()
 
 
-def _dot_items(box, indent):
+def _dot_items(box, indent, numbers):
     for item in box.items:
         if isinstance(item, Node):
             yield f"{indent}{_id(item)} [label={_quoted(' '.join(title(item)).strip())}];"
         else:
-            yield f"{indent}subgraph cluster_{id(item)} {{ label={_quoted(item.name)};"
-            yield from _dot_items(item, indent + "  ")
+            yield f"{indent}subgraph cluster_{next(numbers)} {{ label={_quoted(item.name)};"
+            yield from _dot_items(item, indent + "  ", numbers)
             yield f"{indent}}}"
 
 
 def mermaid(root: Box, opened: set) -> bytes:
     """For Mermaid, as Markdown pages show it: the same."""
-    lines = ["flowchart LR", *_mermaid_items(root, "  ")]
+    lines = ["flowchart LR", *_mermaid_items(root, "  ", itertools.count(1))]
     for node in root.nodes:
         for edge in node.edges:
             lines.append(f"  {_id(edge.source.node)} -- {_quoted(_told(edge))} --> {_id(node)}")
     return "\n".join([*lines, ""]).encode()
 
 
-def _mermaid_items(box, indent):
+def _mermaid_items(box, indent, numbers):
     for item in box.items:
         if isinstance(item, Node):
             yield f"{indent}{_id(item)}({_quoted(' '.join(title(item)).strip())})"
         else:
-            yield f"{indent}subgraph b{id(item)} [{_quoted(item.name)}]"
-            yield from _mermaid_items(item, indent + "  ")
+            yield f"{indent}subgraph b{next(numbers)} [{_quoted(item.name)}]"
+            yield from _mermaid_items(item, indent + "  ", numbers)
             yield f"{indent}end"
 
 

@@ -3,7 +3,7 @@
 import difflib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from jaxdl.graph.building import Builder, argument_labels
 from jaxdl.graph.dot import dot, mermaid
 from jaxdl.graph.inside import body_of
 from jaxdl.graph.node import Node, Output, typed
+from jaxdl.graph.page import page
 from jaxdl.graph.picture import image
+from jaxdl.graph.steps import Step, steps
 from jaxdl.report import write_whole
 
 
@@ -106,6 +108,11 @@ class Graph:
         root = boxes(self)
         write_whole(path, _PICTURES[kind](root, opened_at_first(root, depth)))
 
+    def steps(self) -> Iterator[Step]:
+        """The forward pass and, where the graph has been swept, the backward pass, one node at a time."""
+        self.evaluate()
+        return steps(self)
+
     # --- values and derivatives --------------------------------------------------------------------
 
     def evaluate(self) -> "Graph":
@@ -169,6 +176,7 @@ def _check_concrete(args, kwargs):
 _PICTURES = {
     "svg": functools.partial(image, kind="svg"),
     "png": functools.partial(image, kind="png"),
+    "html": page,
     "dot": dot,
     "mmd": mermaid,
 }
