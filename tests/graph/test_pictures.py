@@ -1,0 +1,217 @@
+"""Pictures of graphs: what stands on them, where; and the page, clicked through in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxdl import trace
+from jaxdl.graph import examples
+from jaxdl.graph.boxes import MOST_ITEMS, boxes, opened_at_first
+from jaxdl.graph.layout import Passing, columns, frames
+from jaxdl.graph.picture import size_of
+from jaxdl.graph.words import value_text
+
+f32 = jnp.float32
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def layered(x, *weights):
+    for i, w in enumerate(weights):
+        with jax.named_scope(f"layer {i}"):
+            x = jnp.tanh(x @ w) + x
+    return (x * x).sum()
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return trace(layered)(jnp.ones((2, 3)), *[jnp.eye(3) * (i + 1) for i in range(3)]).backward()
+
+
+@pytest.fixture(scope="module")
+def lecture():
+    return trace(examples.product_and_sum)(f32(-2), f32(5), f32(-4)).backward()
+
+
+def test_boxes_are_the_scopes_with_what_only_they_use(graph):
+    root = boxes(graph)
+    named = {item.name: item for item in root.items if hasattr(item, "items")}
+    assert list(named) == ["layer 0", "layer 1", "layer 2"]
+    assert [node.label for node in named["layer 1"].nodes][:1] == ["weights[1]"]
+    assert named["layer 1"].size == 3
+
+
+def test_a_scope_that_is_left_and_entered_again_is_two_boxes():
+    def f(x):
+        for name in "aba":
+            with jax.named_scope(name):
+                x = jnp.sin(x) * 2
+        return x
+
+    assert [item.name for item in boxes(trace(f)(f32(1))).items] == ["a", "b", "a", "result"]
+
+
+def test_many_items_are_divided_and_drawn_folded(tmp_path):
+    def f(x):
+        for _ in range(700):
+            x = jnp.sin(x) * 1.5
+        return x
+
+    root = boxes(trace(f)(f32(1)))
+    every = [root]
+    for box in every:
+        assert len(box.items) <= MOST_ITEMS + 1  # and the result
+        every += [item for item in box.items if hasattr(item, "items")]
+    assert root.size == 1400
+    assert opened_at_first(root, None) == {root}
+
+
+def test_edges_go_to_the_right_and_nothing_overlaps(graph):
+    root = boxes(graph)
+    opened = opened_at_first(root, 9)
+    placed = frames(root, opened, size_of)
+    for node in root.nodes:
+        for edge in node.edges:
+            start = placed[edge.source.node]
+            assert start.x + start.width < placed[node].x
+    for box in opened:
+        inside = [placed[item] for item in box.items]
+        around = placed[box]
+        for k, a in enumerate(inside):
+            assert around.x <= a.x
+            assert a.x + a.width <= around.x + around.width
+            assert around.y <= a.y
+            assert a.y + a.height <= around.y + around.height
+            for b in inside[:k]:
+                assert a.x + a.width <= b.x or b.x + b.width <= a.x or a.y + a.height <= b.y or b.y + b.height <= a.y
+
+
+def test_a_long_edge_has_a_place_kept_free(graph):
+    (layer,) = [item for item in boxes(graph).items if getattr(item, "name", "") == "layer 0"]
+    passing = [item for row in columns(layer)[0] for item in row if isinstance(item, Passing)]
+    assert passing  # x goes past the product and tanh, to the sum
+    assert passing[0].ends[1].name == "add"
+
+
+def words_of(svg):
+    return [e.text for e in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_svg_shows_values_and_gradients(lecture, tmp_path):
+    lecture.draw(tmp_path / "f.svg")
+    words = words_of((tmp_path / "f.svg").read_bytes())
+    assert words.count("×") == words.count("+") == 1
+    for number in ("−2", "5", "−4", "−10", "−14"):
+        assert number in words
+    assert sorted(w for w in words if w in ("1", "5", "−2")) == sorted(["1", "1", "1", "5", "5", "−2", "−2"])
+
+
+def test_folded_it_has_the_layers_alone(graph, tmp_path):
+    graph.draw(tmp_path / "f.svg", depth=0)
+    words = words_of((tmp_path / "f.svg").read_bytes())
+    assert {"layer 0", "layer 1", "layer 2", "3 operations"} <= set(words)
+    assert "tanh" not in words
+    graph.draw(tmp_path / "open.svg", depth=1)
+    assert words_of((tmp_path / "open.svg").read_bytes()).count("tanh") == 3
+
+
+def test_png_dot_and_mermaid(lecture, graph, tmp_path):
+    for name in ("f.png", "f.dot", "f.mmd"):
+        lecture.draw(tmp_path / name)
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    assert 'n0 -> n3 [label="−2 | 5"];' in (tmp_path / "f.dot").read_text()
+    assert 'n3 -- "−10 | 1" --> n4' in (tmp_path / "f.mmd").read_text()
+    graph.draw(tmp_path / "g.dot")
+    dot = (tmp_path / "g.dot").read_text()
+    assert dot.count("subgraph") == 3
+    assert dot.count("{") == dot.count("}")
+    with pytest.raises(ValueError, match=r"f\.jpg must end in one of \.svg, \.png, \.html"):
+        lecture.draw(tmp_path / "f.jpg")
+    assert not (tmp_path / "f.jpg").exists()
+
+
+def test_types_alone_can_be_drawn(tmp_path):
+    trace(layered)(*[jax.ShapeDtypeStruct((3, 3), f32)] * 3).draw(tmp_path / "f.svg", depth=1)
+    assert "3×3" in words_of((tmp_path / "f.svg").read_bytes())
+
+
+def test_values_in_words():
+    assert value_text(jnp.array([[1.0, -0.25]])) == "[[1 −0.25]]"
+    assert value_text(jnp.zeros((3, 4), jnp.bfloat16)) == "3×4 bfloat16"
+    assert value_text(jnp.int32(7)) == "7"
+    assert value_text(None) == "–"
+
+
+def test_steps_go_forward_then_back(lecture):
+    assert [step.text for step in lecture.steps()] == [
+        "x = −2",
+        "y = 5",
+        "z = −4",
+        "g = x × y = −10",
+        "u2 = g + z = −14",
+        "∂L/∂u2 = 1",
+        "∂L/∂g = ∂L/∂u2 · ∂u2/∂g = 1",
+        "∂L/∂z = ∂L/∂u2 · ∂u2/∂z = 1",
+        "∂L/∂x = ∂L/∂g · ∂g/∂x = 5",
+        "∂L/∂y = ∂L/∂g · ∂g/∂y = −2",
+    ]
+
+
+def test_the_page_is_one_file(graph, tmp_path):
+    graph.draw(tmp_path / "g.html")
+    page = (tmp_path / "g.html").read_text()
+    assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org)|{{", page)
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
+    assert len(data["edges"]) == len([edge for node in boxes(graph).nodes for edge in node.edges])
+
+
+CLICKS = """
+<script>
+const told = { errors: [] };
+window.onerror = (message) => { told.errors.push(message); };
+const shown = (selector) => [...document.querySelectorAll(selector)].filter((e) => e.offsetParent).length;
+const state = () => ({ nodes: shown(".node"), edges: svg.querySelectorAll("path").length / 2 });
+told.values = [...svg.querySelectorAll("text.value")].map((e) => e.textContent);
+by("none").click(); told.closed = state();
+const box = [...document.querySelectorAll(".box .box")][1];
+box.firstElementChild.click(); told.one = state(); told.expanded = box.firstElementChild.getAttribute("aria-expanded");
+by("all").click(); told.open = state();
+const tanh = [...document.querySelectorAll(".node")].find((e) => e.textContent.startsWith("tanh"));
+tanh.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })); told.card = card.innerText;
+by("next").click(); told.first = by("told").textContent;
+told.values_at_first = [...svg.querySelectorAll("text.value")].filter((e) => e.textContent).length;
+go(steps.length - 1); told.last = by("told").textContent; told.now = shown(".now");
+const before = sheet.style.transform;
+by("view").dispatchEvent(new WheelEvent("wheel", { deltaY: -200, clientX: 300, clientY: 200, cancelable: true }));
+told.zoomed = sheet.style.transform !== before;
+document.body.innerHTML = "<pre id=told></pre>"; document.getElementById("told").textContent = JSON.stringify(told);
+</script>
+"""
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="the page's script runs in a browser, and there is no Chromium here")
+def test_the_page_in_a_browser(graph, tmp_path):
+    graph.draw(tmp_path / "g.html")
+    page = (tmp_path / "g.html").read_text().replace("</body>", CLICKS + "</body>")
+    (tmp_path / "clicked.html").write_text(page)
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,700", "--dump-dom"]
+    out = subprocess.run([*command, f"file://{tmp_path}/clicked.html"], capture_output=True, text=True, timeout=120)
+    told = json.loads(re.search(r'<pre id="told">(.*?)</pre>', out.stdout)[1].replace("&lt;", "<").replace("&gt;", ">"))
+    assert told["errors"] == []
+    assert "2×3" in told["values"]
+    assert told["closed"] == {"nodes": 3, "edges": 5}  # the square, its sum, the result; the layers are boxes
+    assert told["expanded"] == "true"
+    assert told["one"]["nodes"] == 3 + 4
+    assert told["open"]["nodes"] == 3 + 3 * 4 + 1
+    for line in ("formula", "tanh(", "value", "adjoint", "float32[2,3]", "test_pictures.py"):
+        assert line in told["card"]
+    assert told["first"].startswith("x = 2×3")
+    assert told["values_at_first"] <= 2
+    assert told["last"].startswith("∂L/∂")
+    assert told["now"] == 1
+    assert told["zoomed"]
