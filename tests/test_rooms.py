@@ -8,7 +8,7 @@ import jaxdl
 ROOT = Path(jaxdl.__file__).parent
 MAY_IMPORT = {
     "testing": {"auditor"},
-    "cli": {"auditor", "train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
+    "cli": {"auditor", "graph", "train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
     "train": {"nn", "data", "report"},
     "interop": {"nn", "ops"},
     "data": set(),

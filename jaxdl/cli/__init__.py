@@ -1,4 +1,4 @@
-"""The command line: `jaxdl contrast`, `jaxdl audit`."""
+"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`."""
 
 import sys
 
@@ -6,10 +6,11 @@ import tyro
 from rich.console import Console
 
 from jaxdl.cli.auditing import audit
+from jaxdl.cli.graphing import graph
 from jaxdl.cli.job import contrast
 from jaxdl.cli.usage import BadUsage
 
-COMMANDS = {"contrast": contrast, "audit": audit}
+COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph}
 
 
 def main(arguments: list[str] | None = None) -> None:

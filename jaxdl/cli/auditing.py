@@ -1,8 +1,5 @@
 """`jaxdl audit`: the derivative rules of a function, or of all that a module offers."""
 
-import importlib
-import runpy
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +8,7 @@ from rich.console import Console
 
 from jaxdl.auditor import AuditReport, generated, load_accepted, public_callables
 from jaxdl.auditor import audit as audit_rules
+from jaxdl.cli.strangers import arguments_in, function_of, imported
 from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.report import Table
 
@@ -33,8 +31,9 @@ def audit(
         out: Where the report goes, as .json, or as a page, .html; of a module a folder, with a page for each function.
     """
     console = Console()
-    functions, is_module = _functions(target)
-    given = _given(args)
+    is_module = ":" not in target
+    functions = public_callables(imported(target)) if is_module else dict([function_of(target)])
+    given = arguments_in(args)
     known = usage(load_accepted, accepted) if accepted else []
     if out and not is_module and out.suffix not in (".json", ".html"):
         raise BadUsage(f"--out ends in .json or .html for one function, got {out}")
@@ -60,37 +59,6 @@ def audit(
     if left_out.keys() & given.keys():
         return 2
     return int(any(report.faults for report in reports.values()))
-
-
-def _functions(target):
-    """By name; and whether a whole module is asked for."""
-    module, _, function = target.partition(":")
-    sys.path.insert(0, "")  # as `python -m` finds modules in the current folder
-    try:
-        found = importlib.import_module(module)
-    except ImportError as error:
-        raise BadUsage(f"cannot import {module}: {error}; give package.module:function") from error
-    if not function:
-        return public_callables(found), True
-    try:
-        for part in function.split("."):
-            found = getattr(found, part)
-    except AttributeError:
-        names = ", ".join(public_callables(importlib.import_module(module))) or "none"
-        raise BadUsage(f"{module} has no {function}; its public functions are {names}") from None
-    if not callable(found):
-        raise BadUsage(f"{target} is no function but {type(found).__name__}")
-    return {function.split(".")[-1]: found}, False
-
-
-def _given(path) -> dict[str, tuple]:
-    if path is None:
-        return {}
-    try:
-        found = runpy.run_path(str(path))
-    except Exception as error:  # whatever the file does
-        raise BadUsage(f"--args {path}: {type(error).__name__}: {error}") from error
-    return {name: value for name, value in found.items() if isinstance(value, tuple) and not name.startswith("_")}
 
 
 def _table(target, reports: dict[str, AuditReport], left_out) -> Table:

@@ -40,6 +40,7 @@ def boxes(graph) -> Box:
     for node in reversed([node for node in graph.nodes if node.kind in (ARGUMENT, CONSTANT)]):
         paths = [place[edge.target] for edge in node.users]
         _common(paths, root).items.insert(0, node)
+    _simplify(root)
     _divide(root)
     for label, output in zip(graph.result_labels, graph.flat_outputs, strict=True):
         result = Node(graph, -1, label, label, RESULT, (), None, (output.type,))
@@ -71,6 +72,14 @@ def _common(paths, root):
             break
         found = level[0]
     return found
+
+
+def _simplify(box):
+    """One item needs no box around it."""
+    for item in box.items:
+        if isinstance(item, Box):
+            _simplify(item)
+    box.items = [item.items[0] if isinstance(item, Box) and len(item.items) == 1 else item for item in box.items]
 
 
 def _divide(box):

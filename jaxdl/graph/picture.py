@@ -95,7 +95,7 @@ def _seen(path, node, opened):
 def title(item) -> tuple[str, str]:
     """The two lines that stand in an item."""
     if isinstance(item, Box):
-        return item.name, f"{item.size} operations"
+        return item.name, "1 operation" if item.size == 1 else f"{item.size} operations"
     if item.equation is None:
         return item.label, ""
     return symbol(item), item.label

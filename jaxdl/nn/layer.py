@@ -26,11 +26,12 @@ def function(f: Callable) -> Layer:
         del params, key
         return f(x)
 
+    apply.__qualname__ = getattr(f, "__name__", "function")
     return Layer(lambda key, shape: (), apply)
 
 
 def serial(*layers: Layer) -> Layer:
-    """Layers one after the other; the parameters are a tuple with one entry for each."""
+    """Layers one after the other, each in a named scope; the parameters are a tuple with one entry for each."""
 
     def init(key, shape):
         params, x = [], _one_example(shape)
@@ -41,8 +42,9 @@ def serial(*layers: Layer) -> Layer:
 
     def apply(params, x, *, key=None):
         _check_count("serial", layers, params)
-        for layer, p, k in zip(layers, params, _split(key, layers), strict=True):
-            x = layer.apply(p, x, key=k)
+        for i, (layer, p, k) in enumerate(zip(layers, params, _split(key, layers), strict=True)):
+            with jax.named_scope(f"{_name(layer)}_{i}"):
+                x = layer.apply(p, x, key=k)
         return x
 
     return Layer(init, apply)
@@ -112,6 +114,12 @@ def with_params(model: Layer, params: Any) -> Layer:
 def parameter_count(params: Any) -> int:
     """The number of parameters in a pytree, which may be abstract."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _name(layer):
+    """Of the function that made a layer: dense, residual."""
+    name = getattr(layer.apply, "__qualname__", "").split(".")[0]
+    return name if name.isidentifier() else "function"
 
 
 def _split(key, layers):

@@ -1,0 +1,45 @@
+"""Functions that somebody else wrote, by their name, and their arguments, from a file."""
+
+import importlib
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from jaxdl.auditor import public_callables
+from jaxdl.cli.usage import BadUsage
+
+
+def imported(module: str) -> ModuleType:
+    sys.path.insert(0, "")  # as `python -m` finds modules in the current folder
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BadUsage(f"cannot import {module}: {error}; give package.module:function") from error
+
+
+def function_of(target: str) -> tuple[str, Callable]:
+    """The name and the function of `package.module:function`."""
+    module, _, function = target.partition(":")
+    found = imported(module)
+    try:
+        for part in function.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        names = ", ".join(public_callables(importlib.import_module(module))) or "none"
+        raise BadUsage(f"{module} has no {function}; its public functions are {names}") from None
+    if not callable(found):
+        raise BadUsage(f"{target} is no function but {type(found).__name__}")
+    return function.split(".")[-1], found
+
+
+def arguments_in(path: Path | None) -> dict[str, tuple]:
+    """The tuples that a Python file holds, by name; none without a file."""
+    if path is None:
+        return {}
+    try:
+        found = runpy.run_path(str(path))
+    except Exception as error:  # whatever the file does
+        raise BadUsage(f"--args {path}: {type(error).__name__}: {error}") from error
+    return {name: value for name, value in found.items() if isinstance(value, tuple) and not name.startswith("_")}

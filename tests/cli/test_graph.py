@@ -1,0 +1,69 @@
+"""`jaxdl graph`: the lectures' examples and functions of others; messages."""
+
+import textwrap
+
+import pytest
+
+from jaxdl.cli import main
+from jaxdl.cli.graphing import EXAMPLES
+
+
+def status(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["graph", *map(str, arguments)])
+    return ended.value.code
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_without_a_target_the_examples_are_listed(capsys):
+    assert status() == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in EXAMPLES)
+    assert "f = xy + z" in told
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_has_a_table_and_a_page(name, capsys, tmp_path):
+    assert status(name, "--out", tmp_path / "g.html") == 0
+    assert "nodes; values and gradients took up to" in capsys.readouterr().out
+    assert (tmp_path / "g.html").read_text().startswith("<!doctype html>")
+
+
+def test_values_and_gradients_are_in_the_table(capsys):
+    assert status("sum-and-product") == 0
+    (line,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" g = x + y")]
+    assert line[5:7] == ["3", "−4"]
+
+
+def test_step_by_step(capsys):
+    assert status("product-and-sum", "--steps") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "∂L/∂y = ∂L/∂g · ∂g/∂y = −2"
+
+
+def test_functions_of_others(capsys, tmp_path, monkeypatch):
+    (tmp_path / "graph_of_a_stranger.py").write_text("def f(table):\n    return table['x'] * 2\n")
+    (tmp_path / "given.py").write_text(
+        textwrap.dedent("""
+            import jax.numpy as jnp
+            f = ({"x": jnp.ones(2)},)
+        """)
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert status("graph_of_a_stranger:f") == 2
+    assert "give them with --args" in capsys.readouterr().err
+    assert status("graph_of_a_stranger:f", "--args", tmp_path / "given.py") == 0
+    assert "u1 = table['x'] × 2" in capsys.readouterr().out
+    assert status("jax.numpy:sinc") == 0
+
+
+def test_messages(capsys, tmp_path):
+    assert status("nonsense") == 2
+    assert "there is no example 'nonsense'; there are product-and-sum" in capsys.readouterr().err
+    assert status("xor", "--out", tmp_path / "g.jpg") == 2
+    assert "must end in one of .svg, .png, .html" in capsys.readouterr().err
+    assert status("jax.numpy:no_such") == 2
+    assert "jax.numpy has no no_such" in capsys.readouterr().err
