@@ -3,6 +3,7 @@
     python -m benchmarks.audit                        # the planted faults, beside what check_grads sees of them
     python -m benchmarks.audit --published            # the functions of jax, optax, flax and equinox
     python -m benchmarks.audit --published --prefix jax.nn
+    python -m benchmarks.audit --model                # a vision transformer of twelve blocks, with all its rules
 
 With `--only` or `--prefix`, what was kept of the others before stays in the table.
 """
@@ -25,9 +26,12 @@ from benchmarks.audit_functions.fault import check_grads_sees
 from benchmarks.audit_functions.faults import FAULTS
 from benchmarks.audit_functions.published import Published, published
 from benchmarks.results_folder import FOLDER, keep
-from jaxdl import audit
+from jaxdl import audit, nn
 from jaxdl.auditor import AuditReport, Verdict, load_accepted
+from jaxdl.auditor.auditing import of_subject, subjects
 from jaxdl.auditor.findings import said
+from jaxdl.jaxpr import in_arrays
+from jaxdl.ops import softmax_cross_entropy_with_integer_labels
 from jaxdl.report import Table, seconds_text
 
 MOST_SECONDS = 240  # for one function
@@ -213,7 +217,32 @@ def world(prefix: str) -> None:
         keep("audit_published", {"rows": rows}, published_table(rows))
 
 
-# --- both ----------------------------------------------------------------------------------------------------
+# --- a whole model -------------------------------------------------------------------------------------------
+
+
+def whole_model() -> None:
+    """ViT-B/16 on two images: seconds for each of its rules, and for the model as a whole."""
+    vit = nn.vit_b16(10)
+    params = vit.init(jax.random.key(0), (224, 224, 3))
+    images = jax.random.normal(jax.random.key(1), (2, 224, 224, 3))
+    loss = lambda params, x: softmax_cross_entropy_with_integer_labels(vit.apply(params, x), jax.numpy.array([1, 2]))
+    start = time.perf_counter()
+    rows = []
+    for subject in subjects(in_arrays(loss, (params, images), {}), jax.tree.leaves((params, images)), loss):
+        report = of_subject(subject)
+        end = time.perf_counter()
+        rows.append({"name": subject.name, "is_whole": subject.is_whole, "calls": subject.count,
+                     "verdict": str(report.verdict), "seconds": end - start})  # fmt: skip
+        start = end
+    cells = [(r["name"], str(r["calls"]), r["verdict"], seconds_text(r["seconds"])) for r in rows]
+    sites = seconds_of([r for r in rows if not r["is_whole"]])
+    note = f"All sites together: {sites}; the seconds of the model as a whole are in its own row, tracing with it."
+    table = Table("ViT-B/16, batch 2, audited", ("rule", "calls", "verdict", "time"), cells, note, words=3)
+    table.print()
+    keep("audit_model", {"rows": rows}, table)
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------
 
 
 def with_kept(name: str, key: str, rows: list[dict], known: list[str] | None = None) -> list[dict]:
@@ -228,7 +257,7 @@ def seconds_of(rows: list[dict]) -> str:
     return seconds_text(sum(row["seconds"] for row in rows))
 
 
-def main(only: str = "", published: bool = False, prefix: str = "", processes: int = 2) -> None:
+def main(only: str = "", published: bool = False, prefix: str = "", processes: int = 2, model: bool = False) -> None:
     """Audit, print a line for each function, and keep table and figures.
 
     Args:
@@ -236,8 +265,11 @@ def main(only: str = "", published: bool = False, prefix: str = "", processes: i
         published: The functions of libraries, not the planted faults.
         prefix: Only functions of libraries whose full name begins with this.
         processes: In how many processes the faults are audited.
+        model: A vision transformer, not the planted faults.
     """
-    if published:
+    if model:
+        whole_model()
+    elif published:
         world(prefix)
     else:
         faults(only, processes)

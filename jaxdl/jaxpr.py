@@ -179,6 +179,15 @@ def dependent_outputs(jaxpr, marked):
     return [is_variable(v) and v in reached for v in opened(jaxpr).outvars]
 
 
+def used_inputs(jaxpr):
+    """For each input of a jaxpr, whether any of its outputs needs it, as far as its own equations tell."""
+    asked = {v for v in opened(jaxpr).outvars if is_variable(v)}
+    for eqn in reversed(opened(jaxpr).eqns):
+        if eqn.effects or any(v in asked for v in eqn.outvars):
+            asked |= {v for v in eqn.invars if is_variable(v)}
+    return [v in asked for v in opened(jaxpr).invars]
+
+
 def where(eqn):
     """The line of the user's source that made an equation: `file.py:12 (function)`."""
     return source_info_util.summarize(eqn.source_info)

@@ -7,7 +7,8 @@ graph.grad("u7", ["x", "u2"])    of any node with respect to any node
 
 from jaxdl.graph.graph import Graph, trace
 from jaxdl.graph.node import Edge, Node, Output, Scope
+from jaxdl.graph.source import source
 from jaxdl.graph.steps import Step
 from jaxdl.graph.words import formula, value_text
 
-__all__ = ["Edge", "Graph", "Node", "Output", "Scope", "Step", "formula", "trace", "value_text"]
+__all__ = ["Edge", "Graph", "Node", "Output", "Scope", "Step", "formula", "source", "trace", "value_text"]
