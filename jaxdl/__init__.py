@@ -4,12 +4,13 @@ op, saving      write an operation with its rule          automatic(f)   f witho
 contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
 audit(f)        which derivatives are wrong, and who says so
 trace(f)        the computation as a graph, with values forward and gradients backward
+source(f)       the derivative as Python, in the form of a rule
 """
 
 from jaxdl.auditor import audit
-from jaxdl.graph import trace
+from jaxdl.graph import source, trace
 from jaxdl.measure import contrast
 from jaxdl.rule import Op, op, saving
 from jaxdl.strip import Site, automatic, rules
 
-__all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "trace"]
+__all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "source", "trace"]

@@ -7,7 +7,7 @@ graph.grad("u7", ["x", "u2"])    of any node with respect to any node
 
 from jaxdl.graph.graph import Graph, trace
 from jaxdl.graph.node import Edge, Node, Output, Scope
-from jaxdl.graph.source import source
+from jaxdl.graph.writing import source
 from jaxdl.graph.steps import Step
 from jaxdl.graph.words import formula, value_text
 
