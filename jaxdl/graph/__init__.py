@@ -7,8 +7,8 @@ graph.grad("u7", ["x", "u2"])    of any node with respect to any node
 
 from jaxdl.graph.graph import Graph, trace
 from jaxdl.graph.node import Edge, Node, Output, Scope
-from jaxdl.graph.writing import source
 from jaxdl.graph.steps import Step
 from jaxdl.graph.words import formula, value_text
+from jaxdl.graph.writing import source
 
 __all__ = ["Edge", "Graph", "Node", "Output", "Scope", "Step", "formula", "source", "trace", "value_text"]
