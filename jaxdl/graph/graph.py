@@ -14,10 +14,12 @@ from jaxdl.graph import sweep
 from jaxdl.graph.boxes import boxes, opened_at_first
 from jaxdl.graph.building import Builder, argument_labels
 from jaxdl.graph.dot import dot, mermaid
+from jaxdl.graph.equations import latex
 from jaxdl.graph.inside import body_of
 from jaxdl.graph.node import Node, Output, typed
 from jaxdl.graph.page import page
 from jaxdl.graph.picture import image
+from jaxdl.graph.sheet import derivation_page, sheet
 from jaxdl.graph.steps import Step, steps
 from jaxdl.report import write_whole
 
@@ -100,13 +102,23 @@ class Graph:
 
         depth: how many levels of boxes are drawn open, 0 for none; by default as many as stay legible.
         """
-        kind = Path(path).suffix[1:]
-        if kind not in _PICTURES:
-            raise ValueError(f"draw: {path} must end in one of {', '.join(f'.{k}' for k in _PICTURES)}")
+        draw = _chosen("draw", _PICTURES, path)
         if all(x.node.kept for x in self.flat_arguments):
             self.evaluate()
         root = boxes(self)
-        write_whole(path, _PICTURES[kind](root, opened_at_first(root, depth)))
+        write_whole(path, draw(root, opened_at_first(root, depth)))
+
+    def latex(self) -> str:
+        """The forward and the backward pass as equations: u⁽¹⁾ … L, and ∂L/∂u⁽ⁱ⁾ back to the arguments.
+
+        An operation without a formula of its own is written by its name, its derivative as ∂u/∂x. Raises ValueError
+        where the function does not give one array.
+        """
+        return latex(self)
+
+    def derive(self, path: str | os.PathLike) -> None:
+        """Writes these equations, set: .svg or .png, a page (.html), or LaTeX (.tex)."""
+        write_whole(path, _chosen("derive", _DERIVATIONS, path)(self))
 
     def steps(self) -> Iterator[Step]:
         """The forward pass and, where the graph has been swept, the backward pass, one node at a time."""
@@ -173,10 +185,23 @@ def _check_concrete(args, kwargs):
             )
 
 
+def _chosen(what, kinds, path):
+    kind = Path(path).suffix[1:]
+    if kind not in kinds:
+        raise ValueError(f"{what}: {path} must end in one of {', '.join(f'.{k}' for k in kinds)}")
+    return kinds[kind]
+
+
 _PICTURES = {
     "svg": functools.partial(image, kind="svg"),
     "png": functools.partial(image, kind="png"),
     "html": page,
     "dot": dot,
     "mmd": mermaid,
+}
+_DERIVATIONS = {
+    "svg": functools.partial(sheet, kind="svg"),
+    "png": functools.partial(sheet, kind="png"),
+    "html": derivation_page,
+    "tex": lambda graph: latex(graph).encode(),
 }

@@ -15,6 +15,7 @@ td { white-space: nowrap; }
 th.words, td.words { text-align: left; white-space: normal; }
 th:first-child, td:first-child { min-width: 11rem; }
 thead th { border-bottom: 2px solid #888; }
+pre { background: #f6f6f6; padding: .6rem .8rem; overflow-x: auto; font-size: .84rem; }
 .note { color: #555; font-size: .86rem; margin: .4rem 0; }
 """
 
@@ -31,6 +32,9 @@ class Page:
 
     def text(self, text: str) -> None:
         self.parts.append(f"<p>{escape(text)}</p>")
+
+    def code(self, text: str) -> None:
+        self.parts.append(f"<pre>{escape(text)}</pre>")
 
     def table(self, table) -> None:
         self.parts.append(table.html())
