@@ -2,5 +2,16 @@
 
 from jaxdl.train.descent import gradient_descent
 from jaxdl.train.fit import Diverged, Trained, compiled_epoch, fit, training_step
+from jaxdl.train.gradients import accumulated, frozen, grad_where
 
-__all__ = ["Diverged", "Trained", "compiled_epoch", "fit", "gradient_descent", "training_step"]
+__all__ = [
+    "Diverged",
+    "Trained",
+    "accumulated",
+    "compiled_epoch",
+    "fit",
+    "frozen",
+    "grad_where",
+    "gradient_descent",
+    "training_step",
+]

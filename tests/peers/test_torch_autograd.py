@@ -1,0 +1,116 @@
+"""What one writes in PyTorch's autograd, and its line in JAX: the table of the README, line by line."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import trace
+from jaxdl.train import accumulated, frozen, grad_where
+from tests.draws import draw
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxdl[peers]'")
+
+W, V, X = draw(1, 3, 4), draw(2, 4), draw(3, 6, 3)
+
+
+def f(params, x):
+    w, v = params
+    return jnp.sum(jnp.tanh(x @ w) @ v)
+
+
+def of_torch(w, v, x):
+    return (torch.tanh(x @ w) @ v).sum()
+
+
+def tensors(*, grad=(True, True)):
+    return [torch.tensor(np.asarray(a), requires_grad=g) for a, g in zip((W, V), grad, strict=True)]
+
+
+def same(a, b):
+    np.testing.assert_allclose(np.asarray(a), b.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_requires_grad():
+    w, v = tensors(grad=(False, True))
+    of_torch(w, v, torch.tensor(np.asarray(X))).backward()
+    of_w, of_v = grad_where(f, (False, True))((W, V), X)
+    same(of_v, v.grad)
+    assert of_w is None
+    assert w.grad is None
+    same(jax.grad(f)((W, V), X)[1], v.grad)
+
+
+def test_autograd_grad_of_any_output_in_any_input():
+    w, v = tensors()
+    h = torch.tanh(torch.tensor(np.asarray(X)) @ w)
+    y = (h @ v).sum()
+    graph = trace(f)((W, V), X)
+    of_h, of_w = torch.autograd.grad(y, [h, w])
+    got = graph.grad(graph.outputs, ["u2", "params[0]"])
+    same(got[0], of_h)
+    same(got[1], of_w)
+
+
+def test_grad_accumulates_over_backward_calls():
+    w, v = tensors()
+    for part in np.split(np.asarray(X), 3):
+        (of_torch(w, v, torch.tensor(part)) / 3).backward()
+    mean = lambda params, x: f(params, x)
+    _, (of_w, of_v) = accumulated(jax.value_and_grad(mean), 3)((W, V), X)
+    same(of_w, w.grad)
+    same(of_v, v.grad)
+
+
+def test_zero_grad():
+    """Gradients are values that are returned: a second call has nothing of the first in it."""
+    w, v = tensors()
+    x = torch.tensor(np.asarray(X))
+    for _ in range(2):
+        w.grad = None
+        of_torch(w, v, x).backward()
+    for _ in range(2):
+        found = jax.grad(f)((W, V), X)
+    same(found[0], w.grad)
+
+
+def test_no_grad_and_detach():
+    w, v = tensors()
+    x = torch.tensor(np.asarray(X))
+    (torch.tanh(x @ w).detach() @ v).sum().backward()
+    stopped = lambda params, x: jnp.sum(jax.lax.stop_gradient(jnp.tanh(x @ params[0])) @ params[1])
+    of_w, of_v = jax.grad(stopped)((W, V), X)
+    same(of_v, v.grad)
+    assert w.grad is None
+    assert not of_w.any()
+    same(jax.grad(frozen(f, (True, False)))((W, V), X)[1], v.grad)
+
+
+def test_retain_graph():
+    w, v = tensors()
+    y = torch.tanh(torch.tensor(np.asarray(X)) @ w) @ v
+    first, second = (
+        torch.autograd.grad(y, w, torch.tensor(np.asarray(u)), retain_graph=True)[0] for u in (draw(5, 6), draw(6, 6))
+    )
+    _, pullback = jax.vjp(lambda w: jnp.tanh(X @ w) @ V, W)
+    same(pullback(draw(5, 6))[0], first)
+    same(pullback(draw(6, 6))[0], second)
+
+
+def test_create_graph_a_gradient_penalty():
+    w, v = tensors()
+    x = torch.tensor(np.asarray(X), requires_grad=True)
+    (of_x,) = torch.autograd.grad(of_torch(w, v, x), x, create_graph=True)
+    (of_x**2).sum().backward()
+    penalty = lambda params: jnp.sum(jax.grad(f, 1)(params, X) ** 2)
+    of_w, of_v = jax.grad(penalty)((W, V))
+    same(of_w, w.grad)
+    same(of_v, v.grad)
+
+
+def test_backward_and_the_gradients_of_leaves():
+    w, v = tensors()
+    of_torch(w, v, torch.tensor(np.asarray(X))).backward()
+    graph = trace(f)((W, V), X).backward()
+    same(graph["params[0]"].adjoint, w.grad)
+    same(graph["params[1]"].adjoint, v.grad)
