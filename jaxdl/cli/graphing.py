@@ -24,6 +24,7 @@ def graph(
     args: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     steps: bool = False,
+    costs: bool = False,
     depth: int | None = None,
 ) -> int:
     """Show the computational graph of a function: values forward, gradients backward.
@@ -36,6 +37,7 @@ def graph(
         args: A Python file that gives the function's arguments, as a tuple under its name. Without it they are made up.
         out: Where the picture goes: .html for a page to click through, .svg, .png, .dot or .mmd.
         steps: Tell the forward and the backward pass one node at a time.
+        costs: Tell the operations of each node, forward and backward, and the bytes it keeps.
         depth: How many levels of boxes the picture shows open.
     """
     console = Console()
@@ -49,6 +51,8 @@ def graph(
     if steps:
         for step in found.steps():
             console.print(step.text, highlight=False, soft_wrap=True)
+    elif costs:
+        found.costs().table().print(console)
     else:
         _table(found).print(console)
     if out:

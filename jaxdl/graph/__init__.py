@@ -5,10 +5,24 @@ graph.backward()                 the adjoint of each node, the local product on 
 graph.grad("u7", ["x", "u2"])    of any node with respect to any node
 """
 
+from jaxdl.graph.cost import Cost, Costs
 from jaxdl.graph.graph import Graph, trace
 from jaxdl.graph.node import Edge, Node, Output, Scope
 from jaxdl.graph.steps import Step
 from jaxdl.graph.words import formula, value_text
 from jaxdl.graph.writing import source
 
-__all__ = ["Edge", "Graph", "Node", "Output", "Scope", "Step", "formula", "source", "trace", "value_text"]
+__all__ = [
+    "Cost",
+    "Costs",
+    "Edge",
+    "Graph",
+    "Node",
+    "Output",
+    "Scope",
+    "Step",
+    "formula",
+    "source",
+    "trace",
+    "value_text",
+]

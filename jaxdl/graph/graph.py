@@ -13,6 +13,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.graph import sweep
 from jaxdl.graph.boxes import boxes, opened_at_first
 from jaxdl.graph.building import Builder, argument_labels
+from jaxdl.graph.cost import Costs, costs
 from jaxdl.graph.dot import dot, mermaid
 from jaxdl.graph.equations import latex
 from jaxdl.graph.inside import body_of
@@ -107,6 +108,10 @@ class Graph:
             self.evaluate()
         root = boxes(self)
         write_whole(path, draw(root, opened_at_first(root, depth)))
+
+    def costs(self) -> Costs:
+        """Floating-point operations of each node, forward and backward, and the bytes kept between them."""
+        return costs(self)
 
     def latex(self) -> str:
         """The forward and the backward pass as equations: u⁽¹⁾ … L, and ∂L/∂u⁽ⁱ⁾ back to the arguments.

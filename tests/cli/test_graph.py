@@ -44,6 +44,11 @@ def test_step_by_step(capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "∂L/∂y = ∂L/∂g · ∂g/∂y = −2"
 
 
+def test_costs(capsys):
+    assert status("two-layers", "--costs") == 0
+    assert "operations forward" in capsys.readouterr().out
+
+
 def test_functions_of_others(capsys, tmp_path, monkeypatch):
     (tmp_path / "graph_of_a_stranger.py").write_text("def f(table):\n    return table['x'] * 2\n")
     (tmp_path / "given.py").write_text(

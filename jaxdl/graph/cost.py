@@ -1,0 +1,170 @@
+"""What each node of a graph costs: operations forward and backward, and the bytes kept from the one to the other.
+
+An array that goes into a node, or comes out of it, is kept for the way back where the node's pullback needs it; what
+the pullback needs besides (the cosine of a sine) the node keeps itself. Found from types alone, by JAX's own `vjp`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import jaxpr as jx
+from jaxdl.graph.node import ARGUMENT, Edge, Node, Output
+from jaxdl.report import Table, bytes_text, count_text
+
+
+@dataclass(frozen=True)
+class Cost:
+    """forward, backward: floating-point operations, backward None where there is no way back. kept: bytes of the array
+    on each of the node's edges, results: of each of its outputs, 0 where the pullback does not need it; own: bytes of
+    what the node keeps besides.
+    """
+
+    forward: float
+    backward: float | None
+    kept: tuple[int, ...]
+    results: tuple[int, ...]
+    own: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of all operations of a graph, by node. kept_bytes counts an array once, whoever needs it, and no
+    arguments.
+    """
+
+    nodes: dict[Node, Cost]
+
+    @property
+    def forward(self) -> float:
+        return sum(cost.forward for cost in self.nodes.values())
+
+    @property
+    def backward(self) -> float:
+        return sum(cost.backward or 0 for cost in self.nodes.values())
+
+    @property
+    def kept_bytes(self) -> int:
+        arrays = {}
+        for node, cost in self.nodes.items():
+            arrays |= {e.source: kept for e, kept in zip(node.edges, cost.kept, strict=True) if kept}
+            arrays |= {Output(node, k): kept for k, kept in enumerate(cost.results) if kept}
+        passed = sum(kept for x, kept in arrays.items() if x.node.kind != ARGUMENT)
+        return passed + sum(cost.own for cost in self.nodes.values())
+
+    def table(self) -> Table:
+        """One row for each operation."""
+        rows = [
+            (node.label, node.name, count_text(c.forward), count_text(c.backward), _kept(node, c), _made(c))
+            for node, c in self.nodes.items()
+        ]
+        ratio = f", {self.backward / self.forward:.2f} times as many" if self.forward else ""
+        note = (
+            f"{count_text(self.forward)} operations forward, {count_text(self.backward)} backward{ratio}; "
+            f"{bytes_text(self.kept_bytes)} kept from forward to backward besides the arguments"
+        )
+        columns = (
+            "node",
+            "operation",
+            "FLOPs forward",
+            "FLOPs backward",
+            "keeps of its inputs",
+            "of its results, and besides",
+        )
+        return Table("What each operation costs", columns, rows, note, words=2)
+
+
+def costs(graph) -> Costs:
+    """Of all operations; of equal ones on equal types once."""
+    smooth = {x.node for x in graph.flat_arguments if x.is_smooth}
+    for node in graph.nodes:
+        if any(e.source.node in smooth and e.source.is_smooth for e in node.edges):
+            smooth.add(node)
+    found, known = {}, {}
+    for node in graph.nodes:
+        if node.equation is not None:
+            moving = tuple(e.place for e in node.edges if e.source.node in smooth and e.source.is_smooth)
+            types = tuple(v.aval.str_short() for v in node.equation.invars)
+            key = node.equation.primitive, str(sorted(node.equation.params.items(), key=str)), types, moving
+            if key not in known:
+                known[key] = _cost(node, moving)
+            found[node] = known[key]
+    return Costs(found)
+
+
+def _cost(node, moving) -> Cost:
+    types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in node.equation.invars]
+    forward = operations(jx.trace(jx.binding(node.equation), *types)[0])
+    nothing = (0,) * len(node.edges), (0,) * len(node.types), 0
+    if not moving or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types):
+        return Cost(forward, 0.0, *nothing)
+    tree = {}
+
+    def ahead(*inputs):
+        y, pullback = jax.vjp(jx.in_some(node.equation, inputs, moving), *[inputs[i] for i in moving])
+        leaves, tree["pullback"] = jax.tree.flatten(pullback)
+        return y, leaves
+
+    def back(residuals, dy):
+        return tree["pullback"].unflatten(residuals)(dy)
+
+    try:
+        jaxpr, (y, residuals) = jx.trace(ahead, *types)
+        pullback = jx.trace(back, residuals, y)[0]
+    except Exception:  # JAX has no reverse mode for it: a loop of unknown length
+        return Cost(forward, None, *nothing)
+    plain, used = jx.opened(jaxpr), jx.used_inputs(pullback)
+    smooth = [k for k, t in enumerate(node.types) if jnp.issubdtype(t.dtype, jnp.inexact)]
+    results = dict(zip(smooth, plain.outvars[: len(y)], strict=True))
+    kept = {v for v, needed in zip(plain.outvars[len(y) :], used, strict=False) if needed and jx.is_variable(v)}
+    size = lambda v: _bytes(v.aval) if v in kept else 0
+    return Cost(
+        forward,
+        operations(pullback) + max(operations(jaxpr) - forward, 0.0),
+        tuple(size(plain.invars[e.place]) for e in node.edges),
+        tuple(
+            size(results[k]) if k in results and results[k] not in plain.invars else 0 for k in range(len(node.types))
+        ),
+        sum(_bytes(v.aval) for v in kept - set(plain.invars) - set(results.values())),
+    )
+
+
+def operations(jaxpr) -> float:
+    """Floating-point operations of a jaxpr: two for each product of matrices and convolutions, one for each number that
+    an elementwise operation gives or a reduction takes; the larger branch of a condition, one step of a while loop.
+    """
+    return sum(map(_operations, jx.opened(jaxpr).eqns))
+
+
+def _operations(eqn):
+    inner = [operations(body) for body in jx.inner_jaxprs(eqn)]
+    name, size = eqn.primitive.name, lambda v: math.prod(v.aval.shape)
+    if name == "dot_general":
+        (contracted, _), _ = eqn.params["dimension_numbers"]
+        return 2.0 * size(eqn.outvars[0]) * math.prod(eqn.invars[0].aval.shape[d] for d in contracted)
+    if name == "conv_general_dilated":
+        features = eqn.invars[1].aval.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
+        return 2.0 * size(eqn.outvars[0]) * size(eqn.invars[1]) / features
+    if "call" in eqn.params and not inner:
+        return operations(jx.primal_of(eqn))
+    if inner:
+        return eqn.params.get("length", 1) * (max(inner) if name == "cond" else sum(inner))
+    if name.startswith("reduce_"):
+        return float(size(eqn.invars[0]))
+    return float(size(eqn.outvars[0])) if name in jx.ELEMENTWISE - {"convert_element_type", "copy", "copy_p"} else 0.0
+
+
+def _bytes(aval):
+    return math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
+
+
+def _kept(node, cost):
+    sizes = iter(cost.kept)
+    told = [next(sizes) if isinstance(x, Edge) else 0 for x in node.inputs]
+    return ", ".join(bytes_text(b) if b else "–" for b in told)
+
+
+def _made(cost):
+    return " + ".join(bytes_text(b) for b in (*cost.results, cost.own) if b) or "–"

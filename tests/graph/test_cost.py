@@ -1,0 +1,71 @@
+"""What nodes cost: operations forward and backward, and what is kept between."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxdl import automatic, ops, trace
+from jaxdl.measure import Differentiated
+from tests.draws import draw
+
+X = draw(1, 8, 4)
+
+
+def cost_of(f, *args):
+    graph = trace(f)(*args)
+    return graph.costs().nodes[graph.nodes[-1]]
+
+
+@pytest.mark.parametrize(
+    ("f", "kept", "own"),
+    [
+        (lambda x, y: x + y, (0, 0), 0),
+        (lambda x, y: x * y, (128, 128), 0),
+        (lambda x, y: x @ y.T, (128, 128), 0),
+        (lambda x: jnp.sin(x), (0,), 128),  # cos x
+        (lambda x: ops.relu(x), None, None),
+    ],
+    ids=["sum", "product", "matrix product", "sine", "relu"],
+)
+def test_what_is_kept(f, kept, own):
+    count = f.__code__.co_argcount
+    cost = cost_of(f, *[X, X + 1][:count])
+    if kept is None:  # a rule: what it saves, as contrast counts it
+        assert sum(cost.kept) + sum(cost.results) + cost.own == Differentiated(f, (X,)).residual_bytes()[0]
+    else:
+        assert (cost.kept[:count], cost.own) == (kept if count == len(cost.kept) else kept[-1:], own)
+
+
+def test_operations():
+    assert cost_of(lambda x: x.sum(), X).forward == X.size
+    cost = cost_of(lambda x, w: x @ w, X, draw(2, 4, 5))
+    assert cost.forward == 2 * 8 * 4 * 5
+    assert cost.backward == 2 * cost.forward
+
+
+def network(params, x):
+    for w in params:
+        x = jnp.tanh(x @ w)
+    return (x * x).sum()
+
+
+def test_of_a_network_what_contrast_counts():
+    params = [draw(i, 4, 4) for i in range(3)]
+    for f in (network, automatic(network)):
+        found = trace(f)(params, X).costs()
+        flat = lambda *arrays, f=f: f(arrays[:-1], arrays[-1])
+        assert found.kept_bytes == Differentiated(flat, (*params, X)).residual_bytes()[0]
+        assert 1.5 < found.backward / found.forward < 3
+    assert "kept from forward to backward" in found.table().note
+
+
+def test_a_loop_of_unknown_length_has_no_way_back():
+    cost = cost_of(lambda x: jax.lax.while_loop(lambda x: x < 9.0, lambda x: x * 2, x), jnp.float32(1))
+    assert cost.backward is None
+
+
+def test_types_alone_suffice():
+    graph = trace(network)(
+        [jax.ShapeDtypeStruct((512, 512), jnp.float32)], jax.ShapeDtypeStruct((64, 512), jnp.float32)
+    )
+    assert graph.costs().forward > 2 * 64 * 512 * 512
