@@ -31,6 +31,7 @@ COMPILED_QUICKLY = (
     "tests.cli",
     "tests.exact",
     "tests.experiments",
+    "tests.graph",
     "tests.interop",
     "tests.nn",
     "tests.ops.test_shapes",

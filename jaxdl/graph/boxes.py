@@ -4,7 +4,8 @@ import itertools
 import math
 from dataclasses import dataclass, field
 
-from jaxdl.graph.node import ARGUMENT, CONSTANT, RESULT, Edge, Node
+from jaxdl.graph.inside import makes_a_step
+from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, Edge, Node
 
 MOST_ITEMS = 40  # in one box; of more, runs stand in boxes of their own
 LEGIBLE = 40  # items in a picture that is not asked to show more
@@ -41,6 +42,8 @@ def boxes(graph) -> Box:
         paths = [place[edge.target] for edge in node.users]
         _common(paths, root).items.insert(0, node)
     _simplify(root)
+    if all(x.node.kept for x in graph.flat_arguments):
+        _open(root, graph)
     _divide(root)
     for label, output in zip(graph.result_labels, graph.flat_outputs, strict=True):
         result = Node(graph, -1, label, label, RESULT, (), None, (output.type,))
@@ -72,6 +75,17 @@ def _common(paths, root):
             break
         found = level[0]
     return found
+
+
+def _open(box, graph):
+    """Puts loops, branches and checkpoints into boxes of their own, with what they hold: of a loop its first step."""
+    for i, item in enumerate(box.items):
+        if isinstance(item, Box):
+            _open(item, graph)
+        elif item.kind == BOX and makes_a_step(item):
+            inner = boxes(graph.inside(item))
+            inner.name = "first step" if item.name in ("scan", "while") else "inside"
+            box.items[i] = Box(f"{item.label}: {item.name}", [item, inner])
 
 
 def _simplify(box):

@@ -19,6 +19,15 @@ def body_of(node, step: int = 0):
     return _BODIES[node.name](node, _inputs(node), step)
 
 
+def makes_a_step(node) -> bool:
+    """Whether anything happens in a box: a loop may end before its first step."""
+    if node.name == "while":
+        p, inputs = node.equation.params, _inputs(node)
+        of_test, carry = inputs[: p["cond_nconsts"]], inputs[p["cond_nconsts"] + p["body_nconsts"] :]
+        return bool(jx.evaluate(p["cond_jaxpr"], [*of_test, *carry], lambda eqn: None)[0])
+    return node.equation.params.get("length", 1) > 0
+
+
 def _inputs(node):
     return [e.value if isinstance(e, Edge) else jnp.asarray(e) for e in node.inputs]
 

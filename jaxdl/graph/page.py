@@ -20,7 +20,7 @@ def page(root: Box, opened: set) -> bytes:
     """The bytes of the page; what stands beside what is settled here, the browser finds the places."""
     ids = {item: f"i{k}" for k, item in enumerate(_items(root))}
     nodes = [item for item in ids if isinstance(item, Node)]
-    graph = nodes[0].graph
+    graph = nodes[-1].graph  # the results are its own, and last
     has_values = all(x.node.kept for x in graph.flat_arguments)
     data = {
         "edges": [_edge(edge, ids) for node in nodes for edge in node.edges],

@@ -150,7 +150,7 @@ class Writer:
 
 
 def _read(atom, known):
-    return known[atom] if jx.is_variable(atom) else Number(atom.val)
+    return known[atom] if jx.is_variable(atom) else Number(np.asarray(atom.val, atom.aval.dtype))
 
 
 def _constant(x):

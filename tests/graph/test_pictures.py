@@ -135,6 +135,22 @@ def test_png_dot_and_mermaid(lecture, graph, tmp_path):
     assert not (tmp_path / "f.jpg").exists()
 
 
+def test_loops_open_to_their_first_step(tmp_path):
+    def f(x):
+        return jax.lax.scan(lambda c, a: (jnp.sin(c) * a, c), x, jnp.arange(1.0, 4.0))[0]
+
+    graph = trace(f)(f32(0.5)).backward()
+    (loop,) = [item for item in boxes(graph).items if getattr(item, "name", "").endswith(": scan")]
+    handle, step = loop.items
+    assert (handle.name, step.name) == ("scan", "first step")
+    assert [node.name for node in step.nodes if node.equation is not None] == ["sin", "mul"]
+    for kind in ("html", "svg", "dot"):
+        graph.draw(tmp_path / f"f.{kind}", depth=9)
+    assert words_of((tmp_path / "f.svg").read_bytes()).count("sin") == 1
+    dot = (tmp_path / "f.dot").read_text()
+    assert len(set(re.findall(r"^ *(n\d+) \[", dot, re.M))) == len(list(boxes(graph).nodes))
+
+
 def test_types_alone_can_be_drawn(tmp_path):
     trace(layered)(*[jax.ShapeDtypeStruct((3, 3), f32)] * 3).draw(tmp_path / "f.svg", depth=1)
     assert "3×3" in words_of((tmp_path / "f.svg").read_bytes())
