@@ -36,18 +36,21 @@ def assert_same(f, *args):
         return moving
 
     written = executed(source(f, *args))
-    x = [leaves[i] for i in smooth]
     types = jax.eval_shape(lambda: jax.tree.leaves(f(*args)))
     u = [_cotangent(i, t) for i, t in enumerate(types)]
-    at = lambda g: jax.jit(lambda *x: (lambda y, pullback: (y, pullback(u)))(*jax.vjp(flat(g), *x)))
-    expected, pulled = at(lambda full: f(*tree.unflatten(full)))(*x)
-    got, back = at(lambda full: written(*full))(*x)
-    primal = jax.tree.leaves(jax.jit(written.primal)(*leaves))
+
+    @jax.jit  # in one program, for compiling takes the time
+    def both(leaves):
+        x = [leaves[i] for i in smooth]
+        expected, pullback = jax.vjp(flat(lambda full: f(*tree.unflatten(full))), *x)
+        got, written_pullback = jax.vjp(flat(lambda full: written(*full)), *x)
+        primal = jax.tree.leaves(written.primal(*leaves))
+        return [got, primal, list(written_pullback(u))], [expected, expected, list(pullback(u))]
 
     def close(a, b):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * (1 + float(jnp.abs(b).max(initial=0))))
 
-    jax.tree.map(close, [got, primal, back], [expected, expected, pulled])
+    jax.tree.map(close, *both(leaves))
 
 
 def _cotangent(i, y):
