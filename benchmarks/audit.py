@@ -225,7 +225,10 @@ def whole_model() -> None:
     vit = nn.vit_b16(10)
     params = vit.init(jax.random.key(0), (224, 224, 3))
     images = jax.random.normal(jax.random.key(1), (2, 224, 224, 3))
-    loss = lambda params, x: softmax_cross_entropy_with_integer_labels(vit.apply(params, x), jax.numpy.array([1, 2]))
+
+    def loss(params, x):
+        return softmax_cross_entropy_with_integer_labels(vit.apply(params, x), jax.numpy.array([1, 2]))
+
     start = time.perf_counter()
     rows = []
     for subject in subjects(in_arrays(loss, (params, images), {}), jax.tree.leaves((params, images)), loss):
@@ -238,7 +241,6 @@ def whole_model() -> None:
     sites = seconds_of([r for r in rows if not r["is_whole"]])
     note = f"All sites together: {sites}; the seconds of the model as a whole are in its own row, tracing with it."
     table = Table("ViT-B/16, batch 2, audited", ("rule", "calls", "verdict", "time"), cells, note, words=3)
-    table.print()
     keep("audit_model", {"rows": rows}, table)
 
 
