@@ -23,7 +23,7 @@ class Passing:
 
 def columns(box: Box) -> tuple[list[list], dict]:
     """The items of a box in columns: nodes, boxes, and `Passing`s where an edge goes by; and what each one follows."""
-    holder = {node: item for item in box.items for node in _nodes(item)}
+    holder = {node: item for item in box.items for node in nodes_of(item)}
     place = {item: i for i, item in enumerate(box.items)} | {None: -1}
     links = {(holder.get(e.source.node), item) for node, item in holder.items() for e in node.edges}
     links |= {(item, holder.get(e.target)) for node, item in holder.items() for e in node.users}
@@ -156,5 +156,6 @@ def _straighten(rows, before, inner):
             lowest = y + inner[item].height + GAP_Y
 
 
-def _nodes(item):
+def nodes_of(item):
+    """The node that an item is, or the nodes in it."""
     return (item,) if isinstance(item, Node) else item.nodes

@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 
 from jaxdl.graph.boxes import Box
-from jaxdl.graph.layout import Passing, columns
+from jaxdl.graph.layout import Passing, columns, nodes_of
 from jaxdl.graph.node import Node
 from jaxdl.graph.picture import title
 from jaxdl.graph.steps import steps
@@ -14,25 +14,28 @@ from jaxdl.graph.words import formula, full_text, shape_text, value_text
 
 PORT = 26  # pixels between the ends of edges at one node, as in the page's script
 MOST_STEPS = 2_000  # of the slider; a larger graph has none
+MOST_ITEMS = 6_000  # on the page; of a larger graph the innermost boxes do not open
 
 
 def page(root: Box, opened: set) -> bytes:
     """The bytes of the page; what stands beside what is settled here, the browser finds the places."""
-    ids = {item: f"i{k}" for k, item in enumerate(_items(root))}
-    nodes = [item for item in ids if isinstance(item, Node)]
-    graph = nodes[-1].graph  # the results are its own, and last
+    parents = _parents(root)
+    ids = {item: f"i{k}" for k, item in enumerate([root, *(item for box in parents for item in box.items)])}
+    holder = {node: item for item in ids if item not in parents for node in nodes_of(item)}
+    *_, result = root.nodes
+    graph = result.graph  # not that of a loop's step
     has_values = all(x.node.kept for x in graph.flat_arguments)
+    is_whole = all(isinstance(item, Node) for item in holder.values())
+    told = [*itertools.islice(steps(graph), MOST_STEPS + 1)] if has_values and is_whole else []
     data = {
-        "edges": [_edge(edge, ids) for node in nodes for edge in node.edges],
-        "cards": {ids[node]: _card(node) for node in nodes},
-        "steps": [_step(s, ids) for s in itertools.islice(steps(graph), MOST_STEPS + 1)] if has_values else [],
+        "edges": _edges(holder, ids),
+        "cards": {ids[item]: _card(item) for item in holder.values() if isinstance(item, Node)},
+        "steps": [_step(step, ids) for step in told] if len(told) <= MOST_STEPS else [],
     }
-    if len(data["steps"]) > MOST_STEPS:
-        data["steps"] = []
     template = files("jaxdl.graph").joinpath("page.html").read_text(encoding="utf-8")
     parts = {
         "TITLE": escape(graph.name),
-        "GRAPH": _html(root, opened, ids),
+        "GRAPH": _html(root, opened, parents, ids),
         "DATA": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
     }
     for name, text in parts.items():
@@ -40,14 +43,30 @@ def page(root: Box, opened: set) -> bytes:
     return template.encode()
 
 
-def _items(item):
-    yield item
-    if isinstance(item, Box):
-        for inner in item.items:
-            yield from _items(inner)
+def _parents(root) -> list[Box]:
+    """The boxes whose items are on the page, from outside in: of a very large graph not all."""
+    found, level = [], [root]
+    while level and sum(len(box.items) for box in (*found, *level)) <= MOST_ITEMS:
+        found += level
+        level = [item for box in level for item in box.items if isinstance(item, Box)]
+    return found
 
 
-def _html(item, opened, ids):
+def _edges(holder, ids):
+    """One for each edge between two items of the page; between boxes that do not open one for all."""
+    found, joined = [], set()
+    for node, item in holder.items():
+        for edge in node.edges:
+            source = holder[edge.source.node]
+            if source is item or (source, item) in joined:
+                continue
+            if isinstance(source, Box) or isinstance(item, Box):
+                joined.add((source, item))
+            found.append(_edge(edge, ids[source], ids[item]))
+    return found
+
+
+def _html(item, opened, parents, ids):
     if isinstance(item, Passing):
         ends = " ".join(ids.get(end, "") for end in item.ends)
         return f'<i class="pass" data-ends="{ends}"></i>'
@@ -57,8 +76,10 @@ def _html(item, opened, ids):
         style = f' style="min-height: {height}px"' if height > PORT else ""
         words = f"<b>{first}</b><small>{second}</small>"
         return f'<div class="node is-{item.kind}" id="{ids[item]}" tabindex="0"{style}>{words}</div>'
+    if item not in parents:
+        return f'<div class="node is-box" id="{ids[item]}"><b>{first}</b><small>{second}</small></div>'
     rows = "".join(
-        f'<div class="column">{"".join(_html(x, opened, ids) for x in row)}</div>' for row in columns(item)[0]
+        f'<div class="column">{"".join(_html(x, opened, parents, ids) for x in row)}</div>' for row in columns(item)[0]
     )
     state = "" if item in opened else " closed"
     words, expanded = f"<b>{first}</b> <small>{second}</small>", str(item in opened).lower()
@@ -66,13 +87,12 @@ def _html(item, opened, ids):
     return f'<div class="box{state}" id="{ids[item]}">{button}<div class="columns">{rows}</div></div>'
 
 
-def _edge(edge, ids):
-    source, target = edge.source.node, edge.target
-    kept = source.kept is not None
+def _edge(edge, source, target):
+    kept = edge.source.node.kept is not None
     return {
-        "from": ids[source],
-        "to": ids[target],
-        "array": f"{ids[source]}.{edge.source.place}",
+        "from": source,
+        "to": target,
+        "array": f"{source}.{edge.source.place}",
         "value": value_text(edge.value) if kept else shape_text(edge.source.type),
         "adjoint": "" if edge.adjoint is None else value_text(edge.adjoint),
     }

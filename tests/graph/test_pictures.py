@@ -147,6 +147,7 @@ def test_loops_open_to_their_first_step(tmp_path):
     for kind in ("html", "svg", "dot"):
         graph.draw(tmp_path / f"f.{kind}", depth=9)
     assert words_of((tmp_path / "f.svg").read_bytes()).count("sin") == 1
+    assert "<title>f</title>" in (tmp_path / "f.html").read_text()
     dot = (tmp_path / "f.dot").read_text()
     assert len(set(re.findall(r"^ *(n\d+) \[", dot, re.M))) == len(list(boxes(graph).nodes))
 
@@ -231,3 +232,16 @@ def test_the_page_in_a_browser(graph, tmp_path):
     assert told["last"].startswith("∂L/∂")
     assert told["now"] == 1
     assert told["zoomed"]
+
+
+def test_of_a_very_large_graph_the_page_has_a_part(graph, tmp_path, monkeypatch):
+    from jaxdl.graph import page
+
+    whole = re.findall(r'class="node[^"]*" id="(\w+)"', page.page(boxes(graph), set()).decode())
+    monkeypatch.setattr(page, "MOST_ITEMS", 8)
+    part = page.page(boxes(graph), set()).decode()
+    shown = re.findall(r'class="node[^"]*" id="(\w+)"', part)
+    data = json.loads(re.search(r'id="data">(.*?)</script>', part, re.S)[1])
+    assert len(whole) == 16
+    assert len(shown) == 6  # three layers that do not open, the square, its sum, the result
+    assert [(e["from"], e["to"]) for e in data["edges"]] == [(f"i{k}", f"i{k + 1}") for k in range(1, 6)]
