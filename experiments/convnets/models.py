@@ -57,6 +57,6 @@ CANDIDATES = {
     "ViT": Candidate(small_vit, 3e-3, 120),
 }
 QUICK = {
-    "LeNet-5": CANDIDATES["LeNet-5"]._replace(epochs=8),
-    "ViT": CANDIDATES["ViT"]._replace(epochs=20),
+    "LeNet-5": CANDIDATES["LeNet-5"]._replace(epochs=5),
+    "ViT": CANDIDATES["ViT"]._replace(epochs=12),
 }

@@ -106,21 +106,19 @@ def _divide(box):
         levels = math.ceil(math.log(count, MOST_ITEMS))
         length = math.ceil(count ** (1 - 1 / levels))
         runs = [box.items[i : i + length] for i in range(0, count, length)]
-        box.items = [Box(f"{_first(run)} … {_last(run)}", run) for run in runs]
+        box.items = [Box(_range(run), run) for run in runs]
         for run in box.items:
             _divide(run)
 
 
-def _first(items):
-    return items[0].label if isinstance(items[0], Node) else next(items[0].nodes).label
-
-
-def _last(items):
-    return items[-1].label if isinstance(items[-1], Node) else list(items[-1].nodes)[-1].label
+def _range(items):
+    """The labels of the first and the last node."""
+    nodes = [*Box("", items).nodes]
+    return f"{nodes[0].label} … {nodes[-1].label}"
 
 
 def opened_at_first(root: Box, depth: int | None) -> set:
-    """The boxes that are drawn open: those at fewer than `depth` levels, by default as many as stay legible."""
+    """The boxes that are drawn open: the root and `depth` levels in it, by default as many as stay legible."""
     levels = [[root]]
     while levels[-1]:
         levels.append([item for box in levels[-1] for item in box.items if isinstance(item, Box)])

@@ -91,7 +91,7 @@ def _swept_back(graph, seeded, moving, swept, keep_edges=True) -> dict:
                 _add(adjoints, edge.source, contribution)
                 if keep_edges:
                     edge.adjoint = contribution
-        swept(node, of_node if any(a is not None for a in of_node) else [None] * len(of_node))
+        swept(node, of_node)
     return adjoints
 
 
@@ -110,8 +110,8 @@ def _pulled(node, cotangents, moving):
     try:
         _, pullback = jax.vjp(jx.in_some(node.equation, inputs, places), *[inputs[i] for i in places])
         return list(zip(edges, pullback(smooth), strict=True))
-    except Exception as error:
-        raise type(error)(f"{node.label} ({node.name} at {node.where}) cannot be swept backward: {error}") from None
+    except Exception as error:  # JAX's, of any kind
+        raise ValueError(f"{node.label} ({node.name} at {node.where}) cannot be swept backward: {error}") from error
 
 
 def _cotangent(y, given):
