@@ -69,3 +69,7 @@ def test_types_alone_suffice():
         [jax.ShapeDtypeStruct((512, 512), jnp.float32)], jax.ShapeDtypeStruct((64, 512), jnp.float32)
     )
     assert graph.costs().forward > 2 * 64 * 512 * 512
+
+
+def test_a_result_that_only_its_own_pullback_needs_is_kept():
+    assert trace(lambda x: jnp.exp(x).sum())(X).costs().kept_bytes == X.nbytes

@@ -1,5 +1,6 @@
 """Pictures of graphs: what stands on them, where; and the page, clicked through in a browser."""
 
+import itertools
 import json
 import re
 import shutil
@@ -245,3 +246,29 @@ def test_of_a_very_large_graph_the_page_has_a_part(graph, tmp_path, monkeypatch)
     assert len(whole) == 16
     assert len(shown) == 6  # three layers that do not open, the square, its sum, the result
     assert [(e["from"], e["to"]) for e in data["edges"]] == [(f"i{k}", f"i{k + 1}") for k in range(1, 6)]
+
+
+def test_items_that_want_the_same_place_stand_one_below_the_other():
+    root = boxes(trace(lambda x: jnp.sin(x) + jnp.cos(x) + jnp.tanh(x) + jnp.exp(x))(f32(1)))
+    placed = frames(root, {root}, size_of)
+    column = sorted(
+        (placed[node] for node in root.nodes if node.name in ("sin", "cos", "tanh", "exp")), key=lambda f: f.y
+    )
+    assert len({round(frame.x + frame.width / 2) for frame in column}) == 1
+    assert all(a.y + a.height < b.y for a, b in itertools.pairwise(column))
+
+
+def test_a_closed_box_shows_what_comes_back_from_all_of_it(tmp_path):
+    def f(x):
+        y = x + 1
+        with jax.named_scope("part"):
+            return y * y + 3 * y
+
+    trace(f)(f32(1)).backward().draw(tmp_path / "f.svg", depth=0)
+    assert "7" in words_of((tmp_path / "f.svg").read_bytes())
+
+
+def test_contributions_are_told_as_such():
+    told = [step.text for step in trace(lambda x: jnp.sin(x) * x)(f32(0)).backward().steps()]
+    assert "∂L/∂x += ∂L/∂u2 · ∂u2/∂x = 0" in told
+    assert "∂L/∂u1 = ∂L/∂u2 · ∂u2/∂u1 = 0" in told

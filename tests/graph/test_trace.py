@@ -238,3 +238,21 @@ def test_inside_branches_checkpoints_rules_and_while_loops():
         doubling.inside("u1", 4)
     with pytest.raises(ValueError, match="is one operation, there is nothing inside"):
         trace(jnp.sin)(f32(1)).inside("u1")
+
+
+def test_a_second_sweep_leaves_nothing_of_the_first():
+    graph = trace(lambda x: (jnp.sin(x), x * x))(f32(0.5))
+    sine, square = (y.node for y in graph.outputs)
+    graph.backward((f32(1), None))
+    assert sine.edges[0].adjoint is not None
+    graph.backward((None, f32(1)))
+    assert sine.edges[0].adjoint is None
+    assert sine.adjoint is None
+    assert graph["x"].adjoint == sum(edge.adjoint for edge in square.edges) == 1
+
+
+def test_a_loop_that_goes_backward_takes_its_last_row_first():
+    f = lambda x: jax.lax.scan(lambda c, a: (c * a, c), x, jnp.arange(1.0, 4.0), reverse=True)[0]
+    graph = trace(f)(f32(0.5))
+    loop = next(node for node in graph.nodes if node.name == "scan")
+    assert [float(graph.inside(loop, k).flat_arguments[1].value) for k in range(3)] == [3, 2, 1]
