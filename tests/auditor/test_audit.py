@@ -151,6 +151,14 @@ def test_a_pullback_that_cannot_be_called(one_format):
     assert found.verdict == Verdict.STRUCTURE
 
 
+def test_a_pullback_that_clips_large_cotangents_is_not_linear(one_format):
+    clipped = jax.custom_vjp(jnp.sin)
+    clipped.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (jnp.clip(dy, -100, 100) * jnp.cos(x),))
+    found = jaxdl.audit(clipped, draw(1, 3)).faults
+    assert {f.verdict for f in found} == {Verdict.NOT_LINEAR}
+    assert all("4096 u" in f.at for f in found)
+
+
 def test_what_cannot_be_run_is_not_verifiable(one_format):
     """Its rule keeps a value of the trace in which it was called: JAX cannot run what was traced."""
     scaled = jax.custom_jvp(lambda n, x: n * x, nondiff_argnums=(0,))
