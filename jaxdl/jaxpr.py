@@ -25,6 +25,11 @@ ELEMENTWISE = STEPS | {
     "square", "sub", "tan", "tanh", "zeta",
 }  # fmt: skip
 
+# Primitives that only evaluate a jaxpr; that evaluate it again for the derivative; that have a rule for it.
+CALLS = {"jit", "pjit", "closed_call", "core_call"}
+CHECKPOINTS = {"checkpoint", "remat", "remat2"}
+RULES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+
 # The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
 INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
 
@@ -162,6 +167,11 @@ def definition_of(eqn):
     return trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
 
 
+def typed(x):
+    """An array's type in words: float32[3,4]."""
+    return f"{x.dtype}[{','.join(map(str, x.shape))}]"
+
+
 def is_variable(atom):
     return not hasattr(atom, "val")
 
@@ -203,16 +213,19 @@ def binding(eqn, **changed):
     return bound
 
 
-def in_some(eqn, inputs, moving):
-    """An equation as a function of the inputs at places `moving`, that gives the outputs that can be differentiated."""
+def in_some(f, args, moving):
+    """f, which gives a pytree, in its arguments at places `moving`: the outputs that can be differentiated, in a list.
 
-    def f(*moved):
-        full = list(inputs)
+    The other arguments stay as they are in args. Of an equation: `in_some(binding(eqn), inputs, moving)`.
+    """
+
+    def of_moving(*moved):
+        full = list(args)
         for i, x in zip(moving, moved, strict=True):
             full[i] = x
-        return [y for y in binding(eqn)(*full) if jax.numpy.issubdtype(y.dtype, jax.numpy.inexact)]
+        return [y for y in jax.tree.leaves(f(*full)) if jax.numpy.issubdtype(y.dtype, jax.numpy.inexact)]
 
-    return f
+    return of_moving
 
 
 def definition(f):

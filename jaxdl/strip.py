@@ -36,7 +36,7 @@ class Site:
     gain: str = ""
 
     def __str__(self):
-        types = lambda avals: ", ".join(f"{a.dtype}[{','.join(map(str, a.shape))}]" for a in avals)
+        types = lambda avals: ", ".join(map(jx.typed, avals))
         inside = f" within {' > '.join(self.within)}" if self.within else ""
         return (
             f"{self.name} ({self.kind}){inside} ×{self.count} at {self.where}: "
@@ -235,16 +235,10 @@ def _obstacle(primal, replacement):
     """
     if not any(map(_is_suspect, _equations(primal))):
         return None
-    inexact = jax.numpy.inexact
     types = [v.aval for v in jx.opened(primal).invars]
-    smooth = [i for i, t in enumerate(types) if jax.numpy.issubdtype(t.dtype, inexact)]
-
-    def in_smooth(args, *moving):
-        full = list(args)
-        for i, x in zip(smooth, moving, strict=True):
-            full[i] = x
-        return [y for y in jx.evaluate(primal, full, replacement) if jax.numpy.issubdtype(y.dtype, inexact)]
-
+    smooth = [i for i, t in enumerate(types) if jax.numpy.issubdtype(t.dtype, jax.numpy.inexact)]
+    plain = lambda *args: jx.evaluate(primal, args, replacement)
+    in_smooth = lambda args, *moving: jx.in_some(plain, args, smooth)(*moving)
     moving = [types[i] for i in smooth]
     attempts = {
         False: lambda args, moving: jax.jvp(functools.partial(in_smooth, args), moving, moving),

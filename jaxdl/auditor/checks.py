@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.findings import Finding, Verdict, entry, number, said, typed
+from jaxdl.auditor.findings import Finding, Verdict, entry, number, said
 from jaxdl.auditor.subject import Subject, compiled, drawn, in_float64, top
 from jaxdl.auditor.wide import wide
 
@@ -30,7 +30,7 @@ def structure(subject: Subject) -> list[Finding]:
         return [Finding(Verdict.STRUCTURE, "structure", PULLBACK, "", said(error), "cotangents like the inputs")]
     expected = u + [subject.types[i] for i in subject.smooth]
     unlike = [
-        Finding(Verdict.STRUCTURE, "structure", name, "", typed(got), typed(like))
+        Finding(Verdict.STRUCTURE, "structure", name, "", jx.typed(got), jx.typed(like))
         for name, got, like in zip(subject.names, found, expected, strict=True)
         if (got.shape, got.dtype) != (like.shape, like.dtype)
     ]
@@ -44,7 +44,7 @@ def _weak(subject) -> list[Finding]:
         return []
     hand, plain = ([v.aval for v in jx.opened(step).outvars] for step in subject.steps)
     return [
-        Finding(Verdict.STRUCTURE, "structure", name, "", f"{typed(a)} of weak type", typed(b))
+        Finding(Verdict.STRUCTURE, "structure", name, "", f"{jx.typed(a)} of weak type", jx.typed(b))
         for name, a, b in zip(subject.names, hand, plain, strict=True)
         if a.weak_type and not b.weak_type
     ]

@@ -91,11 +91,6 @@ def number(x) -> str:
     return f"{float(x):.9g}"
 
 
-def typed(x) -> str:
-    """An array's type in words."""
-    return f"{x.dtype}[{','.join(map(str, x.shape))}]"
-
-
 def entry(i, shape) -> str:
     """The index of a flat entry, in words; nothing for a number."""
     return f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" if shape else ""

@@ -10,7 +10,7 @@ from jax import lax
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.subject import compiled
 
-CALLS = {"jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2"}
+CALLS = jx.CALLS | jx.CHECKPOINTS | jx.RULES
 MOST_CHANGES = 48
 MOST_ROWS = 160  # of points for functions of several inputs
 

@@ -11,8 +11,9 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from jaxdl import jaxpr as jx
 from jaxdl.auditor.accepted import Accepted
-from jaxdl.auditor.findings import Finding, Verdict, typed
+from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
 from jaxdl.report import Page, Table, plain, write_whole
 
@@ -56,7 +57,7 @@ class Audited:
             "kind": self.subject.kind,
             "where": self.subject.where,
             "count": self.subject.count,
-            "inputs": [typed(x) for x in self.subject.inputs],
+            "inputs": [jx.typed(x) for x in self.subject.inputs],
             "verdict": str(self.verdict),
             "checks": {check: str(verdict) for check, verdict in self.verdicts.items()},
             "findings": [f.to_json() | {"script": script_of(f)} for f in self.findings],
@@ -190,7 +191,7 @@ def _importable(f):
 
 def _inputs(inputs):
     more = f" and {len(inputs) - SHOWN} more" if len(inputs) > SHOWN else ""
-    return ", ".join(map(typed, inputs[:SHOWN])) + more
+    return ", ".join(map(jx.typed, inputs[:SHOWN])) + more
 
 
 def _written(argument, value):

@@ -75,14 +75,7 @@ class Subject:
 
     def of_smooth(self, f, inputs):
         """f as a function of its differentiated inputs, that gives the outputs that can be differentiated."""
-
-        def moving(*moved):
-            full = list(inputs)
-            for i, x in zip(self.smooth, moved, strict=True):
-                full[i] = x
-            return [y for y in f(*full) if _is_inexact(y)]
-
-        return moving
+        return jx.in_some(f, inputs, self.smooth)
 
     def step(self, f, inputs, u):
         """Outputs, and the cotangents of the inputs for the cotangents u of the outputs."""

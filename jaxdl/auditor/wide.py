@@ -133,10 +133,7 @@ def _cut(args, *counts):
     return [list(args[a:b]) for a, b in zip([0, *ends], [*ends, None], strict=True)]
 
 
-_CALLS = {
-    "jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
-}  # fmt: skip
+_CALLS = jx.CALLS | jx.CHECKPOINTS | jx.RULES
 _NATIVE_ONLY = {"reduce", "reduce_window", "pure_callback", "io_callback"}
 _BUILT_ANEW = {
     "scan": _scan,

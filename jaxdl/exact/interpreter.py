@@ -159,9 +159,8 @@ def nothing(mp, eqn, *args):
 
 
 FLOW = {
-    **dict.fromkeys(("jit", "pjit", "closed_call", "core_call", "call", "checkpoint", "remat2"), call),
-    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call"), call),
-    **dict.fromkeys(("composite", "eval_jaxpr"), call),
+    **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | jx.RULES, call),
+    **dict.fromkeys(("call", "custom_vmap_call", "composite", "eval_jaxpr"), call),
     "jaxdl_op": op_call,
     "cond": cond,
     "scan": scan,

@@ -9,10 +9,8 @@ from jaxdl import jaxpr as jx
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, OPERATION, RULE, Edge, Node, Output, Scope
 from jaxdl.strip import site_of
 
-OPENED = {"jit", "pjit", "closed_call", "core_call"}
 NAMED = "name"  # of `jax.ad_checkpoint.checkpoint_name`
 BOXES = {"scan", "while", "cond", "checkpoint"}
-CHECKPOINT = "remat2"  # JAX's name of the primitive
 
 
 class Builder:
@@ -21,6 +19,7 @@ class Builder:
     def __init__(self, graph):
         self.graph = graph
         self.nodes = []
+        self.labels = set()
         self.counts = {kind: itertools.count(1) for kind in ("u", "c")}
         self.calls = itertools.count(1)
 
@@ -28,7 +27,7 @@ class Builder:
         return self._leaf(label, ARGUMENT, aval, value)
 
     def constant(self, value) -> Output:
-        return self._leaf(f"c{next(self.counts['c'])}", CONSTANT, jax.typeof(value), value)
+        return self._leaf(self._fresh("c"), CONSTANT, jax.typeof(value), value)
 
     def outputs(self, jaxpr, given, scope=()) -> list:
         """The outputs of a closed jaxpr on `given` outputs and numbers, whose equations become nodes."""
@@ -42,7 +41,7 @@ class Builder:
                 found = [self._named(eqn.params["name"], *inputs)]
             elif _changes_nothing(eqn):
                 found = inputs
-            elif eqn.primitive.name in OPENED:
+            elif eqn.primitive.name in jx.CALLS:
                 found = self.outputs(eqn.params["jaxpr"], inputs, inside + self._box(eqn))
             else:
                 found = self._operation(eqn, inputs, inside)
@@ -50,10 +49,14 @@ class Builder:
         return [jx.value_of(atom, known) for atom in plain.outvars]
 
     def _named(self, name, x):
-        """A value that the function gives a name takes it as its label, where no other has it."""
-        if isinstance(x, Output) and name not in {node.label for node in self.nodes}:
+        """What an operation gives takes a name that the function gives it as its label, where no other has it."""
+        if isinstance(x, Output) and x.node.equation is not None and name not in self.labels:
             x.node.label = name
+            self.labels.add(name)
         return x
+
+    def _fresh(self, letter):
+        return next(label for n in self.counts[letter] if (label := f"{letter}{n}") not in self.labels)
 
     def _box(self, eqn):
         """One equation alone needs no box around it."""
@@ -67,10 +70,9 @@ class Builder:
 
     def _operation(self, eqn, inputs, scope):
         site = site_of(eqn)
-        name = site.name if site else "checkpoint" if eqn.primitive.name == CHECKPOINT else eqn.primitive.name
+        name = site.name if site else "checkpoint" if eqn.primitive.name in jx.CHECKPOINTS else eqn.primitive.name
         kind = RULE if site else BOX if name in BOXES else OPERATION
-        label = f"u{next(self.counts['u'])}"
-        node = self._node(label, name, kind, scope, eqn, [v.aval for v in eqn.outvars])
+        node = self._node(self._fresh("u"), name, kind, scope, eqn, [v.aval for v in eqn.outvars])
         node.inputs = tuple(Edge(x, node, place) if isinstance(x, Output) else x for place, x in enumerate(inputs))
         for edge in node.edges:
             edge.source.node.users.append(edge)
@@ -80,6 +82,7 @@ class Builder:
         types = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals)
         node = Node(self.graph, len(self.nodes), label, name, kind, scope, eqn, types)
         self.nodes.append(node)
+        self.labels.add(label)
         return node
 
 

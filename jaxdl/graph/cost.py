@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.node import ARGUMENT, Edge, Node, Output
+from jaxdl.graph.sweep import depending
 from jaxdl.report import Table, bytes_text, count_text
 
 
@@ -65,23 +66,14 @@ class Costs:
             f"{count_text(self.forward)} operations forward, {count_text(self.backward)} backward{ratio}; "
             f"{bytes_text(self.kept_bytes)} kept from forward to backward besides the arguments"
         )
-        columns = (
-            "node",
-            "operation",
-            "FLOPs forward",
-            "FLOPs backward",
-            "keeps of its inputs",
-            "of its results, and besides",
-        )
+        columns = ("node", "operation", "FLOPs forward", "FLOPs backward", "keeps of its inputs",
+                   "of its results, and besides")  # fmt: skip
         return Table("What each operation costs", columns, rows, note, words=2)
 
 
 def costs(graph) -> Costs:
     """Of all operations; of equal ones on equal types once."""
-    smooth = {x.node for x in graph.flat_arguments if x.is_smooth}
-    for node in graph.nodes:
-        if any(e.source.node in smooth and e.source.is_smooth for e in node.edges):
-            smooth.add(node)
+    smooth = depending(graph, [x for x in graph.flat_arguments if x.is_smooth])
     found, known = {}, {}
     for node in graph.nodes:
         if node.equation is not None:
@@ -103,7 +95,7 @@ def _cost(node, moving) -> Cost:
     tree = {}
 
     def ahead(*inputs):
-        y, pullback = jax.vjp(jx.in_some(node.equation, inputs, moving), *[inputs[i] for i in moving])
+        y, pullback = jax.vjp(jx.in_some(jx.binding(node.equation), inputs, moving), *[inputs[i] for i in moving])
         leaves, tree["pullback"] = jax.tree.flatten(pullback)
         return y, leaves
 

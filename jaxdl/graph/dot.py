@@ -1,6 +1,8 @@
 """A graph as text for other programs: Graphviz' DOT and Mermaid, with a box for each scope."""
 
+import functools
 import itertools
+from typing import NamedTuple
 
 from jaxdl.graph.boxes import Box
 from jaxdl.graph.node import Node
@@ -8,49 +10,49 @@ from jaxdl.graph.picture import title
 from jaxdl.graph.words import shape_text, value_text
 
 
-def dot(root: Box, opened: set) -> bytes:
-    """For Graphviz: values in the edges' labels, all boxes open."""
-    ids = _ids(root)
-    lines = ["digraph {", "  rankdir=LR; node [shape=box, style=rounded];"]
-    lines += _dot_items(root, "  ", ids, itertools.count(1))
+class Syntax(NamedTuple):
+    """How a language writes the beginning, a node, the beginning and the end of a box, an edge, and the end."""
+
+    begin: str
+    node: str
+    box: str
+    box_end: str
+    edge: str
+    end: str
+
+
+DOT = Syntax(
+    "digraph {\n  rankdir=LR; node [shape=box, style=rounded];",
+    "{id} [label={text}];",
+    "subgraph cluster_{id} {{ label={text};",
+    "}",
+    "{a} -> {b} [label={text}];",
+    "}",
+)
+MERMAID = Syntax("flowchart LR", "{id}({text})", "subgraph b{id} [{text}]", "end", "{a} -- {text} --> {b}", "")
+
+
+def written(root: Box, opened: set, syntax: Syntax) -> bytes:
+    """The whole graph, all boxes open: values in the edges' labels, and gradients where it has been swept."""
+    ids = {node: f"n{k}" for k, node in enumerate(root.nodes)}
+    lines = [syntax.begin, *_items(root, "  ", ids, itertools.count(1), syntax)]
     for node in root.nodes:
         for edge in node.edges:
-            lines.append(f"  {ids[edge.source.node]} -> {ids[node]} [label={_quoted(_told(edge))}];")
-    return "\n".join([*lines, "}", ""]).encode()
+            lines.append("  " + syntax.edge.format(a=ids[edge.source.node], b=ids[node], text=_quoted(_told(edge))))
+    return "\n".join([*lines, syntax.end]).rstrip().encode() + b"\n"
 
 
-def _dot_items(box, indent, ids, numbers):
+dot, mermaid = (functools.partial(written, syntax=syntax) for syntax in (DOT, MERMAID))
+
+
+def _items(box, indent, ids, numbers, syntax):
     for item in box.items:
         if isinstance(item, Node):
-            yield f"{indent}{ids[item]} [label={_quoted(' '.join(title(item)).strip())}];"
+            yield indent + syntax.node.format(id=ids[item], text=_quoted(" ".join(title(item)).strip()))
         else:
-            yield f"{indent}subgraph cluster_{next(numbers)} {{ label={_quoted(item.name)};"
-            yield from _dot_items(item, indent + "  ", ids, numbers)
-            yield f"{indent}}}"
-
-
-def mermaid(root: Box, opened: set) -> bytes:
-    """For Mermaid, as Markdown pages show it: the same."""
-    ids = _ids(root)
-    lines = ["flowchart LR", *_mermaid_items(root, "  ", ids, itertools.count(1))]
-    for node in root.nodes:
-        for edge in node.edges:
-            lines.append(f"  {ids[edge.source.node]} -- {_quoted(_told(edge))} --> {ids[node]}")
-    return "\n".join([*lines, ""]).encode()
-
-
-def _mermaid_items(box, indent, ids, numbers):
-    for item in box.items:
-        if isinstance(item, Node):
-            yield f"{indent}{ids[item]}({_quoted(' '.join(title(item)).strip())})"
-        else:
-            yield f"{indent}subgraph b{next(numbers)} [{_quoted(item.name)}]"
-            yield from _mermaid_items(item, indent + "  ", ids, numbers)
-            yield f"{indent}end"
-
-
-def _ids(root):
-    return {node: f"n{k}" for k, node in enumerate(root.nodes)}
+            yield indent + syntax.box.format(id=next(numbers), text=_quoted(item.name))
+            yield from _items(item, indent + "  ", ids, numbers, syntax)
+            yield indent + syntax.box_end
 
 
 def _told(edge):

@@ -1,17 +1,13 @@
 """The graphs on which the lectures explain back-propagation, with their numbers."""
 
-import jax.numpy as jnp
+import numpy as np
 from jax import nn
 from jax.ad_checkpoint import checkpoint_name as named
 
-XOR = {
-    "W": jnp.array([[1.0, 1.0], [1.0, 1.0]]),
-    "c": jnp.array([0.0, -1.0]),
-    "w": jnp.array([1.0, -2.0]),
-    "b": jnp.array(0.0),
-}
-XOR_INPUTS = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-XOR_LABELS = jnp.array([0.0, 1.0, 1.0, 0.0])
+_array = lambda *numbers: np.array(numbers, np.float32)
+XOR = {"W": _array([1, 1], [1, 1]), "c": _array(0, -1), "w": _array(1, -2), "b": np.float32(0)}
+XOR_INPUTS = _array([0, 0], [1, 0], [0, 1], [1, 1])
+XOR_LABELS = _array(0, 1, 1, 0)
 
 
 def product_and_sum(x, y, z):

@@ -17,7 +17,7 @@ from jaxdl.graph.cost import Costs, costs
 from jaxdl.graph.dot import dot, mermaid
 from jaxdl.graph.equations import latex
 from jaxdl.graph.inside import body_of
-from jaxdl.graph.node import Node, Output, typed
+from jaxdl.graph.node import Node, Output
 from jaxdl.graph.page import page
 from jaxdl.graph.picture import image
 from jaxdl.graph.sheet import derivation_page, sheet
@@ -26,7 +26,8 @@ from jaxdl.report import write_whole
 
 
 def trace(f: Callable) -> Callable[..., "Graph"]:
-    """`trace(f)(*args)` is the graph of f on these arguments, any pytrees; keyword arguments go to f as well.
+    """`trace(f)(*args)` is the graph of f on these arguments, any pytrees of arrays and real numbers; keyword arguments
+    go to f as well, and numbers among them, like integers everywhere, stay as they are.
 
     Every operation (equation of f's jaxpr) is a node, every hand-written rule (a jaxdl op, `jax.custom_jvp`,
     `jax.custom_vjp`) too; jitted functions are opened, loops, branches and checkpoints are nodes that `inside` opens.
@@ -37,6 +38,7 @@ def trace(f: Callable) -> Callable[..., "Graph"]:
 
     @functools.wraps(f)
     def traced(*args, **kwargs):
+        args = jax.tree.map(lambda x: jax.numpy.asarray(x) if isinstance(x, float | complex) else x, args)
         _check_concrete(args, kwargs)
         jaxpr, tree, arrays = jx.trace_arrays(f, args, kwargs)
         name = getattr(f, "__name__", type(f).__name__)
@@ -185,7 +187,7 @@ def _check_concrete(args, kwargs):
     for leaf in jax.tree.leaves((args, kwargs)):
         if isinstance(leaf, jax.core.Tracer):
             raise TypeError(
-                f"trace: an argument, {typed(jax.typeof(leaf))}, is traced by jit, grad or vmap and has no value; "
+                f"trace: an argument, {jx.typed(jax.typeof(leaf))}, is traced by jit, grad or vmap and has no value; "
                 f"call trace outside of them, on arrays (of the gradient itself: trace(jax.grad(f)))"
             )
 

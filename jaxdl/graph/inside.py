@@ -80,16 +80,9 @@ def _pulled(body, args, cotangents):
     """The cotangents of a body's arguments, 0 for those that are no floating-point arrays."""
     smooth = [i for i, x in enumerate(args) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
 
-    def f(*moved):
-        full = list(args)
-        for i, x in zip(smooth, moved, strict=True):
-            full[i] = x
-        y = jx.evaluate(body, full, lambda eqn: None)
-        return [a for a in y if jnp.issubdtype(a.dtype, jnp.inexact)]
-
-    pulled = iter(
-        jax.vjp(f, *[args[i] for i in smooth])[1]([c for c in _smooth_only(body, cotangents) if c is not None])
-    )
+    f = jx.in_some(lambda *args: jx.evaluate(body, args, lambda eqn: None), args, smooth)
+    sent = [c for c in _smooth_only(body, cotangents) if c is not None]
+    pulled = iter(jax.vjp(f, *[args[i] for i in smooth])[1](sent))
     return [next(pulled) if i in smooth else jnp.zeros_like(x) for i, x in enumerate(args)]
 
 

@@ -86,7 +86,7 @@ class Node:
         return Output(self, output)
 
     def __repr__(self):
-        return f"<{self.label}: {self.name} {', '.join(map(typed, self.types))}>"
+        return f"<{self.label}: {self.name} {', '.join(map(jx.typed, self.types))}>"
 
 
 class Output(NamedTuple):
@@ -129,11 +129,6 @@ class Edge:
 
     def __repr__(self):
         return f"<{self.source} → {self.target.label}>"
-
-
-def typed(t) -> str:
-    """float32[3,4]"""
-    return f"{t.dtype}[{','.join(map(str, t.shape))}]"
 
 
 def _only(outputs):

@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.node import CONSTANT, Edge, Output, typed
+from jaxdl.graph.node import CONSTANT, Edge, Output
 
 
 def evaluate(graph) -> None:
     missing = next((x for x in graph.flat_arguments if x.node.kept is None), None)
     if missing:
         raise ValueError(
-            f"{graph.name} was traced on types alone, {missing} is {typed(missing.type)}: trace it on arrays for values"
+            f"{graph.name} was traced on types alone, {missing} is {jx.typed(missing.type)}: "
+            f"trace it on arrays for values"
         )
     for node in graph.nodes:
         if node.kept is None:
@@ -48,7 +49,7 @@ def backward(graph, seeded, retain) -> None:
         node.adjoints = None
         for edge in node.edges:
             edge.adjoint = None
-    moving = _depending(graph, [x for x in graph.flat_arguments if x.is_smooth])
+    moving = depending(graph, [x for x in graph.flat_arguments if x.is_smooth])
     memory = Memory(graph)
     stay = {y.node for y in graph.flat_outputs}
 
@@ -71,8 +72,8 @@ def gradients(graph, seeded, inputs) -> list:
     wanted = dict.fromkeys(inputs)
     for x in wanted:
         if not x.is_smooth:
-            raise TypeError(f"grad: {x} is {typed(x.type)}; derivatives are with respect to floating-point arrays")
-    found = _swept_back(graph, seeded, _depending(graph, inputs), lambda node, adjoints: None, keep_edges=False)
+            raise TypeError(f"grad: {x} is {jx.typed(x.type)}; derivatives are with respect to floating-point arrays")
+    found = _swept_back(graph, seeded, depending(graph, inputs), lambda node, adjoints: None, keep_edges=False)
     return [jnp.zeros(x.type.shape, x.type.dtype) if found.get(x) is None else found[x] for x in inputs]
 
 
@@ -108,7 +109,7 @@ def _pulled(node, cotangents, moving):
         if jnp.issubdtype(t.dtype, jnp.inexact)
     ]
     try:
-        _, pullback = jax.vjp(jx.in_some(node.equation, inputs, places), *[inputs[i] for i in places])
+        _, pullback = jax.vjp(jx.in_some(jx.binding(node.equation), inputs, places), *[inputs[i] for i in places])
         return list(zip(edges, pullback(smooth), strict=True))
     except Exception as error:  # JAX's, of any kind
         raise ValueError(f"{node.label} ({node.name} at {node.where}) cannot be swept backward: {error}") from error
@@ -116,10 +117,10 @@ def _pulled(node, cotangents, moving):
 
 def _cotangent(y, given):
     if not y.is_smooth:
-        raise TypeError(f"{y} is {typed(y.type)}: only floating-point arrays have derivatives")
+        raise TypeError(f"{y} is {jx.typed(y.type)}: only floating-point arrays have derivatives")
     if jnp.shape(given) != y.type.shape:
         raise ValueError(
-            f"{y} is {typed(y.type)}: its cotangent must have the shape {y.type.shape}, got {jnp.shape(given)}; "
+            f"{y} is {jx.typed(y.type)}: its cotangent must have the shape {y.type.shape}, got {jnp.shape(given)}; "
             f"give one like it, or make the function end in a single number"
         )
     return jnp.asarray(given, y.type.dtype)
@@ -129,11 +130,11 @@ def _add(adjoints, x, contribution):
     adjoints[x] = contribution if adjoints.get(x) is None else adjoints[x] + contribution
 
 
-def _depending(graph, starts) -> set:
-    """The nodes of `starts`, and all that depend on them."""
+def depending(graph, starts) -> set:
+    """The nodes of `starts`, and all that depend on them by floating-point arrays."""
     found = {x.node for x in starts}
     for node in graph.nodes:
-        if any(e.source.node in found for e in node.edges):
+        if any(e.source.node in found and e.source.is_smooth for e in node.edges):
             found.add(node)
     return found
 
@@ -206,6 +207,6 @@ def forward(graph, moving) -> None:
 def _pushed(node, edges):
     inputs, places = _arguments(node), [e.place for e in edges]
     along = [e.source.node.tangents[e.source.place] for e in edges]
-    _, moved = jax.jvp(jx.in_some(node.equation, inputs, places), [inputs[i] for i in places], along)
+    _, moved = jax.jvp(jx.in_some(jx.binding(node.equation), inputs, places), [inputs[i] for i in places], along)
     moved = iter(moved)
     return [next(moved) if jnp.issubdtype(t.dtype, jnp.inexact) else None for t in node.types]

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.graph.node import Edge
 from jaxdl.report import bytes_text, number_text
 
@@ -34,9 +35,8 @@ def value_text(x) -> str:
     """An array in a few characters: its numbers where they are few, else its shape; – where there is none."""
     if x is None:
         return "–"
-    if not hasattr(x, "dtype") or jnp.issubdtype(x.dtype, jnp.extended if hasattr(jnp, "extended") else np.void):
-        return str(x)
-    if np.size(x) > FEW or not (jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool):
+    is_plain = jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool  # no random key
+    if np.size(x) > FEW or not is_plain:
         return shape_text(x)
     return _nested(np.asarray(x).tolist())
 
@@ -53,7 +53,7 @@ def full_text(x) -> str:
     """An array's type, size in memory, and numbers or what is known of them."""
     if x is None:
         return "–"
-    told = f"{x.dtype}[{','.join(map(str, x.shape))}], {bytes_text(x.nbytes)}"
+    told = f"{jx.typed(x)}, {bytes_text(x.nbytes)}"
     if np.size(x) <= FEW * FEW and jnp.issubdtype(x.dtype, jnp.number):
         return f"{_nested(np.asarray(x).tolist())} {told}"
     if jnp.issubdtype(x.dtype, jnp.floating):

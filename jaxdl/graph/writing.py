@@ -113,7 +113,7 @@ def _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, names):
 
 
 def _signature(arrays, names):
-    return ", ".join(f"{n}: {x.dtype}[{','.join(map(str, x.shape))}]" for n, x in zip(names, arrays, strict=True))
+    return ", ".join(f"{n}: {jx.typed(x)}" for n, x in zip(names, arrays, strict=True))
 
 
 def _identifier(text: str) -> str:

@@ -68,7 +68,7 @@ def _in_float64(jaxpr, args):
 def _widening(eqn):
     """In place of an equation: its body opened up, or the same in float64 (complex128 for complex arguments)."""
     name, inner = eqn.primitive.name, jx.inner_jaxprs(eqn)
-    if inner and name in ("jit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2", "closed_call"):
+    if inner and name in jx.CALLS | jx.CHECKPOINTS | jx.RULES:
         return lambda *args: _in_float64(inner[0], args)
 
     def run(*args):

@@ -41,14 +41,7 @@ class Differentiated:
 
     def forward(self, *arrays):
         """The differentiable outputs, and the pullback as a pytree of residuals."""
-
-        def of_smooth(*moving):
-            full = list(arrays)
-            for i, x in zip(self.smooth, moving, strict=True):
-                full[i] = x
-            return [y for y in jax.tree.leaves(self.f(*full)) if jnp.issubdtype(y.dtype, jnp.inexact)]
-
-        return jax.vjp(of_smooth, *[arrays[i] for i in self.smooth])
+        return jax.vjp(jx.in_some(self.f, arrays, self.smooth), *[arrays[i] for i in self.smooth])
 
     def step(self, arrays, dy):
         """Forward and backward in one: outputs and cotangents."""

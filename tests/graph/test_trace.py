@@ -256,3 +256,18 @@ def test_a_loop_that_goes_backward_takes_its_last_row_first():
     graph = trace(f)(f32(0.5))
     loop = next(node for node in graph.nodes if node.name == "scan")
     assert [float(graph.inside(loop, k).flat_arguments[1].value) for k in range(3)] == [3, 2, 1]
+
+
+def test_labels_are_one_s_own():
+    def f(u1, x):
+        y = checkpoint_name(u1, "start") * x
+        return checkpoint_name(y, "u1") + 1.0  # that name is an argument's
+
+    graph = trace(f)(f32(2), f32(3))
+    assert [node.label for node in graph.nodes] == ["u1", "x", "u2", "u3"]
+    assert graph["u1"].value == 2
+
+
+def test_real_numbers_are_arguments():
+    graph = trace(examples.product_and_sum)(-2.0, 5.0, -4.0).backward()
+    assert numbers(graph, "x", "y", "z") == [5, -2, 1]

@@ -144,7 +144,7 @@ def _elementwise(eqn, moving):
 
     def compute(inputs, outputs):
         if eqn.primitive.name in _REVERSE_ONLY:
-            y, pullback = jax.vjp(jx.in_some(eqn, inputs, moving), *[inputs[j] for j in moving])
+            y, pullback = jax.vjp(jx.in_some(jx.binding(eqn), inputs, moving), *[inputs[j] for j in moving])
             seeds = [
                 [jnp.ones_like(v) if o == i else jnp.zeros_like(v) for i, v in enumerate(y)] for o in range(len(y))
             ]
@@ -152,7 +152,7 @@ def _elementwise(eqn, moving):
             return [column[a] for a in range(len(moving)) for column in by_output]
         slots = []
         for j in moving:
-            slots += jax.jvp(jx.in_some(eqn, inputs, (j,)), (inputs[j],), (jnp.ones_like(inputs[j]),))[1]
+            slots += jax.jvp(jx.in_some(jx.binding(eqn), inputs, (j,)), (inputs[j],), (jnp.ones_like(inputs[j]),))[1]
         return slots
 
     return Local(partials, compute)
@@ -171,7 +171,7 @@ def _dense(eqn, moving):
             partials.append(Partial(o, j, *places, index=np.arange(places.shape[1])))
 
     def compute(inputs, outputs):
-        blocks = method(jx.in_some(eqn, inputs, moving), argnums=tuple(range(len(moving))))(
+        blocks = method(jx.in_some(jx.binding(eqn), inputs, moving), argnums=tuple(range(len(moving))))(
             *[inputs[j] for j in moving]
         )
         return [row[a] for a in range(len(moving)) for row in blocks]
@@ -184,7 +184,12 @@ _REVERSE_ONLY = {"custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 def _works(method, eqn, moving):
     try:
-        _trace(lambda *inputs: method(jx.in_some(eqn, inputs, moving), argnums=0)(*[inputs[j] for j in moving]), eqn)
+        _trace(
+            lambda *inputs: method(jx.in_some(jx.binding(eqn), inputs, moving), argnums=0)(
+                *[inputs[j] for j in moving]
+            ),
+            eqn,
+        )
     except (TypeError, ValueError, NotImplementedError):
         return False
     return True
@@ -201,7 +206,7 @@ def _is_elementwise_call(eqn, moving):
         return False
 
     def derivative(*inputs):
-        f, x = jx.in_some(eqn, inputs, moving), [inputs[j] for j in moving]
+        f, x = jx.in_some(jx.binding(eqn), inputs, moving), [inputs[j] for j in moving]
         if reverse:
             y, pullback = jax.vjp(f, *x)
             return pullback(y)

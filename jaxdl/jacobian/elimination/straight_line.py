@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 
-INLINED = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
+INLINED = jx.CALLS | jx.CHECKPOINTS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,9 +129,7 @@ def _while(walk, eqn, values):
 
 
 CONTROL = {
-    **dict.fromkeys(
-        ["jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", "remat", "custom_vmap_call"], _called
-    ),
+    **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | {"custom_vmap_call"}, _called),
     "cond": _branches,
     "scan": _scan,
     "while": _while,

@@ -129,7 +129,7 @@ def _tangent(walk, eqn, values):
     moving = [i for i, v in enumerate(values) if v.dependence is not None]
 
     def push(args, tangents):
-        return jax.jvp(jx.in_some(eqn, args, moving), [args[i] for i in moving], tangents)[1]
+        return jax.jvp(jx.in_some(jx.binding(eqn), args, moving), [args[i] for i in moving], tangents)[1]
 
     types = [v.aval for v in values]
     jaxpr = jax.make_jaxpr(push)(types, [types[i] for i in moving])
@@ -151,7 +151,7 @@ def _cotangent(walk, eqn, values):
     total, starts = sum(sizes), np.cumsum([0, *sizes])
 
     def pull(args, dy):
-        return jax.vjp(jx.in_some(eqn, args, moving), *[args[i] for i in moving])[1](dy)
+        return jax.vjp(jx.in_some(jx.binding(eqn), args, moving), *[args[i] for i in moving])[1](dy)
 
     jaxpr = jax.make_jaxpr(pull)([v.aval for v in values], smooth)
     inner = Walk(total, by_value=True)
