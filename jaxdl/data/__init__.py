@@ -4,22 +4,27 @@ from jaxdl.data.byte_pairs import BytePairTokenizer
 from jaxdl.data.dataset import Dataset, check_inputs, check_labels, resized
 from jaxdl.data.digits import digits
 from jaxdl.data.made import separated, xor
+from jaxdl.data.records import Batches, Records, in_memory, records
 from jaxdl.data.texts import Texts, load_texts
 from jaxdl.data.tfds import from_tfds
 from jaxdl.data.tokens import CharacterTokenizer, WordTokenizer
 
 __all__ = [
+    "Batches",
     "BytePairTokenizer",
     "CharacterTokenizer",
     "Dataset",
+    "Records",
     "Texts",
     "WordTokenizer",
     "check_inputs",
     "check_labels",
     "digits",
     "from_tfds",
+    "in_memory",
     "load",
     "load_texts",
+    "records",
     "resized",
     "separated",
     "xor",

@@ -2,10 +2,13 @@
 
 import difflib
 import os
+import re
 
 import numpy as np
 
 from jaxdl.data.dataset import Dataset
+
+NAME = r"\w+(/[\w-][\w.-]*)?(:[\d.*]+)?"  # no path: nothing is read or written outside of the data folder
 
 
 def from_tfds(name: str, folder: str | None = None) -> Dataset:
@@ -21,18 +24,33 @@ def from_tfds(name: str, folder: str | None = None) -> Dataset:
     held_out = next((s for s in ("test", "validation") if s in builder.info.splits), None)
     if "train" not in builder.info.splits or held_out is None:
         raise ValueError(f"{name} has no train and test split, only {', '.join(builder.info.splits)}")
+    classes = image_features(builder, name)["label"].num_classes
+    train, test = _arrays(builder, name, "train"), _arrays(builder, name, held_out)
+    return Dataset(name, *train, *test, classes)
+
+
+def image_features(builder, name: str):
+    """The features of a data set of labelled images; ValueError where it is none."""
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise ValueError(f"{name} has no features image and label, but {', '.join(features)}")
-    train, test = _arrays(builder, name, "train"), _arrays(builder, name, held_out)
-    return Dataset(name, *train, *test, features["label"].num_classes)
+    return features
+
+
+def data_folder(folder: str | None = None) -> str:
+    """Where data sets are: `folder`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def prepared(name: str, folder: str | None):
     """The builder of a data set that is on disk, or is brought there."""
+    if not re.fullmatch(NAME, name):
+        raise ValueError(
+            f"a data set's name is like mnist, glue/sst2 or mnist:3.0.1, got {name!r}; where it is, `folder` says"
+        )
     import tensorflow_datasets as tfds  # slow to import, and only needed here
 
-    folder = os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    folder = data_folder(folder)
     try:
         builder = tfds.builder(name, data_dir=folder, try_gcs=False, file_format="array_record")
     except tfds.core.registered.DatasetNotFoundError:
@@ -60,20 +78,29 @@ def _prepare(builder, name, folder):
 
 
 def examples(builder, name: str, split: str) -> list[dict]:
-    """A split's examples, counted, as some formats lose rows silently."""
+    """A split's examples."""
+    source, where = source_of(builder, name, split), f"{name}: split {split}"
+    return [example(source, i, where) for i in range(len(source))]
+
+
+def source_of(builder, name: str, split: str):
+    """A split as a sequence of examples, counted, as some formats lose rows silently; OSError where they have."""
     source = builder.as_data_source(split=split)
     declared = builder.info.splits[split].num_examples
-    rows = []
-    try:
-        rows.extend(source[i] for i in range(len(source)))
-    except Exception as error:  # what a reader raises on a broken file is its own
-        raise OSError(f"{name}: split {split}: example {len(rows)} of {declared} cannot be read: {error}") from error
-    if len(rows) != declared:
+    if len(source) != declared:
         raise OSError(
-            f"{name}: split {split} declares {declared} examples, its files hold {len(rows)}: "
+            f"{name}: split {split} declares {declared} examples, its files hold {len(source)}: "
             f"prepare it again with file_format='array_record'"
         )
-    return rows
+    return source
+
+
+def example(source, i: int, where: str) -> dict:
+    """An example of a source; OSError where it cannot be read."""
+    try:
+        return source[i]
+    except Exception as error:  # what a reader raises on a broken file is its own
+        raise OSError(f"{where}: example {i} of {len(source)} cannot be read: {error}") from error
 
 
 def _arrays(builder, name, split):

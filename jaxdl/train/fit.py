@@ -1,39 +1,34 @@
-"""`fit`: the loop over epochs, each a compiled scan over batches."""
+"""`fit`: the loop over epochs, that can be stopped anywhere and goes on where it was."""
 
+import contextlib
+import dataclasses
+import hashlib
+import math
+import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxdl.data import check_inputs
-from jaxdl.nn import Layer
-
-
-class Trained(NamedTuple):
-    """Parameters, and one dictionary an epoch: loss, seconds, and the metrics on the held-out data."""
-
-    params: Any
-    history: list[dict[str, float]]
-
-
-class Diverged(FloatingPointError):
-    """The loss became NaN or infinite. `trained` is what there was after the last whole epoch."""
-
-    def __init__(self, message: str, trained: Trained):
-        super().__init__(message)
-        self.trained = trained
+from jaxdl.data import Batches, Records, check_inputs, in_memory
+from jaxdl.nn import Layer, parameter_count
+from jaxdl.train.checkpoints import Checkpoint, Store
+from jaxdl.train.devices import Placement, replicated
+from jaxdl.train.interrupt import Interrupted, Interruption
+from jaxdl.train.nonfinite import Before, Diverged, Trained, write_before
+from jaxdl.train.progress import StepsBar
+from jaxdl.train.steps import scaled, training_step
+from jaxdl.train.stretch import InMemory, Read
 
 
 def fit(
     model: Layer,
     loss: Callable,
-    data: tuple,
+    data: tuple | Records,
     optimizer: optax.GradientTransformation,
     epochs: int,
     key: jax.Array,
@@ -42,137 +37,233 @@ def fit(
     test: tuple | None = None,
     metrics: Mapping[str, Callable] | None = None,
     watch: Callable[[int, Any], None] | None = None,
+    log: Callable[[dict[str, float]], None] | None = None,
+    checkpoint: Checkpoint | str | os.PathLike | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    shard: Callable = replicated,
+    accumulate: int = 1,
+    skip_nonfinite: bool = False,
     title: str = "training",
     quiet: bool = False,
 ) -> Trained:
     """Minimises the mean over batches of loss(model.apply(params, x), y).
 
-    data: (x, y), arrays or pytrees of arrays in memory with the examples in front; each epoch goes through
-    them in a new order, drawn from the key, in batches of `batch`, leaving out what does not fill one.
+    data: (x, y), arrays or pytrees of arrays in memory with the examples in front, which go on the device once; or
+    `data.records(…)`, read as they are needed. Each epoch goes through them in a new order, a function of the key, in
+    batches of `batch`, leaving out what does not fill one. Arrays of uint8 in x are images of 0 … 255, scaled to [0, 1]
+    on the device.
     test: (x, y) on which the loss ("test_loss") and `metrics`, functions of (output, y), are taken
-    after every epoch. watch(epoch, params) is called before the first epoch (0) and after each one.
+    after every epoch. watch(epoch, params) is called before the first epoch (0) and after each one; log(row) with each
+    epoch's row of the history, with those of before a stop as well.
+    checkpoint: a folder, or a `Checkpoint`. A run that was stopped, in whatever way, goes on at its last checkpoint
+    when it is called again in the same way, and ends with the same parameters to the bit; `epochs` may be more.
+    Ctrl-C saves before it raises Interrupted.
+    mesh: devices over which every batch is shared out; shard(mesh, params), `replicated` or `fully_sharded`, says where
+    the parameters lie. In several processes (`jax.distributed`) all call fit alike, on the same data.
+    accumulate: in how many parts a batch is taken, one after the other, in the memory of one.
+    skip_nonfinite: leave out steps whose loss or gradients are not finite, in place of stopping there.
     The progress bar shows on a terminal only, and never with `quiet`.
 
-    Raises ValueError for data without examples, of unequal lengths or with NaN, TypeError for integer
-    inputs other than tokens (signed), and Diverged at the first epoch in which a loss is not finite.
+    Raises ValueError for data without examples, of unequal lengths or with NaN, or a checkpoint of another run,
+    TypeError for integer inputs other than tokens (signed) and images (uint8), Diverged at the first step whose loss is
+    not finite, CheckpointError (an OSError) where a checkpoint cannot be read or written.
     """
-    x, y = data
-    examples = _examples(x, y)
-    jax.tree.map(_check, x)
+    source, arrays = _source(data)
     if epochs < 0 or batch < 1:
         raise ValueError(f"fit: epochs must be 0 or more and batch 1 or more, got {epochs} and {batch}")
-    batch = min(batch, examples)
     init_key, order_key, noise_key = jax.random.split(key, 3)
-    params = model.init(init_key, jax.tree.map(_shape, x))
-    state = optimizer.init(params)
-    order_seed = np.asarray(jax.random.key_data(order_key)).tolist()
-    run = compiled_epoch(model, loss, optimizer)
-    evaluate = _evaluation(model, loss, metrics or {})
-    x, y = jax.tree.map(jnp.asarray, (x, y))
-    history = []
-    if watch:
-        watch(0, params)
-    with _progress(title, epochs, quiet) as advance:
-        for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            order = np.random.default_rng([*order_seed, epoch]).permutation(examples)
-            batches = order[: examples // batch * batch].reshape(-1, batch)
-            new = run(params, state, x, y, batches, jax.random.fold_in(noise_key, epoch))
-            losses = np.asarray(new[2])
-            seconds = time.perf_counter() - start
-            if not np.isfinite(losses).all():
-                step = int(np.argmin(np.isfinite(losses)))
-                raise Diverged(
-                    f"the loss is {losses[step]} at step {step + 1} of {len(losses)} in epoch {epoch}: "
-                    f"try a smaller learning rate, and check the labels (a label outside the classes gives NaN)",
-                    Trained(params, history),
-                )
-            params, state, _ = new
-            row = {"epoch": epoch, "loss": float(losses.mean()), "seconds": seconds}
-            if test is not None:
-                row |= {name: float(value) for name, value in evaluate(params, *test).items()}
-            history.append(row)
-            if watch:
-                watch(epoch, params)
-            advance(row)
-    return Trained(params, history)
+    place = Placement(mesh, shard)
+    batches = Batches(source, min(batch, len(source)), np.asarray(jax.random.key_data(order_key)).tolist(), place.part)
+    x, _ = arrays or jax.tree.map(np.asarray, source.read(np.arange(1)))
+    params = place.started(lambda: model.init(init_key, jax.tree.map(_shape, x)))
+    state = place.started(lambda: optimizer.init(params))
+    step = training_step(model, loss, optimizer, accumulate=accumulate, skip_nonfinite=skip_nonfinite)
+    steps = epochs * batches.epoch_steps
+    run = _Run(
+        batches, noise_key, params, state, skip_nonfinite,
+        InMemory(batches, step, place, arrays) if arrays else Read(batches, step, place, steps),
+        _evaluation(model, loss, metrics or {}, test and place.spread(test)), watch, log,
+    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        if checkpoint is not None:
+            where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+            run.keep_in(stack.enter_context(Store(where)), _settings(run, key, accumulate, data))
+        bar = stack.enter_context(StepsBar(title, steps, quiet))
+        run.to(steps, bar, stack.enter_context(Interruption(run.store is not None)))
+    return Trained(run.params, run.history)
 
 
-def training_step(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
-    """One step on a batch, for `jax.jit` or a scan: (params, state, x, y, key) → (params, state, loss)."""
+@dataclasses.dataclass
+class _Run:
+    """Where a run is: parameters, the optimiser's state, the steps done, and what was noted of them."""
 
-    def objective(params, x, y, key):
-        return loss(model.apply(params, x, key=key), y)
+    batches: Batches
+    noise_key: jax.Array
+    params: Any
+    state: Any
+    skip_nonfinite: bool
+    stretch: Callable
+    evaluate: Callable
+    watch: Callable | None
+    log: Callable | None
+    step: int = 0
+    history: list = dataclasses.field(default_factory=list)
+    losses: list = dataclasses.field(default_factory=list)  # of the steps of the epoch under way
+    store: Store | None = None
+    settings: dict | None = None
 
-    def step(params, state, x, y, key):
-        value, gradients = jax.value_and_grad(objective)(params, x, y, key)
-        updates, state = optimizer.update(gradients, state, params)
-        return optax.apply_updates(params, updates), state, value
+    def keep_in(self, store: Store, settings: dict) -> None:
+        """From now on the run is kept, and goes on where it was if there was one."""
+        self.store, self.settings = store, settings
+        saved = store.latest({"params": self.params, "state": self.state}, settings)
+        if saved:
+            self.params, self.state = saved.state["params"], saved.state["state"]
+            self.step, self.history, self.losses = saved.step, saved.notes["history"], saved.notes["losses"]
 
-    return step
+    def to(self, steps: int, bar: Callable, interruption: Interruption) -> None:
+        """Goes on up to so many steps, keeping itself on the way."""
+        if self.watch and not self.step:
+            self.watch(0, self.params)
+        for row in self.history if self.log else ():
+            self.log(row)
+        start = time.perf_counter()
+        while self.step < steps:
+            self._stretch(min(steps, self._next_stop()))
+            bar(self.step, self.losses[-1])
+            if self.step % self.batches.epoch_steps == 0:
+                now = time.perf_counter()
+                self._end_epoch(now - start)
+                start = now
+            if self.store and (self.step % self._every == 0 or self.step == steps or interruption.asked):
+                self._save()
+            if interruption.asked:
+                self.store.wait()
+                raise Interrupted(self.step, self.store.folder)
+
+    def _stretch(self, stop):
+        first = self.step % self.batches.epoch_steps
+        keys = self._keys()[first : first + stop - self.step]
+        *new, losses = self.stretch(self.params, self.state, self.step, stop, keys)
+        if not np.isfinite(losses).all():
+            self._nonfinite(losses, keys)
+        self.params, self.state = new
+        self.losses += losses.tolist()
+        self.step = stop
+
+    def _keys(self):
+        epoch = self.step // self.batches.epoch_steps + 1
+        return jax.random.split(jax.random.fold_in(self.noise_key, epoch), self.batches.epoch_steps)
+
+    def _nonfinite(self, losses, keys):
+        """Keeps what the first bad step saw; stops there, unless such steps are left out."""
+        place = int(np.argmin(np.isfinite(losses)))
+        bad = self.step + place
+        params = self.params
+        if place:
+            params, *_ = self.stretch(params, self.state, self.step, bad, keys[:place])
+        before = Before(bad, params, *self.batches[bad], keys[place])
+        path = write_before(self.store.folder, before) if self.store else None
+        if not self.skip_nonfinite:
+            epoch, first = divmod(bad, self.batches.epoch_steps)
+            raise Diverged(
+                losses[place], f"step {first + 1} of {self.batches.epoch_steps} in epoch {epoch + 1}", path,
+                Trained(self.params, self.history), before,
+            )  # fmt: skip
+
+    def _end_epoch(self, seconds):
+        fine = [loss for loss in self.losses if math.isfinite(loss)]
+        row = {"epoch": len(self.history) + 1, "loss": float(np.mean(fine)) if fine else math.nan, "seconds": seconds}
+        if len(fine) < len(self.losses):
+            row["skipped"] = len(self.losses) - len(fine)
+        row |= self.evaluate(self.params)
+        self.history.append(row)
+        self.losses = []
+        if self.log:
+            self.log(row)
+        if self.watch:
+            self.watch(row["epoch"], self.params)
+
+    def _save(self):
+        notes = {"run": self.settings, "history": self.history, "losses": self.losses}
+        last = self.history[-1] if self.history else {"loss": float(np.mean(self.losses))}
+        state = {"params": self.params, "state": self.state}
+        self.store.save(self.step, state, notes, last.get("test_loss", last["loss"]))
+
+    @property
+    def _every(self):
+        return self.store.where.every or self.batches.epoch_steps
+
+    def _next_stop(self):
+        """The end of the epoch, the next checkpoint, or as far as goes in one stretch: what comes first."""
+        spans = [self.batches.epoch_steps, self.store and self._every, self.stretch.most]
+        return min(self.step // span * span + span for span in spans if span)
 
 
-def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
-    """One epoch as one compiled scan: (params, state, x, y, batches, key) → (params, state, losses).
-
-    batches (steps, batch) holds the rows of x and y that each step takes; losses (steps,) are theirs.
-    """
-    step = training_step(model, loss, optimizer)
-
-    @jax.jit
-    def epoch(params, state, x, y, batches, key):
-        def on_rows(carry, batch):
-            rows, k = batch
-            *carry, value = step(*carry, *jax.tree.map(lambda a: a[rows], (x, y)), k)
-            return tuple(carry), value
-
-        keys = jax.random.split(key, len(batches))
-        (params, state), losses = jax.lax.scan(on_rows, (params, state), (batches, keys))
-        return params, state, losses
-
-    return epoch
-
-
-def _examples(x, y):
-    counts = list(dict.fromkeys(len(leaf) for leaf in jax.tree.leaves((x, y))))
-    if len(counts) != 1:
-        raise ValueError(f"fit: x and y must have as many examples, got {' and '.join(map(str, counts))}")
-    return counts[0]
+def _source(data) -> tuple[Records, tuple | None]:
+    """The data to read from, and the arrays where they are in memory."""
+    if isinstance(data, Records):
+        return data, None
+    x, y = data
+    source = in_memory(x, y)
+    jax.tree.map(_check, x)
+    return source, (x, y)
 
 
 def _check(x):
-    """Signed integers are tokens, which the model's embedding looks up; all else has to be floating point."""
-    if len(x) == 0 or not np.issubdtype(x.dtype, np.signedinteger):
+    """Signed integers are tokens, which the model's embedding looks up, uint8 images; all else is floating point."""
+    if len(x) == 0 or not (np.issubdtype(x.dtype, np.signedinteger) or x.dtype == np.uint8):
         check_inputs(x)
 
 
 def _shape(x):
-    shape = x.shape[1:]
-    return shape if jnp.issubdtype(x.dtype, jnp.floating) else jax.ShapeDtypeStruct(shape, jnp.int32)
+    is_tokens = np.issubdtype(x.dtype, np.signedinteger)
+    return jax.ShapeDtypeStruct(x.shape[1:], jnp.int32) if is_tokens else x.shape[1:]
 
 
-def _evaluation(model, loss, metrics):
+def _evaluation(model, loss, metrics, test):
+    """A function of the parameters that gives the numbers of the held-out data, none where there are none."""
+
     @jax.jit
     def evaluate(params, x, y):
-        output = model.apply(params, x)
+        output = model.apply(params, scaled(x))
         return {"test_loss": loss(output, y)} | {name: metric(output, y) for name, metric in metrics.items()}
 
-    return evaluate
+    if test is None:
+        return lambda params: {}
+    return lambda params: {name: float(value) for name, value in evaluate(params, *test).items()}
 
 
-class _progress:
-    """A progress bar on a terminal; elsewhere nothing."""
+def _settings(run, key, accumulate, data) -> dict:
+    """What makes a run the run it is: those of a checkpoint must be the same."""
+    described = lambda tree: f"{parameter_count(tree)} numbers ({_digest(map(_described, _with_paths(tree)))})"
+    digest = data.digest if isinstance(data, Records) else _digest(map(_content, jax.tree.leaves(data)))
+    return {
+        "batch": run.batches.batch,
+        "examples": len(run.batches.data),
+        "data": digest,
+        "key": str(np.asarray(jax.random.key_data(key)).tolist()),
+        "accumulate": accumulate,
+        "parameters": described(run.params),
+        "optimizer's state": described(run.state),
+    }
 
-    def __init__(self, title, epochs, quiet):
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, TextColumn("{task.fields[last]}"), console=console, transient=True)
-        self.bar.disable = quiet or not console.is_terminal
-        self.task = self.bar.add_task(title, total=epochs, last="")
 
-    def __enter__(self):
-        self.bar.start()
-        return lambda row: self.bar.update(self.task, advance=1, last=f"loss {row['loss']:.4f}")
+def _with_paths(tree):
+    return jax.tree_util.tree_flatten_with_path(tree)[0]
 
-    def __exit__(self, *error):
-        self.bar.stop()
+
+def _described(entry):
+    path, x = entry
+    return f"{jax.tree_util.keystr(path)} {x.dtype} {x.shape}".encode()
+
+
+def _content(x):
+    x = np.ascontiguousarray(x)
+    return f"{x.dtype} {x.shape}".encode() + x.tobytes()
+
+
+def _digest(parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def grad_where(f: Callable, mask: Any) -> Callable:
@@ -45,18 +46,19 @@ def frozen(f: Callable, mask: Any) -> Callable:
 def accumulated(value_and_grad: Callable, parts: int) -> Callable:
     """Value and gradient of a mean over a batch, from `parts` equal parts of it, one after the other.
 
-    value_and_grad(params, *batch) is of a mean over the first axis of all arrays in the batch. The result is that of
-    the whole batch, up to the order of summation, in the memory that one part takes.
+    value_and_grad(params, *batch) is of a mean over the first axis of all arrays in the batch; the i-th part has their
+    rows i, i + parts, i + 2 parts, …, so that on many devices no row moves. The result is that of the whole batch, up
+    to the order of summation, in the memory that one part takes.
 
     Raises ValueError where the batch cannot be cut into so many parts.
     """
 
     def of_batch(params, *batch):
         cut = jax.tree.map(lambda x: _cut(x, parts), batch)
-        add = lambda total, part: jax.tree.map(jnp.add, total, value_and_grad(params, *part))
-        types = jax.eval_shape(value_and_grad, params, *jax.tree.map(lambda x: x[0], cut))
-        nothing = jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), types)
-        total, _ = jax.lax.scan(lambda total, part: (add(total, part), None), nothing, cut)
+        part = lambda i: value_and_grad(params, *jax.tree.map(lambda x: x[:, i], cut))
+        add = lambda total, i: (jax.tree.map(jnp.add, total, part(i)), None)
+        nothing = jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), jax.eval_shape(part, 0))
+        total, _ = jax.lax.scan(add, nothing, np.arange(parts))
         return jax.tree.map(lambda x: x / parts, total)
 
     return of_batch
@@ -75,4 +77,4 @@ def _chosen(params, mask):
 def _cut(x, parts):
     if x.shape[0] % parts:
         raise ValueError(f"accumulated: a batch of {x.shape[0]} cannot be cut into {parts} equal parts")
-    return x.reshape(parts, x.shape[0] // parts, *x.shape[1:])
+    return x.reshape(x.shape[0] // parts, parts, *x.shape[1:])  # of a batch on many devices, each cuts its own share

@@ -104,7 +104,7 @@ def test_impossible_labels_stop_it_at_once(key):
 ERRORS = {
     "x and y must have as many examples, got 100 and 99": {"data": (X, Y[:-1])},
     "there are no examples": {"data": (X[:0], Y[:0])},
-    "must be floating point, got uint8": {"data": (X.astype(np.uint8), Y)},
+    "must be floating point, got uint16": {"data": (X.astype(np.uint16), Y)},
     "1 of 100 examples hold NaN": {"data": (np.where(np.arange(100)[:, None] == 3, np.nan, X), Y)},
     "epochs must be 0 or more": {"epochs": -1},
 }

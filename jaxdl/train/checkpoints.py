@@ -1,0 +1,227 @@
+"""What a run needs to go on where it was: written by orbax, atomically and in the background, checked when read."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from filelock import FileLock, Timeout
+
+from jaxdl.report import plain
+from jaxdl.train.checksum import checksums
+
+FORMAT = 1
+DAMAGED = "damaged"  # where what cannot be read is set aside
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written or read."""
+
+
+class Checkpoint(NamedTuple):
+    """Where a run is kept, and how often.
+
+    every: steps between checkpoints; by default those of an epoch. keep: how many of the last ones stay, besides the
+    best one, that of the lowest `test_loss` (`loss` where nothing is held out).
+    """
+
+    folder: str | os.PathLike
+    every: int | None = None
+    keep: int = 3
+
+
+class Saved(NamedTuple):
+    """A checkpoint that was read: state, a pytree of arrays, and what was noted with it."""
+
+    step: int
+    state: Any
+    notes: dict
+
+
+class Store:
+    """The checkpoints in a folder, of one run and one process (group) at a time; a context."""
+
+    def __init__(self, where: Checkpoint):
+        self.where = where
+        self.folder = Path(where.folder).absolute()
+
+    def __enter__(self) -> "Store":
+        self._lock = _locked(self.folder) if jax.process_index() == 0 else None
+        with self._telling("be used"):
+            self.measured = {}
+            self.manager = _manager(self.folder, self.where.keep, self.measured)
+        for step in self.manager.all_steps():
+            with contextlib.suppress(Damaged):
+                self.measured[step] = self._notes(step)["measured"]
+        return self
+
+    def __exit__(self, kind, error, trace):
+        try:
+            self.wait()
+        except CheckpointError:
+            if error is None:
+                raise
+        finally:
+            with contextlib.suppress(Exception):  # what it has to say was said
+                self.manager.close()
+            if self._lock:
+                self._lock.release()
+
+    def save(self, step: int, state: Any, notes: dict, measured: float) -> None:
+        """Writes a checkpoint; the writing goes on in the background. measured: lower is better.
+
+        Raises CheckpointError if it, or the one before, cannot be written; what was there before stays.
+        """
+        from orbax.checkpoint import args
+
+        about = {"format": FORMAT, "jaxdl": version("jaxdl"), "step": step, "measured": measured}
+        document = _signed(plain({**about, **notes, "checksums": checksums(state)}))
+        self.measured[step] = measured
+        with self._telling(f"be written at step {step}"):
+            self.manager.wait_until_finished()
+            parts = args.Composite(state=args.StandardSave(state), notes=args.JsonSave(document))
+            self.manager.save(step, args=parts)
+
+    def wait(self) -> None:
+        """Waits until all that was saved is on disk; CheckpointError where it is not."""
+        with self._telling("be written"):
+            self.manager.wait_until_finished()
+
+    def latest(self, like: Any, run: dict) -> Saved | None:
+        """The last checkpoint that is whole, or None where there are none at all.
+
+        like: a state with the structure, types and shardings that are wanted. Damaged ones are set aside, with a
+        warning. Raises ValueError where the checkpoints are of another run than `run`, CheckpointError where none is
+        whole or they are of a newer format.
+        """
+        reasons = []
+        for step in sorted(self.manager.all_steps(), reverse=True):
+            try:
+                saved = self._read(step, like, run)
+            except Damaged as error:
+                reasons.append(f"step {step}: {error}")
+                continue
+            for reason in reasons:
+                log.warning("a checkpoint in %s is damaged, set aside; step %d is used: %s", self.folder, step, reason)
+            self._set_aside([s for s in self.manager.all_steps() if s > step])
+            return saved
+        if reasons:
+            raise CheckpointError(f"no checkpoint in {self.folder} is whole: {'; '.join(reasons)}")
+        return None
+
+    def _read(self, step, like, run) -> Saved:
+        from orbax.checkpoint import args
+
+        notes = self._notes(step)
+        if notes["format"] > FORMAT:
+            raise CheckpointError(
+                f"the checkpoint at step {step} in {self.folder} was written by jaxdl {notes['jaxdl']} in format "
+                f"{notes['format']}; this one reads up to {FORMAT}: install a newer jaxdl"
+            )
+        _check_same(run, notes["run"], self.folder)
+        types = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        try:
+            state = self.manager.restore(step, args=args.Composite(state=args.StandardRestore(types)))["state"]
+        except Exception as error:  # orbax's, of any kind
+            raise Damaged(f"it cannot be read: {_first_line(error)}") from error
+        found = checksums(state)
+        for path, total in found.items():
+            if notes["checksums"].get(path) != total:
+                raise Damaged(f"{path} is not what was saved: its checksum differs")
+        return Saved(step, state, notes)
+
+    def _notes(self, step) -> dict:
+        from orbax.checkpoint import args
+
+        try:
+            document = self.manager.restore(step, args=args.Composite(notes=args.JsonRestore()))["notes"]
+        except Exception as error:
+            raise Damaged(f"its notes cannot be read: {_first_line(error)}") from error
+        if not isinstance(document, dict) or document != _signed(document):
+            raise Damaged("its notes are not what was saved, or it was not written by jaxdl")
+        return document
+
+    def _set_aside(self, steps):
+        """Moves checkpoints that cannot be used out of the way of the new ones of these steps; nothing is deleted."""
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            (self.folder / DAMAGED).mkdir(exist_ok=True)
+            for step in steps:
+                number = len(list((self.folder / DAMAGED).iterdir()))
+                os.replace(self.folder / str(step), self.folder / DAMAGED / f"{number}-step-{step}")
+        self.manager.reload()
+
+    @contextlib.contextmanager
+    def _telling(self, what) -> Iterator[None]:
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except Exception as error:  # orbax's, of any kind
+            good = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()] if self.folder.is_dir() else []
+            last = f"the last one written is that of step {max(good)}" if good else "there is none before it"
+            raise CheckpointError(
+                f"the checkpoint in {self.folder} cannot {what}: {_first_line(error)}; {last}"
+            ) from error
+
+
+class Damaged(Exception):
+    """A checkpoint cannot be used."""
+
+
+def _manager(folder, keep, measured):
+    """measured: what was measured at each step, which says the best one."""
+    import orbax.checkpoint as ocp  # slow to import, and only needed here
+    from orbax.checkpoint.checkpoint_managers import PreservationPolicy
+
+    class LastAndBest(PreservationPolicy):
+        def should_preserve(self, checkpoints, *, context):
+            steps = [c.step for c in checkpoints]
+            stay = {*sorted(steps)[-keep:], min(steps, key=lambda step: measured.get(step, math.inf), default=None)}
+            return [step in stay for step in steps]
+
+    options = ocp.CheckpointManagerOptions(preservation_policy=LastAndBest(), cleanup_tmp_directories=True)
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def _locked(folder):
+    """The folder, made where it is missing, for this process alone until it lets go or ends."""
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CheckpointError(f"another run is writing to {folder}: wait for it, or take another folder") from None
+    except OSError as error:
+        raise CheckpointError(f"checkpoints cannot be kept in {folder}: {error}") from error
+    return lock
+
+
+def _check_same(run, saved, folder):
+    """Both are the settings that make a run what it is."""
+    for name in {**saved, **run}:
+        if saved.get(name) != run.get(name):
+            raise ValueError(
+                f"{folder} holds another run: its {name} is {saved.get(name)}, here it is {run.get(name)}; "
+                f"go on with the same settings, or take another folder"
+            )
+
+
+def _signed(document: dict) -> dict:
+    """With a digest of all the rest."""
+    rest = {k: v for k, v in document.items() if k != "digest"}
+    return rest | {"digest": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def _first_line(error):
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

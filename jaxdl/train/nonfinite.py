@@ -1,0 +1,72 @@
+"""A step whose loss is not finite, and what it saw, so that it can be looked into."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Trained(NamedTuple):
+    """Parameters, and one dictionary an epoch: loss, seconds, and the metrics on the held-out data."""
+
+    params: Any
+    history: list[dict[str, float]]
+
+
+class Before(NamedTuple):
+    """What a step saw: its number from 0, the parameters before it, its batch (x, y) and its key.
+
+    The step is `training_step(model, loss, optimizer)(params, state, x, y, key)`; its loss alone
+    `loss(model.apply(params, x, key=key), y)`, best under `jax.debug_nans`.
+    """
+
+    step: int
+    params: Any
+    x: Any
+    y: Any
+    key: jax.Array
+
+
+class Diverged(FloatingPointError):
+    """The loss became NaN or infinite. `trained` is what there was before the steps that went together with that one,
+    `before` what the step saw, `path` where that is kept (None where the run is not).
+    """
+
+    def __init__(self, loss: float, when: str, path: Path | None, trained: Trained, before: Before):
+        kept = f"; what the step saw is in {path}, for train.read_before" if path else ""
+        super().__init__(
+            f"the loss is {loss} at {when}: try a smaller learning rate, and check the labels "
+            f"(a label outside the classes gives NaN){kept}"
+        )
+        self.trained, self.before, self.path = trained, before, path
+
+
+def write_before(folder: Path, before: Before) -> Path | None:
+    """Keeps it under `folder`; one that is there of the same step stays. One of several processes keeps nothing."""
+    import orbax.checkpoint as ocp  # slow to import, and only needed here
+
+    if jax.process_count() > 1:
+        return None
+    path = folder / "nonfinite" / f"step-{before.step}"
+    if not path.exists():
+        with ocp.StandardCheckpointer() as writer:
+            writer.save(path, before._replace(key=jax.random.key_data(before.key))._asdict())
+    return path
+
+
+def read_before(path: str | os.PathLike, params: Any) -> Before:
+    """What `fit` kept of a step in `path`. params: like those of the model; abstract ones will do.
+
+    Raises ValueError where the parameters are not like them. Tuples in x and y come back as lists.
+    """
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as reader:
+        read = reader.restore(Path(path).absolute())
+    found, wanted = jax.tree.leaves(read["params"]), jax.tree.leaves(params)
+    if [x.shape for x in found] != [x.shape for x in wanted]:
+        raise ValueError(f"the parameters of the step in {path} are not like those given")
+    like = jax.tree.unflatten(jax.tree.structure(params), found)
+    key = jax.random.wrap_key_data(read["key"])
+    return Before(int(read["step"]), like, read["x"], read["y"], key)

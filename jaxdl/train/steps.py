@@ -1,0 +1,81 @@
+"""A step of training, and many of them as one compiled program."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxdl.nn import Layer
+from jaxdl.train.gradients import accumulated
+
+
+def training_step(
+    model: Layer,
+    loss: Callable,
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate: int = 1,
+    skip_nonfinite: bool = False,
+) -> Callable:
+    """One step on a batch, for `jax.jit` or a scan: (params, state, x, y, key) → (params, state, loss).
+
+    Images of 0 … 255 in x, uint8, are scaled to [0, 1] on the device. accumulate: in how many parts the batch is taken,
+    one after the other, their gradients averaged. skip_nonfinite: a step whose loss or gradients are not finite changes
+    neither parameters nor state; its loss is given as it is.
+    """
+
+    def objective(params, x, y, key):
+        return loss(model.apply(params, scaled(x), key=key), y)
+
+    value_and_grad = jax.value_and_grad(objective)
+    if accumulate > 1:
+        of_part = lambda params, x, y, keys: jax.value_and_grad(objective)(params, x, y, keys[0])
+        in_parts = accumulated(of_part, accumulate)
+        value_and_grad = lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, accumulate))
+
+    def step(params, state, x, y, key):
+        value, gradients = value_and_grad(params, x, y, key)
+        updates, new_state = optimizer.update(gradients, state, params)
+        new = optax.apply_updates(params, updates), new_state
+        if skip_nonfinite:
+            is_fine = jnp.isfinite(value) & jnp.stack([jnp.isfinite(g).all() for g in jax.tree.leaves(gradients)]).all()
+            new = jax.tree.map(lambda a, b: jnp.where(is_fine, a, b), new, (params, state))
+        return *new, value
+
+    return step
+
+
+def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+    """One epoch as one compiled scan: (params, state, x, y, batches, key) → (params, state, losses).
+
+    batches (steps, batch) holds the rows of x and y that each step takes; losses (steps,) are theirs.
+    """
+    steps = scanned(training_step(model, loss, optimizer))
+
+    @jax.jit
+    def epoch(params, state, x, y, batches, key):
+        return steps(params, state, x, y, batches, jax.random.split(key, len(batches)))
+
+    return epoch
+
+
+def scanned(step: Callable) -> Callable:
+    """Steps one after the other: (params, state, x, y, rows, keys) → (params, state, losses)."""
+
+    def steps(params, state, x, y, rows, keys):
+        def on_rows(carry, these):
+            rows, key = these
+            *carry, value = step(*carry, *jax.tree.map(lambda a: a[rows], (x, y)), key)
+            return tuple(carry), value
+
+        (params, state), losses = jax.lax.scan(on_rows, (params, state), (rows, keys))
+        return params, state, losses
+
+    return steps
+
+
+def scaled(x: Any) -> Any:
+    """Images of 0 … 255, arrays of uint8 in a pytree, in float32 of [0, 1]; all else as it is."""
+    return jax.tree.map(lambda a: a.astype(jnp.float32) / 255 if a.dtype == jnp.uint8 else a, x)

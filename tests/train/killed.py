@@ -1,0 +1,74 @@
+"""A run that is killed again and again: `python -m tests.train.killed FOLDER KILLS` prints what came of it.
+
+Every run is a fork of this process, which has imported all and started nothing, so that a start takes no time.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+
+from jaxdl import nn, ops
+from jaxdl.train import Checkpoint, checksums, fit
+
+EPOCHS = 50
+
+
+def train(folder, started):
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_compilation_cache_dir", str(folder.parent / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    x = np.sin(np.arange(60, dtype=np.float32)).reshape(20, 3)
+    y = x.sum(1, keepdims=True)
+    model = nn.serial(nn.dense(64), nn.tanh, nn.dense(64), nn.tanh, nn.dense(1))
+    tell = lambda row: os.write(started, b".")
+    trained = fit(
+        model, ops.squared_error, (x, y), optax.adam(1e-3), EPOCHS, jax.random.key(0), batch=5,
+        checkpoint=Checkpoint(folder, every=2), log=tell, quiet=True,
+    )  # fmt: skip
+    (folder / "end.json").write_text(json.dumps(checksums(trained.params)))
+
+
+def forked(folder):
+    """A run in a process of its own, and where it tells of its epochs."""
+    told, telling = os.pipe()
+    process = os.fork()
+    if process == 0:
+        train(folder, telling)
+        os._exit(0)
+    os.close(telling)
+    return process, told
+
+
+def main(folder, kills):
+    for name in ("whole", "killed"):
+        (folder / name).mkdir(parents=True)
+    process, _ = forked(folder / "whole")
+    os.waitpid(process, 0)
+    draws, killed, cut_off = random.Random(0), 0, 0
+    while not (folder / "killed" / "end.json").exists():
+        process, told = forked(folder / "killed")
+        os.read(told, 1)
+        if killed < kills:
+            time.sleep(draws.uniform(0, 0.15))
+            os.kill(process, signal.SIGKILL)
+            cut_off += any("tmp" in path.name for path in (folder / "killed").iterdir())
+            killed += 1
+        else:
+            while os.read(told, 1024):
+                pass
+        os.waitpid(process, 0)
+        os.close(told)
+    ends = {name: json.loads((folder / name / "end.json").read_text()) for name in ("whole", "killed")}
+    print(json.dumps({"kills": killed, "saves cut off": cut_off, **ends}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,268 @@
+"""A run that was stopped goes on where it was; what is damaged, foreign or busy says so, and nothing is lost."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxdl import nn, ops
+from jaxdl.train import Checkpoint, CheckpointError, Diverged, Interrupted, checksums, fit, read_before
+from jaxdl.train.checkpoints import Damaged, Store
+from tests.draws import draw
+
+X, Y = np.asarray(draw(0, 60, 3)), np.asarray(draw(1, 60, 1))
+MODEL = nn.serial(nn.dense(8), nn.tanh, nn.dropout(0.5), nn.dense(1))
+
+
+def run(key, folder=None, epochs=4, **settings):
+    settings = {"batch": 20, "test": (X, Y)} | settings
+    data = settings.pop("data", (X, Y))
+    return fit(
+        MODEL,
+        ops.squared_error,
+        data,
+        optax.sgd(0.05, momentum=0.9),
+        epochs,
+        key,
+        checkpoint=folder,
+        quiet=True,
+        **settings,
+    )
+
+
+def assert_same_bits(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def without_seconds(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def test_a_run_goes_on_where_it_was(key, tmp_path):
+    whole = run(key)
+    first = run(key, tmp_path, epochs=1)
+    watched, logged = [], []
+    watch = lambda epoch, params: watched.append(epoch)
+    rest = run(key, tmp_path, watch=watch, log=lambda row: logged.append(row["epoch"]))
+    assert_same_bits(rest.params, whole.params)
+    assert without_seconds(rest.history) == without_seconds(whole.history)
+    assert rest.history[0] == first.history[0]
+    assert watched == [2, 3, 4]
+    assert logged == [1, 2, 3, 4]
+    assert_same_bits(run(key, tmp_path).params, whole.params)  # nothing left to do
+
+
+def test_also_from_the_middle_of_an_epoch(key, tmp_path):
+    kept = Checkpoint(tmp_path, every=2)  # an epoch has 3 steps
+    whole = run(key, kept)
+    shutil.rmtree(tmp_path / "12")
+    assert newest(tmp_path) == 10
+    again = run(key, kept)
+    assert_same_bits(again.params, whole.params)
+    assert without_seconds(again.history) == without_seconds(whole.history)
+
+
+def newest(folder):
+    return max(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+def test_the_last_and_the_best_stay(tmp_path):
+    with Store(Checkpoint(tmp_path, keep=2)) as store:
+        for step, measured in enumerate([5.0, 1.0, 4.0, 3.0, 2.5, 2.0]):
+            store.save(step, {"w": jnp.float32(step)}, {"run": {}}, measured)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "4", "5", "lock"]
+    with Store(Checkpoint(tmp_path, keep=2)) as store:  # what was measured is known again
+        store.save(6, {"w": jnp.float32(6)}, {"run": {}}, 9.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "5", "6", "lock"]
+
+
+def test_stopped_by_ctrl_c_it_is_saved_and_goes_on(key, tmp_path):
+    ask = lambda row: row["epoch"] == 2 and os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted, match=f"stopped at step 6, saved in {tmp_path}; called again") as stop:
+        run(key, tmp_path, log=ask)
+    assert (stop.value.step, stop.value.folder) == (6, tmp_path)
+    assert_same_bits(run(key, tmp_path).params, run(key).params)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.fixture
+def state():
+    return {"params": ({"w": draw(0, 16, 8)}, ()), "n": jnp.int32(3), "h": draw(1, 5, dtype="bfloat16")}
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(state, tmp_path):
+    with Store(Checkpoint(tmp_path)) as store:
+        store.save(1, state, {"run": {}}, 0.0)
+    files = [p for p in (tmp_path / "1").rglob("*") if p.is_file() and p.stat().st_size]
+    draws, noticed = random.Random(0), 0
+    for trial in range(60):
+        path = max(files, key=lambda p: p.stat().st_size) if trial % 2 else draws.choice(files)
+        whole = path.read_bytes()
+        place, bit = draws.randrange(len(whole)), 1 << draws.randrange(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        with Store(Checkpoint(tmp_path)) as store:
+            try:
+                assert_same_bits(store._read(1, state, {}).state, state)
+            except Damaged:
+                noticed += 1
+        path.write_bytes(whole)
+    assert noticed >= 30
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(key, tmp_path, caplog):
+    whole = run(key, Checkpoint(tmp_path))
+    shutil.copytree(tmp_path / "12", tmp_path / "copy")
+    damage(tmp_path / "12")
+    again = run(key, tmp_path)
+    assert "a checkpoint" in caplog.text
+    assert "step 9 is used: step 12: " in caplog.text
+    assert_same_bits(again.params, whole.params)
+    assert newest(tmp_path) == 12
+    assert [path.name for path in (tmp_path / "damaged").iterdir()] == ["0-step-12"]  # nothing is deleted
+
+
+def damage(step):
+    """Truncates the largest file of a checkpoint."""
+    largest = max((p for p in step.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+
+
+def test_when_none_is_whole_nothing_is_overwritten(key, tmp_path):
+    run(key, tmp_path, epochs=2)
+    for step in ("3", "6"):
+        damage(tmp_path / step)
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: step 6: .*; step 3: "):
+        run(key, tmp_path)
+    assert {"3", "6"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_of_another_run_of_a_newer_format_or_foreign(key, tmp_path):
+    run(key, tmp_path, epochs=1)
+    with pytest.raises(ValueError, match="holds another run: its batch is 20, here it is 15; go on with the same"):
+        run(key, tmp_path, batch=15)
+    with pytest.raises(ValueError, match="holds another run: its data is"):
+        run(key, tmp_path, data=(X, 2 * Y))
+    notes = tmp_path / "3" / "notes" / "metadata"
+    document = json.loads(notes.read_text())
+    notes.write_text(json.dumps(document | {"format": 2}))
+    with pytest.raises(CheckpointError, match="its notes are not what was saved"):
+        run(key, tmp_path)
+    with Store(Checkpoint(tmp_path)) as store:
+        import jaxdl.train.checkpoints as checkpoints
+
+        notes.write_text(json.dumps(checkpoints._signed(document | {"format": 2, "jaxdl": "9.0"})))
+        with pytest.raises(CheckpointError, match="was written by jaxdl 9.0 in format 2; this one reads up to 1"):
+            store.latest({}, {})
+    import orbax.checkpoint as ocp
+
+    with ocp.CheckpointManager(tmp_path / "foreign") as manager:
+        manager.save(5, args=ocp.args.Composite(state=ocp.args.StandardSave({"w": X})))
+    with pytest.raises(CheckpointError, match="no checkpoint in .* is whole: step 5: its notes cannot be read"):
+        run(key, tmp_path / "foreign")
+
+
+def test_two_runs_in_one_folder(key, tmp_path):
+    with Store(Checkpoint(tmp_path)), pytest.raises(CheckpointError, match="another run is writing to .*: wait for it"):
+        run(key, tmp_path)
+    run(key, tmp_path, epochs=1)
+
+
+def test_where_it_cannot_be_written(key, tmp_path):
+    taken = tmp_path / "file"
+    taken.touch()
+    with pytest.raises(CheckpointError, match=f"checkpoints cannot be kept in {taken}"):
+        run(key, taken)
+    with pytest.raises(CheckpointError, match="checkpoints cannot be kept in /proc/none"):
+        run(key, "/proc/none")
+
+
+NO_SPACE = """
+    import resource, signal, sys
+    import jax, jax.numpy as jnp
+    from jaxdl.train.checkpoints import Checkpoint, CheckpointError, Store
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    like = {"w": jnp.zeros(400_000)}
+    with Store(Checkpoint(sys.argv[1])) as store:
+        store.save(1, {"w": jnp.zeros(400_000)}, {"run": {}}, 0.0)
+        store.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may be longer
+        try:
+            store.save(2, {"w": jax.random.normal(jax.random.key(0), 400_000)}, {"run": {}}, 0.0)
+            store.wait()
+        except CheckpointError as error:
+            print("TOLD", error)
+    with Store(Checkpoint(sys.argv[1])) as store:
+        print("LEFT", store.latest(like, {}).step)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on the length of files")
+def test_a_disk_that_is_full_keeps_what_was_there(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(NO_SPACE), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    assert "TOLD the checkpoint in" in done.stdout, done.stderr
+    assert "the last one written is that of step 1" in done.stdout
+    assert "LEFT 1" in done.stdout
+
+
+def test_a_step_that_is_not_finite_is_kept_and_can_be_replayed(key, tmp_path):
+    poisoned = Y.copy()
+    poisoned[17] = np.inf
+    with pytest.raises(
+        Diverged, match="at step . of 3 in epoch 1: .*; what the step saw is in .*/nonfinite/step-."
+    ) as stop:
+        run(key, tmp_path, data=(X, poisoned))
+    before = read_before(stop.value.path, stop.value.trained.params)
+    assert np.isinf(before.y).any()
+    assert_same_bits(before._replace(key=None), stop.value.before._replace(key=None))
+    loss = lambda key: ops.squared_error(MODEL.apply(before.params, before.x, key=key), before.y)
+    assert not np.isfinite(loss(before.key))
+
+
+def test_such_steps_can_be_left_out(key, tmp_path):
+    poisoned = Y.copy()
+    poisoned[17] = np.nan
+    trained = run(key, tmp_path, data=(X, poisoned), skip_nonfinite=True, test=None)
+    assert [row["skipped"] for row in trained.history] == [1, 1, 1, 1]
+    assert all(np.isfinite(row["loss"]) for row in trained.history)
+    assert all(np.isfinite(p).all() for p in jax.tree.leaves(trained.params))
+    assert len(list((tmp_path / "nonfinite").iterdir())) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8", "bool", "complex64"])
+def test_checksums_see_every_bit_and_no_sharding(dtype):
+    x = (np.asarray(draw(3, 8, 6)) * 10).clip(0).astype(jnp.dtype(dtype))
+    total = checksums({"x": jnp.asarray(x)})
+    assert list(total) == ["['x']"]
+    mesh = jax.make_mesh((4,), ("d",))
+    spread = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d")))
+    assert checksums({"x": spread}) == total
+    for place in (0, 17, x.nbytes - 1):
+        other = x.copy()
+        other.reshape(-1).view(np.uint8)[place] ^= 1
+        assert checksums({"x": jnp.asarray(other)}) != total
+    assert checksums({"x": jnp.asarray(np.roll(x, 1))}) != total
+
+
+def test_killed_at_any_moment_it_ends_the_same(tmp_path):
+    """Twenty times, at random moments; some of them in the middle of a save."""
+    command = [sys.executable, "-m", "tests.train.killed", str(tmp_path), "20"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["kills"] == 20
+    assert told["saves cut off"] > 0
+    assert told["whole"] == told["killed"]
