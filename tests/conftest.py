@@ -39,6 +39,7 @@ COMPILED_QUICKLY = (
     "tests.test_rule",
     "tests.test_strip",
     "tests.test_transformations",
+    "tests.train.test_devices",
     *(f"tests.jacobian.test_{part}" for part in ("eliminate", "methods", "pattern", "plan", "sparse", "structured")),
 )
 

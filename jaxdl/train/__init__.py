@@ -2,12 +2,14 @@
 
 from jaxdl.train.checkpoints import Checkpoint, CheckpointError
 from jaxdl.train.checksum import checksums
+from jaxdl.train.collectives import collectives
 from jaxdl.train.descent import gradient_descent
 from jaxdl.train.devices import fully_sharded, in_bfloat16, replicated
 from jaxdl.train.fit import fit
 from jaxdl.train.gradients import accumulated, frozen, grad_where
 from jaxdl.train.interrupt import Interrupted
 from jaxdl.train.nonfinite import Diverged, Trained, read_before
+from jaxdl.train.processes import join, launch
 from jaxdl.train.steps import compiled_epoch, training_step
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Trained",
     "accumulated",
     "checksums",
+    "collectives",
     "compiled_epoch",
     "fit",
     "frozen",
@@ -25,6 +28,8 @@ __all__ = [
     "grad_where",
     "gradient_descent",
     "in_bfloat16",
+    "join",
+    "launch",
     "read_before",
     "replicated",
     "training_step",

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jaxdl.nn import Layer
 
 SMALL = 2**14  # numbers: what is smaller is not worth sharing out
+ROUNDING = 0.02  # relative: more than bfloat16 makes of a sum, less than what examples do to each other
 
 
 def replicated(mesh: Mesh, tree: Any) -> Any:
@@ -43,6 +44,13 @@ class Placement:
         self.mesh = mesh and Mesh(mesh.devices, mesh.axis_names)  # XLA finds the shardings in between
         self.shard = shard
 
+    def check(self, batch: int) -> None:
+        """ValueError for a batch that the devices do not divide."""
+        if self.mesh is not None and batch % self.mesh.size:
+            raise ValueError(
+                f"a batch of {batch} cannot be shared out over {self.mesh.size} devices: make it a multiple of that"
+            )
+
     def started(self, init: Callable) -> Any:
         """What init() gives, each device making its own share."""
         if self.mesh is None:
@@ -69,6 +77,19 @@ class Placement:
         sharding = NamedSharding(self.mesh, P(self.mesh.axis_names))
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
 
+    def each_its_share(self, value_and_grad: Callable) -> Callable:
+        """(params, x, y, key) → (loss, gradients), each device on its own rows, which it alone sees; then their mean.
+
+        Nothing but that mean is exchanged, whatever the rules inside do with the examples. Only for a function whose
+        value on a batch is the mean of that on parts of it (`is_mean_of_parts`).
+        """
+        if self.mesh is None:
+            return value_and_grad
+        rows = P(self.mesh.axis_names)
+        local = lambda *args: jax.lax.pmean(value_and_grad(*args), self.mesh.axis_names)
+        specs = (P(), rows, rows, P())
+        return jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=P(), check_vma=False)
+
     def step(self, step: Callable) -> Callable:
         """A training step whose batch is shared out, and whose results lie as its parameters do."""
         if self.mesh is None:
@@ -89,6 +110,29 @@ class Placement:
 
     def _put(self, x, spec):
         return jax.make_array_from_callback(x.shape, NamedSharding(self.mesh, spec), lambda index: x[index])
+
+
+def is_mean_of_parts(value_and_grad: Callable, params: Any, x: Any, y: Any, key: jax.Array) -> bool:
+    """Whether loss and gradients of a batch are the mean of those of its halves, with the same key, up to rounding.
+
+    They are not where examples see each other (statistics of a batch, a contrastive loss), or where numbers are drawn
+    for the batch as a whole (dropout).
+    """
+    half = jax.tree.leaves(x)[0].shape[0] // 2
+    if half == 0:
+        return False
+
+    @jax.jit
+    def furthest_apart(params, x, y, key):
+        part = lambda rows: value_and_grad(params, *jax.tree.map(lambda a: a[rows], (x, y)), key)
+        whole = part(slice(0, 2 * half))
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, part(slice(0, half)), part(slice(half, 2 * half)))
+        largest = lambda a: jnp.abs(a).max(initial=0).astype(jnp.float32)
+        least = 1e-4 * jnp.stack([*map(largest, jax.tree.leaves(whole))]).max()  # where all is rounding
+        apart = lambda a, b: largest(a - b) / (largest(a) + least)
+        return jnp.stack(jax.tree.leaves(jax.tree.map(apart, whole, mean))).max()
+
+    return bool(furthest_apart(params, x, y, key) < ROUNDING)
 
 
 def in_bfloat16(model: Layer) -> Layer:

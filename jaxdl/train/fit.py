@@ -17,11 +17,11 @@ import optax
 from jaxdl.data import Batches, Records, check_inputs, in_memory
 from jaxdl.nn import Layer, parameter_count
 from jaxdl.train.checkpoints import Checkpoint, Store
-from jaxdl.train.devices import Placement, replicated
+from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interrupted, Interruption
 from jaxdl.train.nonfinite import Before, Diverged, Trained, write_before
 from jaxdl.train.progress import StepsBar
-from jaxdl.train.steps import scaled, training_step
+from jaxdl.train.steps import gradient, scaled, training_step
 from jaxdl.train.stretch import InMemory, Read
 
 
@@ -59,7 +59,8 @@ def fit(
     when it is called again in the same way, and ends with the same parameters to the bit; `epochs` may be more.
     Ctrl-C saves before it raises Interrupted.
     mesh: devices over which every batch is shared out; shard(mesh, params), `replicated` or `fully_sharded`, says where
-    the parameters lie. In several processes (`jax.distributed`) all call fit alike, on the same data.
+    the parameters lie. The result is that of one device, up to the order of summation. In several processes
+    (`train.join`) all call fit alike, on the same data.
     accumulate: in how many parts a batch is taken, one after the other, in the memory of one.
     skip_nonfinite: leave out steps whose loss or gradients are not finite, in place of stopping there.
     The progress bar shows on a terminal only, and never with `quiet`.
@@ -73,11 +74,15 @@ def fit(
         raise ValueError(f"fit: epochs must be 0 or more and batch 1 or more, got {epochs} and {batch}")
     init_key, order_key, noise_key = jax.random.split(key, 3)
     place = Placement(mesh, shard)
+    place.check(min(batch, len(source)))
     batches = Batches(source, min(batch, len(source)), np.asarray(jax.random.key_data(order_key)).tolist(), place.part)
     x, _ = arrays or jax.tree.map(np.asarray, source.read(np.arange(1)))
     params = place.started(lambda: model.init(init_key, jax.tree.map(_shape, x)))
     state = place.started(lambda: optimizer.init(params))
-    step = training_step(model, loss, optimizer, accumulate=accumulate, skip_nonfinite=skip_nonfinite)
+    settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}
+    if mesh is not None and is_mean_of_parts(gradient(model, loss), params, *_first(source, place), noise_key):
+        settings["over_devices"] = place.each_its_share
+    step = training_step(model, loss, optimizer, **settings)
     steps = epochs * batches.epoch_steps
     run = _Run(
         batches, noise_key, params, state, skip_nonfinite,
@@ -207,6 +212,11 @@ def _source(data) -> tuple[Records, tuple | None]:
     source = in_memory(x, y)
     jax.tree.map(_check, x)
     return source, (x, y)
+
+
+def _first(source, place):
+    """A few examples, the same in all processes."""
+    return place.everywhere(source.read(np.arange(min(4, len(source)))))
 
 
 def _check(x):

@@ -18,22 +18,16 @@ def training_step(
     *,
     accumulate: int = 1,
     skip_nonfinite: bool = False,
+    over_devices: Callable = lambda value_and_grad: value_and_grad,
 ) -> Callable:
     """One step on a batch, for `jax.jit` or a scan: (params, state, x, y, key) → (params, state, loss).
 
     Images of 0 … 255 in x, uint8, are scaled to [0, 1] on the device. accumulate: in how many parts the batch is taken,
     one after the other, their gradients averaged. skip_nonfinite: a step whose loss or gradients are not finite changes
-    neither parameters nor state; its loss is given as it is.
+    neither parameters nor state; its loss is given as it is. over_devices: transforms the function
+    (params, x, y, key) → (loss, gradients).
     """
-
-    def objective(params, x, y, key):
-        return loss(model.apply(params, scaled(x), key=key), y)
-
-    value_and_grad = jax.value_and_grad(objective)
-    if accumulate > 1:
-        of_part = lambda params, x, y, keys: jax.value_and_grad(objective)(params, x, y, keys[0])
-        in_parts = accumulated(of_part, accumulate)
-        value_and_grad = lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, accumulate))
+    value_and_grad = over_devices(gradient(model, loss, accumulate))
 
     def step(params, state, x, y, key):
         value, gradients = value_and_grad(params, x, y, key)
@@ -45,6 +39,19 @@ def training_step(
         return *new, value
 
     return step
+
+
+def gradient(model: Layer, loss: Callable, parts: int = 1) -> Callable:
+    """(params, x, y, key) → (loss, gradients), the batch taken in so many parts."""
+
+    def objective(params, x, y, key):
+        return loss(model.apply(params, scaled(x), key=key), y)
+
+    if parts == 1:
+        return jax.value_and_grad(objective)
+    of_part = lambda params, x, y, keys: jax.value_and_grad(objective)(params, x, y, keys[0])
+    in_parts = accumulated(of_part, parts)
+    return lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, parts))
 
 
 def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:

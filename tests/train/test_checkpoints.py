@@ -163,18 +163,21 @@ def test_of_another_run_of_a_newer_format_or_foreign(key, tmp_path):
         import jaxdl.train.checkpoints as checkpoints
 
         notes.write_text(json.dumps(checkpoints._signed(document | {"format": 2, "jaxdl": "9.0"})))
-        with pytest.raises(CheckpointError, match="was written by jaxdl 9.0 in format 2; this one reads up to 1"):
+        with pytest.raises(CheckpointError, match=r"was written by jaxdl 9.0 in format 2; this one reads up to 1"):
             store.latest({}, {})
     import orbax.checkpoint as ocp
 
     with ocp.CheckpointManager(tmp_path / "foreign") as manager:
         manager.save(5, args=ocp.args.Composite(state=ocp.args.StandardSave({"w": X})))
-    with pytest.raises(CheckpointError, match="no checkpoint in .* is whole: step 5: its notes cannot be read"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: step 5: its notes cannot be read"):
         run(key, tmp_path / "foreign")
 
 
 def test_two_runs_in_one_folder(key, tmp_path):
-    with Store(Checkpoint(tmp_path)), pytest.raises(CheckpointError, match="another run is writing to .*: wait for it"):
+    with (
+        Store(Checkpoint(tmp_path)),
+        pytest.raises(CheckpointError, match=r"another run is writing to .*: wait for it"),
+    ):
         run(key, tmp_path)
     run(key, tmp_path, epochs=1)
 
@@ -221,7 +224,7 @@ def test_a_step_that_is_not_finite_is_kept_and_can_be_replayed(key, tmp_path):
     poisoned = Y.copy()
     poisoned[17] = np.inf
     with pytest.raises(
-        Diverged, match="at step . of 3 in epoch 1: .*; what the step saw is in .*/nonfinite/step-."
+        Diverged, match=r"at step . of 3 in epoch 1: .*; what the step saw is in .*/nonfinite/step-."
     ) as stop:
         run(key, tmp_path, data=(X, poisoned))
     before = read_before(stop.value.path, stop.value.trained.params)

@@ -1,0 +1,69 @@
+"""One run in several processes: joining them, and starting them all on this machine."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+
+import jax
+
+HEARTBEAT_SECONDS = 20  # without a sign of life: then a process counts as lost, and the others stop
+ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
+
+
+def join(address: str | None = None, count: int | None = None, index: int | None = None) -> None:
+    """Makes this process the index-th of `count` that work together, before anything is computed.
+
+    address: host:port of the first one. Without arguments JAX asks the cluster (Slurm, Kubernetes, MPI, TPU pods). When
+    a process is lost, the others get an error or are ended within a minute; a run that is kept goes on from its last
+    checkpoint, with as many processes as then are there. CPUs talk by gloo.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(address, count, index, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+
+
+def join_as_launched() -> bool:
+    """Joins the processes that `launch` started, in one of them; whether it is one."""
+    if ADDRESS not in os.environ:
+        return False
+    join(os.environ[ADDRESS], int(os.environ[COUNT]), int(os.environ[INDEX]))
+    return True
+
+
+def launch(command: Sequence[str], count: int, grace: float = 10.0) -> int:
+    """Runs a command in `count` processes on this machine, told by the environment which they are.
+
+    Gives 0 when all of them end well. When one does not, the others have `grace` seconds to say so and are ended then,
+    as they may hang; the status is that of the first one that failed, 128 + n where signal n ended it. Of the others
+    than the first one only standard error is shown.
+    """
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    told = lambda i: os.environ | {ADDRESS: address, COUNT: str(count), INDEX: str(i)}
+    running = [
+        subprocess.Popen(command, env=told(i), stdout=None if i == 0 else subprocess.DEVNULL) for i in range(count)
+    ]
+    try:
+        failed = _first_failed(running)
+        end = time.monotonic() + grace
+        while failed and time.monotonic() < end and any(p.poll() is None for p in running):
+            time.sleep(0.1)
+        return failed
+    finally:
+        for process in running:
+            process.kill()  # SIGTERM does not end one that hangs in a collective
+            process.wait()
+
+
+def _first_failed(running) -> int:
+    """Waits; the status of the first process that failed, or 0."""
+    while True:
+        ended = [process.poll() for process in running]
+        failed = next((status for status in ended if status), None)
+        if failed is not None:
+            return failed if failed > 0 else 128 - failed
+        if None not in ended:
+            return 0
+        time.sleep(0.1)

@@ -1,0 +1,49 @@
+"""One of several processes of a run: `python -m tests.train.process FOLDER EPOCHS [KILLED]`, started by `launch`.
+
+The process KILLED ends itself in the middle. The first one prints the losses on held-out data.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import jax
+import numpy as np
+import optax
+
+from jaxdl import nn, ops
+from jaxdl.data import in_memory
+from jaxdl.train import Checkpoint, fit, fully_sharded
+from jaxdl.train.processes import join_as_launched
+
+
+def losses(folder, epochs, killed=None):
+    """Of two runs, on data in memory and on data that are read, kept in a folder."""
+    x = np.sin(np.arange(480, dtype=np.float32)).reshape(48, 10)
+    y = np.arange(48, dtype=np.int32) % 4
+    model = nn.mlp(256, 64, 4)
+
+    def log(row):
+        if row["epoch"] == 2 and jax.process_index() == killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("devices",))
+    for name, data in {"in memory": (x, y), "read": in_memory(x, y)}.items():
+        trained = fit(
+            model, ops.softmax_cross_entropy_with_integer_labels, data, optax.sgd(0.1), epochs, jax.random.key(0),
+            batch=16, test=(x, y), mesh=mesh, shard=fully_sharded, log=log, quiet=True,
+            checkpoint=Checkpoint(folder / name, every=2),
+        )  # fmt: skip
+        yield [row["test_loss"] for row in trained.history]
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+
+    jax.config.update("jax_platforms", "cpu")
+    join_as_launched()
+    folder, epochs, *killed = sys.argv[1:]
+    for found in losses(Path(folder), int(epochs), *map(int, killed)):
+        if jax.process_index() == 0:
+            print("losses", json.dumps(found), flush=True)
