@@ -1,13 +1,15 @@
-"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`."""
+"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`, `jaxdl train`."""
 
 import sys
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from jaxdl.cli.auditing import audit
 from jaxdl.cli.graphing import graph
 from jaxdl.cli.job import contrast
+from jaxdl.cli.training import Ended, command
 from jaxdl.cli.usage import BadUsage
 
 COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph}
@@ -19,13 +21,13 @@ def main(arguments: list[str] | None = None) -> None:
     about = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
     try:
         status = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
+            COMMANDS | {"train": command(arguments if arguments[:1] == ["train"] else [])},
             args=arguments or ["--help"],
             prog="jaxdl",
             description=about,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-    except BadUsage as error:
-        Console(stderr=True).print(f"[bold red]jaxdl:[/] {error}", highlight=False, soft_wrap=True)
-        status = 2
+    except (BadUsage, Ended) as error:
+        Console(stderr=True).print(f"[bold red]jaxdl:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        status = getattr(error, "status", 2)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""What `jaxdl contrast` trains: a model, its loss, and how long, by name."""
+"""What `jaxdl contrast` and `jaxdl train` train: a model, its loss, and how long, by name."""
 
 import difflib
 from collections.abc import Callable
@@ -11,7 +11,10 @@ from jaxdl.data import Dataset
 
 
 class Setup(NamedTuple):
-    """`target` picks what the loss compares the output with, from inputs and labels."""
+    """`target` picks what the loss compares the output with, from inputs and labels.
+
+    size: of images, to which others are resized; None for any.
+    """
 
     title: str
     model: Callable[[Dataset], nn.Layer]
@@ -20,6 +23,7 @@ class Setup(NamedTuple):
     metrics: dict[str, Callable]
     epochs: int
     rate: float
+    size: int | None = None
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Adam, its rate going to zero by the half of a cosine over so many steps."""
@@ -31,9 +35,9 @@ def accuracy(logits, labels):
     return (logits.argmax(-1) == labels).mean()
 
 
-def _classifier(title, model, epochs, rate):
+def _classifier(title, model, epochs, rate, size=None):
     cross_entropy = ops.softmax_cross_entropy_with_integer_labels
-    return Setup(title, model, cross_entropy, lambda x, y: y, {"accuracy": accuracy}, epochs, rate)
+    return Setup(title, model, cross_entropy, lambda x, y: y, {"accuracy": accuracy}, epochs, rate, size)
 
 
 SETUPS = {
@@ -55,12 +59,29 @@ SETUPS = {
 }
 
 
+# Of the lectures, for `jaxdl train` and `jaxdl plan`.
+LARGER = {
+    "lenet5": _classifier("LeNet-5", lambda data: nn.lenet5(data.classes), 20, 2e-3, 28),
+    "nin": _classifier("Network in network", lambda data: nn.nin_cifar10(data.classes), 60, 1e-3, 32),
+    "vit": _classifier(
+        "Vision transformer of 6 blocks, patches of 4",
+        lambda data: nn.vit(data.classes, patch=4, width=128, depth=6, heads=4),
+        60, 1e-3, 32,
+    ),
+    "alexnet": _classifier("AlexNet", lambda data: nn.alexnet(data.classes), 90, 1e-4, 224),
+    "vit-b16": _classifier("ViT-B/16", lambda data: nn.vit_b16(data.classes), 90, 3e-4, 224),
+}  # fmt: skip
+
+
 def setups(name: str) -> dict[str, Setup]:
     """The setups of a name, or of "all"; ValueError for a name that there is not."""
-    if name == "all":
-        return SETUPS
-    if name not in SETUPS:
-        close = difflib.get_close_matches(name, SETUPS, n=1)
+    return SETUPS if name == "all" else {name: setup(name, SETUPS, " and all")}
+
+
+def setup(name: str, known: dict[str, Setup] = SETUPS | LARGER, more: str = "") -> Setup:
+    """One of those known; ValueError for a name that there is not."""
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"unknown model {name!r}: there are {', '.join(SETUPS)} and all{hint}")
-    return {name: SETUPS[name]}
+        raise ValueError(f"unknown model {name!r}: there are {', '.join(known)}{more}{hint}")
+    return known[name]

@@ -18,13 +18,15 @@ class Records(NamedTuple):
     """Examples that are read when they are wanted.
 
     read(rows), of an integer array, gives (x, y): arrays or pytrees of arrays with these examples in front. `digest`
-    names what they are: data sets with the same digest hold the same examples in the same order.
+    names what they are: data sets with the same digest hold the same examples in the same order. classes: how many
+    labels there are, where there are any.
     """
 
     name: str
     count: int
     read: Callable[[np.ndarray], tuple[Any, Any]]
     digest: str
+    classes: int | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -53,7 +55,7 @@ def records(name: str, split: str = "train", folder: str | None = None) -> Recor
     example(source, len(source) - 1, where)  # a set that was cut short says so before training
     read = functools.partial(_read, source, where, classes)
     named = f"{builder.info.full_name} {split} {len(source)}"
-    return Records(name, len(source), read, hashlib.sha256(named.encode()).hexdigest()[:16])
+    return Records(name, len(source), read, hashlib.sha256(named.encode()).hexdigest()[:16], classes)
 
 
 def _read(source, where, classes, rows):

@@ -27,6 +27,7 @@ from jaxdl.nn.images import (
 )
 from jaxdl.nn.layer import (
     Layer,
+    checkpointed,
     concatenate,
     function,
     parallel,
@@ -95,6 +96,7 @@ __all__ = [
     "attention_weights",
     "avg_pool",
     "batch_norm",
+    "checkpointed",
     "clip",
     "clip_vit_b32",
     "collapsed",

@@ -1,5 +1,6 @@
 """A model is a pair of pure functions, and so is every part of it; combinators make models of parts."""
 
+import contextvars
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -44,10 +45,10 @@ def serial(*layers: Layer) -> Layer:
         _check_count("serial", layers, params)
         for i, (layer, p, k) in enumerate(zip(layers, params, _split(key, layers), strict=True)):
             with jax.named_scope(f"{_name(layer)}_{i}"):
-                x = layer.apply(p, x, key=k)
+                x = applied(layer, p, x, key=k)
         return x
 
-    return Layer(init, apply)
+    return Layer(init, made_of_layers(apply))
 
 
 def parallel(*branches: Layer) -> Layer:
@@ -99,6 +100,50 @@ def then(layer: Layer, f: Callable) -> Layer:
         return f(layer.apply(params, x, key=key))
 
     return Layer(layer.init, apply)
+
+
+def checkpointed(model: Layer) -> Layer:
+    """The same model, whose layers keep only their input for the backward pass and compute the rest again.
+
+    Of `serial` and `transformer_encoder` each layer with parameters by itself; other models as a whole. In place of
+    what lies inside a layer (a transformer's block, a residual), that of one of them at a time is kept, and forward
+    passes are run twice (Chen et al. 2016). XLA for CPUs may compute again earlier than it must, and gain nothing.
+    """
+    if not _is_made_of_layers(model):
+        return Layer(model.init, lambda params, x, *, key=None: _again(model, params, x, key=key))
+
+    def apply(params, x, *, key=None):
+        token = _is_checkpointing.set(True)
+        try:
+            return model.apply(params, x, key=key)
+        finally:
+            _is_checkpointing.reset(token)
+
+    return Layer(model.init, made_of_layers(apply))
+
+
+_is_checkpointing = contextvars.ContextVar("is_checkpointing", default=False)  # while `checkpointed` is being traced
+
+
+def made_of_layers(apply: Callable) -> Callable:
+    """Marks the function of a model that calls its layers by `applied`."""
+    apply.is_made_of_layers = True
+    return apply
+
+
+def applied(layer: Layer, params: Any, x: Any, **settings: Any) -> Any:
+    """What a layer gives; within `checkpointed`, a layer with parameters keeps its input only."""
+    if _is_checkpointing.get() and not _is_made_of_layers(layer) and jax.tree.leaves(params):
+        return _again(layer, params, x, **settings)
+    return layer.apply(params, x, **settings)
+
+
+def _again(layer, params, x, **settings):
+    return jax.checkpoint(lambda params, x, settings: layer.apply(params, x, **settings))(params, x, settings)
+
+
+def _is_made_of_layers(layer):
+    return getattr(layer.apply, "is_made_of_layers", False)
 
 
 def with_function(model: Layer, transform: Callable) -> Layer:

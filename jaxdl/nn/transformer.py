@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import ops
-from jaxdl.nn.layer import Layer
+from jaxdl.nn.layer import Layer, applied, made_of_layers
 from jaxdl.nn.layers import dense, dropout, layer_norm
 
 
@@ -146,7 +146,7 @@ def transformer_encoder(depth: int, heads: int, feed_forward: Layer, **settings)
     def apply(params, x, *, key=None, mask=None):
         keys = [None] * depth if key is None else jax.random.split(key, depth)
         for p, k in zip(params["blocks"], keys, strict=True):
-            x = block.apply(p, x, key=k, mask=mask)
+            x = applied(block, p, x, key=k, mask=mask)
         return norm.apply(params["norm"], x)
 
-    return Layer(init, apply)
+    return Layer(init, made_of_layers(apply))

@@ -1,0 +1,113 @@
+"""What `jaxdl train` trains and how: flags, or a TOML file with the same names."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxdl.cli.usage import BadUsage
+
+Whole = Annotated[int | None, tyro.conf.arg(metavar="N")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run."""
+
+    model: str = "mlp"
+    """mlp, convnet, autoencoder, lenet5, nin, vit, alexnet or vit-b16."""
+    data: str = "digits"
+    """digits (comes with jaxdl) or a name of TensorFlow Datasets with images and labels."""
+    folder: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Where data sets are; by default TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    read: bool = False
+    """Read the training images as they are needed, for sets that memory does not hold."""
+    automatic: bool = False
+    """Without the hand-written rules: with the derivatives that JAX derives."""
+    optimizer: Literal["adam", "adamw", "sgd", "momentum"] = "adam"
+    """momentum is sgd with 0.9; adamw decays weights by 0.01."""
+    rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
+    """The learning rate; by default the model's."""
+    schedule: Literal["cosine", "warmup-cosine", "constant"] = "cosine"
+    """Of the learning rate; warmup takes the first twentieth of the steps."""
+    epochs: Whole = None
+    """By default the model's."""
+    batch: int = 64
+    """Examples in a batch."""
+    accumulate: int = 1
+    """In how many parts a batch is taken, one after the other."""
+    bfloat16: bool = False
+    """Compute in bfloat16; parameters stay in float32."""
+    checkpointed: bool = False
+    """Keep only the inputs of the model's layers for the backward pass, and compute the rest again."""
+    skip_nonfinite: bool = False
+    """Leave out steps whose loss or gradients are not finite, in place of stopping."""
+    seed: int = 0
+    """Of parameters, order of the examples and dropout."""
+    platform: Literal["cpu", "gpu", "tpu"] | None = None
+    """Where to compute; by default the best there is. An error where it is not there."""
+    devices: Whole = None
+    """How many devices share out each batch; by default all."""
+    shard: bool = False
+    """Share out the parameters over the devices too."""
+    every: Whole = None
+    """Steps between checkpoints; by default an epoch's."""
+    keep: int = 3
+    """How many of the last checkpoints stay, besides the best."""
+
+
+NAMES = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def settings_in(path: Path) -> Settings:
+    """The settings in a TOML file; BadUsage for what it does not say rightly."""
+    try:
+        found = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadUsage(f"the settings in {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadUsage(f"{path} is not TOML: {error}") from error
+    for name, value in found.items():
+        if name not in NAMES:
+            close = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise BadUsage(f"{path}: there is no setting {name!r}, there are {', '.join(NAMES)}{hint}")
+        _check(path, name, value)
+    return Settings(**found)
+
+
+def _check(path, name, value):
+    """A value of the kind that the flag would take."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # one line says it better
+            tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG)
+    except SystemExit:
+        raise BadUsage(f"{path}: {name} = {json.dumps(value)} is not what --{_flag(name)} takes") from None
+
+
+CONFIG = (tyro.conf.FlagCreatePairsOff,)
+
+
+def _as_flag(name, value):
+    if isinstance(NAMES[name].default, bool):
+        if not isinstance(value, bool):
+            raise SystemExit(2)
+        return [f"--{_flag(name)}"] * value
+    return [f"--{_flag(name)}", str(value)]
+
+
+def _flag(name):
+    return name.replace("_", "-")
+
+
+def as_toml(settings: Settings) -> str:
+    """The settings as a TOML file; those that are None are left out."""
+    found = {k: v for k, v in dataclasses.asdict(settings).items() if v is not None}
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in found.items())

@@ -1,0 +1,165 @@
+"""`jaxdl train`, run as a person would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+
+import jax
+import pytest
+
+from jaxdl.cli import main
+
+
+def run(*arguments):
+    # optax's learning rate schedules promote their step count
+    with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
+        main(["train", "--devices", "1", *map(str, arguments)])
+    return stop.value.code
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def told(folder):
+    """The numbers that TensorBoard would show, by name and epoch."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = {}
+    for path in sorted((folder / "tensorboard").iterdir()):
+        raw, at = path.read_bytes(), 0
+        while at < len(raw):  # length, its checksum, the event, its checksum
+            size = int.from_bytes(raw[at : at + 8], "little")
+            event = Event.FromString(raw[at + 12 : at + 12 + size])
+            for value in event.summary.value:
+                assert (value.tag, event.step) not in found
+                found[value.tag, event.step] = value.simple_value
+            at += 16 + size
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train") / "run"
+    assert run("--epochs", 2, "--out", folder, "--seed", 3) == 0
+    return folder
+
+
+def test_what_a_run_leaves(trained, capsys):
+    assert tomllib.loads((trained / "settings.toml").read_text())["seed"] == 3
+    found = rows(trained)
+    assert [row["epoch"] for row in found] == [1, 2]
+    assert found[1]["loss"] < found[0]["loss"]
+    assert found[1]["accuracy"] > 0.8
+    assert told(trained)["accuracy", 2] == pytest.approx(found[1]["accuracy"])
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"22", "44", "lock"}
+
+
+def test_it_goes_on_with_its_settings(trained, capsys):
+    before = rows(trained)
+    assert run("--out", trained) == 2
+    assert "holds a run: --resume goes on with it, --out takes another folder" in capsys.readouterr().err
+    assert run("--resume", "--out", trained, "--epochs", 3) == 0
+    assert rows(trained)[:2] == before
+    assert [row["epoch"] for row in rows(trained)] == [1, 2, 3]
+    assert {epoch for _, epoch in told(trained)} == {1, 2, 3}
+    out = capsys.readouterr().out
+    assert "26,122 parameters" in out
+    assert "programs were compiled" in out
+    assert run("--resume", "--out", trained, "--batch", 32) == 2
+    assert "holds another run: its batch is 64, here it is 32" in capsys.readouterr().err
+
+
+def test_by_hand_and_automatic_are_the_same_run(trained, tmp_path):
+    assert run("--epochs", 2, "--out", tmp_path / "run", "--seed", 3, "--automatic", "--quiet") == 0
+    for hand, auto in zip(rows(trained), rows(tmp_path / "run"), strict=False):
+        assert auto["loss"] == pytest.approx(hand["loss"], rel=1e-4)
+
+
+def test_settings_in_a_file(tmp_path, capsys):
+    path = tmp_path / "settings.toml"
+    path.write_text('model = "autoencoder"\nepochs = 1\nbfloat16 = true\noptimizer = "momentum"\nrate = 0.1\n')
+    assert run("--config", path, "--out", tmp_path / "run", "--accumulate", 2, "--checkpointed") == 0
+    saved = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())
+    assert (saved["model"], saved["epochs"], saved["accumulate"], saved["bfloat16"]) == ("autoencoder", 1, 2, True)
+
+
+BAD = {
+    "modle = 3": "there is no setting 'modle', there are model, .*; did you mean model?",
+    'batch = "x"': '.*: batch = "x" is not what --batch takes',
+    "bfloat16 = 1": ".*: bfloat16 = 1 is not what --bfloat16 takes",
+    'optimizer = "adm"': "optimizer = .adm. is not what --optimizer takes",
+    "batch = [": "is not TOML: ",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_file_that_is_not_right(text, tmp_path, capsys):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    assert run("--config", path, "--out", tmp_path / "run") == 2
+    import re
+
+    assert re.search(BAD[text], capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+
+
+MISTAKES = {
+    "unknown model 'lenet6': .*; did you mean lenet5?": ["--model", "lenet6"],
+    "unknown data set 'mnst'": ["--data", "mnst", "--folder", "/nowhere"],
+    "a data set's name is like mnist, glue/sst2 or mnist:3.0.1, got '../x'": ["--data", "../x"],
+    "there is no run in .* to go on with": ["--resume"],
+    "--platform gpu: there is none here": ["--platform", "gpu"],
+    "a batch of 64 cannot be cut into 3 equal parts": ["--accumulate", "3"],
+    "--read is for data sets of TensorFlow Datasets": ["--read"],
+    "the settings in .* cannot be read": ["--config", "/nowhere.toml"],
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_mistakes(message, tmp_path, capsys):
+    import re
+
+    assert run("--out", tmp_path / "run", "--epochs", "1", *MISTAKES[message]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_more_devices_than_there_are(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--devices", "99", "--out", str(tmp_path / "run")])
+    assert "--devices 99: there are 4 here" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite(tmp_path, capsys):
+    settings = "--rate", "1e20", "--optimizer", "sgd", "--schedule", "constant", "--epochs", "1", "--out", tmp_path
+    assert run(*settings) == 1
+    assert "what the step saw is in" in capsys.readouterr().err
+
+
+def test_on_four_devices(trained, tmp_path):
+    with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
+        main(["train", "--epochs", "2", "--out", str(tmp_path / "run"), "--seed", "3", "--shard", "--quiet"])
+    assert stop.value.code == 0
+    assert rows(tmp_path / "run")[1]["loss"] == pytest.approx(rows(trained)[1]["loss"], rel=1e-4)
+
+
+def test_ctrl_c_saves_and_says_where(tmp_path):
+    command = [sys.executable, "-m", "jaxdl", "train", "--out", str(tmp_path / "run"), "--epochs", "100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    timeout = threading.Timer(120, process.kill)
+    timeout.start()
+    while not metrics.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    timeout.cancel()
+    assert process.returncode == 130, said
+    assert f"to go on: jaxdl train --resume --out {tmp_path / 'run'}" in said
+    step = int(said.partition("stopped at step ")[2].split()[0])
+    assert (tmp_path / "run" / "checkpoints" / str(step)).is_dir()
