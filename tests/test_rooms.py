@@ -9,7 +9,7 @@ ROOT = Path(jaxdl.__file__).parent
 MAY_IMPORT = {
     "testing": {"auditor"},
     "cli": {"auditor", "graph", "train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
-    "train": {"nn", "data", "report"},
+    "train": {"nn", "data", "graph", "report"},
     "interop": {"nn", "ops"},
     "data": set(),
     "nn": {"ops"},

@@ -1,4 +1,4 @@
-"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`, `jaxdl train`."""
+"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`, `jaxdl train`, `jaxdl plan`."""
 
 import sys
 
@@ -9,10 +9,11 @@ from rich.markup import escape
 from jaxdl.cli.auditing import audit
 from jaxdl.cli.graphing import graph
 from jaxdl.cli.job import contrast
+from jaxdl.cli.planning import plan
 from jaxdl.cli.training import Ended, command
 from jaxdl.cli.usage import BadUsage
 
-COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph}
+COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph, "plan": plan}
 
 
 def main(arguments: list[str] | None = None) -> None:

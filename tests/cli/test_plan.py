@@ -1,0 +1,29 @@
+"""`jaxdl plan`, run as a person would."""
+
+import jax
+import pytest
+
+from jaxdl.cli import main
+
+
+def run(*arguments):
+    # optax's adam promotes its step count
+    with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
+        main(["plan", *arguments])
+    return stop.value.code
+
+
+def test_it_tells_memory_time_and_whether_it_fits(capsys):
+    assert run("mlp", "--devices", "2", "--shard", "--bfloat16", "--accumulate", "2") == 0
+    out = capsys.readouterr().out
+    for part in ("memory of each of 2", "optimiser's state", "softmax_cross_entropy", "a step takes", "fits in"):
+        assert part in out
+    assert run("mlp", "--shape", "8", "8", "200000", "--batch", "2048", "--chip", "tpu-v5e") == 1
+    assert "DOES NOT FIT" in capsys.readouterr().out
+
+
+def test_mistakes(capsys):
+    assert run("mpl") == 2
+    assert "did you mean mlp?" in capsys.readouterr().err
+    assert run("mlp", "--batch", "10", "--devices", "4") == 2
+    assert "a batch of 10 cannot be cut for 4 devices" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""What a step takes, told beforehand, is what the compiled program takes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxdl import nn, ops
+from jaxdl.train import CHIPS, fully_sharded, in_bfloat16, plan, replicated, training_step
+from jaxdl.train.devices import Placement
+
+CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
+MODELS = {
+    "mlp": (nn.mlp(256, 256, 10), (8, 8, 1)),
+    "convolutions": (nn.serial(nn.conv(16, 3), nn.relu, nn.max_pool(2), nn.flatten, nn.dense(10)), (16, 16, 3)),
+    "transformer": (nn.vit(10, patch=4, width=64, depth=2, heads=2), (16, 16, 3)),
+}
+OPTIMIZER = optax.sgd(0.1, momentum=0.9)
+BATCH = 32
+
+
+def types(shape, batch=BATCH):
+    return jax.ShapeDtypeStruct((batch, *shape), jnp.float32), jax.ShapeDtypeStruct((batch,), jnp.int32)
+
+
+def measured(model, shape, place, accumulate):
+    """Bytes on each device of the program that runs."""
+    params = place.started(lambda: model.init(jax.random.key(0), shape))
+    state = place.started(lambda: OPTIMIZER.init(params))
+    x, y = place.spread(np.zeros((BATCH, *shape), np.float32)), place.spread(np.zeros(BATCH, np.int32))
+    over_devices = place.each_its_share
+    step = training_step(model, CROSS_ENTROPY, OPTIMIZER, accumulate=accumulate, over_devices=over_devices)
+    compiled = jax.jit(place.step(step)).lower(params, state, x, y, jax.random.key(0)).compile()
+    memory = compiled.memory_analysis()
+    return memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "shard", "accumulate"),
+    [("mlp", 1, replicated, 1), ("mlp", 4, fully_sharded, 1), ("mlp", 4, fully_sharded, 2),
+     ("convolutions", 4, replicated, 2), ("transformer", 4, fully_sharded, 1)],
+    ids=["one", "shared out", "shared out, in parts", "convolutions", "transformer"],
+)  # fmt: skip
+def test_memory_within_a_tenth(name, devices, shard, accumulate):
+    model, shape = MODELS[name]
+    place = Placement(jax.make_mesh((4,), ("d",)) if devices == 4 else None, shard)
+    settings = {"devices": devices, "shard": shard, "accumulate": accumulate}
+    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), **settings).memory
+    assert told == pytest.approx(measured(model, shape, place, accumulate), rel=0.1)
+
+
+def test_what_it_tells_of_a_perceptron():
+    """64 → 256 → 256 → 10, on 8 of 32 examples."""
+    model, shape = MODELS["mlp"]
+    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4)
+    count = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
+    assert told.count == count
+    assert (told.parameters, told.state, told.results) == (4 * count, 4 * count, 8 * count)
+    assert told.batch == 8 * (64 + 1) * 4
+    assert told.residuals["dense"] == 8 * (64 + 256 * 2) * 4  # what goes into the three layers
+    products = 2 * 8 * (64 * 256 + 256 * 256 + 256 * 10)
+    assert told.forward == pytest.approx(products, rel=0.05)
+    assert told.backward == pytest.approx(2 * products - 2 * 8 * 64 * 256, rel=0.05)  # nothing goes back to the data
+    assert told.sent == 3 / 4 * 2 * 4 * count
+    assert set(told.flops) == {"float32"}
+
+
+def test_parameters_that_are_shared_out():
+    model, shape = MODELS["mlp"]
+    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4, shard=fully_sharded)
+    large = 64 * 256 + 256 * 256
+    assert told.parameters == 4 * (told.count - large * 3 / 4)
+    assert told.sent == 3 / 4 * (2 * 4 * told.count + 4 * large)
+
+
+def test_time_and_whether_it_fits():
+    model, shape = MODELS["mlp"]
+    small = CHIPS["h100"]._replace(name="a small one", memory=1e6, float32=1e9, bandwidth=1e9, link=1e9)
+    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4, chip=small)
+    assert not told.fits
+    assert told.seconds["operations"] == (told.forward + told.backward) / 1e9
+    assert told.seconds["sending"] == told.sent / 1e9
+    text = "\n".join(map(str, told.tables()))
+    assert "DOES NOT FIT in the 1.0 MB of a small one" in text
+    low = plan(in_bfloat16(model), CROSS_ENTROPY, OPTIMIZER, *types(shape), chip=small)
+    assert low.flops["bfloat16"] > 10 * low.flops["float32"]
+
+
+def test_a_batch_that_cannot_be_cut():
+    model, shape = MODELS["mlp"]
+    with pytest.raises(ValueError, match="a batch of 32 cannot be cut for 5 devices and 2 parts"):
+        plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=5, accumulate=2)
