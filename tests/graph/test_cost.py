@@ -73,3 +73,22 @@ def test_types_alone_suffice():
 
 def test_a_result_that_only_its_own_pullback_needs_is_kept():
     assert trace(lambda x: jnp.exp(x).sum())(X).costs().kept_bytes == X.nbytes
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"padding": "VALID"},
+        {"padding": "SAME"},
+        {"padding": ((3, 0), (1, 2)), "stride": 3},
+        {"padding": "SAME", "dilation": 2, "groups": 2},
+    ],
+    ids=str,
+)
+def test_of_a_convolution_only_products_with_pixels_count(settings):
+    """As the compiler counts; and there are as many in the derivative by the image, and by the kernel."""
+    x, w = draw(1, 2, 9, 8, 4), draw(2, 3, 2, 4 // settings.get("groups", 1), 6)
+    f = automatic(lambda x, w: ops.conv2d(x, w, **settings))
+    cost = cost_of(f, x, w)
+    assert cost.forward == jax.jit(f).lower(x, w).cost_analysis()["flops"]
+    assert cost.backward == 2 * cost.forward
