@@ -63,9 +63,10 @@ def formula_of(node):
 
     A strange rule has a name that its author chose; the two that have formulas here are JAX's.
     """
-    is_stranger = node.kind == RULE and node.name not in ("relu", "logaddexp")
-    find = _of_rule if "call" in node.equation.params else (lambda node: None) if is_stranger else _of_primitive
-    known = find(node)
+    if "call" in node.equation.params:
+        known = _of_rule(node)
+    else:
+        known = _of_primitive(node) if node.kind != RULE or node.name in ("relu", "logaddexp") else None
     inputs = ", ".join("abcdefg"[i] if i < 6 else r"\ldots" for i in range(min(len(node.inputs), 7)))
     return known or (rf"\mathrm{{{_plain(node.name)}}}({inputs})",)
 
@@ -122,7 +123,8 @@ def _filled(formula, node, upstream=""):
         words[letter] = _symbol(x.source) if isinstance(x, Edge) else _number(x)
     if len(node.inputs) > 6:
         words["f"] = r"\ldots"
-    words |= {letter: rf"{letter}_{{{_plain(node.label).strip('u')}}}" for letter in "DGNPSs"}
+    own = re.sub(r"^u(?=\d+$)", "", _plain(node.label))
+    words |= {letter: rf"{letter}_{{{own}}}" for letter in "DGNPSs"}
     is_number = all(t.shape == () for t in node.types) and all(e.source.type.shape == () for e in node.edges)
     text = _LETTER.sub(lambda m: _word(words.get(m[1], m[1]), m[2]), formula)
     return text.replace("·", r"\," if is_number else r"\odot").split("; ")
