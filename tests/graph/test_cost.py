@@ -43,6 +43,20 @@ def test_operations():
     assert cost.backward == 2 * cost.forward
 
 
+def test_the_way_back_of_a_sine_computes_its_cosine():
+    assert cost_of(jnp.sin, X).backward == 2 * X.size  # and a product
+
+
+def test_operations_of_loops_and_branches():
+    one = lambda x: jnp.tanh(x) + 1
+    two = lambda x: one(one(x))
+    assert cost_of(lambda x: jax.lax.fori_loop(0, 5, lambda i, x: one(x), x), X).forward >= 5 * 2 * X.size
+    assert cost_of(lambda x: jax.lax.scan(lambda c, _: (one(c), None), x, length=5)[0], X).forward == 5 * 2 * X.size
+    assert cost_of(lambda x, n: jax.lax.switch(n, [one, two], x), X, jnp.int32(0)).forward == 2 * 2 * X.size
+    loop = cost_of(lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, one, x), X)
+    assert loop.forward == 2 * X.size + X.size + 1  # of one step, and of one test
+
+
 def network(params, x):
     for w in params:
         x = jnp.tanh(x @ w)
@@ -81,6 +95,7 @@ def test_a_result_that_only_its_own_pullback_needs_is_kept():
         {"padding": "VALID"},
         {"padding": "SAME"},
         {"padding": ((3, 0), (1, 2)), "stride": 3},
+        {"padding": ((2, 0), (0, 3)), "stride": 2},
         {"padding": "SAME", "dilation": 2, "groups": 2},
     ],
     ids=str,

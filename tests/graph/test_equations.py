@@ -194,8 +194,17 @@ def test_every_formula_is_looked_at():
 @pytest.mark.parametrize("name", [*CASES, *(f"ops.{name}" for name in OPS)])
 def test_formulas(name):
     case = CASES[name] if name in CASES else OPS[name.removeprefix("ops.")]
+    assert_formulas(case, name.removeprefix("ops."))
+
+
+@pytest.mark.parametrize("n", [3, 2, -1, -3])
+def test_formulas_of_powers(n):
+    assert_formulas(number(lambda a: lax.integer_pow(a, n)), "integer_pow")
+
+
+def assert_formulas(case, name):
     node = trace(case.f)(*case.args).nodes[-1]
-    assert node.name == name.removeprefix("ops.")
+    assert node.name == name
     forward, *back = formula_of(node)
     smooth = [i for i, x in enumerate(case.args) if jnp.issubdtype(x.dtype, jnp.inexact)]
     moving = lambda *moved: case.f(*[moved[smooth.index(i)] if i in smooth else x for i, x in enumerate(case.args)])
@@ -244,6 +253,10 @@ def test_a_formula_stands_only_where_it_holds():
         return 2 * x, lambda dy: (2 * dy,)
 
     assert named(square, V)
+    tanh = jax.custom_jvp(lambda x: x * x)
+    tanh.defjvp(lambda primals, tangents: (primals[0], tangents[0]))
+    tanh.__name__ = "tanh"
+    assert named(tanh, V)
 
 
 def test_definitions_stand_before_what_they_are_for():

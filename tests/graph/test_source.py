@@ -141,7 +141,7 @@ def test_of_dropout_and_noise(key):
 
 
 A, B, V = draw(1, 3, 3) + 3 * jnp.eye(3), draw(2, 3, 2), draw(3, 3)
-PLACES = jnp.array([0, 2])
+PLACES, RAW = jnp.array([0, 2]), jnp.arange(4, dtype=jnp.uint32)
 dot, special, linalg = jnp.dot, jax.scipy.special, lax.linalg
 # By what they have that others have not.
 FORMS = {
@@ -168,6 +168,7 @@ FORMS = {
         jnp.arange(3),
     ),
     "interpolation": (lambda v: jnp.interp(v, jnp.array([-1.0, 0.2, 1.0]), v), V),
+    "order with NaN": (lambda v: v * jnp.searchsorted(jnp.array([0.0, jnp.nan, jnp.nan]), v).astype(v.dtype), V),
     "integer division": (lambda v, i: v * (lax.div(i, 2) + lax.rem(i, 3)).astype(v.dtype), V, jnp.int32(-5)),
     "shifts": (lambda v, i: v * ((i >> 1) + lax.population_count(i)).astype(v.dtype), V, jnp.int32(-5)),
     "Fourier": (lambda v: jnp.abs(jnp.fft.rfft(v)), V),
@@ -178,6 +179,7 @@ FORMS = {
     "tile": (lambda a: jnp.concatenate([*jnp.unstack(jnp.tile(a, (1, 2)), axis=1)]), A),
     "not a number": (lambda a: jnp.take(a, PLACES, 0) * jnp.array([[1.0, -2.0, jnp.inf]]), A),
     "random numbers": (lambda v, seed: v * jax.random.gamma(jax.random.key(seed, impl="rbg"), v * v), V, jnp.int32(3)),
+    "raw keys": (lambda v, k: v * jax.random.normal(jax.random.wrap_key_data(k, impl="rbg"), (3,)), V, RAW),
     "many keys": (lambda v, k: v * jax.vmap(jax.random.normal)(jax.random.split(k, 3)), V, jax.random.key(1)),
     "conjugate gradients": (lambda a, v: jax.scipy.sparse.linalg.cg(lambda x: dot(a.T, dot(a, x)), v)[0], A, V),
 }
@@ -254,6 +256,12 @@ def f_rule(x, w):
     return u2, saving(pullback, x, w, u2, u3)
 '''
     )
+
+
+def test_settings_are_written_that_are_not_usual():
+    once, often = (lambda v, b, u=u: v.at[PLACES].add(b, unique_indices=u) for u in (True, False))
+    assert "unique_indices=True" in source(once, V, V[:2])
+    assert "unique_indices" not in source(often, V, V[:2])
 
 
 def test_errors():
