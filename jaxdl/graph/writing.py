@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.building import argument_labels
+from jaxdl.graph.building import argument_labels, traced
 from jaxdl.graph.literals import Number, array
 from jaxdl.graph.python import Writer
 from jaxdl.strip import automatic
@@ -32,9 +32,12 @@ def source(f: Callable, *args: Any, **kwargs: Any) -> str:
     so are shapes and types. It gives f's array, or the tuple of f's arrays. What hand-written rules in f do is written
     out; jitted functions are opened, and of what depends on the platform the present one's form is taken.
 
-    Raises ValueError where f holds an operation that has no form in Python, or a large constant.
+    Raises ValueError where f holds an operation that has no form in Python, or a large constant, and where it takes or
+    gives no array.
     """
-    _, _, arrays = jx.trace_arrays(f, args, kwargs)
+    _, _, arrays = traced("source", f, args, kwargs)
+    if not arrays:
+        raise ValueError("source: there is no array among the arguments; give those to differentiate in as arrays")
     name = _identifier(getattr(f, "__name__", "f").replace("<lambda>", "f"))
     names = _distinct([_identifier(label) for label in argument_labels(f, args, kwargs)])
     plain = jx.trace(automatic(jx.in_arrays(f, args, kwargs)), *arrays)[0]

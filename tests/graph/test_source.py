@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxdl import Op, nn
+from jaxdl import Op, nn, op, saving
 from jaxdl.cli.graphing import EXAMPLES
 from jaxdl.graph import source
 from jaxdl.ops.cases import cases
@@ -143,6 +143,7 @@ def test_of_dropout_and_noise(key):
 A, B, V = draw(1, 3, 3) + 3 * jnp.eye(3), draw(2, 3, 2), draw(3, 3)
 PLACES, RAW = jnp.array([0, 2]), jnp.arange(4, dtype=jnp.uint32)
 dot, special, linalg = jnp.dot, jax.scipy.special, lax.linalg
+below = lambda v, **side: jnp.searchsorted(jnp.array([0.0, jnp.nan, jnp.nan]), v, **side)
 # By what they have that others have not.
 FORMS = {
     "cholesky": (lambda a: jnp.linalg.cholesky(dot(a, a.T)), A),
@@ -168,7 +169,7 @@ FORMS = {
         jnp.arange(3),
     ),
     "interpolation": (lambda v: jnp.interp(v, jnp.array([-1.0, 0.2, 1.0]), v), V),
-    "order with NaN": (lambda v: v * jnp.searchsorted(jnp.array([0.0, jnp.nan, jnp.nan]), v).astype(v.dtype), V),
+    "order with NaN": (lambda v: v * (below(v) + below(v, side="right")).astype(v.dtype), V),
     "integer division": (lambda v, i: v * (lax.div(i, 2) + lax.rem(i, 3)).astype(v.dtype), V, jnp.int32(-5)),
     "shifts": (lambda v, i: v * ((i >> 1) + lax.population_count(i)).astype(v.dtype), V, jnp.int32(-5)),
     "Fourier": (lambda v: jnp.abs(jnp.fft.rfft(v)), V),
@@ -258,6 +259,19 @@ def f_rule(x, w):
     )
 
 
+def test_what_a_rule_saves_for_nothing_is_not_saved_again():
+    @op
+    def double(x):
+        return 2 * x
+
+    @double.rule
+    def double_rule(x):
+        return 2 * x, saving(lambda x, dy: (2 * dy,), jnp.sin(x))
+
+    assert source(double, V).endswith("return u1, saving(pullback)\n")
+    assert "sin" not in source(double, V)
+
+
 def test_settings_are_written_that_are_not_usual():
     once, often = (lambda v, b, u=u: v.at[PLACES].add(b, unique_indices=u) for u in (True, False))
     assert "unique_indices=True" in source(once, V, V[:2])
@@ -268,6 +282,10 @@ def test_errors():
     table = jnp.arange(100.0)
     with pytest.raises(ValueError, match=r"closes over a constant float32\[100\]; make it an argument"):
         source(lambda x: x * table, jnp.ones(100))
+    with pytest.raises(ValueError, match="source: <lambda> returned no array"):
+        source(lambda x: None, V)
+    with pytest.raises(ValueError, match="source: there is no array among the arguments"):
+        source(jnp.sin, 1.0)
     with pytest.raises(ValueError, match=r"schur has no form in Python"):
         source(lambda a: jax.scipy.linalg.schur(a)[0], A)
     with pytest.raises(ValueError, match=r"debug_print .at .*test_source.py.* calls back into Python.*; take it out"):

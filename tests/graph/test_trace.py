@@ -188,6 +188,13 @@ def test_types_alone_make_a_graph_without_values():
 def test_errors():
     with pytest.raises(ValueError, match="<lambda> returned no array"):
         trace(lambda x: None)(f32(1))
+    with pytest.raises(TypeError, match="trace: <lambda> returned something that is no array"):
+        trace(lambda x: "x")(f32(1))
+    scaled = jax.jit(lambda x, s: x * s[0], static_argnums=1)
+    with pytest.raises(ValueError, match="static argument that cannot be hashed: give a tuple for a list"):
+        trace(scaled)(f32(1), [1, 2])
+    with pytest.raises(TypeError, match="softmax: setting axis must be static and hashable, got list"):
+        trace(lambda x: ops.softmax(x, axis=[0]))(X)
     with pytest.raises(TypeError, match="traced by jit, grad or vmap"):
         jax.jit(lambda x: trace(jnp.sin)(x).outputs)(f32(1))
     graph = trace(layers)(PARAMS, X)
