@@ -127,9 +127,10 @@ def _cost(node, moving) -> Cost:
 def operations(jaxpr) -> float:
     """Floating-point operations of a jaxpr: two for each product in a product of matrices or a convolution, of which
     those with the zeros around an image, and between its dilated pixels, are none; one for each number that an
-    elementwise operation gives or a reduction takes; the larger branch of a condition, one step of a while loop.
+    elementwise operation gives or a reduction takes; the larger branch of a condition, one step of a while loop. What
+    no output needs is not computed.
     """
-    return sum(map(_operations, jx.opened(jaxpr).eqns))
+    return sum(map(_operations, jx.needed_equations(jaxpr)))
 
 
 def _operations(eqn):

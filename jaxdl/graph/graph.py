@@ -33,8 +33,8 @@ def trace(f: Callable) -> Callable[..., "Graph"]:
     `jax.custom_vjp`) too; jitted functions are opened, loops, branches and checkpoints are nodes that `inside` opens.
     Arguments may be `jax.ShapeDtypeStruct`s: such a graph has types and no values.
 
-    Raises TypeError inside jit, grad or vmap, and where f gives what is no array; ValueError where it gives nothing, or is
-    jitted with a static argument that cannot be hashed.
+    Raises TypeError inside jit, grad or vmap, and where f gives what is no array; ValueError where it gives nothing, or
+    is jitted with a static argument that cannot be hashed.
     """
 
     @functools.wraps(f)

@@ -47,6 +47,13 @@ def test_the_way_back_of_a_sine_computes_its_cosine():
     assert cost_of(jnp.sin, X).backward == 2 * X.size  # and a product
 
 
+def test_nothing_is_sent_back_to_data():
+    data, w = draw(2, 8, 4), draw(3, 4, 5)
+    cost = cost_of(lambda w: ops.matmul(data, w), w)
+    assert cost.backward == cost.forward == 2 * 8 * 4 * 5
+    assert cost_of(ops.matmul, data, w).backward == 2 * cost.forward
+
+
 def test_operations_of_loops_and_branches():
     one = lambda x: jnp.tanh(x) + 1
     two = lambda x: one(one(x))
