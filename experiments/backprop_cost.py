@@ -5,7 +5,8 @@
 Asked: bytes kept from forward to backward, memory, FLOPs and time of the backward pass over those of the forward pass,
 by depth; with hand-written rules, with the automatic derivative, and with hand-written rules under `jax.checkpoint`,
 around each layer or around groups of √depth layers. The lectures say that all intermediate results are kept, and that
-the backward pass computes twice what the forward pass does. Both passes are compiled apart, and once in one.
+the backward pass computes twice what the forward pass does. Both passes are compiled apart, and once in one. Then the
+same of the lectures' models at sizes for digits: operations by the graph's count, time, and the bytes kept.
 Finding: printed, written with its figures to results/backprop_cost.json, and drawn as backprop_cost.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 import tyro
 
 from experiments.results_folder import keep
-from jaxdl import automatic, nn, ops
+from jaxdl import automatic, nn, ops, trace
 from jaxdl.measure import Differentiated, pairs
 from jaxdl.report import figure, number_text, png
 
@@ -36,10 +37,27 @@ LABELS = {
     "each layer": "checkpointed, each layer",
     "√depth groups": "checkpointed, √depth layers",
 }
+MODEL_BATCH, WORDS = 64, 50
+# Model and the shape of an image; of texts their length.
+MODELS = {
+    "linear classifier": (nn.linear_classifier(), (28, 28, 1)),
+    "MLP 128–128": (nn.mlp(128, 128, 10), (28, 28, 1)),
+    "MLP of 8 layers, tanh": (nn.mlp(*[256] * 7, 10, activation=nn.tanh), (28, 28, 1)),
+    "LeNet-5": (nn.lenet5(), (28, 28, 1)),
+    "network in network": (nn.nin_cifar10(), (8, 8, 3)),
+    "inception block": (nn.serial(nn.inception(16, (8, 16), (4, 8), 8), nn.global_avg_pool), (28, 28, 16)),
+    "fully convolutional": (nn.fully_convolutional(), (16, 16, 1)),
+    "linear autoencoder": (nn.linear_autoencoder((28, 28, 1), 32), (28, 28, 1)),
+    "dense autoencoder": (nn.dense_autoencoder((28, 28, 1), 32, (256, 128)), (28, 28, 1)),
+    "convolutional autoencoder": (nn.conv_autoencoder(8), (28, 28, 1)),
+    "vision transformer": (nn.vit(10, patch=4, width=64, depth=2, heads=4), (28, 28, 1)),
+    "sentiment classifier": (nn.sentiment_classifier(WORDS), (24,)),
+}
+QUICK = ("MLP 128–128", "sentiment classifier")
 
 
 def measure(quick: bool) -> dict:
-    """By depth: the costs in each way of differentiating; bytes kept a layer, with other activations too."""
+    """By depth: the costs in each way of differentiating; bytes kept a layer, with other activations too; by model."""
     depths, seconds = ((2, 8), 0.1) if quick else ((2, 4, 8, 16, 32), 1.5)
     return {
         "relu": {depth: costs(depth, seconds) for depth in depths},
@@ -47,6 +65,25 @@ def measure(quick: bool) -> dict:
             name: {way: kept_by_a_layer(way, layer) for way in ("hand", "automatic")}
             for name, layer in {"relu": nn.relu, **OTHER_ACTIVATIONS}.items()
         },
+        "models": {name: of_model(*MODELS[name], seconds) for name in (QUICK if quick else MODELS)},
+    }
+
+
+def of_model(model: nn.Layer, shape: tuple[int, ...], seconds: float) -> dict:
+    """Operations and time of the backward pass over those of the forward pass, and what is kept between."""
+    is_text = len(shape) == 1
+    types = jax.ShapeDtypeStruct(shape, np.int32) if is_text else shape
+    weights, structure = jax.tree.flatten(model.init(jax.random.key(0), types))
+    key, batch = jax.random.key(1), (MODEL_BATCH, *shape)
+    x = jax.random.randint(key, batch, 1, WORDS) if is_text else jax.random.normal(key, batch)
+    loss = lambda *weights: ops.mean(ops.square(model.apply(jax.tree.unflatten(structure, weights), x)))
+    side = Differentiated(loss, weights)
+    forward, (_, run_backward, _) = jax.jit(loss), side.parts()
+    counted = trace(loss)(*weights).costs()
+    return {
+        "operations": counted.backward / counted.forward,
+        "time": pairs(run_backward, lambda: forward(*weights), seconds=seconds).to_json("backward", "forward"),
+        "kept_bytes": counted.kept_bytes,
     }
 
 
@@ -120,7 +157,18 @@ def finding(data) -> str:
         f"automatic derivative of {a_layer['automatic']:.2f}: {mb['hand']} and {mb['automatic']} MB, where checkpoints "
         f"keep {mb['each layer']} MB (each layer) or {mb['√depth groups']} MB (√depth layers), the latter "
         f"{held['√depth groups']} MB with what the backward pass takes for itself, without checkpoints {held['hand']}; "
-        f"{in_one(deepest)}."
+        f"{in_one(deepest)}. {of_models(data['models'])}."
+    )
+
+
+def of_models(models) -> str:
+    """Over all models, from the least to the most, and the geometric mean."""
+    ratios = {"operations": [d["operations"] for d in models.values()],
+              "time": [d["time"]["ratio"] for d in models.values()]}  # fmt: skip
+    told = {k: f"{min(r):.2f} to {max(r):.2f} times (mean {math.exp(np.log(r).mean()):.2f})" for k, r in ratios.items()}
+    return (
+        f"Of {len(models)} models the backward pass computes {told['operations']} what the forward pass does, and "
+        f"takes {told['time']} as long"
     )
 
 
@@ -176,7 +224,24 @@ def draw(data) -> dict[str, bytes]:
             ax.set_ylim(0, None)
         handles = {line.get_label(): line for ax in axes.flat for line in ax.get_lines()}
         fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9)
-        return {"backprop_cost": png(fig)}
+        return {"backprop_cost": png(fig), "backprop_cost_models": draw_models(data["models"])}
+
+
+def draw_models(models) -> bytes:
+    """For each model both ratios, about 2."""
+    names, rows = list(models), np.arange(len(models))
+    with figure(width=7.2, height=1.2 + 0.3 * len(models)) as (fig, ax):
+        ax.axvline(2, color="black", linewidth=0.9, linestyle=":", label="the lectures' figure, 2")
+        ax.plot([models[name]["operations"] for name in names], rows, "o", color="#0b6e4f", label="operations")
+        ax.plot([models[name]["time"]["ratio"] for name in names], rows, "D", color="#8a2d5f", label="time")
+        quartiles = np.array([models[name]["time"]["ratio_quartiles"] for name in names])
+        ax.hlines(rows, *quartiles.T, color="#8a2d5f", linewidth=1)
+        ax.set_yticks(rows, names)
+        ax.invert_yaxis()
+        ax.set_xlim(0, None)
+        ax.set(xlabel="backward : forward", title="What the backward pass computes and takes, over the forward pass")
+        fig.legend(loc="outside lower center", ncols=3, fontsize=9)
+        return png(fig)
 
 
 def by_depth(ax, depths, values):

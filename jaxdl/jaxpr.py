@@ -191,11 +191,19 @@ def dependent_outputs(jaxpr, marked):
 
 def used_inputs(jaxpr):
     """For each input of a jaxpr, whether any of its outputs needs it, as far as its own equations tell."""
-    asked = {v for v in opened(jaxpr).outvars if is_variable(v)}
+    needed = {v for eqn in needed_equations(jaxpr) for v in eqn.invars if is_variable(v)}
+    needed |= {v for v in opened(jaxpr).outvars if is_variable(v)}
+    return [v in needed for v in opened(jaxpr).invars]
+
+
+def needed_equations(jaxpr):
+    """Those that an output of a jaxpr needs, and those with effects."""
+    asked, found = {v for v in opened(jaxpr).outvars if is_variable(v)}, []
     for eqn in reversed(opened(jaxpr).eqns):
         if eqn.effects or any(v in asked for v in eqn.outvars):
             asked |= {v for v in eqn.invars if is_variable(v)}
-    return [v in asked for v in opened(jaxpr).invars]
+            found.append(eqn)
+    return found[::-1]
 
 
 def where(eqn):

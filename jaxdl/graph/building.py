@@ -99,6 +99,27 @@ def _named_scopes(eqn):
     return tuple(map(Scope, stack.split("/"))) if stack else ()
 
 
+def traced(what, f, args, kwargs):
+    """f's jaxpr, the structure of its result, and the arrays among its arguments; `what` asks for it, in errors."""
+    name = getattr(f, "__name__", type(f).__name__)
+    try:
+        jaxpr, tree, arrays = jx.trace_arrays(f, args, kwargs)
+    except (TypeError, ValueError) as error:
+        found = next((told for sign, told in _TOLD.items() if sign in str(error)), None)
+        raise error if found is None else type(error)(f"{what}: {name} {found} ({error})") from error
+    if not jx.opened(jaxpr).outvars:
+        raise ValueError(f"{what}: {name} returned no array; return what is computed")
+    return jaxpr, tree, arrays
+
+
+# By what JAX says, in words that need not know of it.
+_TOLD = {
+    "Non-hashable static": "is jitted with a static argument that cannot be hashed: give a tuple for a list; an array "
+    "cannot be static",
+    "is not a valid JAX type": "returned something that is no array: return arrays, in any pytree",
+}
+
+
 def argument_labels(f, args, kwargs) -> list[str]:
     """The name of each array among the arguments: `x`, `params['w']`, `layers[0][1]`."""
     paths = jax.tree_util.tree_flatten_with_path((args, kwargs))[0]

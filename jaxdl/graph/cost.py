@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.node import ARGUMENT, Edge, Node, Output
@@ -124,10 +125,12 @@ def _cost(node, moving) -> Cost:
 
 
 def operations(jaxpr) -> float:
-    """Floating-point operations of a jaxpr: two for each product of matrices and convolutions, one for each number that
-    an elementwise operation gives or a reduction takes; the larger branch of a condition, one step of a while loop.
+    """Floating-point operations of a jaxpr: two for each product in a product of matrices or a convolution, of which
+    those with the zeros around an image, and between its dilated pixels, are none; one for each number that an
+    elementwise operation gives or a reduction takes; the larger branch of a condition, one step of a while loop. What
+    no output needs is not computed.
     """
-    return sum(map(_operations, jx.opened(jaxpr).eqns))
+    return sum(map(_operations, jx.needed_equations(jaxpr)))
 
 
 def _operations(eqn):
@@ -137,8 +140,7 @@ def _operations(eqn):
         (contracted, _), _ = eqn.params["dimension_numbers"]
         return 2.0 * size(eqn.outvars[0]) * math.prod(eqn.invars[0].aval.shape[d] for d in contracted)
     if name == "conv_general_dilated":
-        features = eqn.invars[1].aval.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
-        return 2.0 * size(eqn.outvars[0]) * size(eqn.invars[1]) / features
+        return 2.0 * _products(eqn)
     if "call" in eqn.params and not inner:
         return operations(jx.primal_of(eqn))
     if inner:
@@ -146,6 +148,27 @@ def _operations(eqn):
     if name.startswith("reduce_"):
         return float(size(eqn.invars[0]))
     return float(size(eqn.outvars[0])) if name in jx.ELEMENTWISE - {"convert_element_type", "copy", "copy_p"} else 0.0
+
+
+def _products(eqn):
+    """The products in a convolution of pixels with entries of a kernel: as many as its derivatives have."""
+    p, numbers = eqn.params, eqn.params["dimension_numbers"]
+    x, w, y = (
+        [v.aval.shape[d] for d in spec]
+        for v, spec in zip(
+            (*eqn.invars, *eqn.outvars), (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec), strict=True
+        )
+    )
+    meetings = map(_meetings, x[2:], w[2:], y[2:], p["window_strides"], p["padding"], p["lhs_dilation"],
+                   p["rhs_dilation"])  # fmt: skip
+    return y[0] * w[0] * w[1] * math.prod(meetings)
+
+
+def _meetings(pixels, entries, places, stride, padding, between_pixels, between_entries):
+    """How many times an entry of the kernel meets a pixel, over all places along one dimension."""
+    at = stride * np.arange(places)[:, None] + between_entries * np.arange(entries) - padding[0]
+    pixel, beside = np.divmod(at, between_pixels)
+    return int(((beside == 0) & (pixel >= 0) & (pixel < pixels)).sum())
 
 
 def _bytes(aval):

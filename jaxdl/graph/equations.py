@@ -1,76 +1,35 @@
-"""A graph's forward and backward pass as equations in LaTeX: u⁽¹⁾ … L, and ∂L/∂u⁽ⁱ⁾ back to the arguments.
+"""A graph's forward and backward pass as equations in LaTeX: u⁽¹⁾ … L, and ∂L/∂u⁽ⁱ⁾ back to the arguments."""
 
-For each operation one line of a table: what it computes of its inputs a, b, and what it sends back to each of them, of
-these, its output y and the derivative g of L with respect to that.
-"""
-
+import inspect
 import re
 
-from jaxdl.graph.node import Edge, Output
-
-FORMULAS = {
-    "abs": (r"|a|", r"g · \mathrm{sign}(a)"),
-    "add": (r"a + b", r"g", r"g"),
-    "add_any": (r"a + b", r"g", r"g"),
-    "broadcast_in_dim": (r"\mathrm{broadcast}(a)", r"\sum g"),
-    "convert_element_type": (r"a", r"g"),
-    "cos": (r"\cos(a)", r"- g · \sin(a)"),
-    "div": (r"\frac{a}{b}", r"\frac{g}{b}", r"- g · \frac{y}{b}"),
-    "erf": (r"\mathrm{erf}(a)", r"g · \frac{2}{\sqrt{\pi}} e^{-a^2}"),
-    "exp": (r"e^{a}", r"g · y"),
-    "expm1": (r"e^{a} - 1", r"g · (y + 1)"),
-    "log": (r"\log(a)", r"\frac{g}{a}"),
-    "log1p": (r"\log(1 + a)", r"\frac{g}{1 + a}"),
-    "logaddexp": (r"\log(e^{a} + e^{b})", r"g · e^{a - y}", r"g · e^{b - y}"),
-    "logistic": (r"\sigma(a)", r"g · y · (1 - y)"),
-    "max": (r"\max(a, b)", r"g · [a > b]", r"g · [b > a]"),
-    "min": (r"\min(a, b)", r"g · [a < b]", r"g · [b < a]"),
-    "mul": (r"a · b", r"g · b", r"g · a"),
-    "neg": (r"-a", r"-g"),
-    "pow": (r"a^{b}", r"g · b · a^{b - 1}", r"g · y · \log(a)"),
-    "reduce_sum": (r"\sum a", r"g · \mathbf{1}"),
-    "relu": (r"\max(0, a)", r"g · [a > 0]"),
-    "reshape": (r"\mathrm{reshape}(a)", r"\mathrm{reshape}(g)"),
-    "rsqrt": (r"\frac{1}{\sqrt{a}}", r"- \frac{1}{2} g · y^3"),
-    "sin": (r"\sin(a)", r"g · \cos(a)"),
-    "sqrt": (r"\sqrt{a}", r"\frac{g}{2 y}"),
-    "square": (r"a^2", r"2 g · a"),
-    "squeeze": (r"\mathrm{reshape}(a)", r"\mathrm{reshape}(g)"),
-    "stop_gradient": (r"a", r"0"),
-    "sub": (r"a - b", r"g", r"-g"),
-    "tanh": (r"\tanh(a)", r"g · (1 - y^2)"),
-    "transpose": (r"a^T", r"g^T"),
-}
-# Of a product by which dimensions meet, and of how many dimensions the factors are.
-PRODUCTS = {
-    (1, 0, 2, 2): (r"a\, b", r"g\, b^T", r"a^T g"),
-    (1, 1, 2, 2): (r"a\, b^T", r"g\, b", r"g^T a"),
-    (0, 0, 2, 2): (r"a^T b", r"b\, g^T", r"a\, g"),
-    (1, 0, 2, 1): (r"a\, b", r"g\, b^T", r"a^T g"),
-    (0, 0, 2, 1): (r"a^T b", r"b\, g^T", r"a\, g"),
-    (0, 0, 1, 2): (r"b^T a", r"b\, g", r"a\, g^T"),
-    (0, 1, 1, 2): (r"b\, a", r"b^T g", r"g\, a^T"),
-    (0, 0, 1, 1): (r"a^T b", r"g\, b", r"g\, a"),
-}
+from jaxdl.graph.formulas import FORMULAS, PRODUCTS, RULES, SETTINGS, SHAPES
+from jaxdl.graph.node import RULE, Edge, Output
 
 
 def equations(graph) -> tuple[list[str], list[str]]:
-    """Those of the forward pass, one for each operation, and of the backward pass, one for each array it reaches."""
+    """Those of the forward pass, one for each operation, and of the backward pass, one for each array it reaches.
+
+    Definitions stand before the equations that they are for.
+    """
     if len(graph.flat_outputs) != 1 or not graph.flat_outputs[0].is_smooth:
         raise ValueError(f"latex: {graph.name} gives {graph.outputs}; derivatives are written of one array")
     end = graph.flat_outputs[0]
     loss = _symbol(end)
-    forward = [
-        f"{_left(node)} = {_filled(_formula(node)[0], node)}" for node in graph.nodes if node.equation is not None
-    ]
+    forward = []
+    for node in graph.nodes:
+        if node.equation is not None:
+            computed, *named = _filled(formula_of(node)[0], node)
+            forward += [*named, f"{_left(node)} = {computed}"]
     reached, backward = {end}, [rf"{_derivative(loss, end)} = 1"]
     for node in reversed(graph.nodes):
         for k in range(len(node.types)):
             x = Output(node, k)
-            terms = [_sent(edge, loss) for edge in node.users if edge.source == x and _flows(edge, reached)]
-            if terms and x.is_smooth:
+            sent = [_sent(edge, loss) for edge in node.users if edge.source == x and _flows(edge, reached)]
+            if sent and x.is_smooth:
                 reached.add(x)
-                backward.append(f"{_derivative(loss, x)} = {_summed(terms)}")
+                named = dict.fromkeys(line for _, *lines in sent for line in lines if line not in backward)
+                backward += [*named, f"{_derivative(loss, x)} = {_summed([term for term, *_ in sent])}"]
     return forward, backward
 
 
@@ -90,43 +49,88 @@ def _summed(terms):
 
 
 def _sent(edge, loss):
-    """What the target sends back along an edge."""
-    formula = _formula(edge.target)
+    """What the target sends back along an edge, and the definitions in it."""
+    formula = formula_of(edge.target)
     upstream = _derivative(loss, Output(edge.target, 0))
     if edge.place + 1 < len(formula):
         return _filled(formula[edge.place + 1], edge.target, upstream)
     inner = rf"\frac{{\partial {_symbol(Output(edge.target, 0))}}}{{\partial {_symbol(edge.source)}}}"
-    return rf"{upstream} {inner}"
+    return [rf"{upstream} {inner}"]
 
 
-def _formula(node):
-    """What a node computes, and what it sends to each input; of an operation without a formula its name alone."""
+def formula_of(node):
+    """What a node computes, and what it sends to each input; of an operation without a formula its name alone.
+
+    A strange rule has a name that its author chose; the two that have formulas here are JAX's.
+    """
+    if "call" in node.equation.params:
+        known = _of_rule(node)
+    else:
+        known = _of_primitive(node) if node.kind != RULE or node.name in ("relu", "logaddexp") else None
+    inputs = ", ".join("abcdefg"[i] if i < 6 else r"\ldots" for i in range(min(len(node.inputs), 7)))
+    return known or (rf"\mathrm{{{_plain(node.name)}}}({inputs})",)
+
+
+def _of_primitive(node):
+    params, count = node.equation.params, len(node.inputs)
     if node.name == "dot_general":
-        (left, right), (batch, _) = node.equation.params["dimension_numbers"]
-        ranks = [len(v.aval.shape) for v in node.equation.invars]
-        known = PRODUCTS.get((*left, *right, *ranks)) if not batch and len(left) == 1 else None
-        if known or 0 in ranks:
-            return known or FORMULAS["mul"]
+        return _product(node)
     if node.name == "integer_pow":
-        n = node.equation.params["y"]
+        n = params["y"]
         power = rf"a^{{{n - 1}}}" if n != 2 else "a"
         return rf"a^{{{n}}}", rf"{n} g · {power}" if n >= 0 else rf"- {-n} g · {power}"
-    if node.name in FORMULAS:
-        return FORMULAS[node.name]
-    inputs = ", ".join("abcdefg"[i] if i < 6 else r"\ldots" for i in range(min(len(node.inputs), 7)))
-    return (rf"\mathrm{{{_plain(node.name)}}}({inputs})",)
+    if node.name == "concatenate" and count <= 6:
+        parts = [rf"\mathrm{{part}}_{{{k + 1}}}(g)" for k in range(count)]
+        return rf"[{', '.join('abcdef'[:count])}]", *parts
+    if node.name == "cumsum" and params["reverse"]:
+        ahead, back = FORMULAS["cumsum"]
+        return back.replace("(g)", "(a)"), ahead.replace("(a)", "(g)")
+    if node.name == "select_n" and (count > 3 or node.equation.invars[0].aval.dtype != bool):
+        return None
+    return FORMULAS.get(node.name)
+
+
+def _product(node):
+    """Of matrices and vectors, and of as many matrices as there are in the batch, which stands first."""
+    (left, right), (batch, of_right) = node.equation.params["dimension_numbers"]
+    ranks = [len(v.aval.shape) - len(batch) for v in node.equation.invars]
+    if 0 in ranks and not batch:
+        return FORMULAS["mul"]
+    if len(left) != 1 or batch != of_right or [*batch] != [*range(len(batch))] or (batch and ranks != [2, 2]):
+        return None
+    left, right = left[0] - len(batch), right[0] - len(batch)
+    if ranks[0] > 2 and (left, right, ranks[1]) == (ranks[0] - 1, 0, 2):
+        return PRODUCTS[1, 0, 2, 2]  # many rows, in more dimensions than one
+    return PRODUCTS.get((left, right, *ranks))
+
+
+def _of_rule(node):
+    """Where it is an op of jaxdl's own, with settings and shapes for which the formula holds."""
+    op, settings = (getattr(node.equation.params["call"], name, None) for name in ("op", "settings"))
+    if op is None or not op.primal.__module__.startswith("jaxdl.ops"):
+        return None
+    usual = inspect.signature(op.primal).parameters
+    if any(name not in SETTINGS and value != usual[name].default for name, value in settings):
+        return None
+    shapes = [v.aval.shape for v in node.equation.invars]
+    return RULES.get(node.name) if SHAPES.get(node.name, lambda *_: True)(*shapes) else None
 
 
 def _filled(formula, node, upstream=""):
-    """A formula with what stands for its letters; products of single numbers need no sign."""
+    """A formula, then its definitions, with what stands for the letters; products of single numbers need no sign."""
     words = {"g": upstream, "y": _symbol(Output(node, 0))}
     for letter, x in zip("abcdef", node.inputs, strict=False):
         words[letter] = _symbol(x.source) if isinstance(x, Edge) else _number(x)
     if len(node.inputs) > 6:
         words["f"] = r"\ldots"
-    text = re.sub(r"(?<![\\a-zA-Z])([a-gy])(?![a-zA-Z])(\^?)", lambda m: _word(words.get(m[1], m[1]), m[2]), formula)
+    own = re.sub(r"^u(?=\d+$)", "", _plain(node.label))
+    words |= {letter: rf"{letter}_{{{own}}}" for letter in "DGNPSs"}
     is_number = all(t.shape == () for t in node.types) and all(e.source.type.shape == () for e in node.edges)
-    return text.replace("·", r"\," if is_number else r"\odot")
+    text = _LETTER.sub(lambda m: _word(words.get(m[1], m[1]), m[2]), formula)
+    return text.replace("·", r"\," if is_number else r"\odot").split("; ")
+
+
+_LETTER = re.compile(r"(?<![\\a-zA-Z])([a-gyDGNPSs])(?![a-zA-Z])(\^?)")
 
 
 def _word(text, power):

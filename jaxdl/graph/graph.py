@@ -12,7 +12,7 @@ import jax
 from jaxdl import jaxpr as jx
 from jaxdl.graph import sweep
 from jaxdl.graph.boxes import boxes, opened_at_first
-from jaxdl.graph.building import Builder, argument_labels
+from jaxdl.graph.building import Builder, argument_labels, traced
 from jaxdl.graph.cost import Costs, costs
 from jaxdl.graph.dot import dot, mermaid
 from jaxdl.graph.equations import latex
@@ -33,18 +33,16 @@ def trace(f: Callable) -> Callable[..., "Graph"]:
     `jax.custom_vjp`) too; jitted functions are opened, loops, branches and checkpoints are nodes that `inside` opens.
     Arguments may be `jax.ShapeDtypeStruct`s: such a graph has types and no values.
 
-    Raises TypeError inside jit, grad or vmap, and ValueError if f gives no array.
+    Raises TypeError inside jit, grad or vmap, and where f gives what is no array; ValueError where it gives nothing, or
+    is jitted with a static argument that cannot be hashed.
     """
 
     @functools.wraps(f)
-    def traced(*args, **kwargs):
+    def graph_of(*args, **kwargs):
         args = jax.tree.map(lambda x: jax.numpy.asarray(x) if isinstance(x, float | complex) else x, args)
         _check_concrete(args, kwargs)
-        jaxpr, tree, arrays = jx.trace_arrays(f, args, kwargs)
-        name = getattr(f, "__name__", type(f).__name__)
-        if not jx.opened(jaxpr).outvars:
-            raise ValueError(f"trace: {name} returned no array, so it has no graph; return what is computed")
-        graph = Graph(name, jaxpr, argument_labels(f, args, kwargs), arrays)
+        jaxpr, tree, arrays = traced("trace", f, args, kwargs)
+        graph = Graph(getattr(f, "__name__", type(f).__name__), jaxpr, argument_labels(f, args, kwargs), arrays)
         given = iter(graph.flat_arguments)
         graph.arguments = jax.tree.map(lambda x: next(given) if jx.is_array(x) else None, args)
         graph.outputs = jax.tree.unflatten(tree, graph.flat_outputs)
@@ -52,7 +50,7 @@ def trace(f: Callable) -> Callable[..., "Graph"]:
         graph.result_labels = [f"result{jax.tree_util.keystr(path)}" for path, _ in paths]
         return graph
 
-    return traced
+    return graph_of
 
 
 class Graph:

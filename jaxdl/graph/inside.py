@@ -67,8 +67,7 @@ def _while(node, inputs, step):
 def _cond(node, inputs, step):
     _check_step(node, step, 1)
     which, *operands = inputs
-    branches = node.equation.params["branches"]
-    return branches[min(max(int(which), 0), len(branches) - 1)], operands, node.adjoints
+    return node.equation.params["branches"][int(which)], operands, node.adjoints
 
 
 def _called(node, inputs, step):

@@ -2,33 +2,36 @@
 
 import io
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from jaxdl.graph.equations import equations, latex
 from jaxdl.report import AUTOMATIC, HAND, Page
 
-LINE, LEFT, SIZE = 0.5, 0.25, 12.0  # inches from line to line and from the left, points of a letter
+LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches from line to line at least, between lines, and around all
+SIZE = 12.0  # points of a letter
 
 
 def sheet(graph, kind: str) -> bytes:
     """The bytes of an SVG or PNG file: the forward pass, then the backward pass."""
     forward, backward = equations(graph)
     colours = [HAND["color"]] * len(forward) + [AUTOMATIC["color"]] * len(backward)
-    height = LINE * (len(colours) + 1)
     with rc_context({"mathtext.fontset": "stix", "svg.hashsalt": "jaxdl"}):
-        figure = Figure(figsize=(2, height))
+        figure = Figure()
         drawn = [
-            figure.text(
-                LEFT / 2, 1 - LINE * (k + 1) / height, f"${_large(line)}$", fontsize=SIZE, color=colour, va="center"
-            )
-            for k, (line, colour) in enumerate(zip([*forward, *backward], colours, strict=True))
+            figure.text(0, 0, f"${_large(line)}$", fontsize=SIZE, color=colour, va="bottom")
+            for line, colour in zip([*forward, *backward], colours, strict=True)
         ]
         figure.draw_without_rendering()
-        width = max(text.get_window_extent().width for text in drawn) / figure.dpi + 2 * LEFT
+        extents = [text.get_window_extent() for text in drawn]
+        width = max(extent.width for extent in extents) / figure.dpi + 2 * MARGIN
+        heights = [max(extent.height / figure.dpi + GAP, LINE) for extent in extents]
+        height = sum(heights) + 2 * MARGIN
         figure.set_size_inches(width, height)
-        for text in drawn:
-            text.set_x(LEFT / width)
+        bottoms = height - MARGIN - np.cumsum(heights)
+        for text, bottom, extent, taken in zip(drawn, bottoms, extents, heights, strict=True):
+            text.set_position((MARGIN / width, (bottom + (taken - extent.height / figure.dpi) / 2) / height))
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.building import argument_labels
-from jaxdl.graph.python import Writer, array
+from jaxdl.graph.building import argument_labels, traced
+from jaxdl.graph.literals import Number, array
+from jaxdl.graph.python import Writer
 from jaxdl.strip import automatic
 
 HEAD = '''"""{name} and its derivative: written by jaxdl.source, a start for a rule by hand."""
@@ -31,10 +32,13 @@ def source(f: Callable, *args: Any, **kwargs: Any) -> str:
     so are shapes and types. It gives f's array, or the tuple of f's arrays. What hand-written rules in f do is written
     out; jitted functions are opened, and of what depends on the platform the present one's form is taken.
 
-    Raises ValueError where f holds an operation that has no form in Python, or a large constant.
+    Raises ValueError where f holds an operation that has no form in Python, or a large constant, and where it takes or
+    gives no array.
     """
-    _, _, arrays = jx.trace_arrays(f, args, kwargs)
-    name = _identifier(getattr(f, "__name__", "f"))
+    _, _, arrays = traced("source", f, args, kwargs)
+    if not arrays:
+        raise ValueError("source: there is no array among the arguments; give those to differentiate in as arrays")
+    name = _identifier(getattr(f, "__name__", "f").replace("<lambda>", "f"))
     names = _distinct([_identifier(label) for label in argument_labels(f, args, kwargs)])
     plain = jx.trace(automatic(jx.in_arrays(f, args, kwargs)), *arrays)[0]
     primal = Writer()
@@ -91,7 +95,7 @@ def _rule(f, arrays, names) -> list[str]:
 def _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, names):
     text = "\n".join([", ".join(names), *writer.lines])
     first_met = lambda name: re.search(rf"\b{name}\b", text).start()
-    saved = sorted({r for r in residuals if r and r.isidentifier()}, key=first_met)
+    saved = sorted({r for r in residuals if r.isidentifier() and not isinstance(r, Number)}, key=first_met)
     cotangents = [f"d{_identifier(y)}" if y.isidentifier() else f"dy{i}" for i, y in enumerate(outputs)]
     cotangents = _distinct(cotangents) if len(outputs) > 1 else ["dy"]
     flowing = [d for d, s in zip(cotangents, is_smooth, strict=True) if s]

@@ -26,6 +26,12 @@ def test_what_is_kept_grows_with_depth(data):
     assert data["kept a layer"]["gelu"]["hand"] < data["kept a layer"]["gelu"]["automatic"]
 
 
+def test_models_too(data):
+    assert all(1 < d["operations"] < 2.5 for d in data["models"].values())
+    assert all(d["time"]["ratio"] > 0 for d in data["models"].values())
+
+
 def test_finding_and_picture(data):
     assert "At depth 8 the backward pass computes" in backprop_cost.finding(data)
-    assert backprop_cost.draw(data)["backprop_cost"].startswith(b"\x89PNG")
+    assert "Of 2 models the backward pass computes" in backprop_cost.finding(data)
+    assert all(picture.startswith(b"\x89PNG") for picture in backprop_cost.draw(data).values())

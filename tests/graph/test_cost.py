@@ -43,6 +43,27 @@ def test_operations():
     assert cost.backward == 2 * cost.forward
 
 
+def test_the_way_back_of_a_sine_computes_its_cosine():
+    assert cost_of(jnp.sin, X).backward == 2 * X.size  # and a product
+
+
+def test_nothing_is_sent_back_to_data():
+    data, w = draw(2, 8, 4), draw(3, 4, 5)
+    cost = cost_of(lambda w: ops.matmul(data, w), w)
+    assert cost.backward == cost.forward == 2 * 8 * 4 * 5
+    assert cost_of(ops.matmul, data, w).backward == 2 * cost.forward
+
+
+def test_operations_of_loops_and_branches():
+    one = lambda x: jnp.tanh(x) + 1
+    two = lambda x: one(one(x))
+    assert cost_of(lambda x: jax.lax.fori_loop(0, 5, lambda i, x: one(x), x), X).forward >= 5 * 2 * X.size
+    assert cost_of(lambda x: jax.lax.scan(lambda c, _: (one(c), None), x, length=5)[0], X).forward == 5 * 2 * X.size
+    assert cost_of(lambda x, n: jax.lax.switch(n, [one, two], x), X, jnp.int32(0)).forward == 2 * 2 * X.size
+    loop = cost_of(lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, one, x), X)
+    assert loop.forward == 2 * X.size + X.size + 1  # of one step, and of one test
+
+
 def network(params, x):
     for w in params:
         x = jnp.tanh(x @ w)
@@ -73,3 +94,23 @@ def test_types_alone_suffice():
 
 def test_a_result_that_only_its_own_pullback_needs_is_kept():
     assert trace(lambda x: jnp.exp(x).sum())(X).costs().kept_bytes == X.nbytes
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"padding": "VALID"},
+        {"padding": "SAME"},
+        {"padding": ((3, 0), (1, 2)), "stride": 3},
+        {"padding": ((2, 0), (0, 3)), "stride": 2},
+        {"padding": "SAME", "dilation": 2, "groups": 2},
+    ],
+    ids=str,
+)
+def test_of_a_convolution_only_products_with_pixels_count(settings):
+    """As the compiler counts; and there are as many in the derivative by the image, and by the kernel."""
+    x, w = draw(1, 2, 9, 8, 4), draw(2, 3, 2, 4 // settings.get("groups", 1), 6)
+    f = automatic(lambda x, w: ops.conv2d(x, w, **settings))
+    cost = cost_of(f, x, w)
+    assert cost.forward == jax.jit(f).lower(x, w).cost_analysis()["flops"]
+    assert cost.backward == 2 * cost.forward

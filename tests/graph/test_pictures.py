@@ -162,6 +162,7 @@ def test_values_in_words():
     assert value_text(jnp.array([[1.0, -0.25]])) == "[[1 −0.25]]"
     assert value_text(jnp.zeros((3, 4), jnp.bfloat16)) == "3×4 bfloat16"
     assert value_text(jnp.int32(7)) == "7"
+    assert value_text(f32(-0.0)) == "0"
     assert value_text(None) == "–"
 
 
@@ -272,3 +273,29 @@ def test_contributions_are_told_as_such():
     told = [step.text for step in trace(lambda x: jnp.sin(x) * x)(f32(0)).backward().steps()]
     assert "∂L/∂x += ∂L/∂u2 · ∂u2/∂x = 0" in told
     assert "∂L/∂u1 = ∂L/∂u2 · ∂u2/∂u1 = 0" in told
+
+
+def test_a_chain_is_a_straight_line():
+    root = boxes(trace(lambda x: jnp.exp(jnp.sin(jnp.cos(x))))(f32(1)))
+    placed = frames(root, {root}, size_of)
+    assert len({round(placed[node].middle, 3) for node in root.nodes}) == 1
+
+
+def test_what_two_boxes_use_stands_in_neither():
+    def f(x, w):
+        for name in "ab":
+            with jax.named_scope(name):
+                x = jnp.sin(x * w)
+        return x
+
+    root = boxes(trace(f)(f32(1), f32(2)))
+    assert [getattr(item, "label", item.name) for item in root.items] == ["w", "a", "b", "result"]
+
+
+def test_a_page_of_very_many_steps_has_no_slider(graph, monkeypatch):
+    from jaxdl.graph import page
+
+    told = lambda: json.loads(re.search(r'id="data">(.*?)</script>', page.page(boxes(graph), set()).decode(), re.S)[1])
+    assert len(told()["steps"]) == len([*graph.steps()])
+    monkeypatch.setattr(page, "MOST_STEPS", 3)
+    assert told()["steps"] == []

@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
-from jaxdl import Op, nn
+from jaxdl import Op, nn, op, saving
 from jaxdl.cli.graphing import EXAMPLES
 from jaxdl.graph import source
 from jaxdl.ops.cases import cases
+from jaxdl.ops.windows import CEIL
 from tests.draws import draw
+from tests.nn.test_models import small_clip
 
 ONE_OF_EACH = list({case.op: case for case in reversed(cases())}.values())
 
@@ -48,7 +51,8 @@ def assert_same(f, *args):
         return [got, primal, list(written_pullback(u))], [expected, expected, list(pullback(u))]
 
     def close(a, b):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * (1 + float(jnp.abs(b).max(initial=0))))
+        largest = float(jnp.abs(jnp.nan_to_num(b, posinf=0, neginf=0)).max(initial=0))
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * (1 + largest))
 
     jax.tree.map(close, *both(leaves))
 
@@ -69,25 +73,131 @@ def test_of_every_operation(case):
     assert_same(lambda *args: case.op(*args, **case.settings), *case.make(1, "float32"))
 
 
+# As small as they can be.
 MODELS = {
+    "McCulloch-Pitts": (nn.mcculloch_pitts([1, -1], 1), (2,)),
+    "perceptron": (nn.perceptron(), (2,)),
+    "logistic regression": (nn.logistic_regression(), (2,)),
+    "linear classifier": (nn.linear_classifier(3), (4,)),
+    "linear network": (nn.linear_network(4, 3), (5,)),
+    "XOR network": (nn.xor_network(), (2,)),
+    "six ReLUs": (nn.six_relus(), (1,)),
+    "interpolation by ReLUs": (nn.relu_interpolation(jnp.sin, -1.0, 3.0, 4), (1,)),
     "mlp": (nn.mlp(8, 3), (4,)),
+    "shared layer": (nn.residual(nn.share(nn.serial(nn.dense(5), nn.tanh), 3)), (5,)),
+    "linear autoencoder": (nn.linear_autoencoder((4, 4, 1), 3), (4, 4, 1)),
+    "dense autoencoder": (nn.denoising(nn.dense_autoencoder((4, 4, 1), 3, (7, 5)), 0.5), (4, 4, 1)),
+    "convolutional autoencoder": (nn.conv_autoencoder(4), (28, 28, 1)),
     "LeNet": (nn.lenet5(3), (28, 28, 1)),
+    "small convnet": (nn.small_convnet(3), (4, 4, 1)),
+    "normalised convolution": (nn.serial(nn.conv(3, 3), nn.batch_norm(), nn.relu), (6, 6, 2)),
+    "fully convolutional": (nn.fully_convolutional(3), (8, 10, 1)),
+    "NiN, CIFAR-10": (nn.nin_cifar10(3), (8, 8, 3)),
+    "NiN, ImageNet": (nn.nin_imagenet(3), (51, 51, 3)),
+    "AlexNet, one tower": (nn.alexnet(3), (63, 63, 3)),
+    "AlexNet, two towers": (nn.alexnet(3, grouped=True), (67, 67, 3)),
+    "GoogLeNet's parts": (  # the whole takes 20 seconds to compile
+        nn.serial(
+            nn.conv(4, 7, stride=2, padding="SAME"),
+            nn.max_pool(3, 2, CEIL),
+            nn.local_response_norm(size=5, k=1.0, alpha=1e-4, beta=0.75),
+            nn.inception(4, (3, 4), (2, 3), 2),
+            nn.global_avg_pool,
+        ),
+        (16, 16, 3),
+    ),
+    "swiglu transformer": (nn.transformer_encoder(1, 2, nn.swiglu_feed_forward(8), causal=True), (5, 8)),
     "vision transformer": (nn.vit(3, patch=4, width=8, depth=2, heads=2), (8, 8, 1)),
 }
 
 
+def thin(params):
+    """A sixteenth of each layer's width; kernels are as large as before."""
+    narrow = lambda n: n if n <= 11 else n // 16
+    return jax.tree.map(lambda p: 0.3 * draw(p.size, *map(narrow, p.shape)), params)
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_of_models(name):
+def test_of_models(name, key):
     model, shape = MODELS[name]
-    assert_same(model.apply, model.init(jax.random.key(0), shape), draw(1, 2, *shape))
+    params = jax.eval_shape(lambda: model.init(key, shape))
+    is_wide = nn.parameter_count(params) > 500_000
+    assert_same(model.apply, thin(params) if is_wide else model.init(key, shape), draw(1, 2, *shape))
+
+
+TOKENS = jnp.array([[4, 9, 3, 0, 0], [1, 2, 5, 6, 7]])
+
+
+def test_of_models_of_texts(key):
+    model = nn.sentiment_classifier(20, width=8)
+    assert_same(model.apply, model.init(key, (5,)), TOKENS)
+    model = small_clip()
+    assert_same(model.apply, model.init(key, ((8, 8, 1), (5,))), (draw(0, 2, 8, 8, 1), TOKENS))
+
+
+def test_of_dropout_and_noise(key):
+    model = nn.denoising(nn.serial(nn.dense(4), nn.dropout(0.5)), 0.5)
+    assert_same(lambda p, x, key: model.apply(p, x, key=key), model.init(key, (3,)), draw(1, 2, 3), key)
+
+
+A, B, V = draw(1, 3, 3) + 3 * jnp.eye(3), draw(2, 3, 2), draw(3, 3)
+PLACES, RAW = jnp.array([0, 2]), jnp.arange(4, dtype=jnp.uint32)
+dot, special, linalg = jnp.dot, jax.scipy.special, lax.linalg
+below = lambda v, **side: jnp.searchsorted(jnp.array([0.0, jnp.nan, jnp.nan]), v, **side)
+# By what they have that others have not.
+FORMS = {
+    "cholesky": (lambda a: jnp.linalg.cholesky(dot(a, a.T)), A),
+    "triangular solve": (lambda a, b: jax.scipy.linalg.solve_triangular(a, b, lower=True), A, B),
+    "lu": (jnp.linalg.solve, A, B),
+    "qr": (jnp.linalg.qr, A),
+    "eigh": (lambda a: jnp.linalg.eigh(a + a.T), A),
+    "svd": (lambda a: jnp.linalg.svd(a, full_matrices=False), A),
+    "singular values": (lambda a: jnp.linalg.svd(a, compute_uv=False), A),
+    "householder": (lambda v: linalg.householder_product(A, lax.stop_gradient(v)) * v[None], V),
+    "sort": (jnp.sort, V),
+    "sort with values": (lambda k, v: lax.sort((k, v), num_keys=1), V, draw(4, 3)),
+    "top k": (lambda v: lax.top_k(v, 2), V),
+    "set": (lambda v, b: v.at[PLACES].set(b), V, V[:2]),
+    "multiply at": (lambda v, b: v.at[PLACES].multiply(b, unique_indices=True), V, V[:2]),
+    "least at": (lambda v, b: v.at[PLACES].min(b), V, V[1:]),
+    "largest at": (lambda v, b: v.at[PLACES].max(b), V, V[1:]),
+    "max pooling of lax": (lambda v: lax.reduce_window(v, -jnp.inf, lax.max, (2,), (1,), "VALID"), V),
+    "min pooling of lax": (lambda v: lax.reduce_window(v, jnp.inf, lax.min, (2,), (1,), "VALID"), V),
+    "pooling of integers": (
+        lambda v, i: v[1:] * lax.reduce_window(i, -(2**31), lax.max, (2,), (1,), "VALID").astype(v.dtype),
+        V,
+        jnp.arange(3),
+    ),
+    "interpolation": (lambda v: jnp.interp(v, jnp.array([-1.0, 0.2, 1.0]), v), V),
+    "order with NaN": (lambda v: v * (below(v) + below(v, side="right")).astype(v.dtype), V),
+    "integer division": (lambda v, i: v * (lax.div(i, 2) + lax.rem(i, 3)).astype(v.dtype), V, jnp.int32(-5)),
+    "shifts": (lambda v, i: v * ((i >> 1) + lax.population_count(i)).astype(v.dtype), V, jnp.int32(-5)),
+    "Fourier": (lambda v: jnp.abs(jnp.fft.rfft(v)), V),
+    "gamma": (lambda v: special.gammainc(v * v, v * v) + special.gammaincc(v * v, 2 * v * v), V),
+    "digamma": (lambda v: special.digamma(v * v) + special.i0e(v) + special.i1e(v), V),
+    "beta": (lambda v: special.betainc(2.0, 3.0, jax.nn.sigmoid(v)) + lax.reduce_precision(v, 8, 7), V),
+    "variance": (jnp.var, V),  # a residual that is a number
+    "tile": (lambda a: jnp.concatenate([*jnp.unstack(jnp.tile(a, (1, 2)), axis=1)]), A),
+    "not a number": (lambda a: jnp.take(a, PLACES, 0) * jnp.array([[1.0, -2.0, jnp.inf]]), A),
+    "random numbers": (lambda v, seed: v * jax.random.gamma(jax.random.key(seed, impl="rbg"), v * v), V, jnp.int32(3)),
+    "raw keys": (lambda v, k: v * jax.random.normal(jax.random.wrap_key_data(k, impl="rbg"), (3,)), V, RAW),
+    "many keys": (lambda v, k: v * jax.vmap(jax.random.normal)(jax.random.split(k, 3)), V, jax.random.key(1)),
+    "conjugate gradients": (lambda a, v: jax.scipy.sparse.linalg.cg(lambda x: dot(a.T, dot(a, x)), v)[0], A, V),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_of_other_operations(name):
+    f, *args = FORMS[name]
+    assert_same(f, *args)
 
 
 def loop(x, rows):
-    return jax.lax.scan(lambda c, row: (jnp.sin(c * row), c + row), x, rows)
+    return lax.scan(lambda c, row: (jnp.sin(c * row), c + row), x, rows)
 
 
 def branch(x, n):
-    return jax.lax.switch(n, [jnp.sin, lambda x: x * x, jnp.exp], x)
+    return lax.switch(n, [jnp.sin, lambda x: x * x, jnp.exp], x)
 
 
 @jax.checkpoint
@@ -97,7 +207,7 @@ def remembered(x):
 
 def newton(x):
     """√2 from x, on values alone: the loop is not differentiated."""
-    root = jax.lax.while_loop(lambda y: jnp.abs(y * y - 2) > 1e-6, lambda y: (y + 2 / y) / 2, jax.lax.stop_gradient(x))
+    root = lax.while_loop(lambda y: jnp.abs(y * y - 2) > 1e-6, lambda y: (y + 2 / y) / 2, lax.stop_gradient(x))
     return root * x
 
 
@@ -149,9 +259,34 @@ def f_rule(x, w):
     )
 
 
+def test_what_a_rule_saves_for_nothing_is_not_saved_again():
+    @op
+    def double(x):
+        return 2 * x
+
+    @double.rule
+    def double_rule(x):
+        return 2 * x, saving(lambda x, dy: (2 * dy,), jnp.sin(x))
+
+    assert source(double, V).endswith("return u1, saving(pullback)\n")
+    assert "sin" not in source(double, V)
+
+
+def test_settings_are_written_that_are_not_usual():
+    once, often = (lambda v, b, u=u: v.at[PLACES].add(b, unique_indices=u) for u in (True, False))
+    assert "unique_indices=True" in source(once, V, V[:2])
+    assert "unique_indices" not in source(often, V, V[:2])
+
+
 def test_errors():
     table = jnp.arange(100.0)
     with pytest.raises(ValueError, match=r"closes over a constant float32\[100\]; make it an argument"):
         source(lambda x: x * table, jnp.ones(100))
-    with pytest.raises(ValueError, match=r"cholesky .at .* has no form in Python"):
-        source(jnp.linalg.cholesky, jnp.eye(2))
+    with pytest.raises(ValueError, match="source: <lambda> returned no array"):
+        source(lambda x: None, V)
+    with pytest.raises(ValueError, match="source: there is no array among the arguments"):
+        source(jnp.sin, 1.0)
+    with pytest.raises(ValueError, match=r"schur has no form in Python"):
+        source(lambda a: jax.scipy.linalg.schur(a)[0], A)
+    with pytest.raises(ValueError, match=r"debug_print .at .*test_source.py.* calls back into Python.*; take it out"):
+        source(lambda x: (jax.debug.print("{}", x), x * x)[1], V)

@@ -8,6 +8,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxdl import ops
 from jaxdl.graph import examples, trace
+from jaxdl.graph.sweep import Memory
 from tests.draws import draw
 
 f32 = jnp.float32
@@ -187,6 +188,13 @@ def test_types_alone_make_a_graph_without_values():
 def test_errors():
     with pytest.raises(ValueError, match="<lambda> returned no array"):
         trace(lambda x: None)(f32(1))
+    with pytest.raises(TypeError, match="trace: <lambda> returned something that is no array"):
+        trace(lambda x: "x")(f32(1))
+    scaled = jax.jit(lambda x, s: x * s[0], static_argnums=1)
+    with pytest.raises(ValueError, match="static argument that cannot be hashed: give a tuple for a list"):
+        trace(scaled)(f32(1), [1, 2])
+    with pytest.raises(TypeError, match="softmax: setting axis must be static and hashable, got list"):
+        trace(lambda x: ops.softmax(x, axis=[0]))(X)
     with pytest.raises(TypeError, match="traced by jit, grad or vmap"):
         jax.jit(lambda x: trace(jnp.sin)(x).outputs)(f32(1))
     graph = trace(layers)(PARAMS, X)
@@ -271,3 +279,34 @@ def test_labels_are_one_s_own():
 def test_real_numbers_are_arguments():
     graph = trace(examples.product_and_sum)(-2.0, 5.0, -4.0).backward()
     assert numbers(graph, "x", "y", "z") == [5, -2, 1]
+
+
+def test_a_sweep_lets_go_of_values_but_not_of_outputs():
+    graph = trace(lambda x: jnp.exp(jnp.sin(x)))(X).backward(X)
+    assert [node.kept is None for node in graph.nodes] == [False, True, False]
+    graph = trace(lambda x: jnp.exp(jnp.sin(x)))(X).backward(X, retain=True)
+    assert not any(node.kept is None for node in graph.nodes)
+
+
+def test_an_array_that_is_held_twice_takes_its_memory_once():
+    memory = Memory(trace(jnp.sin)(X))
+    before, x = memory.bytes, jnp.ones(4)
+    memory.add(x, x)
+    memory.drop(x)
+    assert memory.bytes == memory.peak == before + x.nbytes
+    memory.drop(x)
+    assert memory.bytes == before
+
+
+def test_outside_of_a_switch_the_nearest_branch_is_taken():
+    graph = trace(lambda n, x: jax.lax.switch(n, [jnp.sin, jnp.cos], x))(jnp.int32(7), X)
+    (branch,) = [node for node in graph.nodes if node.name == "cond"]
+    assert [n.name for n in graph.inside(branch).nodes if n.equation is not None] == ["cos"]
+
+
+def test_calls_of_more_than_one_operation_have_a_scope():
+    assert trace(jax.jit(jnp.sin))(X).nodes[-1].scope == ()
+    twice = jax.jit(lambda x: jnp.sin(jnp.sin(x)))
+    scopes = [node.scope for node in trace(lambda x: twice(twice(x)))(X).nodes[1:]]
+    assert scopes[0] == scopes[1] != scopes[2] == scopes[3]
+    assert len(scopes[0]) == 1

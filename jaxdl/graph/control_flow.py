@@ -1,0 +1,52 @@
+"""Loops and branches as Python: the functions that they call, and the call."""
+
+from jaxdl.graph.literals import array, tuple_of
+
+
+def _scan(writer, eqn, inputs):
+    p = eqn.params
+    inputs = [*map(array, inputs)]
+    k, m = p["num_consts"], p["num_consts"] + p["num_carry"]
+    fixed, carry, rows = inputs[:k], inputs[k:m], inputs[m:]
+
+    def parameters(names):
+        unpack = [f"{tuple_of(part)} = {whole}" for part, whole in ((names[k:m], "carry"), (names[m:], "row")) if part]
+        return ["carry, row", *unpack], [*fixed, *names[k:]]
+
+    ends = lambda outputs: f"{tuple_of(outputs[: p['num_carry']])}, {tuple_of(outputs[p['num_carry'] :])}"
+    step = writer.function("step", parameters, p["jaxpr"], ends)
+    names = [writer.fresh() for _ in eqn.outvars]
+    left = f"{tuple_of(names[: p['num_carry']])}, {tuple_of(names[p['num_carry'] :])}"
+    writer.lines.append(
+        f"{left} = lax.scan({step}, {tuple_of(carry)}, {tuple_of(rows)}, length={p['length']}, reverse={p['reverse']})"
+    )
+    return names
+
+
+def _while(writer, eqn, inputs):
+    p = eqn.params
+    inputs = [*map(array, inputs)]
+    k, m = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+    carry = lambda fixed: (
+        lambda names: (["carry", f"{tuple_of(names[len(fixed) :])} = carry"], [*fixed, *names[len(fixed) :]])
+    )
+    test = writer.function("test", carry(inputs[:k]), p["cond_jaxpr"], lambda outputs: outputs[0])
+    body = writer.function("body", carry(inputs[k:m]), p["body_jaxpr"], tuple_of)
+    names = [writer.fresh() for _ in eqn.outvars]
+    writer.lines.append(f"{tuple_of(names)} = lax.while_loop({test}, {body}, {tuple_of(inputs[m:])})")
+    return names
+
+
+def _cond(writer, eqn, inputs):
+    inputs = [*map(array, inputs)]
+    branches = [
+        writer.function("branch", lambda names: ([", ".join(names)], names), branch, tuple_of)
+        for branch in eqn.params["branches"]
+    ]
+    names = [writer.fresh() for _ in eqn.outvars]
+    operands = "".join(f", {x}" for x in inputs[1:])
+    writer.lines.append(f"{tuple_of(names)} = lax.switch({inputs[0]}, [{', '.join(branches)}]{operands})")
+    return names
+
+
+CONTROL = {"scan": _scan, "while": _while, "cond": _cond}

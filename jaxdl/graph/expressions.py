@@ -1,0 +1,254 @@
+"""One equation of a jaxpr as an expression of Python."""
+
+import jax.numpy as jnp
+
+from jaxdl import jaxpr as jx
+from jaxdl.graph.literals import Number, array, setting, settings, type_name
+
+INFIX = {
+    "add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^",
+    "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "eq": "==", "ne": "!=",
+}  # fmt: skip
+# Of one array, by the same name in lax.
+UNARY = {
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "clz", "conj",
+    "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "imag", "is_finite", "lgamma",
+    "log", "log1p", "logistic", "neg", "population_count", "real", "rsqrt", "sign", "sin", "sinh", "sqrt", "square",
+    "stop_gradient", "tan", "tanh",
+}  # fmt: skip
+# Those that jnp has by the same name with the same derivative.
+_MODULES = dict.fromkeys(
+    ("abs", "cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt", "square", "tanh"), "jnp"
+)
+SEVERAL = {
+    "atan2", "clamp", "complex", "igamma", "igamma_grad_a", "igammac", "nextafter", "polygamma", "pow",
+    "random_gamma_grad", "rem", "shift_left", "shift_right_arithmetic", "shift_right_logical", "zeta",
+}  # fmt: skip
+REDUCTIONS = {"reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod",
+              "reduce_and": "all", "reduce_or": "any"}  # fmt: skip
+
+CALLBACKS = {"debug_callback", "debug_print", "io_callback", "pure_callback"}
+
+
+def expression(eqn, x) -> str:
+    """Of its inputs x, which are expressions too."""
+    name = eqn.primitive.name
+    if name == "div" and not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact):
+        return f"lax.div({', '.join(map(array, x))})"  # Python's / of integers is a real number
+    if name in INFIX:
+        return f"{x[0]} {INFIX[name]} {x[1]}"
+    if name in UNARY:
+        return f"-{x[0]}" if name == "neg" else f"{_MODULES.get(name, 'lax')}.{name}({x[0]})"
+    if name in ("max", "min"):
+        return f"jnp.{name}imum({x[0]}, {x[1]})"
+    if name in SEVERAL:
+        return f"lax.{name}({', '.join(map(array, x))})"
+    if name in REDUCTIONS:
+        return f"{x[0]}.{REDUCTIONS[name]}({_axes(eqn.params['axes'])})"
+    if name in _FORMS:
+        return _formed(_FORMS[name], eqn, [*map(array, x)])
+    if name == "select_n":
+        return _select(eqn, x)
+    place = f" (at {jx.where(eqn)})" if jx.where(eqn) else ""
+    if name in CALLBACKS:
+        raise ValueError(f"source: {name}{place} calls back into Python, which cannot be written; take it out of f")
+    raise ValueError(f"source: {name}{place} has no form in Python here")
+
+
+def targets(eqn, names) -> list[str]:
+    """The names of an equation's outputs in the order in which its expression gives them."""
+    return [names[i] for i in (1, 0, 2)] if eqn.primitive.name == "svd" and len(names) == 3 else names
+
+
+def _formed(form, eqn, x):
+    if callable(form):
+        return form(eqn, x, eqn.params)
+    parts = {"x": x, "first": x[:1], "second": x[1:2], "others": x[1:], "after": x[2:]}
+    return form.format(p=_Parameters(eqn.params), **{name: ", ".join(part) for name, part in parts.items()})
+
+
+def _axes(axes):
+    return setting(axes[0] if len(axes) == 1 else tuple(axes))
+
+
+def _dot(eqn, x, p):
+    (left, right), batch = p["dimension_numbers"]
+    ranks = tuple(len(v.aval.shape) for v in eqn.invars)
+    same = {v.aval.dtype for v in (*eqn.invars, *eqn.outvars)}
+    if batch == ((), ()) and p["precision"] is None and len(same) == 1 and max(ranks) <= 2:
+        if not left and 0 in ranks:
+            return f"{x[0]} * {x[1]}"
+        if not left and ranks == (1, 1):
+            return f"jnp.outer({x[0]}, {x[1]})"
+        if len(left) == 1 and min(ranks) >= 1:
+            a, b = (
+                name if last else f"{name}.T"
+                for name, last in zip(x, (left[0] == ranks[0] - 1, right[0] == 0), strict=True)
+            )
+            return f"{a} @ {b}"
+    told = settings(p, "precision", "preferred_element_type")
+    return f"lax.dot_general({x[0]}, {x[1]}, {setting(p['dimension_numbers'])}{told})"
+
+
+class _Parameters:
+    """An equation's parameters as text, as attributes."""
+
+    def __init__(self, params):
+        self.params = params
+
+    def __getattr__(self, name):
+        return setting(self.params[name])
+
+
+def _convolution(eqn, x, p):
+    told = settings(p, "lhs_dilation", "rhs_dilation", "dimension_numbers", "feature_group_count",
+                    "batch_group_count", "precision", "preferred_element_type")  # fmt: skip
+    return f"lax.conv_general_dilated({x[0]}, {x[1]}, {setting(p['window_strides'])}, {setting(p['padding'])}{told})"
+
+
+def _broadcast(eqn, x, p):
+    if not eqn.invars[0].aval.shape:
+        return f"jnp.full({setting(p['shape'])}, {x[0]})"
+    return f"lax.broadcast_in_dim({x[0]}, {setting(p['shape'])}, {setting(p['broadcast_dimensions'])})"
+
+
+def _sliced(eqn, x, p):
+    strides = p["strides"] or [1] * len(p["start_indices"])
+    cut = zip(p["start_indices"], p["limit_indices"], strides, eqn.invars[0].aval.shape, strict=True)
+    parts = [f"{a or ''}:{'' if b == n else b}{f':{s}' if s > 1 else ''}" for a, b, s, n in cut]
+    return f"{x[0]}[{', '.join(parts)}]"
+
+
+def _window(function, start, of_integers):
+    def written(eqn, x, p):
+        dtype = eqn.invars[0].aval.dtype
+        first = start if jnp.issubdtype(dtype, jnp.inexact) else of_integers.format(type_name(dtype))
+        window = ", ".join(setting(p[k]) for k in ("window_dimensions", "window_strides", "padding"))
+        told = settings(p, "base_dilation", "window_dilation")
+        return f"lax.reduce_window({x[0]}, {first}, {function}, {window}{told})"
+
+    return written
+
+
+# By how the largest is chosen where it sends back.
+POOLINGS = {
+    "ge": _window("lax.max", "-jnp.inf", "int(jnp.iinfo({}).min)"),
+    "le": _window("lax.min", "jnp.inf", "int(jnp.iinfo({}).max)"),
+}
+
+
+def _unpooled(eqn, x, p):
+    """What max pooling sends back has no function of its own in lax: it is the pullback of the pooling."""
+    pooled = POOLINGS[p["select_prim"].name]
+    around = p | {"base_dilation": None, "window_dilation": None}
+    return f"jax.vjp(lambda x: {pooled(eqn, ['x'], around)}, {x[1]})[1]({x[0]})[0]"
+
+
+def _select(eqn, x):
+    which, *cases = x
+    if eqn.invars[0].aval.dtype != bool or len(cases) != 2:
+        return f"lax.select_n({', '.join(map(array, x))})"
+    no, yes = map(array, cases) if all(isinstance(c, Number) for c in cases) else cases
+    return f"jnp.where({which}, {yes}, {no})"
+
+
+def _gather(eqn, x, p):
+    numbers, told = setting(p["dimension_numbers"]), settings(p, *_MOVES, "fill_value")
+    return f"lax.gather({x[0]}, {x[1]}, {numbers}, {setting(p['slice_sizes'])}{told})"
+
+
+def _scatter(eqn, x, p):
+    function = eqn.primitive.name.replace("-", "_")
+    return f"lax.{function}({', '.join(x)}, {setting(p['dimension_numbers'])}{settings(p, *_MOVES)})"
+
+
+def _svd(eqn, x, p):
+    shape = f"full_matrices={p['full_matrices']}, subset_by_index={setting(p['subset_by_index'])}"
+    call = f"lax.linalg.svd({x[0]}, {shape}, compute_uv={p['compute_uv']})"
+    return call if p["compute_uv"] else f"({call},)"
+
+
+def _of_keys(function):
+    """jax.random's functions take one key; over an array of keys they are mapped."""
+
+    def written(eqn, x, p):
+        ndim = len(eqn.invars[0].aval.shape)
+        call = function.format(key="key" if ndim else x[0], p=_Parameters(p))
+        return f"{'jax.vmap(' * ndim}lambda key: {call}{')' * ndim}({x[0]})" if ndim else call
+
+    return written
+
+
+_MOVES = "indices_are_sorted", "unique_indices", "mode"
+
+# Functions of an equation, its inputs and its parameters; or templates, of the inputs x, the first of them, the others,
+# and the parameters p.
+_FORMS = {
+    "argmax": "lax.argmax({x}, *{p.axes}, {p.index_dtype})",
+    "argmin": "lax.argmin({x}, *{p.axes}, {p.index_dtype})",
+    "bitcast_convert_type": "lax.bitcast_convert_type({x}, {p.new_dtype})",
+    "broadcast_in_dim": _broadcast,
+    "cholesky": "lax.linalg.cholesky({x}, symmetrize_input=False)",
+    "concatenate": "jnp.concatenate(({x},), {p.dimension})",
+    "conv_general_dilated": _convolution,
+    "convert_element_type": "{x}.astype({p.new_dtype})",
+    "cumlogsumexp": "lax.cumlogsumexp({x}, {p.axis}, {p.reverse})",
+    "cummax": "lax.cummax({x}, {p.axis}, {p.reverse})",
+    "cummin": "lax.cummin({x}, {p.axis}, {p.reverse})",
+    "cumprod": "lax.cumprod({x}, {p.axis}, {p.reverse})",
+    "cumsum": "lax.cumsum({x}, {p.axis}, {p.reverse})",
+    "dot_general": _dot,
+    "dynamic_slice": "lax.dynamic_slice({first}, ({others},), {p.slice_sizes})",
+    "dynamic_update_slice": "lax.dynamic_update_slice({first}, {second}, ({after},))",
+    "eigh": "lax.linalg.eigh({x}, lower={p.lower}, symmetrize_input=False, sort_eigenvalues={p.sort_eigenvalues}, "
+    "subset_by_index={p.subset_by_index})",
+    "empty2": "jnp.zeros((), {p.dtype})",  # the compiler's "any value"
+    "fft": "lax.fft({x}, {p.fft_type}, {p.fft_lengths})",
+    "gather": _gather,
+    "householder_product": "lax.linalg.householder_product({x})",
+    "integer_pow": "lax.integer_pow({x}, {p.y})",
+    "iota": "lax.broadcasted_iota({p.dtype}, {p.shape}, {p.dimension})",
+    # The order of searchsorted, NaN last.
+    "le_to": "({first} <= {second}) | ({second} != {second})",
+    "lt_to": "({first} < {second}) | ({first} == {first}) & ({second} != {second})",
+    "lu": "lax.linalg.lu({x})",
+    "lu_pivots_to_permutation": "lax.linalg.lu_pivots_to_permutation({x}, {p.permutation_size})",
+    "not": "~{x}",
+    "pad": "lax.pad({x}, {p.padding_config})",
+    "qr": "lax.linalg.qr({x}, pivoting={p.pivoting}, full_matrices={p.full_matrices})",
+    "random_bits": _of_keys("jax.random.bits({key}, {p.shape}, jnp.uint{p.bit_width})"),
+    "random_fold_in": "jax.random.fold_in({x})",
+    "random_gamma": lambda eqn, x, p: f"jax.random.{'loggamma' if p['log_space'] else 'gamma'}({', '.join(x)})",
+    "random_seed": "jax.random.key({x}, impl={p.impl})",
+    "random_split": _of_keys("jax.random.split({key}, {p.shape})"),
+    "random_unwrap": "jax.random.key_data({x})",
+    "random_wrap": "jax.random.wrap_key_data({x}, impl={p.impl})",
+    "reduce_precision": "lax.reduce_precision({x}, {p.exponent_bits}, {p.mantissa_bits})",
+    "reduce_window_max": POOLINGS["ge"],
+    "reduce_window_min": POOLINGS["le"],
+    "reduce_window_sum": _window("lax.add", "0.0", "0"),
+    "regularized_incomplete_beta": "lax.betainc({x})",
+    "reshape": "{x}.reshape({p.new_sizes})",
+    "rev": "lax.rev({x}, {p.dimensions})",
+    "round": "lax.round({x}, {p.rounding_method})",
+    "scatter": _scatter,
+    "scatter-add": _scatter,
+    "scatter-max": _scatter,
+    "scatter-min": _scatter,
+    "scatter-mul": _scatter,
+    "scatter-sub": _scatter,
+    "select_and_scatter_add": _unpooled,
+    "slice": _sliced,
+    "sort": "lax.sort(({x},), {p.dimension}, {p.is_stable}, {p.num_keys})",
+    "split": "lax.split({x}, {p.sizes}, {p.axis})",
+    "squeeze": "lax.squeeze({x}, {p.dimensions})",
+    "stack": "jnp.stack(({x},), {p.axis})",
+    "svd": _svd,
+    "tile": "jnp.tile({x}, {p.reps})",
+    "top_k": "lax.top_k({x}, {p.k}, axis={p.axis})",
+    "transpose": lambda eqn, x, p: f"{x[0]}.T" if len(p["permutation"]) == 2 else f"{x[0]}.transpose{p['permutation']}",
+    "triangular_solve": "lax.linalg.triangular_solve({x}, left_side={p.left_side}, lower={p.lower}, "
+    "transpose_a={p.transpose_a}, conjugate_a={p.conjugate_a}, unit_diagonal={p.unit_diagonal})",
+    "tridiagonal_solve": "lax.linalg.tridiagonal_solve({x})",
+    "unstack": "jnp.unstack({x}, axis={p.axis})",
+}

@@ -1,0 +1,92 @@
+"""Numbers, constants, types and settings as Python."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+FEW = 16  # numbers of a constant that are written out
+
+
+class Number(str):
+    """A number that is written in the program, and its value."""
+
+    value: np.ndarray
+
+    def __new__(cls, x):
+        x = np.asarray(x)
+        text = super().__new__(cls, _number(x))
+        text.value = x
+        return text
+
+    @property
+    def typed(self) -> str:
+        return str(self) if self.endswith(")") and self.startswith("jnp") else f"{type_name(self.value.dtype)}({self})"
+
+
+def _number(x):
+    """As it stands beside arrays, whose type it takes."""
+    if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
+        return f"{type_name(x.dtype)}({x.item()})"  # a Python number might not fit
+    if x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer):
+        return repr(x.item())
+    value = x.astype(np.complex128).item() if jnp.issubdtype(x.dtype, jnp.complexfloating) else float(x)
+    if np.isfinite(value):
+        return f"({value!r})" if repr(value).startswith("-") else repr(value)
+    return "jnp.nan" if np.isnan(value) else "jnp.inf" if value == np.inf else "(-jnp.inf)"
+
+
+def array(text: str) -> str:
+    """An expression for an array, also of a number."""
+    return text.typed if isinstance(text, Number) else text
+
+
+def constant(x) -> str:
+    """A small array that the function holds."""
+    if np.size(x) > FEW:
+        raise ValueError(
+            f"source: the function closes over a constant {x.dtype}[{','.join(map(str, np.shape(x)))}]; "
+            f"make it an argument"
+        )
+    text = re.sub(r"\b(nan|inf)\b", r"jnp.\1", str(np.asarray(x).tolist()))
+    return f"jnp.asarray({text}, {type_name(x.dtype)})"
+
+
+def type_name(dtype) -> str:
+    return "jnp.bool_" if dtype == np.dtype(bool) else f"jnp.{np.dtype(dtype).name}"
+
+
+_NAMED = jax.lax.Precision | jax.lax.GatherScatterMode | jax.lax.RoundingMethod | jax.lax.FftType
+
+
+def settings(p, *names) -> str:
+    """As keyword arguments, but for those that lax takes for granted: None, False, and ones."""
+
+    def usual(value):
+        ones = value if type(value) is tuple else (value,)
+        return value is None or value is False or all(type(x) is int and x == 1 for x in ones)
+
+    return "".join(f", {n}={setting(p[n])}" for n in names if not usual(p[n]))
+
+
+def setting(value) -> str:
+    """A parameter of an operation."""
+    if isinstance(value, _NAMED):
+        return f"lax.{type(value).__name__}.{value.name}"
+    if isinstance(value, np.dtype):
+        return type_name(value)
+    if type(value).__name__.endswith("DimensionNumbers"):
+        fields = getattr(value, "_fields", None) or list(value.__dataclass_fields__)
+        told = ", ".join(f"{k}={setting(getattr(value, k))}" for k in fields if getattr(value, k) is not None)
+        return f"lax.{type(value).__name__}({told})"
+    if type(value).__name__ == "PRNGImpl":
+        return repr(value.name)
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(setting, value))}{',' if len(value) == 1 else ''})"
+    value = value.item() if isinstance(value, np.generic) else value
+    return str(Number(value)) if isinstance(value, float) else repr(value)
+
+
+def tuple_of(names) -> str:
+    return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
