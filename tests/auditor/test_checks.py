@@ -138,3 +138,34 @@ def test_a_function_of_bits_is_not_judged():
 def test_the_sign_bit_is_but_a_comparison():
     signed = subject(lambda x: jnp.where(jnp.signbit(x), 2 * x, 3 * x), X)
     assert [str(f) for f in auditing.derivative(signed) if f.verdict != Verdict.CONVENTION] == []
+
+
+def test_a_rule_is_audited_once_for_its_types_and_settings():
+    """The same function at other sizes, or with another constant, is another subject."""
+
+    power = jax.custom_jvp(lambda x, n: x**n, nondiff_argnums=(1,))
+    power.defjvp(lambda n, x, x_dot: (power(*x, n), n * x[0] ** (n - 1) * x_dot[0]))
+    f = lambda x: (power(x, 2) + power(2 * x, 2) + power(x, 3)).sum() + power(x[:2], 2).sum()
+    _, *rules = auditing.subjects(lambda x: [f(x)], [X], f)
+    assert sorted(rule.count for rule in rules) == [1, 1, 2]
+
+
+def test_all_checks_are_made():
+    made = auditing.of_subject(subject(jnp.sin, X)).checks
+    assert {"structure", "value", "cotangents", "second order", "linear", "adjoint", "vmap", "asked alone", "jit",
+            "cost"} == {*made}  # fmt: skip
+
+
+def test_a_format_in_which_the_function_is_noise_is_not_judged():
+    """1 + x − 1 is 0 in float16 for a small x: there no derivative means anything."""
+    small = np.full(3, 1e-5, np.float16)
+    noise = lambda x: jnp.log(lax.reduce_precision(x + 1, 5, 10) - 1 + np.float16(1e-7))
+    assert auditing.in_format(subject(noise, small, hand=by_rule(noise, lambda x, dy: (dy,)))) == []
+    plain = lambda x: x * x
+    found = auditing.in_format(subject(plain, np.ones(3, np.float16), hand=by_rule(plain, lambda x, dy: (dy,))))
+    assert {f.verdict for f in found} == {Verdict.WRONG}
+
+
+def test_where_the_second_derivative_is_not_finite_nothing_is_said_of_it():
+    root = by_rule(jnp.sqrt, lambda x, dy: (jnp.where(x > 0, dy / (2 * jnp.sqrt(jnp.maximum(x, 1e-30))), 0),))
+    assert checks.second_order(subject(jnp.sqrt, np.zeros(2, np.float32), hand=root)) == []
