@@ -15,7 +15,7 @@ import signal
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import tyro
 
 from benchmarks.audit_functions.fault import check_grads_sees
 from benchmarks.audit_functions.faults import FAULTS
-from benchmarks.audit_functions.published import Published, published
+from benchmarks.audit_functions.published import published
 from benchmarks.results_folder import FOLDER, keep
 from jaxdl import audit, nn
 from jaxdl.auditor import AuditReport, Verdict, load_accepted
@@ -34,8 +34,8 @@ from jaxdl.jaxpr import in_arrays
 from jaxdl.ops import softmax_cross_entropy_with_integer_labels
 from jaxdl.report import Table, seconds_text
 
-MOST_SECONDS = 240  # for one function
-FAULTS_OF_A_PROCESS = 20  # faults in one process: compiled programs are not given back
+MOST_SECONDS = 240  # of computing, for one function
+OF_A_PROCESS = 20  # functions in one process: compiled programs are not given back
 NOT_AUDITED = "could not be audited"
 ACCEPTED = load_accepted(Path(__file__).parent / "audit_functions" / "accepted.toml")
 BEYOND_CONVENTION = [str(v) for v in Verdict if v.is_fault]
@@ -47,18 +47,18 @@ class TookTooLong(BaseException):
 
 @contextlib.contextmanager
 def at_most(seconds: float):
-    """Raises TookTooLong after so many seconds."""
+    """Raises TookTooLong after so many seconds of the processor's, whatever else runs on the machine."""
 
     def late(*_):
         raise TookTooLong(f"more than {seconds} seconds")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def audited(f: Callable, args: tuple) -> tuple[AuditReport | str, float]:
@@ -137,15 +137,13 @@ def fault_table(rows: list[dict]) -> Table:
 def faults(only: str, processes: int) -> None:
     chosen = [i for i, fault in enumerate(FAULTS) if only in fault.name or only in fault.kind]
     rows = []
-    # A ProcessPoolExecutor that replaces its processes hangs (CPython 3.11).
-    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=FAULTS_OF_A_PROCESS) as pool:
-        try:
-            for row in pool.imap(fault_row, chosen):
-                rows.append(row)
-                print(told(row), flush=True)
-        finally:
-            rows = with_kept("audit", "fault", rows, [fault.name for fault in FAULTS])
-            keep("audit", {"rows": rows}, fault_table(rows))
+    try:
+        for row in in_processes(fault_row, chosen, processes):
+            rows.append(row)
+            print(told(row), flush=True)
+    finally:
+        rows = with_kept("audit", "fault", rows, [fault.name for fault in FAULTS])
+        keep("audit", {"rows": rows}, fault_table(rows))
 
 
 def told(row: dict) -> str:
@@ -159,8 +157,9 @@ def told(row: dict) -> str:
 # --- the published world -------------------------------------------------------------------------------------
 
 
-def published_row(entry: Published) -> dict:
+def published_row(name: str) -> dict:
     """What was found of a function of a library."""
+    entry = next(entry for entry in published(name) if entry.name == name)
     report, seconds = audited(entry.function, entry.args)
     return {
         "library": entry.library,
@@ -202,11 +201,10 @@ def published_table(rows: list[dict]) -> Table:
     return Table("The published world: what the audit finds in the installed versions", columns, cells, note, words=8)
 
 
-def world(prefix: str) -> None:
+def world(prefix: str, processes: int) -> None:
     rows = []
     try:
-        for entry in published(prefix):
-            row = published_row(entry)
+        for row in in_processes(published_row, [entry.name for entry in published(prefix)], processes):
             rows.append(row)
             print(f"{row['function']}: {row['verdict']} {row['why']} ({row['seconds']:.0f} s)", flush=True)
             for f in row["findings"]:
@@ -247,6 +245,13 @@ def whole_model() -> None:
 # --- all of them ----------------------------------------------------------------------------------------------------
 
 
+def in_processes(row: Callable, of: list, processes: int) -> Iterator[dict]:
+    """The row of each, in order."""
+    # A ProcessPoolExecutor that replaces its processes hangs (CPython 3.11).
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=OF_A_PROCESS) as pool:
+        yield from pool.imap(row, of)
+
+
 def with_kept(name: str, key: str, rows: list[dict], known: list[str] | None = None) -> list[dict]:
     """The rows, and those that were kept before of others that are still known."""
     path = FOLDER / f"{name}.json"
@@ -266,13 +271,13 @@ def main(only: str = "", published: bool = False, prefix: str = "", processes: i
         only: Only faults with this text in their name or kind.
         published: The functions of libraries, not the planted faults.
         prefix: Only functions of libraries whose full name begins with this.
-        processes: In how many processes the faults are audited.
+        processes: In how many processes the functions are audited.
         model: A vision transformer, not the planted faults.
     """
     if model:
         whole_model()
     elif published:
-        world(prefix)
+        world(prefix, processes)
     else:
         faults(only, processes)
 

@@ -1,6 +1,6 @@
 """Hand-written against automatic, operation by operation: time, memory, accuracy.
 
-    python -m benchmarks.rules [--full]
+    python -m benchmarks.rules [--full] [--only attention]
 
 Forward and pullback are compiled in one and timed by interleaved pairs; the figure is the median ratio.
 Residuals are the bytes kept from forward to backward, arguments apart. The error is the largest distance of
@@ -8,12 +8,14 @@ a cotangent from a float64 run of the automatic derivative, in units in the last
 on normal numbers; it says little about tails, which `tests/ops/test_accuracy.py` holds to 4 ULP.
 """
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.results_folder import keep, machine
+from benchmarks.results_folder import FOLDER, keep, machine
 from jaxdl import contrast, ops
 from jaxdl.report import AUTOMATIC, HAND, Table, bytes_text, figure, number_text, png, ratio_text
 
@@ -102,30 +104,20 @@ def larger_problems(draw, full):
     )
 
 
-def main(full: bool = False) -> None:
+def main(full: bool = False, only: str = "") -> None:
     """Measure every operation.
 
     Args:
         full: Attention of length 4096 too; three runs in place of one, and the median run is kept.
+        only: Only operations with this text in their name; the others stay as they were kept.
     """
-    rows, data = [], {}
+    kept = FOLDER / "rules.json"
+    data = json.loads(kept.read_text())["operations"] if only else {}
     for name, f, args in problems(full):
-        runs = [contrast(f, *args, sites=False).whole for _ in range(3 if full else 1)]
-        whole = sorted(runs, key=lambda c: c.step.ratio)[len(runs) // 2]
-        cotangents = whole.differences[1:] or whole.differences
-        data[name] = whole.to_json()
-        error = lambda side, among=cotangents: max((getattr(d, side) or 0.0) for d in among)
-        low, high = whole.step.spread
-        rows.append(
-            (
-                name.replace("_", " "),
-                f"{ratio_text(whole.step.ratio)} ({low:.2f}–{high:.2f})",
-                f"{bytes_text(whole.hand.residual_bytes)} / {bytes_text(whole.automatic.residual_bytes)}",
-                f"{bytes_text(whole.hand.temporary_bytes)} / {bytes_text(whole.automatic.temporary_bytes)}",
-                f"{number_text(error('hand_ulp'))} / {number_text(error('automatic_ulp'))}",
-            )
-        )
-        print(rows[-1], flush=True)
+        if only in name:
+            runs = [contrast(f, *args, sites=False).whole for _ in range(3 if full else 1)]
+            data[name] = sorted(runs, key=lambda c: c.step.ratio)[len(runs) // 2].to_json()
+            print(row(name, data[name]), flush=True)
     means = {
         "time": geometric_mean(d["step"]["ratio"] for d in data.values()),
         "temporary memory": bytes_mean(data, "temporary_bytes"),
@@ -135,13 +127,28 @@ def main(full: bool = False) -> None:
     table = Table(
         f"Hand-written rules against the automatic derivative, {where['device']}, {where['cores']} cores",
         ("operation", "time (quartiles)", "residuals hand / auto", "temporary hand / auto", "error hand / auto, ULP"),
-        rows,
+        [row(name, d) for name, d in data.items()],
         f"Arrays of {N} × {M} float32, matrices of {N} × {N}, images of 64 × 28 × 28 × 32. Times are ratios "
         "hand : automatic of forward and pullback in one. Geometric means, hand : automatic: "
         + ", ".join(f"{what} {value:.2f}" for what, value in means.items())
         + " (of memory where either side takes any, less than 4 kB counted as 4 kB).",
     )
     keep("rules", {"operations": data, "geometric_means": means}, table, plot(data))
+
+
+def row(name, measured) -> tuple[str, ...]:
+    """An operation's line in the table."""
+    step, low_high = measured["step"]["ratio"], measured["step"]["ratio_quartiles"]
+    cotangents = measured["differences"][1:] or measured["differences"]
+    error = lambda side: number_text(max(d[f"{side}_ulp"] or 0.0 for d in cotangents))
+    both = lambda what: " / ".join(bytes_text(measured[side][what]) for side in ("hand", "automatic"))
+    return (
+        name.replace("_", " "),
+        "{} ({:.2f}–{:.2f})".format(ratio_text(step), *low_high),
+        both("residual_bytes"),
+        both("temporary_bytes"),
+        f"{error('hand')} / {error('automatic')}",
+    )
 
 
 def geometric_mean(values) -> float:

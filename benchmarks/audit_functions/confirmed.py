@@ -16,7 +16,8 @@ import optax
 
 from jaxdl.report import Table
 
-special = jax.scipy.special
+special, distributions = jax.scipy.special, jax.scipy.stats
+bernoulli = distributions.bernoulli
 
 
 class Claim(NamedTuple):
@@ -123,6 +124,23 @@ CLAIMS = (
     Claim("jax.scipy.special.factorial", special.factorial, (-1.0,), (1,), lambda x: mp.mpf(0)),
     Claim("jax.nn.log1mexp", jax.nn.log1mexp, (100.0,), (2,), lambda x: -mp.exp(x) / mp.expm1(x) ** 2),
     Claim("jax.scipy.special.poch", special.poch, (0.0, 0.0), (1, 0), lambda z, m: mp.diff(lambda t: mp.rf(t, 0), z)),
+    # 0/0 where the count times the logarithm is 0
+    Claim("jax.scipy.special.xlogy", special.xlogy, (0.0, 0.0), (0, 1), lambda x, y: mp.mpf(0)),
+    Claim("jax.scipy.stats.bernoulli.pmf", bernoulli.pmf, (0.0, 0.0), (0, 1), lambda k, p: mp.mpf(-1)),
+    Claim("jax.scipy.stats.bernoulli.logpmf", bernoulli.logpmf, (0.0, 0.0), (0, 1), lambda k, p: -1 / (1 - p)),
+    # as betaln: a tie, and what is not taken
+    Claim("jax.scipy.stats.beta.logpdf", distributions.beta.logpdf, (0.25, 1.0, 1.0), (0, 2, 0),
+          lambda x, a, b: mp.psi(1, a + b) - mp.psi(1, a)),
+    Claim("jax.scipy.stats.beta.pdf", distributions.beta.pdf, (0.25, 1.0, 1.0), (0, 2, 0),
+          lambda x, a, b: mp.diff(lambda a: x ** (a - 1) * (1 - x) ** (b - 1) / mp.beta(a, b), a, 2)),
+    Claim("jax.scipy.stats.beta.logpdf", distributions.beta.logpdf, (1.1920929e-07,) * 3, (0, 1, 0),
+          lambda x, a, b: mp.log(x) - mp.psi(0, a) + mp.psi(0, a + b)),
+    Claim("jax.scipy.stats.beta.pdf", distributions.beta.pdf, (2.0, 1.0, 1.0), (0, 0, 1), lambda x, a, b: mp.mpf(0)),
+    # from the right, where alone it is defined: ∂P/∂a of a small a is −E₁(x)
+    Claim("jax.scipy.special.gammainc", special.gammainc, (0.0, 3.0), (1, 0), lambda a, x: -mp.e1(x)),
+    Claim("jax.scipy.special.gammainc", special.gammainc, (1.0, 0.0), (0, 1), lambda a, x: mp.exp(-x)),
+    Claim("jax.scipy.special.gammaincc", special.gammaincc, (0.0, 0.5), (1, 0), lambda a, x: mp.e1(x)),
+    Claim("jax.scipy.special.gammaincc", special.gammaincc, (1.0, 0.0), (0, 1), lambda a, x: -mp.exp(-x)),
     # √(1 − cos² θ)
     Claim("jax.scipy.special.sph_harm_y(2, 1)", harmonic, (1e-4,), (1,),
           lambda t: -mp.sqrt(15 / (8 * mp.pi)) * mp.cos(2 * t) * mp.cos(np.float32(0.3).item())),

@@ -69,7 +69,7 @@ def _of_modules(prefix) -> Iterator[Published]:
                 full = f"{module.__name__}.{function_name}"
                 if not full.startswith(prefix):
                     continue
-                args = _given().get(full) or generated(f).args
+                args = _given().get(full) or _given().get(module.__name__) or generated(f).args
                 if args is not None and (name in WHOLE or _has_rules(f, args)):
                     yield Published(name.split(".")[0], full, f, args)
 
@@ -102,10 +102,11 @@ def _has_rules(f, args):
 
 @functools.cache
 def _given() -> dict[str, tuple]:
+    """By the function's name, or for all functions of a module by the module's."""
     (x,), (p,) = normal((3, 4)), positive((3, 4))
     labels = jnp.array([1, 3, 0], jnp.int32)
     share = jax.nn.softmax(x)
-    return {
+    return _of_distributions(x, p, share) | {
         "jax.nn.dot_product_attention": normal((2, 5, 3, 4), (2, 5, 3, 4), (2, 5, 3, 4)),
         "jax.scipy.special.zeta": (p + 1, p),
         "jax.scipy.special.expn": (labels, positive((3,))[0]),
@@ -123,6 +124,24 @@ def _given() -> dict[str, tuple]:
         "optax.losses.kl_divergence_with_log_targets": (jax.nn.log_softmax(x), jax.nn.log_softmax(-x)),
         "optax.losses.ntxent": (x, labels),
         "optax.losses.triplet_margin_loss": normal((3, 4), (3, 4), (3, 4)),
+    }
+
+
+def _of_distributions(x, p, share):
+    """Where a density is positive, and counts are whole."""
+    stats, counts = "jax.scipy.stats", jnp.array([[0, 1, 2, 3], [1, 1, 0, 2], [3, 0, 1, 1]], jnp.int32)
+    return {
+        f"{stats}.bernoulli": (jnp.minimum(counts, 1), share),
+        f"{stats}.beta": (share, p, 1 / p),
+        f"{stats}.binom": (counts, counts + 2, share),
+        f"{stats}.dirichlet": (share[0], p[0]),
+        f"{stats}.gamma": (p, 1 / p),
+        f"{stats}.geom": (counts + 1, share),
+        f"{stats}.multinomial": (counts[0], counts[0].sum(), share[0]),
+        f"{stats}.nbinom": (counts, p, share),
+        f"{stats}.poisson": (counts, p),
+        f"{stats}.poisson.entropy": (p,),
+        f"{stats}.truncnorm": (jnp.tanh(x), -1 - p, 1 + p),
     }
 
 

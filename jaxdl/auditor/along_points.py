@@ -40,9 +40,8 @@ def at_edge_points(subject: Subject, orders=2) -> list[Finding]:
 
 def _where_defined(subject, points):
     """The points at which all outputs are finite, and come out so."""
-    runs = _natively(subject.value, *points)
-    exactly = [_exactly(subject.value, k, points) for k in range(len(runs))]
-    defined = np.isfinite([*map(_float64, runs), *exactly]).all(0)
+    runs = map(_float64, _natively(subject.value, *points))
+    defined = np.isfinite([*runs, *Exactly(subject.value, points).everywhere]).all(0)
     return [p[defined] for p in points]
 
 
@@ -57,12 +56,12 @@ def first_order(subject, points, slopes_along) -> list[Finding]:
     findings = []
     for k in range(count):
         u = _seed(subject, points, k)
-        got = _natively(hand, *points, *u)
+        got, exactly = _natively(hand, *points, *u), Exactly(hand, [*points, *u])
         if k == 0:
-            findings += values(subject, points, u, got)
+            findings += values(subject, points, u, got, exactly)
         for i, x in enumerate(points):
             slopes = slopes_along(tuple(float(j == i) for j in range(len(points))))[k]
-            formula = functools.partial(_exactly, hand, count + i, [*points, *u])
+            formula = functools.partial(exactly, count + i)
             name = f"∂ output {k} / ∂ input {i}" if count > 1 or len(points) > 1 else "derivative"
             room = _conditioning(lambda *x, k=count + i: at_points(subject.steps[1], *x)[k], points, u, x.dtype)
             room = np.where(slopes.low < slopes.high, 0.0, room)  # rounding does not excuse what is off at a kink
@@ -71,15 +70,15 @@ def first_order(subject, points, slopes_along) -> list[Finding]:
     return findings
 
 
-def values(subject, points, u, got) -> list[Finding]:
+def values(subject, points, u, got, exactly) -> list[Finding]:
     """Outputs by the rule against the plain ones; where those, as they run, are no better, that is not the rule's."""
-    hand, plain = subject.steps
-    native = _natively(plain, *points, *u)
+    plain = subject.steps[1]
+    native, plainly = _natively(plain, *points, *u), Exactly(plain, [*points, *u])
     findings = []
     for k, output in enumerate(subject.outputs):
-        true = _exactly(plain, k, [*points, *u])
+        true = plainly(k)
         room = 4 * np.abs(np.nan_to_num(_float64(native[k]) - true, posinf=0.0, neginf=0.0))
-        formula = functools.partial(_exactly, hand, k, [*points, *u])
+        formula = functools.partial(exactly, k)
         known = np.where(np.isfinite(_float64(native[k])), true, np.nan)
         findings += _judged(got[k], formula, Slopes(known, known), output.dtype, "value", f"output {k}", points, room)
     return findings
@@ -106,7 +105,8 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
             return sum(c * w for c, w in zip(columns, WEIGHTS, strict=False))
 
     got = total(map(_float64, _natively(jaxpr, *points, *u, *v)))
-    formula = lambda *at: total(_exactly(jaxpr, i, [*points, *u, *v], *at) for i in range(len(points)))
+    exactly = Exactly(jaxpr, [*points, *u, *v])
+    formula = lambda *at: total(exactly(i, *at) for i in range(len(points)))
     info = jnp.finfo(points[0].dtype)
     room = 32 * float(info.eps) * np.abs(np.nan_to_num(first.low)) + 1e6 * float(info.tiny)
     if subject.seconds[1] is not None and is_pointwise(subject.seconds[1]):
@@ -159,12 +159,29 @@ def _natively(jaxpr, *arrays):
     return [np.broadcast_to(np.asarray(a), arrays[0].shape) for a in y]
 
 
-def _exactly(jaxpr, k, arrays, places=slice(None), digits=60):
-    """Output k of a pointwise jaxpr, at some of the points."""
-    arrays = [x[places] for x in arrays]
-    y = exact.evaluate(lambda *x: at_points(jaxpr, *x)[k], digits)(*arrays)
-    numbers = np.asarray([float(getattr(v, "real", v)) for v in np.ravel(y)])
-    return np.broadcast_to(numbers.reshape(np.shape(y)), arrays[0].shape).copy()
+class Exactly:
+    """The outputs of a pointwise jaxpr in exact arithmetic: at all points each is computed together with the others."""
+
+    def __init__(self, jaxpr, arrays):
+        self.jaxpr, self.arrays = jaxpr, arrays
+
+    def __call__(self, k, places=None, digits=60):
+        """Output k, at some of the points with so many digits."""
+        return (self.everywhere if places is None else self.evaluated(places, digits))[k]
+
+    @functools.cached_property
+    def everywhere(self):
+        return self.evaluated(slice(None), 60)
+
+    def evaluated(self, places, digits):
+        arrays = [x[places] for x in self.arrays]
+        outputs = exact.evaluate(lambda *x: at_points(self.jaxpr, *x), digits)(*arrays)
+        return [self.floats(y, arrays[0].shape) for y in outputs]
+
+    @staticmethod
+    def floats(y, shape):
+        numbers = np.asarray([float(getattr(v, "real", v)) for v in np.ravel(y)])
+        return np.broadcast_to(numbers.reshape(np.shape(y)), shape).copy()
 
 
 def _float64(x):

@@ -77,26 +77,31 @@ def _is_broadcast(eqn):
 # --- where something changes ---------------------------------------------------------------------------
 
 
-def changes(jaxprs, place, others, dtype) -> list:
+def asking(jaxprs, dtype):
+    """What `changes` asks of pointwise jaxprs, compiled once: a function of all inputs (g,) to answers (a, g)."""
+
+    def questions(*inputs):
+        found = [x > 0 for x in inputs]
+        for jaxpr in jaxprs:
+            at_points(jaxpr, *inputs[: len(jx.opened(jaxpr).invars)], seen=functools.partial(_note, found))
+        return jnp.stack([jnp.broadcast_to(a, inputs[0].shape) for a in found])
+
+    grid = _grid(dtype)
+    program = compiled(questions, grid)
+    return lambda place, others, x: np.asarray(program(*[np.full_like(x, o) for o in others[:place]], x,
+                                                       *[np.full_like(x, o) for o in others[place:]]))  # fmt: skip
+
+
+def changes(ask, place, others, dtype) -> list:
     """The numbers, of a floating-point type, at which something changes in pointwise jaxprs: the last before it and
     the first after it.
 
     What changes is the answer of a comparison (also those in max, min, abs, sign and clamp), or whether a value on the
-    way is zero, infinite or NaN. Found on a grid over all numbers of the type, then by bisection. `others` are the
-    inputs beside the one at `place`, numbers.
+    way is zero, infinite or NaN. Found on a grid over all numbers of the type, then by bisection. `ask` is what
+    `asking` gives; `others` are the inputs beside the one at `place`, numbers.
     """
-
-    def questions(x):
-        full = [jnp.full(x.shape, o, dtype) for o in others]
-        full.insert(place, x)
-        found = [x > 0]
-        for jaxpr in jaxprs:
-            at_points(jaxpr, *full[: len(jx.opened(jaxpr).invars)], seen=functools.partial(_note, found))
-        return jnp.stack([jnp.broadcast_to(a, x.shape) for a in found])
-
     grid = _grid(dtype)
-    program = compiled(questions, grid)
-    before = np.asarray(program(grid))
+    before = ask(place, others, grid)
     rows, left = np.nonzero(before[:, 1:] != before[:, :-1])
     chosen = _nearest_zero(rows, np.abs(grid[left]))[: grid.size]
     rows, low, high = rows[chosen], _ordinal(grid[left[chosen]]), _ordinal(grid[left[chosen] + 1])
@@ -104,7 +109,7 @@ def changes(jaxprs, place, others, dtype) -> list:
     while (high - low > 1).any():
         middle = low + (high - low) // 2
         padded = np.resize(_number(middle, dtype), grid.shape)
-        same = np.asarray(program(padded))[rows, np.arange(len(rows))] == first
+        same = ask(place, others, padded)[rows, np.arange(len(rows))] == first
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     found = np.unique(_number(np.concatenate([low, high]), dtype))
     size, info = np.abs(found.astype(np.float64)), jnp.finfo(dtype)
@@ -164,8 +169,9 @@ def edge_points(jaxprs, inputs, dtype) -> list[np.ndarray]:
     """
     given = [np.asarray(x).reshape(-1)[:8] for x in inputs]
     usual = [_usual(x, dtype) for x in given]
+    ask, ones = asking(jaxprs, dtype), _ones(jaxprs, len(inputs))
     if len(inputs) == 1:
-        found = changes(jaxprs, 0, _ones(jaxprs, 1), dtype)
+        found = changes(ask, 0, ones, dtype)
         return [np.concatenate([usual[0], _beside(np.asarray(found, dtype))])]
     rows = list(itertools.product(*usual)) if len(inputs) == 2 else list(zip(*usual, strict=True))
     rows += [(x,) * len(inputs) for x in usual[0]]
@@ -173,7 +179,7 @@ def edge_points(jaxprs, inputs, dtype) -> list[np.ndarray]:
     for anchor in sorted(anchors):
         for place in range(len(inputs)):
             others = [x for i, x in enumerate(anchor) if i != place]
-            for x in changes(jaxprs, place, [*others, *_ones(jaxprs, len(inputs))], dtype):
+            for x in changes(ask, place, [*others, *ones], dtype):
                 rows.append((*anchor[:place], x, *anchor[place + 1 :]))
     random = np.random.default_rng(0)
     if len(rows) > MOST_ROWS:

@@ -122,13 +122,28 @@ class Subject:
 
 
 def works_on_bits(jaxpr) -> bool:
-    """Whether a jaxpr takes the bits of a floating-point number: its values are then no smooth function of it."""
+    """Whether a jaxpr takes the bits of a floating-point number: its values are then no smooth function of it.
+
+    The sign alone, as in `jnp.signbit`, is as good as a comparison.
+    """
+    eqns = jx.opened(jaxpr).eqns
     return any(
         eqn.primitive.name == "nextafter"
-        or (eqn.primitive.name == "bitcast_convert_type" and _is_inexact(eqn.invars[0].aval))
+        or (
+            eqn.primitive.name == "bitcast_convert_type" and _is_inexact(eqn.invars[0].aval) and not _is_sign(eqn, eqns)
+        )
         or any(map(works_on_bits, jx.inner_jaxprs(eqn)))
-        for eqn in jx.opened(jaxpr).eqns
+        for eqn in eqns
     )
+
+
+def _is_sign(bits, eqns):
+    """Whether all but the highest of the bits are shifted out wherever they are used."""
+    (y,) = bits.outvars
+    users = [eqn for eqn in eqns if any(v is y for v in eqn.invars)]
+    width = 8 * y.aval.dtype.itemsize
+    shifts = [e for e in users if e.primitive.name.startswith("shift_right") and not jx.is_variable(e.invars[1])]
+    return len(users) == len(shifts) > 0 and all(np.all(e.invars[1].val == width - 1) for e in shifts)
 
 
 def in_float64(jaxpr, *arrays):

@@ -19,16 +19,37 @@ def polygamma(mp, n, x):
         return mp.nan
     if x <= 0 and mp.isint(x):
         return mp.inf if n % 2 else mp.nan
-    return mp.psi(int(n), x)
+    return reflected_polygamma(mp, int(n), x) if x < 0 else mp.psi(int(n), x)
+
+
+def reflected_polygamma(mp, n, x):
+    """(−1)ⁿ ψ⁽ⁿ⁾(1 − x) − π dⁿ/dxⁿ cot πx: mpmath would step from x up to 0 in ones.
+
+    The derivatives are polynomials in c = cot πx, as c′ = −π (1 + c²).
+    """
+    if not mp.isfinite(x):
+        return mp.nan
+    beside = x - mp.nint(x)  # the period taken out, without rounding
+    with mp.workprec(mp.prec + 10 * (n + 1)):
+        polynomial = [mp.zero, mp.one]
+        for _ in range(n):
+            slope = [k * p for k, p in enumerate(polynomial)][1:]
+            polynomial = [a + b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
+        derivative = (-mp.pi) ** n * mp.polyval(polynomial[::-1], mp.cot(mp.pi * beside))
+        return (-1) ** n * mp.psi(n, 1 - x) - mp.pi * derivative
 
 
 def zeta(mp, s, q):
-    """Hurwitz's ζ(s, q) = Σ (k + q)⁻ˢ for s > 1; +∞ at the poles of even s."""
+    """Hurwitz's ζ(s, q) = Σ (k + q)⁻ˢ for s > 1; below 0 for whole s, +∞ at the poles of even ones."""
     if s < 1:
         return mp.nan
-    if q <= 0 and mp.isint(q):
-        return mp.inf if mp.isint(s) and s % 2 == 0 else mp.nan
-    return mp.zeta(s, q)
+    if q > 0:
+        return mp.zeta(s, q)
+    if s == 1 or not mp.isint(s):
+        return mp.nan
+    if mp.isint(q):
+        return mp.inf if s % 2 == 0 else mp.nan
+    return (-1) ** int(s) * polygamma(mp, s - 1, q) / mp.factorial(s - 1)
 
 
 def erf_inv(mp, x):
@@ -37,16 +58,63 @@ def erf_inv(mp, x):
 
 def gamma_below(mp, a, x):
     """P(a, x) = ∫₀ˣ tᵃ⁻¹ e⁻ᵗ dt / Γ(a) for a > 0, x ≥ 0; its limit 1 for a = 0."""
-    if a == 0 and x > 0:
-        return mp.one
-    return mp.gammainc(a, 0, x, regularized=True) if a > 0 and x >= 0 else mp.nan
+    at_edge = gamma_at_edge(mp, a, x)
+    if at_edge is not None:
+        return at_edge
+    return 1 - far_above(mp, a, x) if is_far(mp, a, x) else near_below(mp, a, x)
 
 
 def gamma_above(mp, a, x):
     """1 − P(a, x)."""
-    if a == 0 and x > 0:
-        return mp.zero
-    return mp.gammainc(a, x, mp.inf, regularized=True) if a > 0 and x >= 0 else mp.nan
+    at_edge = gamma_at_edge(mp, a, x)
+    if at_edge is not None:
+        return 1 - at_edge
+    if is_far(mp, a, x):
+        return far_above(mp, a, x)
+    lost = max(0, -mp.mag(a)) + (int(1.5 * x) if x > a else 0)  # in bits: P is that close to 1
+    with mp.workprec(mp.prec + lost + 40):
+        return 1 - near_below(mp, a, x)
+
+
+def gamma_at_edge(mp, a, x):
+    """P where it is 0, 1 or none; None elsewhere."""
+    if not (a >= 0 and x >= 0) or a == x == 0 or a == x == mp.inf:
+        return mp.nan
+    if a == 0 or x == mp.inf:
+        return mp.one
+    return mp.zero if x == 0 or a == mp.inf else None
+
+
+def is_far(mp, a, x):
+    """Whether a series in 1/x, whose terms fall down to e⁻ˣ, gives all digits."""
+    return x > max(a, mp.prec)
+
+
+def near_below(mp, a, x):
+    """P = xᵃ e⁻ˣ / Γ(a + 1) · Σ xᵏ / (a + 1) … (a + k)"""
+    return gamma_density(mp, a, x) / a * summed(mp, lambda k: x / (a + k))
+
+
+def far_above(mp, a, x):
+    """1 − P = xᵃ⁻¹ e⁻ˣ / Γ(a) · Σ (a − 1) … (a − k) / xᵏ"""
+    return gamma_density(mp, a, x) / x * summed(mp, lambda k: (a - k) / x)
+
+
+def gamma_density(mp, a, x):
+    """xᵃ e⁻ˣ / Γ(a)"""
+    with mp.workprec(mp.prec + max(0, mp.mag(a), mp.mag(x)) + 20):
+        return mp.exp(a * mp.log(x) - x - mp.loggamma(a))
+
+
+def summed(mp, ratio):
+    """1 + Σ of terms, the k-th ratio(k) times the one before; NaN where they do not become small soon."""
+    total = term = mp.one
+    for k in range(1, 20 * mp.prec):
+        term *= ratio(k)
+        total += term
+        if mp.mag(term) < mp.mag(total) - mp.prec:
+            return total
+    return mp.nan
 
 
 def gamma_below_slope(mp, a, x):

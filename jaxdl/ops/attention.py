@@ -1,9 +1,10 @@
 """Attention in tiles: neither forward nor backward are all scores in memory at once.
 
 A tile is some queries of one head by all its keys. Kept for the backward pass are, beside the arguments,
-the output and two numbers a query, its largest score and 1/Σ e^(score − largest), from which the weights
-of a tile are had again (Rabe and Staats 2021; Dao et al. 2022). One number, the logsumexp, would carry the
-rounding of large scores into the weights.
+two numbers a query, its largest score and 1/Σ e^(score − largest), from which the weights of a tile are
+had again (Rabe and Staats 2021; Dao et al. 2022). One number, the logsumexp, would carry the rounding of
+large scores into the weights; and Σ ō o in place of Σ p p̄ rounds otherwise than p̄: where one weight is 1
+and all others 0, their difference is then not 0.
 
 For short sequences tiles would be too small to pay: there all heads are taken at once, and the weights kept.
 """
@@ -18,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 from jaxdl.ops.precision import fitted, like, widened, zeros
 from jaxdl.rule import op, saving
 
-CACHE = 4_200_000  # bytes of a tile
+CACHE = 2_100_000  # bytes of a tile; backward has two
 SHORT = 4096  # scores of a head, up to which all heads are taken at once
 
 
@@ -53,9 +54,9 @@ def attention(
 
 @attention.rule
 def attention_rule(q, k, v, mask, *, causal):
-    """With s the scores, p = softmax(s) and o = p v:  p̄ = ō vᵀ,  s̄ = p (p̄ − Σ ō o),
+    """With s the scores and p = softmax(s):  p̄ = ō vᵀ,  s̄ = p (p̄ − Σ p p̄),
 
-    q̄ = s̄ k/√d,  k̄ = s̄ᵀ q/√d,  v̄ = pᵀ ō,  mask̅ = s̄,  as Σ p p̄ = Σ ō o
+    q̄ = s̄ k/√d,  k̄ = s̄ᵀ q/√d,  v̄ = pᵀ ō,  mask̅ = s̄
 
     Gain: scores exist a tile at a time, in the cache; two numbers a query are kept of them, or of short sequences
     the weights alone.
@@ -117,7 +118,7 @@ def _in_tiles(q, k, v, mask, causal):
 
     o, top, share = lax.scan(forward, None, tiles.every)[1]
 
-    def pullback(q, k, v, mask, o, top, share, do):
+    def pullback(q, k, v, mask, top, share, do):
         whole_q, whole_do, whole_mask = tiles.whole(q), tiles.whole(do), tiles.whole_mask(mask)
 
         def backward(sums, i):
@@ -126,10 +127,10 @@ def _in_tiles(q, k, v, mask, causal):
             k_i, v_i = tiles.keys(k, i), tiles.keys(v, i)
             p = jnp.exp(tiles.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
             dv_i, p = lax.optimization_barrier((p.T @ do_i, p))
-            # As an einsum: under vmap over keys or values, XLA for CPUs (JAX 0.10) takes a product summed up together
-            # with do_i @ v_i.T and gets the sum of another example.
-            of_output = jnp.einsum("le,le->l", do_i, o[i])[:, None]
-            ds = p * (do_i @ v_i.T - of_output)
+            dp = do_i @ v_i.T
+            # As an einsum: under vmap over keys or values, XLA for CPUs (JAX 0.10) takes a sum of products together
+            # with do_i @ v_i.T and gets that of another example.
+            ds = p * (dp - jnp.einsum("lm,lm->l", p, dp)[:, None])
             dq_i, ds = lax.optimization_barrier((ds @ k_i, ds))
             return (tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, dv_i, i), tiles.to_mask(dmask, ds, i)), dq_i
 
@@ -140,7 +141,7 @@ def _in_tiles(q, k, v, mask, causal):
         dq = tiles.together(dq) * scale
         return like(q, dq), like(k, dk * scale), like(v, dv), tiles.mask_cotangent(dmask, mask)
 
-    return like(v, tiles.together(o)), saving(pullback, q, k, v, mask, o, top, share)
+    return like(v, tiles.together(o)), saving(pullback, q, k, v, mask, top, share)
 
 
 class _Tiles:

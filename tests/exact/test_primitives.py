@@ -153,6 +153,39 @@ def test_slopes_of_the_gamma_functions():
     agree(exact.evaluate(lax.random_gamma_grad, 20)(a, x), quantile, 1e-6)
 
 
+def test_gamma_functions_far_out():
+    """Where mpmath steps from x to 0 in ones, or its series does not end: by closed forms, in no time."""
+    with mpmath.workdps(60):
+        x = mpmath.mpf(-123456789.25)  # ψ′(x) = π²/sin² πx − ψ′(1 − x), and sin² is ½
+        expected = 2 * mpmath.pi**2 - mpmath.psi(1, 1 - x)
+        got = exact.evaluate(lax.polygamma, 50)(single(1.0), np.array(x, object))
+        assert mpmath.almosteq(got[()], expected, mpmath.mpf(10) ** -49)
+        got = exact.evaluate(lax.zeta, 50)(single(2.0), np.array(x, object))
+        assert mpmath.almosteq(got[()], expected, mpmath.mpf(10) ** -49)
+        for a, x, tail in (
+            (1.0, 1e10, mpmath.exp(-mpmath.mpf(1e10))),
+            (3.0, 1e4, mpmath.exp(-10000) * (1 + 10000 + mpmath.mpf(10000) ** 2 / 2)),
+            (0.5, 90.25, mpmath.erfc(9.5)),
+        ):
+            above = exact.evaluate(lax.igammac, 50)(single(a), single(x))[()]
+            assert mpmath.almosteq(above, tail, mpmath.mpf(10) ** -49)
+            below = exact.evaluate(lax.igamma, 50)(single(a), single(x))[()]
+            assert mpmath.almosteq(below, 1 - tail, mpmath.mpf(10) ** -49)
+    assert np.isnan(float(exact.evaluate(lax.igammac, 50)(single(1e19), single(1e19))[()]))
+
+
+@pytest.mark.parametrize("x", [-0.5, -9.446, -3.0001, -1e-6])
+def test_polygamma_of_negative_numbers(x):
+    """Against mpmath's own way, in ones up to 0."""
+    x = single(x)
+    for n in range(6):
+        with mpmath.workdps(80):
+            expected = mpmath.psi(n, mpmath.mpf(float(x)))
+            got = exact.evaluate(lax.polygamma, 50)(single(n), x)[()]
+            assert mpmath.almosteq(got, expected, mpmath.mpf(10) ** -48), n
+    assert np.isnan(float(exact.evaluate(lax.zeta)(single(2.5), x)[()]))
+
+
 def test_edges_are_ieee():
     """Outside its domain a real function is NaN; at a pole, its limit."""
     inf, nan = np.inf, np.nan
