@@ -1,16 +1,18 @@
-"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`."""
+"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`, `jaxdl data`."""
 
 import sys
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from jaxdl.cli.auditing import audit
+from jaxdl.cli.data import data
 from jaxdl.cli.graphing import graph
 from jaxdl.cli.job import contrast
 from jaxdl.cli.usage import BadUsage
 
-COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph}
+COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph, "data": data}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -26,6 +28,6 @@ def main(arguments: list[str] | None = None) -> None:
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     except BadUsage as error:
-        Console(stderr=True).print(f"[bold red]jaxdl:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]jaxdl:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         status = 2
     sys.exit(status)

@@ -46,6 +46,17 @@ def data_folder(folder: str | None = None) -> str:
     return os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
+def prepare(name: str, folder: str | None = None) -> str:
+    """Brings a data set to disk, unless it is there, so that it can be read without TensorFlow; where its files are.
+
+    Raises as `from_tfds` does, and ValueError where it is there in a format that cannot be read by row.
+    """
+    builder = prepared(name, folder)
+    for split in builder.info.splits:
+        source_of(builder, name, split)
+    return str(builder.data_path)
+
+
 def prepared(name: str, folder: str | None):
     """The builder of a data set that is on disk, or is brought there."""
     if not re.fullmatch(NAME, name):
@@ -72,13 +83,18 @@ def _prepare(builder, name, folder):
         builder.download_and_prepare()
     except Exception as error:
         raise RuntimeError(
-            f"the data set {name} is not in {folder}, and downloading and preparing it there failed: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n"
-            f"Prepare it where there is a network, and copy the folder here (preparing some sets needs "
-            f"pip install tensorflow-cpu; reading them does not):\n"
-            f"  python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', "
-            f"data_dir='{folder}', file_format='array_record').download_and_prepare()\""
+            f"the data set {name} is not in {folder}, and could not be downloaded and prepared there: "
+            f"{_reason(error)}:\n  pip install 'jaxdl[prepare]' && jaxdl data prepare {name} --folder {folder}"
         ) from error
+
+
+def _reason(error):
+    if "No module named 'tensorflow'" in str(error):
+        return "it needs TensorFlow, which is not installed. To prepare it (reading it needs no TensorFlow)"
+    return (
+        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\nPrepare it where there is a "
+        f"network, and copy the folder here (preparing some sets needs TensorFlow, reading them does not)"
+    )
 
 
 def examples(builder, name: str, split: str) -> list[dict]:
@@ -89,12 +105,18 @@ def examples(builder, name: str, split: str) -> list[dict]:
 
 def source_of(builder, name: str, split: str, method=None):
     """A split as a sequence of examples, counted, as some formats lose rows silently; OSError where they have."""
-    source = builder.as_data_source(split=split, **({"deserialize_method": method} if method else {}))
+    try:
+        source = builder.as_data_source(split=split, **({"deserialize_method": method} if method else {}))
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{name} is on disk in the format {builder.info.file_format.value}, which is not read by row: "
+            f"prepare it in another folder, by jaxdl data prepare {name} --folder FOLDER"
+        ) from error
     declared = builder.info.splits[split].num_examples
     if len(source) != declared:
         raise OSError(
             f"{name}: split {split} declares {declared} examples, its files hold {len(source)}: "
-            f"prepare it again with file_format='array_record'"
+            f"delete it, and prepare it again by jaxdl data prepare {name}"
         )
     return source
 
