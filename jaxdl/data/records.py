@@ -1,9 +1,10 @@
 """Data sets of any size, read by row: batches are a function of (seed, step), prefetched, each process's its own."""
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +15,8 @@ THREADS = 4  # that read and decode, each a batch
 AHEAD = 4  # batches
 
 
-class Records(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Records:
     """Examples that are read when they are wanted.
 
     read(rows), of an integer array, gives (x, y): arrays or pytrees of arrays with these examples in front. `digest`
