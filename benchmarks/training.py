@@ -165,12 +165,12 @@ def shuffled(task, x, seed) -> np.ndarray:
     return order[: task.batches * BATCH].reshape(-1, BATCH)
 
 
-def in_turns(runs: dict[str, Callable], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each, round by round, until SECONDS are over; the first round, which compiles, is left out."""
+def in_turns(runs: dict[str, Callable], rounds: int, seconds: float = SECONDS) -> dict[str, np.ndarray]:
+    """Seconds of each, round by round, until `seconds` are over; the first round, which compiles, is left out."""
     times, end = {name: [] for name in runs}, None
     for i in range(rounds + WARM):
         if i == WARM:
-            end = time.perf_counter() + SECONDS
+            end = time.perf_counter() + seconds
         if i > WARM + 2 and time.perf_counter() > end:
             break
         for name in list(runs)[:: 1 if i % 2 else -1]:

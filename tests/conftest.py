@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests import tfds_sets
+
 # XLA's older way to compile fusions takes a quarter of the time. `XLA_FLAGS= pytest` compiles as users' programs are.
 OLDER_FUSIONS = "--xla_cpu_use_fusion_emitters=false" if jax.__version_info__ < (0, 11) else ""
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', OLDER_FUSIONS)} --xla_force_host_platform_device_count=4"
@@ -24,6 +26,14 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def stripes_folder(tmp_path_factory):
+    """A folder of data sets with a real one of TensorFlow Datasets in it, by the name of stripes; not to be changed."""
+    folder = tmp_path_factory.mktemp("tfds")
+    tfds_sets.stripes(folder)
+    return folder
 
 
 # Where compiling takes most of the time, and what is asked is not how fast the program runs.

@@ -1,4 +1,4 @@
-"""The command line: `jaxdl contrast`, `jaxdl audit`, `jaxdl graph`, `jaxdl train`, `jaxdl plan`."""
+"""The command line: `jaxdl contrast`, `audit`, `graph`, `train`, `plan` and `data`."""
 
 import sys
 
@@ -7,13 +7,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from jaxdl.cli.auditing import audit
+from jaxdl.cli.data import data
 from jaxdl.cli.graphing import graph
 from jaxdl.cli.job import contrast
 from jaxdl.cli.planning import plan
 from jaxdl.cli.training import Ended, command
 from jaxdl.cli.usage import BadUsage
 
-COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph, "plan": plan}
+COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph, "plan": plan, "data": data}
 
 
 def main(arguments: list[str] | None = None) -> None:

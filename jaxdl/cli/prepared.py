@@ -1,5 +1,7 @@
 """Of the settings of a run: its device, its data, its model."""
 
+import dataclasses
+
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -54,7 +56,7 @@ def _read(chosen, settings):
     test = pair(*held_out.read(np.arange(len(held_out))))
     x, y = train.read(np.arange(1))
     known = Dataset(settings.data, sized(x), y, *test, train.classes)
-    return train._replace(read=lambda rows: pair(*train.read(rows))), test, known
+    return dataclasses.replace(train, read=lambda rows: pair(*train.read(rows))), test, known
 
 
 def model_of(chosen: Setup, settings: Settings, data: Dataset) -> tuple[nn.Layer, object]:

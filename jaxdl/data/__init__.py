@@ -3,10 +3,11 @@
 from jaxdl.data.byte_pairs import BytePairTokenizer
 from jaxdl.data.dataset import Dataset, check_inputs, check_labels, resized
 from jaxdl.data.digits import digits
+from jaxdl.data.folder import Prepared, Samples, listed, samples
 from jaxdl.data.made import separated, xor
 from jaxdl.data.records import Batches, Records, in_memory, records
 from jaxdl.data.texts import Texts, load_texts
-from jaxdl.data.tfds import from_tfds
+from jaxdl.data.tfds import data_folder, from_tfds, prepare
 from jaxdl.data.tokens import CharacterTokenizer, WordTokenizer
 
 __all__ = [
@@ -14,18 +15,24 @@ __all__ = [
     "BytePairTokenizer",
     "CharacterTokenizer",
     "Dataset",
+    "Prepared",
     "Records",
+    "Samples",
     "Texts",
     "WordTokenizer",
     "check_inputs",
     "check_labels",
+    "data_folder",
     "digits",
     "from_tfds",
     "in_memory",
+    "listed",
     "load",
     "load_texts",
+    "prepare",
     "records",
     "resized",
+    "samples",
     "separated",
     "xor",
 ]

@@ -1,20 +1,22 @@
 """Data sets of any size, read by row: batches are a function of (seed, step), prefetched, each process's its own."""
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxdl.data.tfds import example, image_features, prepared, source_of
+from jaxdl.data.tfds import decoded, example, image_features, prepared
 
 THREADS = 4  # that read and decode, each a batch
 AHEAD = 4  # batches
 
 
-class Records(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Records:
     """Examples that are read when they are wanted.
 
     read(rows), of an integer array, gives (x, y): arrays or pytrees of arrays with these examples in front. `digest`
@@ -40,40 +42,71 @@ def in_memory(x: Any, y: Any) -> Records:
     return Records("arrays", counts[0], lambda rows: jax.tree.map(lambda a: a[rows], (x, y)), "")
 
 
-def records(name: str, split: str = "train", folder: str | None = None) -> Records:
+def records(name: str, split: str = "train", folder: str | None = None, *, memory: int = 2**30) -> Records:
     """A split of an image classification data set of TensorFlow Datasets, read from `folder` as it is needed.
 
-    Images stay as they are stored, in uint8: (n, height, width, channels); labels are int32. See `from_tfds` for what
-    this raises, and where the data come from. Reading raises OSError for an example that cannot be read, and ValueError
-    for a label that is not one of the classes, or images of different sizes.
+    Images stay as they are stored, in uint8: (n, height, width, channels); labels are int32. Decoded examples are kept
+    in up to `memory` bytes, so that later epochs find them there. See `from_tfds` for what this raises, and where the
+    data come from. Reading raises OSError for an example that cannot be read, and ValueError for a label that is not
+    one of the classes, or images of different sizes.
     """
     builder = prepared(name, folder)
     classes = image_features(builder, name)["label"].num_classes
     if split not in builder.info.splits:
         raise ValueError(f"{name} has no split {split}, only {', '.join(builder.info.splits)}")
-    source, where = source_of(builder, name, split), f"{name}: split {split}"
+    source, where = decoded(builder, name, split), f"{name}: split {split}"
     example(source, len(source) - 1, where)  # a set that was cut short says so before training
-    read = functools.partial(_read, source, where, classes)
+    first, _ = example(source, 0, where)
+    read = _Kept(functools.partial(_read, source, where, classes, first.shape), len(source), memory)
     named = f"{builder.info.full_name} {split} {len(source)}"
     return Records(name, len(source), read, hashlib.sha256(named.encode()).hexdigest()[:16], classes)
 
 
-def _read(source, where, classes, rows):
-    examples = [example(source, int(row), where) for row in rows]
-    images = [e["image"] for e in examples]
-    unlike = next((i for i, x in enumerate(images) if x.shape != images[0].shape), None)
+def _read(source, where, classes, shape, rows):
+    try:
+        examples = source.__getitems__(rows.tolist())
+    except Exception:  # one by one, it is told which example it was
+        examples = [example(source, int(row), where) for row in rows]
+    images, labels = zip(*examples, strict=True)
+    unlike = next((i for i, image in enumerate(images) if image.shape != shape), None)
     if unlike is not None:
         raise ValueError(
-            f"{where}: images must have one shape, example {rows[0]} has {images[0].shape} and "
+            f"{where}: images must have one shape, example 0 has {shape} and "
             f"example {rows[unlike]} {images[unlike].shape}"
         )
-    labels = np.array([e["label"] for e in examples], np.int32)
+    labels = np.array(labels, np.int32)
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         raise ValueError(
             f"{where}: example {rows[outside.argmax()]} has label {labels[outside.argmax()]}, outside 0 … {classes - 1}"
         )
     return np.stack(images), labels
+
+
+class _Kept:
+    """A `read` that keeps what it has read: the first examples, as many as go into so many bytes."""
+
+    def __init__(self, read, count, memory):
+        self.read = read
+        first = read(np.arange(1))
+        most = min(count, memory // sum(a.nbytes for a in first))
+        self.arrays = [np.empty((most, *a.shape[1:]), a.dtype) for a in first]
+        self.there = np.zeros(count, bool)
+
+    def __call__(self, rows):
+        there = self.there[rows]
+        if there.all():
+            return tuple(a[rows] for a in self.arrays)
+        missing = rows[~there]
+        keeps = missing < len(self.arrays[0])
+        parts = []
+        for kept, new in zip(self.arrays, self.read(missing), strict=True):
+            kept[missing[keeps]] = new[keeps]
+            part = np.empty((len(rows), *new.shape[1:]), new.dtype)
+            part[there], part[~there] = kept[rows[there]], new
+            parts.append(part)
+        self.there[missing[keeps]] = True  # last, as other threads read too
+        return tuple(parts)
 
 
 def order(seed: Sequence[int], epoch: int, count: int) -> np.ndarray:

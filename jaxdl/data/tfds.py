@@ -1,8 +1,10 @@
 """Any data set of TensorFlow Datasets by its name, read without TensorFlow."""
 
 import difflib
+import functools
 import os
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,12 +36,25 @@ def image_features(builder, name: str):
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise ValueError(f"{name} has no features image and label, but {', '.join(features)}")
+    if not hasattr(features["label"], "num_classes"):
+        raise ValueError(f"{name}: the feature label must be one of some classes (ClassLabel), got {features['label']}")
     return features
 
 
 def data_folder(folder: str | None = None) -> str:
     """Where data sets are: `folder`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     return os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+
+
+def prepare(name: str, folder: str | None = None) -> str:
+    """Brings a data set to disk, unless it is there, so that it can be read without TensorFlow; where its files are.
+
+    Raises as `from_tfds` does, and ValueError where it is there in a format that cannot be read by row.
+    """
+    builder = prepared(name, folder)
+    for split in builder.info.splits:
+        source_of(builder, name, split)
+    return str(builder.data_path)
 
 
 def prepared(name: str, folder: str | None):
@@ -68,13 +83,18 @@ def _prepare(builder, name, folder):
         builder.download_and_prepare()
     except Exception as error:
         raise RuntimeError(
-            f"the data set {name} is not in {folder}, and downloading and preparing it there failed: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n"
-            f"Prepare it where there is a network, and copy the folder here (preparing some sets needs "
-            f"pip install tensorflow-cpu; reading them does not):\n"
-            f"  python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', "
-            f"data_dir='{folder}', file_format='array_record').download_and_prepare()\""
+            f"the data set {name} is not in {folder}, and could not be downloaded and prepared there: "
+            f"{_reason(error)}:\n  pip install 'jaxdl[prepare]' && jaxdl data prepare {name} --folder {folder}"
         ) from error
+
+
+def _reason(error):
+    if "No module named 'tensorflow'" in str(error):
+        return "it needs TensorFlow, which is not installed. To prepare it (reading it needs no TensorFlow)"
+    return (
+        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\nPrepare it where there is a "
+        f"network, and copy the folder here (preparing some sets needs TensorFlow, reading them does not)"
+    )
 
 
 def examples(builder, name: str, split: str) -> list[dict]:
@@ -83,14 +103,20 @@ def examples(builder, name: str, split: str) -> list[dict]:
     return [example(source, i, where) for i in range(len(source))]
 
 
-def source_of(builder, name: str, split: str):
+def source_of(builder, name: str, split: str, method=None):
     """A split as a sequence of examples, counted, as some formats lose rows silently; OSError where they have."""
-    source = builder.as_data_source(split=split)
+    try:
+        source = builder.as_data_source(split=split, **({"deserialize_method": method} if method else {}))
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{name} is on disk in the format {builder.info.file_format.value}, which is not read by row: "
+            f"prepare it in another folder, by jaxdl data prepare {name} --folder FOLDER"
+        ) from error
     declared = builder.info.splits[split].num_examples
     if len(source) != declared:
         raise OSError(
             f"{name}: split {split} declares {declared} examples, its files hold {len(source)}: "
-            f"prepare it again with file_format='array_record'"
+            f"delete it, and prepare it again by jaxdl data prepare {name}"
         )
     return source
 
@@ -101,6 +127,42 @@ def example(source, i: int, where: str) -> dict:
         return source[i]
     except Exception as error:  # what a reader raises on a broken file is its own
         raise OSError(f"{where}: example {i} of {len(source)} cannot be read: {error}") from error
+
+
+def decoded(builder, name: str, split: str) -> Sequence:
+    """A split as a sequence of (image, label) that also gives many at once, by `__getitems__`; counted."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    is_plain = builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD
+    if is_plain and isinstance(features["image"], tfds.features.Image):
+        method = tfds.decode.DeserializeMethod.RAW_BYTES
+        return _Decoded(source_of(builder, name, split, method), functools.partial(_of_bytes, features["image"]))
+    return _Decoded(source_of(builder, name, split), lambda example: (example["image"], example["label"]))
+
+
+class _Decoded:
+    """What a source holds, decoded one by one."""
+
+    def __init__(self, source, decode):
+        self.source, self.decode = source, decode
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, i):
+        return self.decode(self.source[i])
+
+    def __getitems__(self, rows):
+        return [self.decode(record) for record in self.source.__getitems__(rows)]
+
+
+def _of_bytes(image, record):
+    """Image and label of a serialised tf.train.Example: all else in it is left alone, which takes half of the time."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    stored = tf_example_pb2.Example.FromString(record).features.feature
+    return image.decode_example_np(stored["image"].bytes_list.value[0]), stored["label"].int64_list.value[0]
 
 
 def _arrays(builder, name, split):

@@ -163,3 +163,11 @@ def test_ctrl_c_saves_and_says_where(tmp_path):
     assert f"to go on: jaxdl train --resume --out {tmp_path / 'run'}" in said
     step = int(said.partition("stopped at step ")[2].split()[0])
     assert (tmp_path / "run" / "checkpoints" / str(step)).is_dir()
+
+
+def test_a_set_that_is_read_as_it_is_needed(stripes, tmp_path):
+    settings = "--data", "stripes", "--folder", stripes, "--batch", 8, "--epochs", 2, "--quiet"
+    assert run(*settings, "--read", "--out", tmp_path / "read") == 0
+    assert run(*settings, "--out", tmp_path / "in memory") == 0
+    for read, whole in zip(rows(tmp_path / "read"), rows(tmp_path / "in memory"), strict=True):
+        assert read["loss"] == pytest.approx(whole["loss"], rel=1e-4)
