@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import sys
 import time
@@ -89,6 +90,7 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     steps = epochs * (len(data if isinstance(data, Records) else data[0]) // settings.batch)
     rate = SCHEDULES[settings.schedule](settings.rate or chosen.rate, max(steps, 1))
     usage(_keep_settings, settings, out)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's, which tells in hundreds of lines what is told here
     console = Console(quiet=quiet or jax.process_index() > 0)
     console.print(_heading(chosen, known, mesh), highlight=False, soft_wrap=True)
     start = time.perf_counter()

@@ -107,7 +107,7 @@ def _product(node):
 def _of_rule(node):
     """Where it is an op of jaxdl's own, with settings and shapes for which the formula holds."""
     op, settings = (getattr(node.equation.params["call"], name, None) for name in ("op", "settings"))
-    if op is None or not op.primal.__module__.startswith("jaxdl.ops"):
+    if op is None or not str(op.primal.__module__).startswith("jaxdl.ops"):
         return None
     usual = inspect.signature(op.primal).parameters
     if any(name not in SETTINGS and value != usual[name].default for name, value in settings):

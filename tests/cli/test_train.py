@@ -165,8 +165,8 @@ def test_ctrl_c_saves_and_says_where(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / str(step)).is_dir()
 
 
-def test_a_set_that_is_read_as_it_is_needed(stripes, tmp_path):
-    settings = "--data", "stripes", "--folder", stripes, "--batch", 8, "--epochs", 2, "--quiet"
+def test_a_set_that_is_read_as_it_is_needed(stripes_folder, tmp_path):
+    settings = "--data", "stripes", "--folder", stripes_folder, "--batch", 8, "--epochs", 2, "--quiet"
     assert run(*settings, "--read", "--out", tmp_path / "read") == 0
     assert run(*settings, "--out", tmp_path / "in memory") == 0
     for read, whole in zip(rows(tmp_path / "read"), rows(tmp_path / "in memory"), strict=True):
