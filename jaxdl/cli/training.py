@@ -71,7 +71,8 @@ def command(arguments: Sequence[str]) -> Callable[..., int]:
             quiet: No progress bar and no tables, only errors.
         """
         if processes and INDEX not in os.environ:
-            return launch([sys.executable, "-m", "jaxdl", *arguments], processes)
+            with _told(out):
+                return launch([sys.executable, "-m", "jaxdl", *arguments], processes)
         if (out / "checkpoints").exists() and not resume:
             raise BadUsage(f"{out} holds a run: --resume goes on with it, --out takes another folder")
         return _run(settings, out, quiet)
@@ -123,6 +124,8 @@ def _told(out):
         yield
     except Interrupted as error:
         raise Ended(f"stopped at step {error.step} and saved; to go on: {again}", STOPPED) from error
+    except KeyboardInterrupt as error:
+        raise Ended(f"stopped; to go on from the last checkpoint: {again}", STOPPED) from error
     except Diverged as error:
         raise Ended(str(error), 1) from error
     except (ValueError, OSError) as error:

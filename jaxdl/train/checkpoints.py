@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 from filelock import FileLock, Timeout
+from jax.experimental import multihost_utils
 
 from jaxdl.report import plain
 from jaxdl.train.checksum import checksums
@@ -51,6 +52,8 @@ class Store:
     """The checkpoints in a folder, of one run and one process (group) at a time; a context."""
 
     def __init__(self, where: Checkpoint):
+        if where.keep < 1 or (where.every is not None and where.every < 1):
+            raise ValueError(f"Checkpoint: every and keep must be 1 or more, got {where.every} and {where.keep}")
         self.where = where
         self.folder = Path(where.folder).absolute()
 
@@ -159,6 +162,8 @@ class Store:
             for step in steps:
                 number = len(list((self.folder / DAMAGED).iterdir()))
                 os.replace(self.folder / str(step), self.folder / DAMAGED / f"{number}-step-{step}")
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("jaxdl: damaged checkpoints are set aside")
         self.manager.reload()
 
     @contextlib.contextmanager

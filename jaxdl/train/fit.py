@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import os
@@ -146,8 +147,9 @@ class _Run:
                 raise Interrupted(self.step, self.store.folder)
 
     def _stretch(self, stop):
-        first = self.step % self.batches.epoch_steps
-        keys = self._keys()[first : first + stop - self.step]
+        first, count = self.step % self.batches.epoch_steps, stop - self.step
+        keys = self._keys(self.noise_key, self.step // self.batches.epoch_steps + 1)
+        keys = keys if count == len(keys) else keys[first : first + count]
         *new, losses = self.stretch(self.params, self.state, self.step, stop, keys)
         if not np.isfinite(losses).all():
             self._nonfinite(losses, keys)
@@ -155,9 +157,10 @@ class _Run:
         self.losses += losses.tolist()
         self.step = stop
 
+    @functools.cached_property
     def _keys(self):
-        epoch = self.step // self.batches.epoch_steps + 1
-        return jax.random.split(jax.random.fold_in(self.noise_key, epoch), self.batches.epoch_steps)
+        """A function of a key and an epoch: a key for each of its steps."""
+        return jax.jit(lambda key, epoch: jax.random.split(jax.random.fold_in(key, epoch), self.batches.epoch_steps))
 
     def _nonfinite(self, losses, keys):
         """Keeps what the first bad step saw; stops there, unless such steps are left out."""

@@ -12,22 +12,28 @@ HEARTBEAT_SECONDS = 20  # without a sign of life: then a process counts as lost,
 ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
 
 
-def join(address: str | None = None, count: int | None = None, index: int | None = None) -> None:
+def join(
+    address: str | None = None, count: int | None = None, index: int | None = None, devices: Sequence[int] | None = None
+) -> None:
     """Makes this process the index-th of `count` that work together, before anything is computed.
 
-    address: host:port of the first one. Without arguments JAX asks the cluster (Slurm, Kubernetes, MPI, TPU pods). When
-    a process is lost, the others get an error or are ended within a minute; a run that is kept goes on from its last
-    checkpoint, with as many processes as then are there. CPUs talk by gloo.
+    address: host:port of the first one. devices: which of this machine's accelerators it uses, by default all. Without
+    arguments JAX asks the cluster (Slurm, Kubernetes, MPI, TPU pods). When a process is lost, the others get an error
+    or are ended within a minute; a run that is kept goes on from its last checkpoint, with as many processes as then
+    are there. CPUs talk by gloo.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(address, count, index, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    jax.distributed.initialize(
+        address, count, index, local_device_ids=devices, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+    )
 
 
 def join_as_launched() -> bool:
-    """Joins the processes that `launch` started, in one of them; whether it is one."""
+    """Joins the processes that `launch` started, in one of them, with an accelerator each; whether it is one."""
     if ADDRESS not in os.environ:
         return False
-    join(os.environ[ADDRESS], int(os.environ[COUNT]), int(os.environ[INDEX]))
+    index = int(os.environ[INDEX])
+    join(os.environ[ADDRESS], int(os.environ[COUNT]), index, [index])
     return True
 
 

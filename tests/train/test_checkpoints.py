@@ -173,6 +173,11 @@ def test_of_another_run_of_a_newer_format_or_foreign(key, tmp_path):
         run(key, tmp_path / "foreign")
 
 
+def test_settings_that_make_no_sense(key, tmp_path):
+    with pytest.raises(ValueError, match="Checkpoint: every and keep must be 1 or more, got 0 and 3"):
+        run(key, Checkpoint(tmp_path, every=0))
+
+
 def test_two_runs_in_one_folder(key, tmp_path):
     with (
         Store(Checkpoint(tmp_path)),
