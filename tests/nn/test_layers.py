@@ -169,3 +169,25 @@ def test_errors(message, key):
     pattern = message.translate({ord(c): "\\" + c for c in "()[]"})
     with pytest.raises(ValueError, match=pattern):
         ERRORS[message](key)
+
+
+def kept_bytes(model, params, x):
+    """Of what goes from forward to backward, arguments too."""
+    pullback = jax.eval_shape(lambda params: jax.vjp(lambda p: model.apply(p, x), params)[1], params)
+    return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(pullback))
+
+
+def test_checkpointed_layers_keep_their_input_only(key):
+    blocks = nn.transformer_encoder(3, 2, nn.gelu_feed_forward(32), drop=0.5)
+    model = nn.serial(nn.dense(16), blocks, nn.residual(nn.dense(16), nn.tanh))
+    again = nn.checkpointed(model)
+    params = again.init(key, (12, 8))
+    x = draw(1, 2, 12, 8)
+    loss = lambda model: lambda params: (model.apply(params, x, key=key) ** 2).sum()
+    close = lambda a, b: assert_close(a, b, "float32")
+    jax.tree.map(close, *[jax.grad(loss(m))(params) for m in (again, model)])
+    assert jax.tree.structure(params) == jax.tree.structure(model.init(key, (12, 8)))
+    sizes = sum(a.size for a in jax.tree.leaves(params))
+    inputs = x.size + 2 * 12 * 16 * 5  # of the dense layer; of three blocks, their norm, and the residual
+    assert kept_bytes(again, params, x) <= 4 * (inputs + sizes)
+    assert kept_bytes(model, params, x) > 4 * (inputs + sizes)

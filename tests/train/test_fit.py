@@ -85,6 +85,12 @@ def test_dropout_is_on_in_training_and_off_in_testing(key):
     assert last["loss"] > 1.2 * last["test_loss"]
 
 
+def test_dropout_is_drawn_anew_in_every_epoch(key):
+    model = nn.serial(nn.dropout(0.5), nn.dense(1))
+    trained = fit(model, ops.squared_error, (X, Y), gradient_descent(0.0), 3, key, batch=100)
+    assert len({row["loss"] for row in trained.history}) == 3
+
+
 def test_it_stops_at_the_first_loss_that_is_not_finite(key):
     with pytest.raises(
         Diverged, match=r"the loss is (nan|inf) at step \d of 5 in epoch [2-9][0-9]*: try a smaller"
