@@ -64,7 +64,7 @@ class Store:
             self.manager = _manager(self.folder, self.where.keep, self.measured)
         for step in self.manager.all_steps():
             with contextlib.suppress(Damaged):
-                self.measured[step] = self._notes(step)["measured"]
+                self.measured[step] = self._notes(step).get("measured", math.inf)
         return self
 
     def __exit__(self, kind, error, trace):

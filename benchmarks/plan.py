@@ -1,0 +1,96 @@
+"""What `train.plan` tells of a step's memory, beside what the program takes.
+
+    python -m benchmarks.plan
+
+For each model on one device and on four: the bytes that plan tells; those of the program that runs, as its compiler
+placed them on each device; and, on one device, how far the process grew while it ran a step.
+"""
+
+import itertools
+import multiprocessing
+import os
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+from benchmarks.results_folder import keep
+from jaxdl import nn, ops
+from jaxdl.report import Table, bytes_text
+from jaxdl.train import fully_sharded, plan, replicated, training_step
+from jaxdl.train.devices import Placement
+
+BATCH = 64
+MODELS = {
+    "MLP 512–512": (nn.mlp(512, 512, 10), (8, 8, 1)),
+    "LeNet-5": (nn.lenet5(), (28, 28, 1)),
+    "network in network": (nn.nin_cifar10(), (32, 32, 3)),
+    "vision transformer": (nn.vit(10, patch=4, width=128, depth=4, heads=4), (32, 32, 3)),
+}
+PLACES = {"one device": (1, replicated), "four": (4, replicated), "four, parameters shared out": (4, fully_sharded)}
+LOSS, OPTIMIZER = ops.softmax_cross_entropy_with_integer_labels, optax.adam(1e-3)
+
+
+class Case(NamedTuple):
+    model: str
+    place: str
+    parts: int
+
+
+def told(case: Case) -> int:
+    model, shape = MODELS[case.model]
+    devices, shard = PLACES[case.place]
+    x, y = jax.ShapeDtypeStruct((BATCH, *shape), jnp.float32), jax.ShapeDtypeStruct((BATCH,), jnp.int32)
+    return plan(model, LOSS, OPTIMIZER, x, y, devices=devices, shard=shard, accumulate=case.parts).memory
+
+
+def measured(case: Case) -> dict:
+    """Of the program that runs, in this process."""
+    model, shape = MODELS[case.model]
+    devices, shard = PLACES[case.place]
+    place = Placement(jax.make_mesh((4,), ("devices",)) if devices == 4 else None, shard)
+    params = place.started(lambda: model.init(jax.random.key(0), shape))
+    state = place.started(lambda: OPTIMIZER.init(params))
+    x, y = place.spread(np.zeros((BATCH, *shape), np.float32)), place.spread(np.zeros(BATCH, np.int32))
+    step = training_step(model, LOSS, OPTIMIZER, accumulate=case.parts, over_devices=place.each_its_share)
+    args = params, state, x, y, jax.random.key(0)
+    compiled = jax.jit(place.step(step)).lower(*args).compile()
+    memory = compiled.memory_analysis()
+    placed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    row = {**case._asdict(), "told": told(case), "compiled": placed}
+    if devices == 1:
+        before = resident("VmRSS")
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak begins anew
+        jax.block_until_ready(compiled(*args))
+        row["grown"] = resident("VmHWM") - before + memory.argument_size_in_bytes
+    return row
+
+
+def resident(what: str) -> int:
+    with open("/proc/self/status") as file:
+        return 1000 * next(int(line.split()[1]) for line in file if line.startswith(what))
+
+
+def main() -> None:
+    """Plan and measure every model, place and number of parts."""
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    cases = [Case(*case) for case in itertools.product(MODELS, PLACES, (1, 2))]
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        rows = pool.map(measured, cases, chunksize=1)
+    cells = [
+        (r["model"], r["place"], str(r["parts"]), bytes_text(r["told"]), bytes_text(r["compiled"]),
+         f"{r['told'] / r['compiled']:.3f}", bytes_text(r["grown"]) if "grown" in r else "–")
+        for r in rows
+    ]  # fmt: skip
+    furthest = max(abs(r["told"] / r["compiled"] - 1) for r in rows)
+    columns = ("model", "on", "parts", "told", "the program's", "told : program's", "the process grew by")
+    note = f"The furthest apart: {furthest:.1%}. A batch of {BATCH}, Adam; bytes on each device."
+    keep("plan", {"rows": rows}, Table("Memory of a step, told and measured", columns, cells, note, words=3))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
