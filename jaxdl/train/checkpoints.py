@@ -64,7 +64,7 @@ class Store:
             self.manager = _manager(self.folder, self.where.keep, self.measured)
         for step in self.manager.all_steps():
             with contextlib.suppress(Damaged):
-                self.measured[step] = self._notes(step).get("measured", math.inf)
+                self.measured[step] = _or_worst(self._notes(step).get("measured"))
         return self
 
     def __exit__(self, kind, error, trace):
@@ -88,7 +88,7 @@ class Store:
 
         about = {"format": FORMAT, "jaxdl": version("jaxdl"), "step": step, "measured": measured}
         document = _signed(plain({**about, **notes, "checksums": checksums(state)}))
-        self.measured[step] = measured
+        self.measured[step] = _or_worst(measured)
         with self._telling(f"be written at step {step}"):
             self.manager.wait_until_finished()
             parts = args.Composite(state=args.StandardSave(state), notes=args.JsonSave(document))
@@ -226,6 +226,11 @@ def _signed(document: dict) -> dict:
     """With a digest of all the rest."""
     rest = {k: v for k, v in document.items() if k != "digest"}
     return rest | {"digest": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def _or_worst(measured: float | None) -> float:
+    """What is not finite, which JSON has as null, is never the best."""
+    return measured if measured is not None and math.isfinite(measured) else math.inf
 
 
 def _first_line(error):

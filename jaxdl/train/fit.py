@@ -20,7 +20,7 @@ from jaxdl.nn import Layer, parameter_count
 from jaxdl.train.checkpoints import Checkpoint, Store
 from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interrupted, Interruption
-from jaxdl.train.nonfinite import Before, Diverged, Trained, write_before
+from jaxdl.train.nonfinite import Before, Diverged, Trained, has_enough, write_before
 from jaxdl.train.progress import StepsBar
 from jaxdl.train.steps import gradient, scaled, training_step
 from jaxdl.train.stretch import InMemory, Read
@@ -124,7 +124,8 @@ class _Run:
         saved = store.latest({"params": self.params, "state": self.state}, settings)
         if saved:
             self.params, self.state = saved.state["params"], saved.state["state"]
-            self.step, self.history, self.losses = saved.step, saved.notes["history"], saved.notes["losses"]
+            self.step, self.losses = saved.step, [*map(_number, saved.notes["losses"])]
+            self.history = [{name: _number(x) for name, x in row.items()} for row in saved.notes["history"]]
 
     def to(self, steps: int, bar: Callable, interruption: Interruption) -> None:
         """Goes on up to so many steps, keeping itself on the way."""
@@ -164,6 +165,8 @@ class _Run:
 
     def _nonfinite(self, losses, keys):
         """Keeps what the first bad step saw; stops there, unless such steps are left out."""
+        if self.skip_nonfinite and (self.store is None or has_enough(self.store.folder)):
+            return
         place = int(np.argmin(np.isfinite(losses)))
         bad = self.step + place
         params = self.params
@@ -215,6 +218,11 @@ def _source(data) -> tuple[Records, tuple | None]:
     source = in_memory(x, y)
     jax.tree.map(_check, x)
     return source, (x, y)
+
+
+def _number(x):
+    """As it was before it was written as JSON, which has no NaN."""
+    return math.nan if x is None else x
 
 
 def _first(source, place):

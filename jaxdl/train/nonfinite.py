@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+KEPT = "nonfinite"  # the folder
+MOST = 10  # steps that are left out and kept
+
 
 class Trained(NamedTuple):
     """Parameters, and one dictionary an epoch: loss, seconds, and the metrics on the held-out data."""
@@ -42,13 +45,19 @@ class Diverged(FloatingPointError):
         self.trained, self.before, self.path = trained, before, path
 
 
+def has_enough(folder: Path) -> bool:
+    """Whether so many steps are kept under `folder` that more would tell nothing new."""
+    kept = folder / KEPT
+    return kept.is_dir() and len(list(kept.iterdir())) >= MOST
+
+
 def write_before(folder: Path, before: Before) -> Path | None:
     """Keeps it under `folder`; one that is there of the same step stays. One of several processes keeps nothing."""
     import orbax.checkpoint as ocp  # slow to import, and only needed here
 
     if jax.process_count() > 1:
         return None
-    path = folder / "nonfinite" / f"step-{before.step}"
+    path = folder / KEPT / f"step-{before.step}"
     if not path.exists():
         with ocp.StandardCheckpointer() as writer:
             writer.save(path, before._replace(key=jax.random.key_data(before.key))._asdict())

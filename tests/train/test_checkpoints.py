@@ -244,11 +244,17 @@ def test_a_step_that_is_not_finite_is_kept_and_can_be_replayed(key, tmp_path):
 def test_such_steps_can_be_left_out(key, tmp_path):
     poisoned = Y.copy()
     poisoned[17] = np.nan
-    trained = run(key, tmp_path, data=(X, poisoned), skip_nonfinite=True, test=None)
+    settings = {"data": (X, poisoned), "skip_nonfinite": True, "test": None}
+    trained = run(key, Checkpoint(tmp_path, every=1), epochs=4, **settings)
     assert [row["skipped"] for row in trained.history] == [1, 1, 1, 1]
     assert all(np.isfinite(row["loss"]) for row in trained.history)
     assert all(np.isfinite(p).all() for p in jax.tree.leaves(trained.params))
     assert len(list((tmp_path / "nonfinite").iterdir())) == 4
+    shutil.rmtree(tmp_path / "12")
+    again = run(key, Checkpoint(tmp_path, every=1), epochs=12, **settings)  # with the loss that is NaN in the notes
+    assert without_seconds(again.history[:4]) == without_seconds(trained.history)
+    assert [row["skipped"] for row in again.history] == [1] * 12
+    assert len(list((tmp_path / "nonfinite").iterdir())) == 10  # more would tell nothing new
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8", "bool", "complex64"])
