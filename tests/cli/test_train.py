@@ -71,6 +71,7 @@ def test_it_goes_on_with_its_settings(trained, capsys):
     out = capsys.readouterr().out
     assert "26,122 parameters" in out
     assert "programs were compiled" in out
+    assert "after the second epoch" not in out
     assert run("--resume", "--out", trained, "--batch", 32) == 2
     assert "holds another run: its batch is 64, here it is 32" in capsys.readouterr().err
 

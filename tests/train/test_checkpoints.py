@@ -18,7 +18,17 @@ import optax
 import pytest
 
 from jaxdl import nn, ops
-from jaxdl.train import Checkpoint, CheckpointError, Diverged, Interrupted, checksums, fit, read_before
+from jaxdl.data import in_memory
+from jaxdl.train import (
+    Checkpoint,
+    CheckpointError,
+    Diverged,
+    Interrupted,
+    checksums,
+    fit,
+    read_before,
+    training_step,
+)
 from jaxdl.train.checkpoints import Damaged, Store
 from tests.draws import draw
 
@@ -121,6 +131,16 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(state, tmp_path):
                 noticed += 1
         path.write_bytes(whole)
     assert noticed >= 30
+
+
+def test_arrays_that_can_be_read_but_are_not_those_saved(state, tmp_path):
+    for folder, saved in (("a", state), ("b", jax.tree.map(lambda x: x + 1, state))):
+        with Store(Checkpoint(tmp_path / folder)) as store:
+            store.save(1, saved, {"run": {}}, 0.0)
+    shutil.rmtree(tmp_path / "a" / "1" / "state")
+    (tmp_path / "b" / "1" / "state").rename(tmp_path / "a" / "1" / "state")
+    with Store(Checkpoint(tmp_path / "a")) as store, pytest.raises(CheckpointError, match="its checksum differs"):
+        store.latest(state, {})
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(key, tmp_path, caplog):
@@ -255,6 +275,23 @@ def test_such_steps_can_be_left_out(key, tmp_path):
     assert without_seconds(again.history[:4]) == without_seconds(trained.history)
     assert [row["skipped"] for row in again.history] == [1] * 12
     assert len(list((tmp_path / "nonfinite").iterdir())) == 10  # more would tell nothing new
+
+
+def test_left_out_are_finite_losses_with_other_gradients_too(key):
+    loss = lambda output, y: jnp.sqrt(0 * (output**2).sum())  # 0, and its derivative 0 · ∞
+    step = training_step(nn.dense(1), loss, optax.sgd(0.1), skip_nonfinite=True)
+    params = nn.dense(1).init(key, (3,))
+    after, _, value = step(params, optax.sgd(0.1).init(params), X[:4], Y[:4], key)
+    assert value == 0
+    assert_same_bits(after, params)
+
+
+def test_left_out_where_data_are_read_as_where_they_are_in_memory(key):
+    poisoned = Y.copy()
+    poisoned[17] = np.nan
+    settings = {"skip_nonfinite": True, "test": None, "epochs": 2}
+    whole, read = (run(key, data=data, **settings) for data in ((X, poisoned), in_memory(X, poisoned)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), read.params, whole.params)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8", "bool", "complex64"])
