@@ -128,6 +128,16 @@ CLAIMS = (
     Claim("jax.scipy.special.xlogy", special.xlogy, (0.0, 0.0), (0, 1), lambda x, y: mp.mpf(0)),
     Claim("jax.scipy.stats.bernoulli.pmf", bernoulli.pmf, (0.0, 0.0), (0, 1), lambda k, p: mp.mpf(-1)),
     Claim("jax.scipy.stats.bernoulli.logpmf", bernoulli.logpmf, (0.0, 0.0), (0, 1), lambda k, p: -1 / (1 - p)),
+    Claim("jax.scipy.stats.binom.pmf", distributions.binom.pmf, (0.0, 2.0, 0.0), (0, 0, 1),
+          lambda k, n, p: -n * (1 - p) ** (n - 1)),
+    Claim("jax.scipy.stats.poisson.pmf", distributions.poisson.pmf, (0.0, 0.0), (0, 1), lambda k, m: -mp.exp(-m)),
+    Claim("jax.scipy.stats.poisson.logpmf", distributions.poisson.logpmf, (0.0, 0.0), (0, 1), lambda k, m: mp.mpf(-1)),
+    Claim("jax.scipy.stats.nbinom.pmf", distributions.nbinom.pmf, (0.0, 2.0, 1.0), (0, 0, 1),
+          lambda k, n, p: n * p ** (n - 1)),
+    Claim("jax.scipy.stats.geom.pmf", distributions.geom.pmf, (1.0, 1.0), (0, 1), lambda k, p: mp.mpf(1)),
+    Claim("jax.scipy.stats.gamma.pdf", distributions.gamma.pdf, (0.0, 1.0), (1, 0), lambda x, a: -mp.exp(-x)),
+    Claim("jax.scipy.stats.gumbel_r.logsf", distributions.gumbel_r.logsf, (-88.7228394,), (1,),
+          lambda x: mp.mpf(float(mp.exp(-x - mp.exp(-x)) / mp.expm1(-mp.exp(-x))))),  # 0 but for 10³⁷ digits
     # as betaln: a tie, and what is not taken
     Claim("jax.scipy.stats.beta.logpdf", distributions.beta.logpdf, (0.25, 1.0, 1.0), (0, 2, 0),
           lambda x, a, b: mp.psi(1, a + b) - mp.psi(1, a)),
