@@ -74,20 +74,19 @@ def settings_in(path: Path) -> Settings:
         raise BadUsage(f"the settings in {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise BadUsage(f"{path} is not TOML: {error}") from error
-    for name, value in found.items():
+    for name in found:
         if name not in NAMES:
             close = difflib.get_close_matches(name, NAMES, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise BadUsage(f"{path}: there is no setting {name!r}, there are {', '.join(NAMES)}{hint}")
-        _check(path, name, value)
-    return Settings(**found)
+    return Settings(**{name: _parsed(path, name, value) for name, value in found.items()})
 
 
-def _check(path, name, value):
-    """A value of the kind that the flag would take."""
+def _parsed(path, name, value):
+    """A value as the flag would take it."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # one line says it better
-            tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG)
+            return getattr(tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG), name)
     except SystemExit:
         raise BadUsage(f"{path}: {name} = {json.dumps(value)} is not what --{_flag(name)} takes") from None
 

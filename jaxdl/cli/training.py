@@ -43,7 +43,7 @@ SCHEDULES = {
 
 def command(arguments: Sequence[str]) -> Callable[..., int]:
     """`train`, whose defaults are those of the TOML file, or of the run to go on with, that the arguments name."""
-    given = dict(itertools.pairwise(arguments))
+    given = dict(itertools.pairwise(part for a in arguments for part in a.split("=", 1)))
     kept = Path(given.get("--out", OUT)) / "settings.toml"
     if "--resume" in arguments and not kept.exists():
         raise BadUsage(f"there is no run in {kept.parent} to go on with")
@@ -82,6 +82,8 @@ def command(arguments: Sequence[str]) -> Callable[..., int]:
 
 def _run(settings: Settings, out: Path, quiet: bool) -> int:
     chosen = usage(setup, settings.model)
+    if settings.batch < 1:
+        raise BadUsage(f"--batch must be 1 or more, got {settings.batch}")
     usage(choose_platform, settings.platform)
     usage(join_as_launched)
     mesh = usage(mesh_of, settings.devices)
@@ -89,7 +91,7 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     model, loss = model_of(chosen, settings, known)
     epochs = chosen.epochs if settings.epochs is None else settings.epochs
     steps = epochs * (len(data if isinstance(data, Records) else data[0]) // settings.batch)
-    rate = SCHEDULES[settings.schedule](settings.rate or chosen.rate, max(steps, 1))
+    rate = SCHEDULES[settings.schedule](chosen.rate if settings.rate is None else settings.rate, max(steps, 1))
     usage(_keep_settings, settings, out)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's, which tells in hundreds of lines what is told here
     console = Console(quiet=quiet or jax.process_index() > 0)

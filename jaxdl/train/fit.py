@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -22,7 +21,7 @@ from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interrupted, Interruption
 from jaxdl.train.nonfinite import Before, Diverged, Trained, has_enough, write_before
 from jaxdl.train.progress import StepsBar
-from jaxdl.train.steps import gradient, scaled, training_step
+from jaxdl.train.steps import gradient, scaled, shape_of_example, training_step
 from jaxdl.train.stretch import InMemory, Read
 
 
@@ -71,14 +70,16 @@ def fit(
     not finite, CheckpointError (an OSError) where a checkpoint cannot be read or written.
     """
     source, arrays = _source(data)
-    if epochs < 0 or batch < 1:
-        raise ValueError(f"fit: epochs must be 0 or more and batch 1 or more, got {epochs} and {batch}")
+    if epochs < 0 or batch < 1 or accumulate < 1:
+        raise ValueError(
+            f"fit: epochs must be 0 or more, batch and accumulate 1 or more, got {epochs}, {batch} and {accumulate}"
+        )
     init_key, order_key, noise_key = jax.random.split(key, 3)
     place = Placement(mesh, shard)
     place.check(min(batch, len(source)))
     batches = Batches(source, min(batch, len(source)), np.asarray(jax.random.key_data(order_key)).tolist(), place.part)
     x, _ = arrays or jax.tree.map(np.asarray, source.read(np.arange(1)))
-    params = place.started(lambda: model.init(init_key, jax.tree.map(_shape, x)))
+    params = place.started(lambda: model.init(init_key, jax.tree.map(shape_of_example, x)))
     state = place.started(lambda: optimizer.init(params))
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}
     if mesh is not None and is_mean_of_parts(gradient(model, loss), params, *_first(source, place), noise_key):
@@ -234,11 +235,6 @@ def _check(x):
     """Signed integers are tokens, which the model's embedding looks up, uint8 images; all else is floating point."""
     if len(x) == 0 or not (np.issubdtype(x.dtype, np.signedinteger) or x.dtype == np.uint8):
         check_inputs(x)
-
-
-def _shape(x):
-    is_tokens = np.issubdtype(x.dtype, np.signedinteger)
-    return jax.ShapeDtypeStruct(x.shape[1:], jnp.int32) if is_tokens else x.shape[1:]
 
 
 def _evaluation(model, loss, metrics, test):

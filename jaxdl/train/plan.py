@@ -16,7 +16,7 @@ from jaxdl.nn import Layer, parameter_count
 from jaxdl.report import Table, bytes_text, count_text, seconds_text
 from jaxdl.train.chips import CHIPS, Chip
 from jaxdl.train.devices import replicated
-from jaxdl.train.steps import scaled, training_step
+from jaxdl.train.steps import scaled, shape_of_example, training_step
 
 MOST_RULES = 8  # in the table
 
@@ -126,7 +126,7 @@ def plan(
     part = lambda tree, n: jax.tree.map(lambda a: jax.ShapeDtypeStruct((a.shape[0] // n, *a.shape[1:]), a.dtype), tree)
     x, y = part((x, y), devices)
     mesh = AbstractMesh((devices,), ("devices",))
-    params = jax.eval_shape(lambda: model.init(jax.random.key(0), jax.tree.map(_shape, x)))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), jax.tree.map(shape_of_example, x)))
     state = jax.eval_shape(optimizer.init, params)
     own = _shares((params, state), shard(mesh, (params, state)))
     step = training_step(model, loss, optimizer, accumulate=accumulate, over_devices=_as_one_of_many(params))
@@ -174,11 +174,6 @@ def _shares(tree, shardings):
     """The types of what one device has."""
     share = lambda a, sharding: jax.ShapeDtypeStruct(sharding.shard_shape(a.shape), a.dtype)
     return jax.tree.map(share, tree, shardings)
-
-
-def _shape(x):
-    is_tokens = jnp.issubdtype(x.dtype, jnp.signedinteger)
-    return jax.ShapeDtypeStruct(x.shape[1:], jnp.int32) if is_tokens else x.shape[1:]
 
 
 def _bytes(tree) -> int:

@@ -86,3 +86,9 @@ def scanned(step: Callable) -> Callable:
 def scaled(x: Any) -> Any:
     """Images of 0 … 255, arrays of uint8 in a pytree, in float32 of [0, 1]; all else as it is."""
     return jax.tree.map(lambda a: a.astype(jnp.float32) / 255 if a.dtype == jnp.uint8 else a, x)
+
+
+def shape_of_example(x: Any) -> Any:
+    """One example of a batch, as a layer's init takes it: signed integers are tokens, all else becomes float32."""
+    is_tokens = jnp.issubdtype(x.dtype, jnp.signedinteger)
+    return jax.ShapeDtypeStruct(x.shape[1:], jnp.int32) if is_tokens else x.shape[1:]

@@ -64,7 +64,7 @@ def test_it_goes_on_with_its_settings(trained, capsys):
     before = rows(trained)
     assert run("--out", trained) == 2
     assert "holds a run: --resume goes on with it, --out takes another folder" in capsys.readouterr().err
-    assert run("--resume", "--out", trained, "--epochs", 3) == 0
+    assert run("--resume", f"--out={trained}", "--epochs", 3) == 0
     assert rows(trained)[:2] == before
     assert [row["epoch"] for row in rows(trained)] == [1, 2, 3]
     assert {epoch for _, epoch in told(trained)} == {1, 2, 3}
@@ -84,9 +84,12 @@ def test_by_hand_and_automatic_are_the_same_run(trained, tmp_path):
 
 def test_settings_in_a_file(tmp_path, capsys):
     path = tmp_path / "settings.toml"
-    path.write_text('model = "autoencoder"\nepochs = 1\nbfloat16 = true\noptimizer = "momentum"\nrate = 0.1\n')
+    path.write_text(
+        'model = "autoencoder"\nepochs = 1\nbfloat16 = true\nseed = "5"\noptimizer = "momentum"\nrate = 0.1\n'
+    )
     assert run("--config", path, "--out", tmp_path / "run", "--accumulate", 2, "--checkpointed") == 0
     saved = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())
+    assert saved["seed"] == 5  # a number, however it was written
     assert (saved["model"], saved["epochs"], saved["accumulate"], saved["bfloat16"]) == ("autoencoder", 1, 2, True)
 
 
@@ -117,6 +120,8 @@ MISTAKES = {
     "there is no run in .* to go on with": ["--resume"],
     "--platform gpu: there is none here": ["--platform", "gpu"],
     "a batch of 64 cannot be cut into 3 equal parts": ["--accumulate", "3"],
+    "--batch must be 1 or more, got 0": ["--batch", "0"],
+    "batch and accumulate 1 or more, got 1, 64 and 0": ["--accumulate", "0"],
     "--read is for data sets of TensorFlow Datasets": ["--read"],
     "the settings in .* cannot be read": ["--config", "/nowhere.toml"],
 }
