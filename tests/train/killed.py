@@ -47,6 +47,17 @@ def forked(folder):
     return process, told
 
 
+def saving(folder):
+    return any("tmp" in path.name for path in folder.iterdir())
+
+
+def wait_for_a_save(folder, patience=5.0):
+    """Until one is seen under way; the run may end first."""
+    end = time.monotonic() + patience
+    while not saving(folder) and not (folder / "end.json").exists() and time.monotonic() < end:
+        pass
+
+
 def main(folder, kills):
     for name in ("whole", "killed"):
         (folder / name).mkdir(parents=True)
@@ -57,15 +68,18 @@ def main(folder, kills):
         process, told = forked(folder / "killed")
         os.read(told, 1)
         if killed < kills:
-            time.sleep(draws.uniform(0, 0.15))
+            if killed % 2:  # every second one in the middle of a save, which random moments meet too seldom
+                wait_for_a_save(folder / "killed")
+            else:
+                time.sleep(draws.uniform(0, 0.15))
             os.kill(process, signal.SIGKILL)
-            cut_off += any("tmp" in path.name for path in (folder / "killed").iterdir())
             killed += 1
         else:
             while os.read(told, 1024):
                 pass
         os.waitpid(process, 0)
         os.close(told)
+        cut_off += saving(folder / "killed")
     ends = {name: json.loads((folder / name / "end.json").read_text()) for name in ("whole", "killed")}
     print(json.dumps({"kills": killed, "saves cut off": cut_off, **ends}))
 

@@ -311,7 +311,7 @@ def test_checksums_see_every_bit_and_no_sharding(dtype):
 
 
 def test_killed_at_any_moment_it_ends_the_same(tmp_path):
-    """Twenty times, at random moments; some of them in the middle of a save."""
+    """Twenty times, half of them at random moments, half of them in the middle of a save."""
     command = [sys.executable, "-m", "tests.train.killed", str(tmp_path), "20"]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=600)
