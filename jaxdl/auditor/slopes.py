@@ -103,9 +103,7 @@ class Numerical:
         """That of Re Σ u·f along a direction, a list like the differentiated inputs; low = high where it is smooth."""
         inputs = [wide(np.asarray(x)) if i in self.subject.smooth else x for i, x in enumerate(inputs)]
         u, along = ([np.asarray(wide(np.asarray(x))) for x in xs] for xs in (u, along))
-        size = max(map(top, along)) or 1.0
-        here = max(top(inputs[i]) for i in self.subject.smooth) or 1.0
-        steps = 0.01 * min(here, 1.0) / size * 0.25 ** np.arange(STEPS)
+        steps = _steps(self.subject, inputs, along)
         at = lambda t: self._weighted(inputs, u, along, t)
         middle = at(0.0)
         noise = 8 * np.finfo(float).eps * np.abs(middle)
@@ -129,6 +127,41 @@ class Numerical:
         return np.concatenate([np.real(a * b).reshape(-1) for a, b in zip(u, y, strict=True)])
 
 
+def slopes_of_cotangents(subject: Subject, u, along) -> list[Slopes]:
+    """Those of each plain cotangent along a direction, from its values beside the point alone: where a branch has a
+    derivative of its own at the point itself, as `where` at x = 0, they are those of the function around it."""
+    inputs = [wide(np.asarray(x)) if i in subject.smooth else x for i, x in enumerate(subject.inputs)]
+    along = [np.asarray(wide(np.asarray(x))) for x in along]
+    steps = _steps(subject, inputs, along)
+
+    def at(t):
+        moved = list(inputs)
+        for i, v in zip(subject.smooth, along, strict=True):
+            moved[i] = inputs[i] + t * v
+        return in_float64(subject.steps[1], *moved, *u)[len(subject.outputs) :]
+
+    beside = [[(at(s * t), at(2 * s * t)) for t in steps] for s in (1, -1)]
+    slopes = []
+    for k in range(len(along)):
+        sides = [[[np.asarray(y[k]) for y in pair] for pair in side] for side in beside]
+        noise = 16 * np.finfo(float).eps * np.abs(sides[0][-1][0])
+        (right, *_), (left, *_) = found = [
+            _extrapolated(steps, [(far - near) / (s * t) for t, (near, far) in zip(steps, side, strict=True)], noise)
+            for s, side in zip((1, -1), sides, strict=True)
+        ]
+        error = 4 * sum(e for _, e in found)
+        low, high = np.fmin(left, right) - error, np.fmax(left, right) + error
+        known = error <= 1e-3 * (np.abs(left) + np.abs(right)) + 1e-5
+        slopes.append(Slopes(np.where(known, low, np.nan), np.where(known, high, np.nan)))
+    return slopes
+
+
+def _steps(subject, inputs, along):
+    size = max(map(top, along)) or 1.0
+    here = max(top(inputs[i]) for i in subject.smooth) or 1.0
+    return 0.01 * min(here, 1.0) / size * 0.25 ** np.arange(STEPS)
+
+
 @functools.lru_cache(maxsize=8)
 def stops_matter(subject: Subject) -> bool:
     """Whether a stop_gradient makes the derivative that is meant another one than that of the values."""
@@ -150,7 +183,7 @@ def _extrapolated(steps, quotients, noise):
     best, error = np.full_like(noise, np.nan), np.full_like(noise, np.inf)
     row = []
     for k, q in enumerate(quotients):
-        new = [q]
+        new = [np.where(np.isfinite(q), q, np.nan)]
         for j, old in enumerate(row):
             new.append(new[-1] + (new[-1] - old) / (4 ** (j + 1) - 1))
         for j in range(1, len(new)):

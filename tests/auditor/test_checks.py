@@ -169,3 +169,23 @@ def test_a_format_in_which_the_function_is_noise_is_not_judged():
 def test_where_the_second_derivative_is_not_finite_nothing_is_said_of_it():
     root = by_rule(jnp.sqrt, lambda x, dy: (jnp.where(x > 0, dy / (2 * jnp.sqrt(jnp.maximum(x, 1e-30))), 0),))
     assert checks.second_order(subject(jnp.sqrt, np.zeros(2, np.float32), hand=root)) == []
+
+
+def test_a_branch_with_a_derivative_of_its_own_is_no_truth_of_second_order():
+    """x z, not computed at x = 0, where JAX's second derivative of the `where` is 0 in place of 1."""
+    plain = lambda x, z: jnp.where(x == 0, 0, x * z)
+    pulled = lambda held: lambda x, z, dy: ((dy * held(z)).sum(1, keepdims=True), (dy * x).sum(0, keepdims=True))
+    second = lambda held: checks.second_order(subject(plain, [[0.0], [1.0]], [[0.3, 2.0]], hand=by_rule(plain, held)))
+    assert second(pulled(lambda z: z)) == []
+    (found,) = second(pulled(lax.stop_gradient))
+    assert (found.verdict, found.what, found.got) == (Verdict.WRONG_SECOND, "second cotangent of input 1", "0")
+
+
+def test_where_the_slope_jumps_any_second_derivative_between_is_right():
+    """x |x| / 2 at 0: its slope is |x|, and that of this −1 to 1."""
+    plain = lambda x: jnp.where(x > 0, x * x / 2, -x * x / 2)
+    rule = lambda slope: by_rule(plain, lambda x, dy: (dy * jnp.where(x == 0, slope * x, jnp.abs(x)),))
+    second = lambda slope: checks.second_order(subject(plain, [0.0, 1.0], hand=rule(slope)))
+    assert second(0.5) == []
+    (found,) = second(3.0)
+    assert found.verdict == Verdict.WRONG_SECOND
