@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,11 +25,9 @@ def launched(count, *arguments):
 
 
 def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
-    start = time.monotonic()
     status, found, _ = launched(2, tmp_path / "together", 4, 1)
     assert status == 137  # that of the one that was killed
     assert not found
-    assert time.monotonic() - start < 150  # they do not hang: starting takes the most of it
     status, found, said = launched(4, tmp_path / "together", 4)
     assert status == 0, said
     for together, alone in zip(found, losses(tmp_path / "alone", 4), strict=True):
