@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdl.nn import Layer
+from jaxdl.train.shares import of_share
 
 SMALL = 2**14  # numbers: what is smaller is not worth sharing out
 ROUNDING = 0.02  # relative: more than bfloat16 makes of a sum, less than what examples do to each other
@@ -80,15 +81,35 @@ class Placement:
     def each_its_share(self, value_and_grad: Callable) -> Callable:
         """(params, x, y, key) → (loss, gradients), each device on its own rows, which it alone sees; then their mean.
 
-        Nothing but that mean is exchanged, whatever the rules inside do with the examples. Only for a function whose
-        value on a batch is the mean of that on parts of it (`is_mean_of_parts`).
+        Nothing but that mean is exchanged, whatever the rules inside do with the examples; of a gradient that lies
+        shared out each device gets its share alone. Only for a function whose value on a batch is the mean of that on
+        parts of it (`is_mean_of_parts`).
         """
         if self.mesh is None:
             return value_and_grad
-        rows = P(self.mesh.axis_names)
-        local = lambda *args: jax.lax.pmean(value_and_grad(*args), self.mesh.axis_names)
-        specs = (P(), rows, rows, P())
-        return jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=P(), check_vma=False)
+        names = self.mesh.axis_names
+
+        def on_mesh(params, x, y, key):
+            lie = jax.tree.map(lambda sharding: sharding.spec, self.shard(self.mesh, params))
+
+            def local(params, x, y, key):
+                value, gradients = value_and_grad(params, x, y, of_share(key, jax.lax.axis_index(names)))
+                total = jax.lax.psum(value, names), jax.tree.map(self._summed, gradients, lie)
+                return jax.tree.map(lambda x: x / self.mesh.size, total)
+
+            specs = {"in_specs": (P(), P(names), P(names), P()), "out_specs": (P(), lie)}
+            return jax.shard_map(local, mesh=self.mesh, check_vma=False, **specs)(params, x, y, key)
+
+        return on_mesh
+
+    def _summed(self, x, spec):
+        """The sum of all devices' x, of which each keeps its share as spec says."""
+        left = set(self.mesh.axis_names)
+        for axis, names in enumerate(spec):
+            if names:
+                x = jax.lax.psum_scatter(x, names, scatter_dimension=axis, tiled=True)
+                left -= set(names if isinstance(names, tuple) else (names,))
+        return jax.lax.psum(x, tuple(left)) if left else x
 
     def step(self, step: Callable) -> Callable:
         """A training step whose batch is shared out, and whose results lie as its parameters do."""
@@ -113,10 +134,10 @@ class Placement:
 
 
 def is_mean_of_parts(value_and_grad: Callable, params: Any, x: Any, y: Any, key: jax.Array) -> bool:
-    """Whether loss and gradients of a batch are the mean of those of its halves, with the same key, up to rounding.
+    """Whether loss and gradients of a batch are the mean of those of its halves, up to rounding.
 
-    They are not where examples see each other (statistics of a batch, a contrastive loss), or where numbers are drawn
-    for the batch as a whole (dropout).
+    Each half draws what the batch draws for its rows. They are not the mean where examples see each other (statistics
+    of a batch, a contrastive loss), or where numbers are drawn that belong to no example.
     """
     half = jax.tree.leaves(x)[0].shape[0] // 2
     if half == 0:
@@ -124,9 +145,10 @@ def is_mean_of_parts(value_and_grad: Callable, params: Any, x: Any, y: Any, key:
 
     @jax.jit
     def furthest_apart(params, x, y, key):
-        part = lambda rows: value_and_grad(params, *jax.tree.map(lambda a: a[rows], (x, y)), key)
-        whole = part(slice(0, 2 * half))
-        mean = jax.tree.map(lambda a, b: (a + b) / 2, part(slice(0, half)), part(slice(half, 2 * half)))
+        on_rows = lambda rows, key: value_and_grad(params, *jax.tree.map(lambda a: a[rows], (x, y)), key)
+        whole = on_rows(slice(0, 2 * half), key)
+        halves = [on_rows(slice(i * half, (i + 1) * half), of_share(key, i)) for i in (0, 1)]
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
         largest = lambda a: jnp.abs(a).max(initial=0).astype(jnp.float32)
         least = 1e-4 * jnp.stack([*map(largest, jax.tree.leaves(whole))]).max()  # where all is rounding
         apart = lambda a, b: largest(a - b) / (largest(a) + least)

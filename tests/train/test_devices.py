@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxdl import nn, ops
 from jaxdl.train import collectives, fit, fully_sharded, in_bfloat16, replicated, training_step
@@ -18,6 +19,7 @@ MODELS = {
     "convolutions": (nn.serial(nn.conv(8, 3), nn.relu, nn.max_pool(2), nn.flatten, nn.dense(4)), (10, 10, 3)),
     "transformer": (nn.vit(4, patch=4, width=32, depth=1, heads=2), (16, 16, 1)),
     "attention in tiles": (nn.serial(nn.attention(2), nn.flatten, nn.dense(4)), (80, 8)),
+    "dropout": (nn.serial(nn.attention(2), nn.dropout(0.5), nn.flatten, nn.dense(4), nn.dropout(0.2)), (80, 8)),
 }
 WITH_DROPOUT = nn.serial(nn.flatten, nn.dense(64), nn.dropout(0.5), nn.dense(4))
 WITH_STATISTICS = nn.serial(nn.flatten, nn.dense(64), nn.batch_norm(), nn.relu, nn.dense(4))
@@ -59,14 +61,28 @@ def test_only_the_gradients_sum_is_exchanged(name, mesh, key):
     assert sent["all-reduce"].bytes == 4 * (parameters + 1)  # and the loss
 
 
-def test_parameters_that_are_shared_out_are_gathered_and_nothing_else(mesh, key):
+def test_parameters_that_are_shared_out_are_gathered_and_their_gradients_scattered(mesh, key):
     model, shape = MODELS["mlp"]
     params = jax.eval_shape(lambda: model.init(key, shape))
     large = sum(p.size for p in jax.tree.leaves(params) if p.size >= 2**14)
     assert large == 128 * 128
     sent = compiled_step(model, shape, Placement(mesh, fully_sharded), key)
+    assert set(sent) == {"all-gather", "reduce-scatter", "all-reduce"}
     assert sent["all-gather"].bytes == 4 * large
-    assert sent["all-reduce"].bytes <= 4 * (nn.parameter_count(params) + 1)
+    assert sent["reduce-scatter"].bytes == large  # a quarter on each device
+    assert sent["all-reduce"].bytes == 4 * (nn.parameter_count(params) - large + 1)
+
+
+def test_a_mesh_of_two_axes_and_parameters_along_one_of_them(key):
+    model, shape = MODELS["mlp"]
+    mesh = jax.make_mesh((2, 2), ("data", "model"))
+    along_model = lambda mesh, tree: jax.tree.map(lambda x: NamedSharding(mesh, columns(x)), tree)
+    columns = lambda x: PartitionSpec(None, "model") if x.ndim == 2 else PartitionSpec()
+    x, y = data(shape)
+    run = lambda **more: fit(model, CROSS_ENTROPY, (x, y), optax.sgd(0.1), 2, key, batch=8, quiet=True, **more).params
+    together = run(mesh=mesh, shard=along_model)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), together, run())
+    assert together[1]["w"].sharding.spec == PartitionSpec(None, "model")
 
 
 def compiled_step(model, shape, place, key):
@@ -80,14 +96,25 @@ def compiled_step(model, shape, place, key):
 def test_where_parameters_lie(mesh, key):
     tree = {"wide": jnp.zeros((64, 512)), "odd": jnp.zeros((63, 513)), "small": jnp.zeros((64, 4))}
     lie = {name: sharding.spec for name, sharding in fully_sharded(mesh, tree).items()}
-    spec = jax.sharding.PartitionSpec
-    assert lie == {"wide": spec(None, ("devices",)), "odd": spec(), "small": spec()}
+    assert lie == {"wide": PartitionSpec(None, ("devices",)), "odd": PartitionSpec(), "small": PartitionSpec()}
 
 
-@pytest.mark.parametrize("model", [WITH_DROPOUT, WITH_STATISTICS], ids=["dropout", "batch norm"])
+def with_noise_in_its_weights(params, x, *, key=None):
+    return x.reshape(len(x), -1) @ (params if key is None else params * jax.random.normal(key, params.shape))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [WITH_STATISTICS, nn.Layer(lambda key, shape: jnp.ones((8, 4)), with_noise_in_its_weights)],
+    ids=["batch norm", "noise of no example"],
+)
 def test_examples_that_see_each_other_are_noticed(model, key):
     x, y = data((8,))
     assert not is_mean_of_parts(gradient(model, CROSS_ENTROPY), model.init(key, (8,)), x[:4], y[:4], key)
+
+
+def test_so_is_a_loss_between_examples(key):
+    x, y = data((8,))
     contrast = lambda u, y: ops.contrastive_loss(u, u, jnp.float32(1.0))
     plain = nn.serial(nn.dense(4))
     assert not is_mean_of_parts(gradient(plain, contrast), plain.init(key, (8,)), x[:4], y[:4], key)
