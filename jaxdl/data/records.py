@@ -142,6 +142,10 @@ class Batches:
         """This process's part of a batch: (x, y)."""
         return self.data.read(self.rows(step, step + 1)[0, self.part])
 
+    def whole(self, step: int) -> tuple[Any, Any]:
+        """A batch with the parts of all processes: (x, y)."""
+        return self.data.read(self.rows(step, step + 1)[0])
+
     def ahead(self, start: int, stop: int) -> Iterator[tuple[Any, Any]]:
         """The batches of the steps from start up to stop, read ahead of their use by threads."""
         import grain  # slow to import, and only needed here

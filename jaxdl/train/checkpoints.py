@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 
 from jaxdl.report import plain
 from jaxdl.train.checksum import checksums
+from jaxdl.train.processes import everywhere
 
 FORMAT = 1
 DAMAGED = "damaged"  # where what cannot be read is set aside
@@ -123,31 +124,36 @@ class Store:
         return None
 
     def _read(self, step, like, run) -> Saved:
-        from orbax.checkpoint import args
-
-        notes = self._notes(step)
+        notes = _by_all(lambda: self._notes(step))
         if notes["format"] > FORMAT:
             raise CheckpointError(
                 f"the checkpoint at step {step} in {self.folder} was written by jaxdl {notes['jaxdl']} in format "
                 f"{notes['format']}; this one reads up to {FORMAT}: install a newer jaxdl"
             )
         _check_same(run, notes["run"], self.folder)
-        types = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        try:
-            state = self.manager.restore(step, args=args.Composite(state=args.StandardRestore(types)))["state"]
-        except Exception as error:  # orbax's, of any kind
-            raise Damaged(f"it cannot be read: {_first_line(error)}") from error
+        state = _by_all(lambda: self._state(step, like))
         found = checksums(state)
         for path, total in found.items():
             if notes["checksums"].get(path) != total:
                 raise Damaged(f"{path} is not what was saved: its checksum differs")
         return Saved(step, state, notes)
 
+    def _state(self, step, like):
+        """By orbax's handler itself: its manager waits for all processes, and one of them may find damage alone."""
+        from orbax.checkpoint import StandardCheckpointHandler, args
+
+        types = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        path, wanted = self.folder / str(step) / "state", args.StandardRestore(types)
+        try:
+            return StandardCheckpointHandler().restore(path, args=wanted)
+        except Exception as error:  # orbax's, of any kind
+            raise Damaged(f"it cannot be read: {_first_line(error)}") from error
+
     def _notes(self, step) -> dict:
-        from orbax.checkpoint import args
+        from orbax.checkpoint import JsonCheckpointHandler
 
         try:
-            document = self.manager.restore(step, args=args.Composite(notes=args.JsonRestore()))["notes"]
+            document = JsonCheckpointHandler().restore(self.folder / str(step) / "notes")
         except Exception as error:
             raise Damaged(f"its notes cannot be read: {_first_line(error)}") from error
         if not isinstance(document, dict) or document != _signed(document):
@@ -198,6 +204,17 @@ def _manager(folder, keep, measured):
 
     options = ocp.CheckpointManagerOptions(preservation_policy=LastAndBest(), cleanup_tmp_directories=True)
     return ocp.CheckpointManager(folder, options=options)
+
+
+def _by_all(read):
+    """What read() gives; where it finds damage in one process, that is so in all."""
+    try:
+        found, problem = read(), None
+    except Damaged as error:
+        found, problem = None, error
+    if not everywhere(problem is None):
+        raise problem or Damaged("another process cannot read its part of it")
+    return found
 
 
 def _on_host(state):

@@ -173,7 +173,7 @@ class _Run:
         params = self.params
         if place:
             params, *_ = self.stretch(params, self.state, self.step, bad, keys[:place])
-        before = Before(bad, params, *self.batches[bad], keys[place])
+        before = Before(bad, params, *self.batches.whole(bad), keys[place])
         path = write_before(self.store.folder, before) if self.store else None
         if not self.skip_nonfinite:
             epoch, first = divmod(bad, self.batches.epoch_steps)

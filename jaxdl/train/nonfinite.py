@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from jaxdl.train.processes import agreed
 
 KEPT = "nonfinite"  # the folder
 MOST = 10  # steps that are left out and kept
@@ -48,19 +52,17 @@ class Diverged(FloatingPointError):
 def has_enough(folder: Path) -> bool:
     """Whether so many steps are kept under `folder` that more would tell nothing new."""
     kept = folder / KEPT
-    return kept.is_dir() and len(list(kept.iterdir())) >= MOST
+    return agreed(kept.is_dir() and len(list(kept.iterdir())) >= MOST)
 
 
-def write_before(folder: Path, before: Before) -> Path | None:
-    """Keeps it under `folder`; one that is there of the same step stays. One of several processes keeps nothing."""
+def write_before(folder: Path, before: Before) -> Path:
+    """Keeps it under `folder`; one that is there of the same step stays."""
     import orbax.checkpoint as ocp  # slow to import, and only needed here
 
-    if jax.process_count() > 1:
-        return None
     path = folder / KEPT / f"step-{before.step}"
-    if not path.exists():
+    if not agreed(path.exists()):
         with ocp.StandardCheckpointer() as writer:
-            writer.save(path, before._replace(key=jax.random.key_data(before.key))._asdict())
+            writer.save(path, before._replace(key=np.asarray(jax.random.key_data(before.key)))._asdict())
     return path
 
 
@@ -71,8 +73,11 @@ def read_before(path: str | os.PathLike, params: Any) -> Before:
     """
     import orbax.checkpoint as ocp
 
+    path, here = Path(path).absolute(), SingleDeviceSharding(jax.devices()[0])
     with ocp.StandardCheckpointer() as reader:
-        read = reader.restore(Path(path).absolute())
+        kept = reader.metadata(path).item_metadata
+        types = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=here), kept.tree)
+        read = reader.restore(path, types)
     found, wanted = jax.tree.leaves(read["params"]), jax.tree.leaves(params)
     if [x.shape for x in found] != [x.shape for x in wanted]:
         raise ValueError(f"the parameters of the step in {path} are not like those given")

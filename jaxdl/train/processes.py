@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 HEARTBEAT_SECONDS = 20  # without a sign of life: then a process counts as lost, and the others stop
 ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
@@ -35,6 +37,16 @@ def join_as_launched() -> bool:
     index = int(os.environ[INDEX])
     join(os.environ[ADDRESS], int(os.environ[COUNT]), index, [index])
     return True
+
+
+def agreed(found: bool) -> bool:
+    """What the first of the processes found, in all of them."""
+    return found if jax.process_count() == 1 else bool(multihost_utils.broadcast_one_to_all(np.asarray(found)))
+
+
+def everywhere(found: bool) -> bool:
+    """Whether all of the processes found it."""
+    return found if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.asarray(found)).all())
 
 
 def launch(command: Sequence[str], count: int, grace: float = 10.0) -> int:

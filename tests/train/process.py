@@ -14,28 +14,35 @@ import optax
 
 from jaxdl import nn, ops
 from jaxdl.data import in_memory
-from jaxdl.train import Checkpoint, fit, fully_sharded
+from jaxdl.train import Checkpoint, Diverged, fit, fully_sharded
 from jaxdl.train.processes import join_as_launched
+
+MODEL = nn.mlp(256, 64, 4)
+BAD = 7  # the example with a NaN
 
 
 def losses(folder, epochs, killed=None):
-    """Of two runs, on data in memory and on data that are read, kept in a folder."""
+    """Of two runs, on data in memory and on data that are read, kept in a folder; then where a step with a NaN is."""
     x = np.sin(np.arange(480, dtype=np.float32)).reshape(48, 10)
     y = np.arange(48, dtype=np.int32) % 4
-    model = nn.mlp(256, 64, 4)
 
     def log(row):
-        if row["epoch"] == 2 and jax.process_index() == killed:
+        if row["epoch"] == 3 and jax.process_index() == killed:
             os.kill(os.getpid(), signal.SIGKILL)
 
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("devices",))
+    loss = ops.softmax_cross_entropy_with_integer_labels
+    run = lambda name, data: fit(
+        MODEL, loss, data, optax.sgd(0.1), epochs, jax.random.key(0), batch=16, test=(x, y), mesh=mesh,
+        shard=fully_sharded, log=log, quiet=True, checkpoint=Checkpoint(folder / name, every=2),
+    )  # fmt: skip
     for name, data in {"in memory": (x, y), "read": in_memory(x, y)}.items():
-        trained = fit(
-            model, ops.softmax_cross_entropy_with_integer_labels, data, optax.sgd(0.1), epochs, jax.random.key(0),
-            batch=16, test=(x, y), mesh=mesh, shard=fully_sharded, log=log, quiet=True,
-            checkpoint=Checkpoint(folder / name, every=2),
-        )  # fmt: skip
-        yield [row["test_loss"] for row in trained.history]
+        yield [row["test_loss"] for row in run(name, data).history]
+    x_bad = np.where(np.arange(48)[:, None] == BAD, np.nan, x).astype(np.float32)
+    try:
+        run("with a NaN", in_memory(x_bad, y))
+    except Diverged as error:
+        yield str(error.path)
 
 
 if __name__ == "__main__":
