@@ -1,10 +1,11 @@
 """Is the input pipeline ever the bottleneck? Images read a second, and the share of training that the device waits.
 
-    python -m benchmarks.throughput [--rounds N] [--folder F]       (needs the extra `peers`)
+    python -m benchmarks.throughput [--rounds N] [--folder F]       (needs the extras `peers` and `prepare`)
 
 The set is made here: 100,000 images, 32 × 32 × 3, PNG, as array_record files of TensorFlow Datasets. Reading: batches
 of 128 in shuffled order, by jaxdl (the first epoch decodes, later ones find what was kept), by grain's usual pipeline
-and by PyTorch's DataLoader on the same data source, in turns in one process; ratios of images a second are to grain's.
+and by PyTorch's DataLoader on the same data source, and by tf.data as Flax's ImageNet example reads, in turns in one
+process; ratios of images a second are to grain's.
 
 Training: `fit` against the same compiled steps on batches that lie on the device. Idle is the part of `fit`'s time that
 these steps do not take, the median over pairs of runs. Compiling is left out on both sides.
@@ -13,6 +14,7 @@ these steps do not take, the median over pairs of runs. Compiling is left out on
 import contextlib
 import dataclasses
 import io
+import itertools
 import os
 import tempfile
 from collections.abc import Callable
@@ -39,7 +41,7 @@ MODELS = {"MLP": lambda: nn.mlp(128, 128, 10), "small convnet": lambda: nn.small
 # --- the set -------------------------------------------------------------------------------------------------
 
 
-def make_set(folder: str) -> None:
+def make_set(folder: str, file_format: str = "array_record") -> None:
     """Writes made_images to the folder, unless it is there."""
     import tensorflow_datasets as tfds
 
@@ -64,7 +66,7 @@ def make_set(folder: str) -> None:
                     yield i, {"image": png(picture(random, i % 10)), "label": i % 10}
 
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        MadeImages(data_dir=folder, file_format="array_record").download_and_prepare()
+        MadeImages(data_dir=folder, file_format=file_format).download_and_prepare()
 
 
 def picture(random: np.random.Generator, label: int) -> np.ndarray:
@@ -111,6 +113,21 @@ def by_torch(folder: str) -> Callable:
     return lambda i: loader
 
 
+def by_tf_data(folder: str) -> Callable:
+    """As Flax's ImageNet example reads, from TFRecords: shuffled in a window of 16 batches, decoded in parallel."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    folder = str(Path(folder) / "tfrecord")
+    make_set(folder, "tfrecord")
+    builder = tfds.builder("made_images", data_dir=folder)
+    stored = builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})
+    decode = lambda example: (tf.io.decode_png(example["image"], channels=3), example["label"])
+    shuffled = stored.repeat().shuffle(16 * BATCH, seed=SEED).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = iter(shuffled.batch(BATCH, drop_remainder=True).prefetch(10).as_numpy_iterator())
+    return lambda i: itertools.islice(batches, STEPS)
+
+
 def _data_source(folder):
     import tensorflow_datasets as tfds
 
@@ -122,6 +139,7 @@ READERS = {
     "jaxdl, later epochs": lambda folder: by_jaxdl(folder, 2**30),
     "grain on the data source": by_grain,
     "PyTorch's DataLoader on it, a process a core": by_torch,
+    "tf.data, as Flax's ImageNet example": by_tf_data,
 }
 
 
@@ -255,7 +273,7 @@ def main(rounds: int = 5, folder: Path | None = None) -> None:
 
     Args:
         rounds: Turns of each reader, and pairs of runs.
-        folder: Where the set is, or goes (225 MB); without it a temporary folder.
+        folder: Where the set is, or goes (225 MB, and again as TFRecords); without it a temporary folder.
     """
     with contextlib.ExitStack() as stack:
         where = str(folder or stack.enter_context(tempfile.TemporaryDirectory()))

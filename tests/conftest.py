@@ -62,6 +62,11 @@ def _compile_quickly(request):
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+def pytest_collection_modifyitems(items):
+    """Those with processes of their own, which take the longest, come first: no worker is left alone with them."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/train/"))
+
+
 tests_so_far = itertools.count(1)
 
 

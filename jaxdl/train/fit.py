@@ -102,7 +102,7 @@ def fit(
 
 @dataclasses.dataclass
 class _Run:
-    """Where a run is: parameters, the optimiser's state, the steps done, and what was noted of them."""
+    """Where a run is: parameters, the optimiser's state, the steps done and to do, and what was noted of them."""
 
     batches: Batches
     noise_key: jax.Array
@@ -114,6 +114,7 @@ class _Run:
     watch: Callable | None
     log: Callable | None
     step: int = 0
+    end: int = 0
     history: list = dataclasses.field(default_factory=list)
     losses: list = dataclasses.field(default_factory=list)  # of the steps of the epoch under way
     store: Store | None = None
@@ -135,8 +136,9 @@ class _Run:
         for row in self.history if self.log else ():
             self.log(row)
         start = time.perf_counter()
+        self.end = steps
         while self.step < steps:
-            self._stretch(min(steps, self._next_stop()))
+            self._stretch(self._next_stop(self.step))
             bar(self.step, self.losses[-1])
             if self.step % self.batches.epoch_steps == 0:
                 now = time.perf_counter()
@@ -149,10 +151,13 @@ class _Run:
                 raise Interrupted(self.step, self.store.folder)
 
     def _stretch(self, stop):
-        first, count = self.step % self.batches.epoch_steps, stop - self.step
-        keys = self._keys(self.noise_key, self.step // self.batches.epoch_steps + 1)
-        keys = keys if count == len(keys) else keys[first : first + count]
+        keys = self._keys(self.step, stop)
         *new, losses = self.stretch(self.params, self.state, self.step, stop, keys)
+        if stop < self.end:  # while the devices compute
+            following = stop, self._next_stop(stop)
+            self._keys(*following)
+            self.stretch.prepare(*following)
+        losses = np.asarray(losses)
         if not np.isfinite(losses).all():
             self._nonfinite(losses, keys)
         self.params, self.state = new
@@ -161,8 +166,17 @@ class _Run:
 
     @functools.cached_property
     def _keys(self):
-        """A function of a key and an epoch: a key for each of its steps."""
-        return jax.jit(lambda key, epoch: jax.random.split(jax.random.fold_in(key, epoch), self.batches.epoch_steps))
+        """A function that gives a key for each of the steps from start up to stop, all of one epoch."""
+        count = self.batches.epoch_steps
+        of_epoch = jax.jit(lambda key, epoch: jax.random.split(jax.random.fold_in(key, epoch), count))
+
+        @functools.lru_cache(2)
+        def keys(start, stop):
+            epoch, first = divmod(start, count)
+            found = of_epoch(self.noise_key, epoch + 1)
+            return found if stop - start == count else found[first : first + stop - start]
+
+        return keys
 
     def _nonfinite(self, losses, keys):
         """Keeps what the first bad step saw; stops there, unless such steps are left out."""
@@ -205,10 +219,10 @@ class _Run:
     def _every(self):
         return self.store.where.every or self.batches.epoch_steps
 
-    def _next_stop(self):
-        """The end of the epoch, the next checkpoint, or as far as goes in one stretch: what comes first."""
+    def _next_stop(self, step):
+        """The end of the epoch or of the run, the next checkpoint, or as far as goes in one stretch: what is first."""
         spans = [self.batches.epoch_steps, self.store and self._every, self.stretch.most]
-        return min(self.step // span * span + span for span in spans if span)
+        return min(self.end, *(step // span * span + span for span in spans if span))
 
 
 def _source(data) -> tuple[Records, tuple | None]:

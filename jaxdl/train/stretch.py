@@ -1,10 +1,10 @@
 """A stretch of steps from one place in a run to another: one program on data in memory, step by step on data read."""
 
+import functools
 import itertools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from jaxdl.data import Batches
 from jaxdl.train.devices import Placement
@@ -17,14 +17,12 @@ class InMemory:
     most = None  # steps at once
 
     def __init__(self, batches: Batches, step: Callable, place: Placement, arrays: tuple):
-        self.batches, self.place = batches, place
         self.arrays = place.everywhere(arrays)
         self.steps = jax.jit(scanned(place.step(step)))
+        self.prepare = functools.lru_cache(2)(lambda start, stop: place.everywhere(batches.rows(start, stop)))
 
     def __call__(self, params, state, start: int, stop: int, keys) -> tuple:
-        rows = self.place.everywhere(self.batches.rows(start, stop))
-        params, state, losses = self.steps(params, state, *self.arrays, rows, keys)
-        return params, state, np.asarray(losses)
+        return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys)
 
 
 class Read:
@@ -37,6 +35,9 @@ class Read:
         self.step = jax.jit(place.step(step))
         self.position, self.ahead = None, None
 
+    def prepare(self, start: int, stop: int) -> None:
+        """Nothing to do: batches are read ahead."""
+
     def __call__(self, params, state, start: int, stop: int, keys) -> tuple:
         if self.position != start:
             self.ahead = self.batches.ahead(start, self.end)
@@ -47,4 +48,4 @@ class Read:
                 losses[-1].block_until_ready()
             losses.append(value)
         self.position = stop
-        return params, state, np.asarray(jax.device_get(losses))
+        return params, state, jax.device_get(losses)
