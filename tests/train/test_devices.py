@@ -73,16 +73,19 @@ def test_parameters_that_are_shared_out_are_gathered_and_their_gradients_scatter
     assert sent["all-reduce"].bytes == 4 * (nn.parameter_count(params) - large + 1)
 
 
-def test_a_mesh_of_two_axes_and_parameters_along_one_of_them(key):
+def along_one_axis(mesh, tree):
+    return jax.tree.map(lambda x: NamedSharding(mesh, PartitionSpec(*[None, "b"][: x.ndim])), tree)
+
+
+@pytest.mark.parametrize("shard", [along_one_axis, fully_sharded])
+def test_a_mesh_of_two_axes(shard, key):
     model, shape = MODELS["mlp"]
-    mesh = jax.make_mesh((2, 2), ("data", "model"))
-    along_model = lambda mesh, tree: jax.tree.map(lambda x: NamedSharding(mesh, columns(x)), tree)
-    columns = lambda x: PartitionSpec(None, "model") if x.ndim == 2 else PartitionSpec()
+    mesh = jax.make_mesh((2, 2), ("a", "b"))
     x, y = data(shape)
     run = lambda **more: fit(model, CROSS_ENTROPY, (x, y), optax.sgd(0.1), 2, key, batch=8, quiet=True, **more).params
-    together = run(mesh=mesh, shard=along_model)
+    together = run(mesh=mesh, shard=shard)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), together, run())
-    assert together[1]["w"].sharding.spec == PartitionSpec(None, "model")
+    assert not together[4]["w"].sharding.is_fully_replicated
 
 
 def compiled_step(model, shape, place, key):
