@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -115,6 +116,7 @@ class _Run:
     log: Callable | None
     step: int = 0
     end: int = 0
+    no_matter: bool = False  # whether a loss that is not finite is passed over
     history: list = dataclasses.field(default_factory=list)
     losses: list = dataclasses.field(default_factory=list)  # of the steps of the epoch under way
     store: Store | None = None
@@ -132,11 +134,11 @@ class _Run:
     def to(self, steps: int, bar: Callable, interruption: Interruption) -> None:
         """Goes on up to so many steps, keeping itself on the way."""
         if self.watch and not self.step:
-            self.watch(0, self.params)
+            self.watch(0, _copied(self.params))
         for row in self.history if self.log else ():
             self.log(row)
         start = time.perf_counter()
-        self.end = steps
+        self.end, self.no_matter = steps, self._keeps_no_more()
         while self.step < steps:
             self._stretch(self._next_stop(self.step))
             bar(self.step, self.losses[-1])
@@ -151,18 +153,30 @@ class _Run:
                 raise Interrupted(self.step, self.store.folder)
 
     def _stretch(self, stop):
+        losses = self._steps(stop, self.no_matter)
+        if self.no_matter or np.isfinite(losses).all():
+            self._count(losses)
+            return
+        bad = int(np.argmin(np.isfinite(losses)))
+        self._count(losses[:bad])  # from there on nothing was changed
+        self._nonfinite(losses[bad])
+        self._count(losses[bad : bad + 1])
+        if self.step < stop:
+            self._count(self._steps(stop, True))
+
+    def _steps(self, stop, no_matter):
+        """Takes the steps up to stop; their losses."""
         keys = self._keys(self.step, stop)
-        *new, losses = self.stretch(self.params, self.state, self.step, stop, keys)
+        self.params, self.state, losses = self.stretch(self.params, self.state, self.step, stop, keys, no_matter)
         if stop < self.end:  # while the devices compute
             following = stop, self._next_stop(stop)
             self._keys(*following)
             self.stretch.prepare(*following)
-        losses = np.asarray(losses)
-        if not np.isfinite(losses).all():
-            self._nonfinite(losses, keys)
-        self.params, self.state = new
+        return np.asarray(losses)
+
+    def _count(self, losses):
         self.losses += losses.tolist()
-        self.step = stop
+        self.step += len(losses)
 
     @functools.cached_property
     def _keys(self):
@@ -178,23 +192,19 @@ class _Run:
 
         return keys
 
-    def _nonfinite(self, losses, keys):
-        """Keeps what the first bad step saw; stops there, unless such steps are left out."""
-        if self.skip_nonfinite and (self.store is None or has_enough(self.store.folder)):
-            return
-        place = int(np.argmin(np.isfinite(losses)))
-        bad = self.step + place
-        params = self.params
-        if place:
-            params, *_ = self.stretch(params, self.state, self.step, bad, keys[:place])
-        before = Before(bad, params, *self.batches.whole(bad), keys[place])
+    def _nonfinite(self, loss):
+        """Keeps what the step that is next saw; stops there, unless such steps are left out."""
+        step = self.step
+        before = Before(step, self.params, *self.batches.whole(step), self._keys(step, step + 1)[0])
         path = write_before(self.store.folder, before) if self.store else None
         if not self.skip_nonfinite:
-            epoch, first = divmod(bad, self.batches.epoch_steps)
-            raise Diverged(
-                losses[place], f"step {first + 1} of {self.batches.epoch_steps} in epoch {epoch + 1}", path,
-                Trained(self.params, self.history), before,
-            )  # fmt: skip
+            epoch, first = divmod(step, self.batches.epoch_steps)
+            when = f"step {first + 1} of {self.batches.epoch_steps} in epoch {epoch + 1}"
+            raise Diverged(loss, when, path, Trained(self.params, self.history), before)
+        self.no_matter = self._keeps_no_more()
+
+    def _keeps_no_more(self):
+        return self.skip_nonfinite and (self.store is None or has_enough(self.store.folder))
 
     def _end_epoch(self, seconds):
         fine = [loss for loss in self.losses if math.isfinite(loss)]
@@ -207,7 +217,7 @@ class _Run:
         if self.log:
             self.log(row)
         if self.watch:
-            self.watch(row["epoch"], self.params)
+            self.watch(row["epoch"], _copied(self.params))
 
     def _save(self):
         notes = {"run": self.settings, "history": self.history, "losses": self.losses}
@@ -233,6 +243,11 @@ def _source(data) -> tuple[Records, tuple | None]:
     source = in_memory(x, y)
     jax.tree.map(_check, x)
     return source, (x, y)
+
+
+def _copied(params):
+    """For others to keep: the steps use up the arrays they are given."""
+    return jax.tree.map(jnp.copy, params)
 
 
 def _number(x):

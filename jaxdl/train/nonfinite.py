@@ -36,8 +36,8 @@ class Before(NamedTuple):
 
 
 class Diverged(FloatingPointError):
-    """The loss became NaN or infinite. `trained` is what there was before the steps that went together with that one,
-    `before` what the step saw, `path` where that is kept (None where the run is not).
+    """The loss became NaN or infinite. `trained` is what there was before that step, `before` what the step saw, `path`
+    where that is kept (None where the run is not).
     """
 
     def __init__(self, loss: float, when: str, path: Path | None, trained: Trained, before: Before):

@@ -17,15 +17,16 @@ from jaxdl.report import Table, bytes_text, count_text, seconds_text
 from jaxdl.train.chips import CHIPS, Chip
 from jaxdl.train.devices import replicated
 from jaxdl.train.steps import scaled, shape_of_example, training_step
+from jaxdl.train.stretch import one_step
 
 MOST_RULES = 8  # in the table
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A step, for each of `devices`. Bytes: parameters, state (the optimiser's), batch, results (new parameters and
-    state), temporary (all that lives within the step, gathered parameters too), sent. residuals: bytes by operation,
-    kept from forward to backward, a part of the temporary ones. flops: by format. accessed: bytes read and written.
+    """A step, for each of `devices`. Bytes: parameters, state (the optimiser's), batch, temporary (all that lives
+    within the step, gathered parameters too), sent. residuals: bytes by operation, kept from forward to backward, a
+    part of the temporary ones. flops: by format. accessed: bytes read and written.
     """
 
     title: str
@@ -35,7 +36,6 @@ class Plan:
     parameters: int
     state: int
     batch: int
-    results: int
     temporary: int
     residuals: Mapping[str, int]
     forward: float
@@ -47,7 +47,7 @@ class Plan:
     @property
     def memory(self) -> int:
         """Bytes on each device."""
-        return self.parameters + self.state + self.batch + self.results + self.temporary
+        return self.parameters + self.state + self.batch + self.temporary
 
     @property
     def fits(self) -> bool:
@@ -67,12 +67,11 @@ class Plan:
         """Memory, residuals by rule, and time."""
         verdict = "fits" if self.fits else "DOES NOT FIT"
         note = f"{bytes_text(self.memory)} {verdict} in the {bytes_text(self.chip.memory)} of {self.chip.name}"
-        parts = ("parameters", "state", "batch", "results", "temporary")
+        parts = ("parameters", "state", "batch", "temporary")
         names = (
             "parameters",
             "optimiser's state",
             "its part of the batch",
-            "new parameters and state",
             "within the step",
         )
         memory = [(name, bytes_text(getattr(self, part))) for name, part in zip(names, parts, strict=True)]
@@ -130,13 +129,14 @@ def plan(
     state = jax.eval_shape(optimizer.init, params)
     own = _shares((params, state), shard(mesh, (params, state)))
     step = training_step(model, loss, optimizer, accumulate=accumulate, over_devices=_as_one_of_many(params))
-    compiled = jax.jit(step).lower(*own, x, y, jax.eval_shape(lambda: jax.random.key(0))).compile()
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    compiled = one_step(step).lower(*own, True, x, y, key, False).compile()
     x_part, y_part = part((x, y), accumulate)
     as_bytes = jax.tree.map(_as_bytes, x_part)  # nothing goes back to the data
     costs = trace(lambda params, x, y: loss(model.apply(params, scaled(x)), y))(params, as_bytes, y_part).costs()
     return Plan(
         title, devices, chip, parameter_count(params),
-        parameters=_bytes(own[0]), state=_bytes(own[1]), batch=_bytes((x, y)), results=_bytes(own),
+        parameters=_bytes(own[0]), state=_bytes(own[1]), batch=_bytes((x, y)),
         temporary=compiled.memory_analysis().temp_size_in_bytes,
         residuals=_residuals(costs),
         forward=accumulate * costs.forward, backward=accumulate * costs.backward,

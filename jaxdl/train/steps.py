@@ -54,6 +54,19 @@ def gradient(model: Layer, loss: Callable, parts: int = 1) -> Callable:
     return lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, parts))
 
 
+def stopping(step: Callable) -> Callable:
+    """A step of a run that stays where it is from the first loss on that is not finite, unless that is no matter:
+    (params, state, goes_on, x, y, key, no_matter) → (params, state, goes_on, loss).
+    """
+
+    def or_none(params, state, goes_on, x, y, key, no_matter):
+        *new, value = step(params, state, x, y, key)
+        goes_on &= jnp.isfinite(value) | no_matter
+        return *jax.tree.map(lambda a, b: jnp.where(goes_on, a, b), tuple(new), (params, state)), goes_on, value
+
+    return or_none
+
+
 def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
     """One epoch as one compiled scan: (params, state, x, y, batches, key) → (params, state, losses).
 
@@ -63,22 +76,22 @@ def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransf
 
     @jax.jit
     def epoch(params, state, x, y, batches, key):
-        return steps(params, state, x, y, batches, jax.random.split(key, len(batches)))
+        return steps((params, state), x, y, batches, jax.random.split(key, len(batches)))
 
     return epoch
 
 
 def scanned(step: Callable) -> Callable:
-    """Steps one after the other: (params, state, x, y, rows, keys) → (params, state, losses)."""
+    """Steps (*carry, x, y, key) → (*carry, loss), one after the other: (carry, x, y, rows, keys) → (*carry, losses)."""
 
-    def steps(params, state, x, y, rows, keys):
+    def steps(carry, x, y, rows, keys):
         def on_rows(carry, these):
             rows, key = these
             *carry, value = step(*carry, *jax.tree.map(lambda a: a[rows], (x, y)), key)
             return tuple(carry), value
 
-        (params, state), losses = jax.lax.scan(on_rows, (params, state), (rows, keys))
-        return params, state, losses
+        carry, losses = jax.lax.scan(on_rows, carry, (rows, keys))
+        return *carry, losses
 
     return steps
 

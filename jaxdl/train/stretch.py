@@ -1,4 +1,9 @@
-"""A stretch of steps from one place in a run to another: one program on data in memory, step by step on data read."""
+"""A stretch of steps from one place in a run to another: one program on data in memory, step by step on data read.
+
+Both take (params, state, start, stop, keys, no_matter), give (params, state, losses), and use up the arrays they are
+given. After the first loss that is not finite, unless that is no matter, steps change nothing: what comes back is what
+that step saw.
+"""
 
 import functools
 import itertools
@@ -8,7 +13,12 @@ import jax
 
 from jaxdl.data import Batches
 from jaxdl.train.devices import Placement
-from jaxdl.train.steps import scanned
+from jaxdl.train.steps import scanned, stopping
+
+
+def one_step(step: Callable) -> Callable:
+    """A step, compiled when it is called, that uses up parameters and state."""
+    return jax.jit(stopping(step), donate_argnums=(0, 1))
 
 
 class InMemory:
@@ -18,11 +28,18 @@ class InMemory:
 
     def __init__(self, batches: Batches, step: Callable, place: Placement, arrays: tuple):
         self.arrays = place.everywhere(arrays)
-        self.steps = jax.jit(scanned(place.step(step)))
         self.prepare = functools.lru_cache(2)(lambda start, stop: place.everywhere(batches.rows(start, stop)))
+        step = stopping(place.step(step))
 
-    def __call__(self, params, state, start: int, stop: int, keys) -> tuple:
-        return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys)
+        def steps(params, state, x, y, rows, keys, no_matter):
+            on = lambda *carry_and_batch: step(*carry_and_batch, no_matter)
+            params, state, _, losses = scanned(on)((params, state, True), x, y, rows, keys)
+            return params, state, losses
+
+        self.steps = jax.jit(steps, donate_argnums=(0, 1))
+
+    def __call__(self, params, state, start: int, stop: int, keys, no_matter: bool) -> tuple:
+        return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys, no_matter)
 
 
 class Read:
@@ -32,18 +49,19 @@ class Read:
 
     def __init__(self, batches: Batches, step: Callable, place: Placement, steps: int):
         self.batches, self.place, self.end = batches, place, steps
-        self.step = jax.jit(place.step(step))
+        self.step = one_step(place.step(step))
         self.position, self.ahead = None, None
 
     def prepare(self, start: int, stop: int) -> None:
         """Nothing to do: batches are read ahead."""
 
-    def __call__(self, params, state, start: int, stop: int, keys) -> tuple:
+    def __call__(self, params, state, start: int, stop: int, keys, no_matter: bool) -> tuple:
         if self.position != start:
             self.ahead = self.batches.ahead(start, self.end)
-        losses = []
+        goes_on, losses = True, []
         for part, key in zip(itertools.islice(self.ahead, stop - start), keys, strict=True):
-            params, state, value = self.step(params, state, *self.place.batch(part), key)
+            batch = self.place.batch(part)
+            params, state, goes_on, value = self.step(params, state, goes_on, *batch, key, no_matter)
             if losses:  # one step waits while one runs: collectives of many on one machine's devices may hang
                 losses[-1].block_until_ready()
             losses.append(value)

@@ -258,6 +258,8 @@ def test_a_step_that_is_not_finite_is_kept_and_can_be_replayed(key, tmp_path):
         run(key, tmp_path, data=(X, poisoned))
     before = read_before(stop.value.path, stop.value.trained.params)
     assert np.isinf(before.y).any()
+    assert all(np.isfinite(p).all() for p in jax.tree.leaves(before.params))
+    assert_same_bits(before.params, stop.value.trained.params)
     assert_same_bits(before._replace(key=None), stop.value.before._replace(key=None))
     loss = lambda key: ops.squared_error(MODEL.apply(before.params, before.x, key=key), before.y)
     assert not np.isfinite(loss(before.key))

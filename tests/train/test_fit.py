@@ -65,12 +65,14 @@ def test_every_example_is_seen_once_an_epoch(key):
 
 
 def test_metrics_and_watch(key):
-    watched = []
+    watched = {}
     trained = run(
         key, epochs=3, test=(X[:10], Y[:10]), metrics={"worst": lambda o, y: jnp.abs(o - y).max()},
-        watch=lambda epoch, params: watched.append(epoch),
+        watch=watched.__setitem__,
     )  # fmt: skip
-    assert watched == [0, 1, 2, 3]
+    assert list(watched) == [0, 1, 2, 3]
+    for params, epoch in ((LINE.init(jax.random.split(key, 3)[0], X.shape[1:]), 0), (trained.params, 3)):
+        jax.tree.map(np.testing.assert_array_equal, watched[epoch], params)  # they are the watcher's to keep
     last = trained.history[-1]
     errors = np.abs(np.asarray(LINE.apply(trained.params, X[:10])) - Y[:10])
     assert last["worst"] == pytest.approx(errors.max(), rel=1e-4)
