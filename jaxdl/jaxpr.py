@@ -20,15 +20,15 @@ ELEMENTWISE = STEPS | {
     "abs", "acos", "acosh", "add", "add_any", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e",
     "bessel_i1e", "cbrt", "clamp", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "div",
     "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "igamma", "igamma_grad_a", "igammac", "integer_pow",
-    "lgamma", "log", "log1p", "logistic", "max", "min", "mul", "neg", "polygamma", "pow", "random_gamma_grad",
-    "reduce_precision", "regularized_incomplete_beta", "rem", "rsqrt", "select_n", "sin", "sinh", "sqrt",
-    "square", "sub", "tan", "tanh", "zeta",
+    "lgamma", "log", "log1p", "log2", "logistic", "max", "min", "mul", "neg", "one_minus_square", "polygamma",
+    "polynomial", "pow", "random_gamma_grad", "reduce_precision", "regularized_incomplete_beta", "rem", "rsqrt",
+    "select_n", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "zeta",
 }  # fmt: skip
 
 # Primitives that only evaluate a jaxpr; that evaluate it again for the derivative; that have a rule for it.
-CALLS = {"jit", "pjit", "closed_call", "core_call"}
+CALLS = {"jit", "pjit", "closed_call", "core_call", "eval_jaxpr"}
 CHECKPOINTS = {"checkpoint", "remat", "remat2"}
-RULES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+RULES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi_primitive"}
 
 # The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
 INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
@@ -159,6 +159,8 @@ def primal_of(eqn):
     """The jaxpr of what an equation with a hand-written rule computes; None where its parameters do not tell."""
     if "call" in eqn.params:
         return trace(eqn.params["call"].primal, *[v.aval for v in eqn.invars])[0]
+    if eqn.primitive.name == "call_hi_primitive":  # JAX 0.11 and newer: jnp.searchsorted is one
+        return trace(functools.partial(eqn.primitive.to_lojax, **eqn.params), *[v.aval for v in eqn.invars])[0]
     return next(iter(inner_jaxprs(eqn)), None)
 
 
@@ -204,6 +206,14 @@ def needed_equations(jaxpr):
             asked |= {v for v in eqn.invars if is_variable(v)}
             found.append(eqn)
     return found[::-1]
+
+
+def scan_counts(eqn):
+    """How many inputs of a scan stay the same in every step, and how many are carried; the others are its rows."""
+    if "ft_in" in eqn.params:  # JAX 0.11 and newer
+        consts, carry, _ = map(len, eqn.params["ft_in"].unpack())
+        return consts, carry
+    return eqn.params["num_consts"], eqn.params["num_carry"]
 
 
 def where(eqn):

@@ -92,11 +92,11 @@ def _rounded(eqn, args):
 
 def _scan(eqn, args):
     p = eqn.params
-    consts, carry, xs = _cut(args, p["num_consts"], p["num_carry"])
+    consts, carry, xs = _cut(args, *jx.scan_counts(eqn))
 
     def body(carry, xs):
         y = [_widened_array(v) for v in _closed(p["jaxpr"], [*consts, *carry, *xs])]
-        return y[: p["num_carry"]], y[p["num_carry"] :]
+        return y[: len(carry)], y[len(carry) :]
 
     carry, ys = lax.scan(body, carry, xs, length=p["length"], reverse=p["reverse"])
     return [*carry, *ys]

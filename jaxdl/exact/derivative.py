@@ -124,10 +124,11 @@ class Line:
 
 
 def walk(jaxpr):
-    """A jaxpr and all jaxprs inside it, also the primals of jaxdl's ops."""
+    """A jaxpr and all jaxprs inside it, also the definitions that are traced for it."""
     yield jaxpr
     for eqn in jx.opened(jaxpr).eqns:
-        for inner in [jx.primal_of(eqn)] if eqn.primitive.name == "jaxdl_op" else jx.inner_jaxprs(eqn):
+        is_traced = eqn.primitive.name in ("jaxdl_op", "call_hi_primitive")
+        for inner in [jx.primal_of(eqn)] if is_traced else jx.inner_jaxprs(eqn):
             yield from walk(inner)
 
 

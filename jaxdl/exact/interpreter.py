@@ -73,7 +73,7 @@ def cond(mp, eqn, index, *args):
 
 def scan(mp, eqn, *args):
     p = eqn.params
-    fixed, carry, xs = split(args, p["num_consts"], p["num_carry"])
+    fixed, carry, xs = split(args, *jx.scan_counts(eqn))
     steps = range(p["length"])
     stacked = []
     for i in reversed(steps) if p["reverse"] else steps:
@@ -161,7 +161,7 @@ def nothing(mp, eqn, *args):
 FLOW = {
     **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | jx.RULES, call),
     **dict.fromkeys(("call", "custom_vmap_call", "composite", "eval_jaxpr"), call),
-    "jaxdl_op": op_call,
+    **dict.fromkeys(("call_hi_primitive", "jaxdl_op"), op_call),
     "cond": cond,
     "scan": scan,
     "while": while_loop,

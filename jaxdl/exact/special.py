@@ -22,6 +22,14 @@ def polygamma(mp, n, x):
     return reflected_polygamma(mp, int(n), x) if x < 0 else mp.psi(int(n), x)
 
 
+def polynomial(mp, x, *coefficients):
+    """c₀ + c₁ x + c₂ x² + …, by Horner's rule."""
+    y = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        y = y * x + c
+    return y
+
+
 def reflected_polygamma(mp, n, x):
     """(−1)ⁿ ψ⁽ⁿ⁾(1 − x) − π dⁿ/dxⁿ cot πx: mpmath would step from x up to 0 in ones.
 
@@ -31,11 +39,11 @@ def reflected_polygamma(mp, n, x):
         return mp.nan
     beside = x - mp.nint(x)  # the period taken out, without rounding
     with mp.workprec(mp.prec + 10 * (n + 1)):
-        polynomial = [mp.zero, mp.one]
+        coefficients = [mp.zero, mp.one]
         for _ in range(n):
-            slope = [k * p for k, p in enumerate(polynomial)][1:]
-            polynomial = [a + b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
-        derivative = (-mp.pi) ** n * mp.polyval(polynomial[::-1], mp.cot(mp.pi * beside))
+            slope = [k * p for k, p in enumerate(coefficients)][1:]
+            coefficients = [a + b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
+        derivative = (-mp.pi) ** n * polynomial(mp, mp.cot(mp.pi * beside), *coefficients)
         return (-1) ** n * mp.psi(n, 1 - x) - mp.pi * derivative
 
 

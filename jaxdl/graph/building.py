@@ -42,7 +42,7 @@ class Builder:
             elif _changes_nothing(eqn):
                 found = inputs
             elif eqn.primitive.name in jx.CALLS:
-                found = self.outputs(eqn.params["jaxpr"], inputs, inside + self._box(eqn))
+                found = self.outputs(jx.primal_of(eqn), inputs, inside + self._box(eqn))
             else:
                 found = self._operation(eqn, inputs, inside)
             known.update(zip(eqn.outvars, found, strict=True))
@@ -60,7 +60,7 @@ class Builder:
 
     def _box(self, eqn):
         """One equation alone needs no box around it."""
-        one = len(jx.opened(eqn.params["jaxpr"]).eqns) == 1
+        one = len(jx.opened(jx.primal_of(eqn)).eqns) == 1
         return () if one else (Scope(eqn.params.get("name", eqn.primitive.name), next(self.calls)),)
 
     def _leaf(self, label, kind, aval, value):

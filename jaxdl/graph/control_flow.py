@@ -1,22 +1,24 @@
 """Loops and branches as Python: the functions that they call, and the call."""
 
+from jaxdl import jaxpr as jx
 from jaxdl.graph.literals import array, tuple_of
 
 
 def _scan(writer, eqn, inputs):
     p = eqn.params
     inputs = [*map(array, inputs)]
-    k, m = p["num_consts"], p["num_consts"] + p["num_carry"]
+    k, carried = jx.scan_counts(eqn)
+    m = k + carried
     fixed, carry, rows = inputs[:k], inputs[k:m], inputs[m:]
 
     def parameters(names):
         unpack = [f"{tuple_of(part)} = {whole}" for part, whole in ((names[k:m], "carry"), (names[m:], "row")) if part]
         return ["carry, row", *unpack], [*fixed, *names[k:]]
 
-    ends = lambda outputs: f"{tuple_of(outputs[: p['num_carry']])}, {tuple_of(outputs[p['num_carry'] :])}"
+    ends = lambda outputs: f"{tuple_of(outputs[:carried])}, {tuple_of(outputs[carried:])}"
     step = writer.function("step", parameters, p["jaxpr"], ends)
     names = [writer.fresh() for _ in eqn.outvars]
-    left = f"{tuple_of(names[: p['num_carry']])}, {tuple_of(names[p['num_carry'] :])}"
+    left = f"{tuple_of(names[:carried])}, {tuple_of(names[carried:])}"
     writer.lines.append(
         f"{left} = lax.scan({step}, {tuple_of(carry)}, {tuple_of(rows)}, length={p['length']}, reverse={p['reverse']})"
     )

@@ -13,12 +13,12 @@ INFIX = {
 UNARY = {
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "clz", "conj",
     "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "imag", "is_finite", "lgamma",
-    "log", "log1p", "logistic", "neg", "population_count", "real", "rsqrt", "sign", "sin", "sinh", "sqrt", "square",
-    "stop_gradient", "tan", "tanh",
+    "log", "log1p", "log2", "logistic", "neg", "one_minus_square", "population_count", "real", "rsqrt", "sign", "sin",
+    "sinh", "sqrt", "square", "stop_gradient", "tan", "tanh",
 }  # fmt: skip
 # Those that jnp has by the same name with the same derivative.
 _MODULES = dict.fromkeys(
-    ("abs", "cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt", "square", "tanh"), "jnp"
+    ("abs", "cos", "exp", "expm1", "floor", "log", "log1p", "log2", "sin", "sqrt", "square", "tanh"), "jnp"
 )
 SEVERAL = {
     "atan2", "clamp", "complex", "igamma", "igamma_grad_a", "igammac", "nextafter", "polygamma", "pow",
@@ -215,6 +215,7 @@ _FORMS = {
     "lu_pivots_to_permutation": "lax.linalg.lu_pivots_to_permutation({x}, {p.permutation_size})",
     "not": "~{x}",
     "pad": "lax.pad({x}, {p.padding_config})",
+    "polynomial": "lax.polynomial({first}, ({others},))",
     "qr": "lax.linalg.qr({x}, pivoting={p.pivoting}, full_matrices={p.full_matrices})",
     "random_bits": _of_keys("jax.random.bits({key}, {p.shape}, jnp.uint{p.bit_width})"),
     "random_fold_in": "jax.random.fold_in({x})",

@@ -34,7 +34,7 @@ def _inputs(node):
 
 def _scan(node, inputs, step):
     p = node.equation.params
-    body, length, consts, carried = p["jaxpr"], p["length"], p["num_consts"], p["num_carry"]
+    body, length, (consts, carried) = p["jaxpr"], p["length"], jx.scan_counts(node.equation)
     _check_step(node, step, length)
     fixed, carry, rows = inputs[:consts], inputs[consts : consts + carried], inputs[consts + carried :]
     row = lambda i, xs: [x[length - 1 - i if p["reverse"] else i] for x in xs]

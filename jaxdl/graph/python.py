@@ -10,7 +10,7 @@ from jaxdl.graph.control_flow import CONTROL
 from jaxdl.graph.expressions import expression, targets
 from jaxdl.graph.literals import Number, constant, tuple_of
 
-OPENED = jx.CALLS | jx.CHECKPOINTS | {"custom_jvp_call", "custom_vjp_call", "jaxdl_op"}
+OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
 PASSING = {"name", "optimization_barrier", "copy", "copy_p", "device_put", "jaxdl_obstacle"}
 
 

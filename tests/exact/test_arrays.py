@@ -43,6 +43,8 @@ AS_JAX = {
     "gather out of range": lambda x: x.at[jnp.array([0, 5, 9, -1])].get(mode="fill", fill_value=7.0),
     "gather NaN": lambda x: x.at[jnp.array([0, 9])].get(mode="fill"),
     "gather clipped": lambda x: x[jnp.array([0, 9])],
+    "searchsorted": lambda x: jnp.searchsorted(jnp.array([-1.0, 0.3, 2.0]), x, side="right"),
+    "interpolation": lambda x: jnp.interp(x, jnp.array([-1.0, 0.25, 2.0]), jnp.array([0.5, 1.0, -1.0])),
     "scatter": lambda x: x.at[1:3].set(5.0),
     "scatter-add": lambda x: x.at[jnp.array([0, 0, 9])].add(2.0),
     "scatter-mul": lambda x: x.at[jnp.array([1, 1, 2])].multiply(3.0),

@@ -19,7 +19,14 @@ POSITIVE = [1e-3, 0.4, 1.0, 2.5, 30.0]
 COMPLEX = [0.3 + 0.4j, -1.5 + 0.25j, 2.0 - 3.0j]
 
 # name of the function in lax, its arguments, the reference
+NEWER = [  # from JAX 0.11 on
+    ("log2", [POSITIVE], np.log2),
+    ("log2", [COMPLEX], lambda x: np.log(x) / np.log(2)),
+    ("one_minus_square", [[*ANY, 1 - 2**-24]], lambda x: 1 - x * x),
+    ("one_minus_square", [COMPLEX], lambda x: 1 - x * x),
+]
 TABLE = [
+    *(row for row in NEWER if hasattr(lax, row[0])),
     ("abs", [ANY], np.abs),
     ("abs", [COMPLEX], np.abs),
     ("acos", [UNIT], np.arccos),
@@ -117,6 +124,14 @@ def test_elementwise(name, args, reference):
     with np.errstate(all="ignore"):
         expected = reference(*map(double, args))
     agree(exact.evaluate(getattr(lax, name))(*args), expected)
+
+
+@pytest.mark.skipif(not hasattr(lax, "polynomial"), reason="from JAX 0.12 on")
+def test_polynomial():
+    """With a number, a column and a whole array among the coefficients."""
+    x, row = single(np.outer(ANY, [1, 2])), single(np.arange(8.0)[:, None])
+    of_double = lambda x: 3 + x * double(row) + x**3 - 0.5 * x**3
+    agree(exact.evaluate(lambda x: lax.polynomial(x, [3.0, row, x, -0.5]))(x), of_double(double(x)))
 
 
 def test_fifty_digits():

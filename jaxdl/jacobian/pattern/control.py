@@ -34,7 +34,7 @@ def _either(*values):
 
 def _scan(walk, eqn, values):
     params = eqn.params
-    consts, start, xs = _parts(values, params["num_consts"], params["num_carry"])
+    consts, start, xs = _parts(values, *jx.scan_counts(eqn))
     body, length = params["jaxpr"], params["length"]
     if length > MOST_STEPS:
         return _scan_at_once(walk, eqn, consts, start, xs)
