@@ -22,7 +22,7 @@ from jaxdl import nn, ops
 from jaxdl.report import Table, bytes_text
 from jaxdl.train import fully_sharded, plan, replicated, training_step
 from jaxdl.train.devices import Placement
-from jaxdl.train.stretch import one_step
+from jaxdl.train.steps import stopping
 
 BATCH = 64
 MODELS = {
@@ -58,7 +58,7 @@ def measured(case: Case) -> dict:
     x, y = place.spread(np.zeros((BATCH, *shape), np.float32)), place.spread(np.zeros(BATCH, np.int32))
     step = training_step(model, LOSS, OPTIMIZER, accumulate=case.parts, over_devices=place.each_its_share)
     args = params, state, True, x, y, jax.random.key(0), False
-    compiled = one_step(place.step(step)).lower(*args).compile()
+    compiled = jax.jit(stopping(place.step(step), with_state=False), donate_argnums=(0, 1)).lower(*args).compile()
     memory = compiled.memory_analysis()
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes
     placed = memory.argument_size_in_bytes + new + memory.temp_size_in_bytes

@@ -22,7 +22,7 @@ from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interrupted, Interruption
 from jaxdl.train.nonfinite import Before, Diverged, Trained, has_enough, write_before
 from jaxdl.train.progress import StepsBar
-from jaxdl.train.steps import gradient, scaled, shape_of_example, training_step
+from jaxdl.train.steps import gradient, scaled, shape_of_example, stopping, training_step
 from jaxdl.train.stretch import InMemory, Read
 
 
@@ -85,7 +85,7 @@ def fit(
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}
     if mesh is not None and is_mean_of_parts(gradient(model, loss), params, *_first(source, place), noise_key):
         settings["over_devices"] = place.each_its_share
-    step = training_step(model, loss, optimizer, **settings)
+    step = stopping(place.step(training_step(model, loss, optimizer, **settings)), with_state=skip_nonfinite)
     steps = epochs * batches.epoch_steps
     run = _Run(
         batches, noise_key, params, state, skip_nonfinite,

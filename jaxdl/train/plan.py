@@ -16,8 +16,7 @@ from jaxdl.nn import Layer, parameter_count
 from jaxdl.report import Table, bytes_text, count_text, seconds_text
 from jaxdl.train.chips import CHIPS, Chip
 from jaxdl.train.devices import replicated
-from jaxdl.train.steps import scaled, shape_of_example, training_step
-from jaxdl.train.stretch import one_step
+from jaxdl.train.steps import scaled, shape_of_example, stopping, training_step
 
 MOST_RULES = 8  # in the table
 
@@ -130,7 +129,8 @@ def plan(
     own = _shares((params, state), shard(mesh, (params, state)))
     step = training_step(model, loss, optimizer, accumulate=accumulate, over_devices=_as_one_of_many(params))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    compiled = one_step(step).lower(*own, True, x, y, key, False).compile()
+    step = jax.jit(stopping(step, with_state=False), donate_argnums=(0, 1))
+    compiled = step.lower(*own, True, x, y, key, False).compile()
     x_part, y_part = part((x, y), accumulate)
     as_bytes = jax.tree.map(_as_bytes, x_part)  # nothing goes back to the data
     costs = trace(lambda params, x, y: loss(model.apply(params, scaled(x)), y))(params, as_bytes, y_part).costs()

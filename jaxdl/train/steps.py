@@ -54,15 +54,19 @@ def gradient(model: Layer, loss: Callable, parts: int = 1) -> Callable:
     return lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, parts))
 
 
-def stopping(step: Callable) -> Callable:
-    """A step of a run that stays where it is from the first loss on that is not finite, unless that is no matter:
-    (params, state, goes_on, x, y, key, no_matter) → (params, state, goes_on, loss).
+def stopping(step: Callable, with_state: bool) -> Callable:
+    """A step of a run whose parameters stay what they are from the first loss on that is not finite, unless that is no
+    matter: (params, state, goes_on, x, y, key, no_matter) → (params, state, goes_on, loss).
+
+    with_state: whether the optimiser's state stays too, so that the run can go on from there. In a run that ends there
+    nobody asks for it, and passing over it takes a tenth of a small step.
     """
 
     def or_none(params, state, goes_on, x, y, key, no_matter):
         *new, value = step(params, state, x, y, key)
         goes_on &= jnp.isfinite(value) | no_matter
-        return *jax.tree.map(lambda a, b: jnp.where(goes_on, a, b), tuple(new), (params, state)), goes_on, value
+        stay = lambda new, old: jax.tree.map(lambda a, b: jnp.where(goes_on, a, b), new, old)
+        return stay(new[0], params), stay(new[1], state) if with_state else new[1], goes_on, value
 
     return or_none
 

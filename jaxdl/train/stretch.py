@@ -1,8 +1,8 @@
 """A stretch of steps from one place in a run to another: one program on data in memory, step by step on data read.
 
-Both take (params, state, start, stop, keys, no_matter), give (params, state, losses), and use up the arrays they are
-given. After the first loss that is not finite, unless that is no matter, steps change nothing: what comes back is what
-that step saw.
+Both are made of a step that is `stopping`, take (params, state, start, stop, keys, no_matter), give (params, state,
+losses), and use up the arrays they are given. After a loss that is not finite, unless that is no matter, the parameters
+that come back are those that its step saw.
 """
 
 import functools
@@ -13,12 +13,7 @@ import jax
 
 from jaxdl.data import Batches
 from jaxdl.train.devices import Placement
-from jaxdl.train.steps import scanned, stopping
-
-
-def one_step(step: Callable) -> Callable:
-    """A step, compiled when it is called, that uses up parameters and state."""
-    return jax.jit(stopping(step), donate_argnums=(0, 1))
+from jaxdl.train.steps import scanned
 
 
 class InMemory:
@@ -29,7 +24,6 @@ class InMemory:
     def __init__(self, batches: Batches, step: Callable, place: Placement, arrays: tuple):
         self.arrays = place.everywhere(arrays)
         self.prepare = functools.lru_cache(2)(lambda start, stop: place.everywhere(batches.rows(start, stop)))
-        step = stopping(place.step(step))
 
         def steps(params, state, x, y, rows, keys, no_matter):
             on = lambda *carry_and_batch: step(*carry_and_batch, no_matter)
@@ -49,7 +43,7 @@ class Read:
 
     def __init__(self, batches: Batches, step: Callable, place: Placement, steps: int):
         self.batches, self.place, self.end = batches, place, steps
-        self.step = one_step(place.step(step))
+        self.step = jax.jit(step, donate_argnums=(0, 1))
         self.position, self.ahead = None, None
 
     def prepare(self, start: int, stop: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from jaxdl import nn, ops
 from jaxdl.train import CHIPS, fully_sharded, in_bfloat16, plan, replicated, training_step
 from jaxdl.train.devices import Placement
-from jaxdl.train.stretch import one_step
+from jaxdl.train.steps import stopping
 
 CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
 MODELS = {
@@ -33,7 +33,12 @@ def measured(model, shape, place, accumulate):
     over_devices = place.each_its_share
     step = training_step(model, CROSS_ENTROPY, OPTIMIZER, accumulate=accumulate, over_devices=over_devices)
     arguments = params, state, True, x, y, jax.random.key(0), False
-    memory = one_step(place.step(step)).lower(*arguments).compile().memory_analysis()
+    memory = (
+        jax.jit(stopping(place.step(step), with_state=False), donate_argnums=(0, 1))
+        .lower(*arguments)
+        .compile()
+        .memory_analysis()
+    )
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes
     return memory.argument_size_in_bytes + new + memory.temp_size_in_bytes
 
