@@ -165,7 +165,7 @@ CLAIMS = (
     Claim("jax.scipy.stats.poisson.entropy", distributions.poisson.entropy, (500.0,), (1,),
           lambda m: mp.fsum(mp.exp(k * mp.log(m) - m - mp.loggamma(k + 1)) * mp.log(k + 1) for k in range(2000))
           - mp.log(m)),
-    # the mass beside x and that of all are 1 to all digits: the logarithm of their difference is not taken
+    # log(1 − Φ(6) − Φ(−20)), of intervals around 0, is not taken for (6, 20), and is log 0
     Claim("jax.scipy.stats.truncnorm.cdf", truncnorm.cdf, (6.0, -20.0, 20.0), (1, 0, 0),
           lambda x, a, b: mp.npdf(x) / mass(a, b)),
     Claim("jax.scipy.stats.truncnorm.logcdf", truncnorm.logcdf, (6.0, -20.0, 20.0), (1, 0, 0),
