@@ -17,7 +17,7 @@ import optax
 from jaxdl.report import Table
 
 special, distributions = jax.scipy.special, jax.scipy.stats
-bernoulli = distributions.bernoulli
+bernoulli, truncnorm = distributions.bernoulli, distributions.truncnorm
 
 
 class Claim(NamedTuple):
@@ -71,15 +71,31 @@ def standardized(t):
     return jax.nn.standardize(jnp.zeros(4, jnp.float16).at[0].set(t.astype(jnp.float16)))[0]
 
 
-def similarity(t):
-    """Cosine of (t, 2⁻⁹) and (2⁻⁹, −2⁻¹⁰), in float16"""
-    a = jnp.array([0, 2**-9], jnp.float16).at[0].set(t.astype(jnp.float16))
-    return optax.losses.cosine_similarity(a, jnp.array([2**-9, -(2**-10)], jnp.float16))
+def of_small(f):
+    """f of (t, 2⁻⁹) and (2⁻⁹, −2⁻¹⁰), in float16"""
+    vector = lambda t: jnp.array([0, 2**-9], jnp.float16).at[0].set(t.astype(jnp.float16))
+    return lambda t: f(vector(t), jnp.array([2**-9, -(2**-10)], jnp.float16))
 
 
 def cosine(t):
+    """Of the angle between the two of `of_small`"""
     p, q = mp.mpf(2) ** -9, mp.mpf(2) ** -10
     return (t * p - p * q) / mp.sqrt((t * t + p * p) * (p * p + q * q))
+
+
+def two_of_a_simplex(x, y):
+    """The density of Dirichlet(1, 1), which off the simplex x + y = 1 is 0"""
+    return distributions.dirichlet.pdf(jnp.stack([x, y]), jnp.ones(2))
+
+
+def two_kinds(pmf):
+    """Of two draws both of the second kind: y², whatever x is"""
+    return lambda x, y: pmf(jnp.array([0, 2]), 2, jnp.stack([x, y]))
+
+
+def mass(a, b):
+    """P(a < X < b) of a normal X"""
+    return mp.ncdf(b) - mp.ncdf(a)
 
 
 def log_ratio_slope(x):
@@ -130,6 +146,8 @@ CLAIMS = (
     Claim("jax.scipy.stats.bernoulli.logpmf", bernoulli.logpmf, (0.0, 0.0), (0, 1), lambda k, p: -1 / (1 - p)),
     Claim("jax.scipy.stats.binom.pmf", distributions.binom.pmf, (0.0, 2.0, 0.0), (0, 0, 1),
           lambda k, n, p: -n * (1 - p) ** (n - 1)),
+    Claim("jax.scipy.stats.binom.logpmf", distributions.binom.logpmf, (0.0, 2.0, 0.0), (0, 0, 1),
+          lambda k, n, p: -n / (1 - p)),
     Claim("jax.scipy.stats.poisson.pmf", distributions.poisson.pmf, (0.0, 0.0), (0, 1), lambda k, m: -mp.exp(-m)),
     Claim("jax.scipy.stats.poisson.logpmf", distributions.poisson.logpmf, (0.0, 0.0), (0, 1), lambda k, m: mp.mpf(-1)),
     Claim("jax.scipy.stats.nbinom.pmf", distributions.nbinom.pmf, (0.0, 2.0, 1.0), (0, 0, 1),
@@ -138,6 +156,24 @@ CLAIMS = (
     Claim("jax.scipy.stats.gamma.pdf", distributions.gamma.pdf, (0.0, 1.0), (1, 0), lambda x, a: -mp.exp(-x)),
     Claim("jax.scipy.stats.gumbel_r.logsf", distributions.gumbel_r.logsf, (-88.7228394,), (1,),
           lambda x: mp.mpf(float(mp.exp(-x - mp.exp(-x)) / mp.expm1(-mp.exp(-x))))),  # 0 but for 10³⁷ digits
+    Claim("jax.scipy.stats.dirichlet.pdf", two_of_a_simplex, (0.0, 0.5), (1, 0), lambda x, y: mp.mpf(0)),
+    Claim("jax.scipy.stats.multinomial.pmf", two_kinds(distributions.multinomial.pmf), (0.0, 0.5), (1, 0),
+          lambda x, y: mp.diff(lambda t: t**0 * y**2, x)),
+    Claim("jax.scipy.stats.multinomial.logpmf", two_kinds(distributions.multinomial.logpmf), (0.0, 0.5), (1, 0),
+          lambda x, y: mp.diff(lambda t: mp.log(t**0 * y**2), x)),
+    # p log p of a p that has underflowed: ∞ · 0. Of the mean m it is E log(K + 1) − log m, K of Poisson(m)
+    Claim("jax.scipy.stats.poisson.entropy", distributions.poisson.entropy, (500.0,), (1,),
+          lambda m: mp.fsum(mp.exp(k * mp.log(m) - m - mp.loggamma(k + 1)) * mp.log(k + 1) for k in range(2000))
+          - mp.log(m)),
+    # log(1 − Φ(6) − Φ(−20)), of intervals around 0, is not taken for (6, 20), and is log 0
+    Claim("jax.scipy.stats.truncnorm.cdf", truncnorm.cdf, (6.0, -20.0, 20.0), (1, 0, 0),
+          lambda x, a, b: mp.npdf(x) / mass(a, b)),
+    Claim("jax.scipy.stats.truncnorm.logcdf", truncnorm.logcdf, (6.0, -20.0, 20.0), (1, 0, 0),
+          lambda x, a, b: mp.npdf(x) / mass(a, x)),
+    Claim("jax.scipy.stats.truncnorm.sf", truncnorm.sf, (6.0, -20.0, 20.0), (1, 0, 0),
+          lambda x, a, b: -mp.npdf(x) / mass(a, b)),
+    Claim("jax.scipy.stats.truncnorm.logsf", truncnorm.logsf, (6.0, -20.0, 20.0), (1, 0, 0),
+          lambda x, a, b: -mp.npdf(x) / mass(x, b)),
     # as betaln: a tie, and what is not taken
     Claim("jax.scipy.stats.beta.logpdf", distributions.beta.logpdf, (0.25, 1.0, 1.0), (0, 2, 0),
           lambda x, a, b: mp.psi(1, a + b) - mp.psi(1, a)),
@@ -160,7 +196,10 @@ CLAIMS = (
     Claim("jax.nn.gelu", jax.nn.gelu, (-1e20,), (1,), lambda x: mp.mpf(0)),
     # ε^(−3/2) is infinite in float16, and 1e-3² nearly 0
     Claim("jax.nn.standardize, float16", standardized, (0.0,), (1,), lambda t: 0.75 / mp.sqrt(mp.mpf("1e-5"))),
-    Claim("optax.losses.cosine_similarity, float16", similarity, (2**-10,), (1,), lambda t: mp.diff(cosine, t)),
+    Claim("optax.losses.cosine_similarity, float16", of_small(optax.losses.cosine_similarity), (2**-10,), (1,),
+          lambda t: mp.diff(cosine, t)),
+    Claim("optax.losses.cosine_distance, float16", of_small(optax.losses.cosine_distance), (2**-10,), (1,),
+          lambda t: -mp.diff(cosine, t)),
     # the solve on the way back breaks down
     Claim("jax.scipy.sparse.linalg.bicgstab, float16", solved, (0.0,), (1,), lambda b: mp.mpf(1)),
     Claim("jax.scipy.special.log_ndtr", special.log_ndtr, (-22011.9512,), (1,), log_ratio_slope),

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, number, said
+from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.slopes import slopes_of_cotangents, stops_matter
 from jaxdl.auditor.subject import Subject, compiled, drawn, in_float64, top
 from jaxdl.auditor.wide import wide
@@ -121,7 +122,7 @@ def second_order(subject: Subject) -> list[Finding]:
     floor = half * max(map(top, expected))  # where all is 0 but for rounding, nothing can be said
     unlike = functools.partial(_unlike, Verdict.WRONG_SECOND, "second order", subject)
     if any(_differ(a, b, half, floor) for a, b in zip(got, expected, strict=True)):
-        expected = _by_values_beside(subject, u, v, got, expected)
+        expected = _by_values_beside(subject, u, v, got, expected, floor)
     return [
         found
         for name, a, b in zip(subject.cotangents, got, expected, strict=True)
@@ -130,14 +131,18 @@ def second_order(subject: Subject) -> list[Finding]:
     ]
 
 
-def _by_values_beside(subject, u, v, got, expected):
-    """What is expected of second cotangents, where rule and plain function disagree: of the numbers that the first
-    cotangents around the point allow, the nearest to those got; the plain function's where they cannot tell."""
-    if stops_matter(subject) or any(map(np.iscomplexobj, got)):
+def _by_values_beside(subject, u, v, got, expected, floor):
+    """What is expected of second cotangents, where rule and plain function disagree: of the plain function's and of
+    what its first cotangents around the point allow, where these tell, the nearest to those got."""
+    cannot_tell = stops_matter(subject) or in_float64(subject.steps[1], *subject.inputs, *u) is None
+    if cannot_tell or any(map(np.iscomplexobj, got)):
         return expected
-    slopes = slopes_of_cotangents(subject, u, v)
+    half = half_of_the_digits(subject.dtype)
+    most = [half * max(top(b), top(a) * 0.5, floor) for a, b in zip(got, expected, strict=True)]
+    slopes = slopes_of_cotangents(subject, u, v, most)
     allowed = [np.clip(a, s.low, s.high) for a, s in zip(got, slopes, strict=True)]
-    return [np.where(np.isfinite(a), a, b) for a, b in zip(allowed, expected, strict=True)]
+    as_far = [np.abs(a - b) <= np.abs(a - c) for a, b, c in zip(got, expected, allowed, strict=True)]
+    return [np.where(f | ~np.isfinite(c), b, c) for f, b, c in zip(as_far, expected, allowed, strict=True)]
 
 
 def first_order_only(subject, error) -> Finding:

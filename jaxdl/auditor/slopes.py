@@ -127,9 +127,12 @@ class Numerical:
         return np.concatenate([np.real(a * b).reshape(-1) for a, b in zip(u, y, strict=True)])
 
 
-def slopes_of_cotangents(subject: Subject, u, along) -> list[Slopes]:
+def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
     """Those of each plain cotangent along a direction, from its values beside the point alone: where a branch has a
-    derivative of its own at the point itself, as `where` at x = 0, they are those of the function around it."""
+    derivative of its own at the point itself, as `where` at x = 0, they are those of the function around it.
+
+    Of each cotangent those are known that are no further off than `most`.
+    """
     inputs = [wide(np.asarray(x)) if i in subject.smooth else x for i, x in enumerate(subject.inputs)]
     along = [np.asarray(wide(np.asarray(x))) for x in along]
     steps = _steps(subject, inputs, along)
@@ -142,16 +145,19 @@ def slopes_of_cotangents(subject: Subject, u, along) -> list[Slopes]:
 
     beside = [[(at(s * t), at(2 * s * t)) for t in steps] for s in (1, -1)]
     slopes = []
-    for k in range(len(along)):
+    for k, room in enumerate(most):
         sides = [[[np.asarray(y[k]) for y in pair] for pair in side] for side in beside]
         noise = 16 * np.finfo(float).eps * np.abs(sides[0][-1][0])
-        (right, *_), (left, *_) = found = [
-            _extrapolated(steps, [(far - near) / (s * t) for t, (near, far) in zip(steps, side, strict=True)], noise)
+        quotients = [
+            [(far - near) / (s * t) for t, (near, far) in zip(steps, side, strict=True)]
             for s, side in zip((1, -1), sides, strict=True)
         ]
+        (right, *_), (left, *_) = found = [_extrapolated(steps, q, noise) for q in quotients]
         error = 4 * sum(e for _, e in found)
+        # Beyond a threshold nearby all may look smooth: the smallest step has the last word.
+        away = sum(np.abs(q[-1] - x) for q, (x, _) in zip(quotients, found, strict=True))
+        known = (error <= room) & (away <= 32 * room + 2 * noise / steps[-1])
         low, high = np.fmin(left, right) - error, np.fmax(left, right) + error
-        known = error <= 1e-3 * (np.abs(left) + np.abs(right)) + 1e-5
         slopes.append(Slopes(np.where(known, low, np.nan), np.where(known, high, np.nan)))
     return slopes
 

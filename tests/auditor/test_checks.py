@@ -189,3 +189,45 @@ def test_where_the_slope_jumps_any_second_derivative_between_is_right():
     assert second(0.5) == []
     (found,) = second(3.0)
     assert found.verdict == Verdict.WRONG_SECOND
+
+
+def test_beyond_a_threshold_nearby_is_not_beside_the_point():
+    """x² above 0.0001, at 0.0002: a thousandth to the left all is flat, and flat is what the rule says."""
+    plain = lambda x: jnp.where(x > 1e-4, x * x, 0)
+    slope = lambda x: jnp.where(x > 1e-4, 2 * x, 0)
+    second = lambda held: checks.second_order(
+        subject(plain, [2e-4, 1.0], hand=by_rule(plain, lambda x, dy: (dy * held(x, slope(x)),)))
+    )
+    assert second(lambda x, d: d) == []
+    (found,) = second(lambda x, d: jnp.where(x < 0.1, lax.stop_gradient(d), d))
+    assert (found.verdict, found.at, found.got) == (Verdict.WRONG_SECOND, "[0]", "0")
+
+
+def test_at_one_entry_as_jax_at_the_next_as_the_values_beside():
+    """The greater of two numbers, squared, at ties: JAX mixes both sides, a rule may take one."""
+    plain = lambda x, y: jnp.maximum(x, y) ** 2
+    share = jnp.array([0.5, 1.0, 0.5, 1.0])  # of x, at a tie
+
+    def pullback(held, x, y, dy):
+        top = 2 * held(jnp.where(share == 1, jnp.where(x >= y, x, y), jnp.maximum(x, y)))
+        return dy * top * share, dy * top * (1 - share)
+
+    second = lambda held: checks.second_order(
+        subject(plain, [1.0] * 4, [1.0] * 4, hand=by_rule(plain, lambda *x: pullback(held, *x)))
+    )
+    assert second(lambda x: x) == []
+    assert second(lambda x: -x) != []
+
+
+def test_second_order_beside_integers_and_of_complex_outputs():
+    """x² and x³, not computed at x = 0."""
+    second = lambda f, rule, *x: checks.second_order(subject(f, *x, hand=by_rule(f, rule)))
+    counted = lambda n, x: jnp.where(x == 0, 0, n.astype(x.dtype) * x * x)
+    pulled = lambda held: lambda n, x, dy: (None, dy * 2 * n.astype(x.dtype) * held(x))
+    n, x = np.array([1, 2, 3], np.int32), [0.0, 1.0, 2.0]
+    assert second(counted, pulled(lambda x: x), n, x) == []
+    assert second(counted, pulled(lax.stop_gradient), n, x) != []
+    powers = lambda x: jnp.where(x == 0, 0, lax.complex(x * x, x * x * x))
+    pulled = lambda held: lambda x, dy: (dy.real * 2 * held(x) - dy.imag * 3 * held(x) ** 2,)
+    assert second(powers, pulled(lambda x: x), x) == []
+    assert second(powers, pulled(lax.stop_gradient), x) != []
