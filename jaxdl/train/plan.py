@@ -134,10 +134,12 @@ def plan(
     x_part, y_part = part((x, y), accumulate)
     as_bytes = jax.tree.map(_as_bytes, x_part)  # nothing goes back to the data
     costs = trace(lambda params, x, y: loss(model.apply(params, scaled(x)), y))(params, as_bytes, y_part).costs()
+    summed = [a for a, share in zip(*map(jax.tree.leaves, (params, own[0])), strict=True) if a.shape == share.shape]
     return Plan(
         title, devices, chip, parameter_count(params),
         parameters=_bytes(own[0]), state=_bytes(own[1]), batch=_bytes((x, y)),
-        temporary=compiled.memory_analysis().temp_size_in_bytes,
+        # An all-reduce writes into new arrays, which one device's program has not.
+        temporary=max(compiled.memory_analysis().temp_size_in_bytes, 2 * _bytes(summed) * (devices > 1)),
         residuals=_residuals(costs),
         forward=accumulate * costs.forward, backward=accumulate * costs.backward,
         flops={dtype: accumulate * n for dtype, n in _flops(costs).items()},

@@ -45,9 +45,9 @@ def measured(model, shape, place, accumulate):
 
 @pytest.mark.parametrize(
     ("name", "devices", "shard", "accumulate"),
-    [("mlp", 1, replicated, 1), ("mlp", 4, fully_sharded, 1), ("mlp", 4, fully_sharded, 2),
+    [("mlp", 1, replicated, 1), ("mlp", 4, replicated, 1), ("mlp", 4, fully_sharded, 1), ("mlp", 4, fully_sharded, 2),
      ("convolutions", 4, replicated, 2), ("transformer", 4, fully_sharded, 1)],
-    ids=["one", "shared out", "shared out, in parts", "convolutions", "transformer"],
+    ids=["one", "four", "shared out", "shared out, in parts", "convolutions", "transformer"],
 )  # fmt: skip
 def test_memory_within_a_tenth(name, devices, shard, accumulate):
     model, shape = MODELS[name]
