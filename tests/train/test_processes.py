@@ -13,6 +13,7 @@ from jaxdl.train import read_before
 from tests.train.process import MODEL, losses
 
 ROOT = Path(__file__).parents[2]
+ZSTD = bytes.fromhex("28b52ffd")  # with which a compressed block begins
 LAUNCH = "import sys; from jaxdl.train import launch; sys.exit(launch(sys.argv[2:], int(sys.argv[1])))"
 
 
@@ -27,12 +28,15 @@ def launched(count, *arguments):
 
 
 def damage_a_share(folder):
-    """Of the last checkpoint, where only some of the processes read."""
+    """Of the last checkpoint the head of the largest compressed block, a share of the weights: who needs it sees that
+    it cannot be read, the others see nothing.
+    """
     last = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
     largest = max((last / "state" / "ocdbt.process_1").rglob("*"), key=lambda p: p.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
+    before, *blocks = largest.read_bytes().split(ZSTD)
+    place = max(range(len(blocks)), key=lambda i: len(blocks[i]))
+    heads = [ZSTD if i != place else bytes(4) for i in range(len(blocks))]
+    largest.write_bytes(before + b"".join(head + block for head, block in zip(heads, blocks, strict=True)))
 
 
 def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
