@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import optax
 import pytest
 from flax import linen
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from jaxdl import automatic, ops, rules
+from jaxdl import jaxpr as jx
 from jaxdl.strip import observe
 from tests.tolerance import assert_close
 
@@ -148,6 +150,62 @@ def test_costs_nothing_once_compiled():
     ]
     assert costs[0]["flops"] == costs[1]["flops"]
     assert costs[0]["bytes accessed"] == costs[1]["bytes accessed"]
+
+
+POLICIES = {
+    "none": None,
+    "everything": jax.checkpoint_policies.everything_saveable,
+    "nothing": jax.checkpoint_policies.nothing_saveable,
+    "products": jax.checkpoint_policies.dots_saveable,
+    "a name": jax.checkpoint_policies.save_only_these_names("kept"),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit, lambda f: lambda w: jax.lax.map(f, w[None])[0]])
+def test_a_checkpoint_keeps_what_its_policy_says(policy, around):
+    """Counted in what the pullback holds: the policy names a value of 7 numbers, a product has 5, the rest 3 and 2."""
+
+    def of(rule):
+        def body(w):
+            y = jnp.cos(jnp.tanh(X) @ w)
+            z = checkpoint_name(rule(jnp.concatenate([y, rule(y)[:4]])), "kept")
+            return jnp.exp(z).sum()
+
+        return around(jax.checkpoint(body, policy=POLICIES[policy]))
+
+    w = jnp.ones((2, 3))
+    kept = lambda f: sorted(y.shape for y in jax.tree.leaves(jax.eval_shape(lambda w: jax.vjp(f, w)[1], w)))
+    assert kept(automatic(of(LIARS["custom_jvp"]))) == kept(of(jnp.sin))
+
+
+def in_unchecked_shard_map(f):
+    mesh = jax.make_mesh((2, 2), ("a", "b"), axis_types=(AxisType.Auto,) * 2)
+    return jax.shard_map(f, mesh=mesh, in_specs=P("b"), out_specs=P("b"), check_vma=False, axis_names={"b"})
+
+
+SETTINGS = {
+    "checkpoint": lambda f: jax.checkpoint(f, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable),
+    "scan": lambda f: lambda x: jax.lax.scan(lambda c, x: (c, f(x)), 0, x, reverse=True, unroll=2)[1],
+    "jit": lambda f: jax.jit(f, keep_unused=True, donate_argnums=0),
+    "shard_map": lambda f: jax.jit(in_unchecked_shard_map(f)),
+    "all": lambda f: jax.checkpoint(SETTINGS["scan"](SETTINGS["jit"](f)), prevent_cse=False),
+}
+
+
+@pytest.mark.parametrize("around", SETTINGS)
+@pytest.mark.parametrize("kind", LIARS)
+def test_equations_around_rules_keep_all_their_settings(kind, around):
+    def settings(jaxpr):
+        for eqn in jx.opened(jaxpr).eqns:
+            bodies = list(jx.inner_jaxprs(eqn))
+            yield eqn.primitive.name, {k: str(v) for k, v in eqn.params.items() if k != "name" and not is_body(v)}
+            for body in bodies:
+                yield from settings(body)
+
+    is_body = lambda v: any(map(jx.is_jaxpr, jax.tree.leaves(v, is_leaf=jx.is_jaxpr)))
+    plain, without = SETTINGS[around](jnp.sin), automatic(SETTINGS[around](LIARS[kind]))
+    assert [*settings(jax.make_jaxpr(without)(X))] == [*settings(jax.make_jaxpr(plain)(X))]
 
 
 def test_names_stay_in_the_compiled_code():

@@ -10,8 +10,11 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
     """Writes a file whole or not at all: an older one stays until the new one is complete."""
     path = Path(path)
     draft = path.with_name(path.name + ".part")
-    draft.write_bytes(content)
-    os.replace(draft, path)
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:

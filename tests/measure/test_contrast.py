@@ -8,7 +8,7 @@ import pytest
 
 import jaxdl
 from jaxdl import contrast, ops
-from jaxdl.measure import Differentiated, pairs
+from jaxdl.measure import Differentiated, Pairs, pairs
 from tests.tolerance import tolerance
 
 X = jnp.linspace(-2, 2, 40).reshape(8, 5)
@@ -140,6 +140,17 @@ def test_pairs_are_called_in_turn():
     assert calls[:2] == ["a", "b"]  # once each, uncounted
     assert "".join(calls[2:]) in ("abbaabba", "baabbaab")
     assert timed.spread[0] <= timed.ratio <= timed.spread[1]
+
+
+def test_a_few_slow_pairs_change_no_figure():
+    """Medians and quartiles, pair by pair: a machine that was busy twice in eight pairs does not show."""
+    first = (2.0, 2.0, 400.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0)
+    second = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 300.0, 1.0)
+    timed = Pairs(first, second)
+    assert (timed.ratio, timed.spread, timed.medians) == (2, (2, 2), (2, 1))
+    assert list(timed.to_json("hand", "automatic").values()) == [2, 1, 2, [2, 2], 9]
+    assert Pairs((1.0, 9.0, 4.0), (1.0, 3.0, 1.0)).ratio == 3  # of the ratios 1, 3, 4; that of the medians is 4
+    assert Pairs((1.0, 2.0, 3.0, 4.0, 5.0), (1.0,) * 5).spread == (2, 4)
 
 
 def test_gains_say_what_was_measured_and_why():

@@ -241,6 +241,16 @@ def test_max_pool_ties_and_nan():
     assert ops.max_pool(masked, window=3, stride=1, padding="SAME").tolist() == masked.tolist()
 
 
+@pytest.mark.parametrize("window", [(16, 16), (257, 1), (1, 257), (3, 100)])
+def test_every_place_of_a_large_window_can_hold_the_maximum(window):
+    """Places are numbered in one byte each where a window has 256 of them or less."""
+    places = window[0] * window[1]
+    x = jnp.eye(places).reshape(places, *window, 1)[jnp.array([0, 1, 254, 255, places - 1])]
+    y, pullback = jax.vjp(lambda x: ops.max_pool(x, window=window), x)
+    assert y.ravel().tolist() == [1] * 5
+    np.testing.assert_array_equal(pullback(y)[0], x)
+
+
 def test_pooling_by_hand():
     x = jnp.arange(16.0).reshape(1, 4, 4, 1)
     assert ops.max_pool(x, window=2)[0, :, :, 0].tolist() == [[5, 7], [13, 15]]

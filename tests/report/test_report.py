@@ -1,6 +1,9 @@
 """Numbers, tables and pages."""
 
 import json
+import resource
+
+import pytest
 
 from jaxdl.report import (
     Page,
@@ -61,4 +64,33 @@ def test_files_are_whole_and_json_is_valid(tmp_path):
     path = tmp_path / "a.json"
     write_whole(path, json.dumps(plain({"x": [1.5, float("nan"), (float("inf"), "text", 2)]})).encode())
     assert json.loads(path.read_text()) == {"x": [1.5, None, [None, "text", 2]]}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_reads_a_file_while_it_is_replaced_reads_the_older_one(tmp_path):
+    write_whole(tmp_path / "a.json", b"older")
+    with open(tmp_path / "a.json", "rb") as opened:
+        write_whole(tmp_path / "a.json", b"newer")
+        assert opened.read() == b"older"
+    assert (tmp_path / "a.json").read_bytes() == b"newer"
+
+
+@pytest.fixture
+def full_disk():
+    """No file of this process grows beyond ten bytes: what is longer is written in part, then the writing fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path, full_disk):
+    path = tmp_path / "a.json"
+    write_whole(path, b"older")
+    with pytest.raises(OSError, match="File too large"):
+        write_whole(path, b"newer, and longer than the disk has room for")
+    assert path.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="File too large"):
+        write_whole(tmp_path / "b.json", b"first, and longer than the disk has room for")
     assert list(tmp_path.iterdir()) == [path]
