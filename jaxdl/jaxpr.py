@@ -216,6 +216,12 @@ def scan_counts(eqn):
     return eqn.params["num_consts"], eqn.params["num_carry"]
 
 
+def is_replacement(eqn):
+    """Whether an equation is a scatter that puts its updates in the place of entries, as they are."""
+    body = eqn.params.get("update_jaxpr")
+    return eqn.primitive.name == "scatter" and (body is None or body.outvars[0] is body.invars[1])
+
+
 def where(eqn):
     """The line of the user's source that made an equation: `file.py:12 (function)`."""
     return source_info_util.summarize(eqn.source_info)

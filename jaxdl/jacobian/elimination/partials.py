@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.elimination.straight_line import INLINED
+from jaxdl.primitives import unknown_parameter
 
 LINEAR = {"add": 1.0, "add_any": 1.0, "neg": -1.0, "convert_element_type": 1.0, "copy": 1.0, "reduce_precision": 1.0}
 SLOPING = jx.ELEMENTWISE - jx.STEPS
@@ -42,7 +43,11 @@ def local_partials(eqn, moving, known) -> Local | None:
     if it has one.
     """
     name = eqn.primitive.name
-    if name in jx.STEPS or not any(_is_smooth(v.aval) for v in eqn.outvars):
+    if not any(_is_smooth(v.aval) for v in eqn.outvars):
+        return None
+    if unknown_parameter(eqn):
+        return _dense(eqn, moving)
+    if name in jx.STEPS:
         return None
     if name in _BY_NAME:
         return _BY_NAME[name](eqn, moving, known)
@@ -55,7 +60,7 @@ def size(eqn, moving) -> int:
     """At most this many entries come of the equation."""
     outputs = sum(math.prod(v.aval.shape) for v in eqn.outvars)
     inputs = [math.prod(eqn.invars[j].aval.shape) for j in moving]
-    name = eqn.primitive.name
+    name = None if unknown_parameter(eqn) else eqn.primitive.name
     if name == "reduce_sum":
         return sum(inputs)
     if name == "dot_general":

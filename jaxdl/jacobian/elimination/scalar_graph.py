@@ -16,6 +16,8 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.elimination.partials import local_partials, size
 from jaxdl.jacobian.elimination.straight_line import StraightLine
+from jaxdl.jacobian.pattern.values import reshaped
+from jaxdl.primitives import unknown_parameter
 
 MOST_VERTICES = 4096
 MOST_EDGES = 65536
@@ -199,7 +201,7 @@ def _slice(x, start_indices, limit_indices, strides, **_):
 _IN_NUMPY = {
     "slice": _slice,
     "broadcast_in_dim": _broadcast,
-    "reshape": lambda x, new_sizes, **_: x.reshape(new_sizes),
+    "reshape": reshaped,
     "squeeze": lambda x, dimensions: x.squeeze(dimensions),
     "expand_dims": lambda x, dimensions: np.expand_dims(x, dimensions),
     "transpose": lambda x, permutation: x.transpose(permutation),
@@ -210,13 +212,18 @@ _IN_NUMPY = {
     "split": lambda x, sizes, axis: np.split(x, np.cumsum(sizes)[:-1], axis),
     "unstack": lambda x, axis: list(np.moveaxis(x, axis, 0)),
 }
-_BY_RUNNING = {"pad", "gather", "dynamic_slice", "dynamic_update_slice", "scatter"}
+_BY_RUNNING = {"pad", "gather", "dynamic_slice", "dynamic_update_slice"}
+
+
+def _replaces(eqn):
+    """Whether the outputs are entries of the inputs as they are: not so for a scatter with a function of its own."""
+    return eqn.primitive.name in _BY_RUNNING or jx.is_replacement(eqn)
 
 
 def _renamed(eqn, places, known):
     """The scalars of a primitive that only moves them, for each output; None for another one."""
     name = eqn.primitive.name
-    if name not in _IN_NUMPY and name not in _BY_RUNNING:
+    if unknown_parameter(eqn) or (name not in _IN_NUMPY and not _replaces(eqn)):
         return None
     operands = []
     for v, where, value in zip(eqn.invars, places, known, strict=True):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.primitives import unknown_parameter
 
 INLINED = jx.CALLS | jx.CHECKPOINTS
 
@@ -77,7 +78,7 @@ class StraightLine:
         return [read(atom) for atom in plain.outvars]
 
     def _equation(self, eqn, inputs):
-        if eqn.primitive.name in INLINED:
+        if eqn.primitive.name in INLINED and not unknown_parameter(eqn):
             return self._inline(jx.inner_jaxprs(eqn)[0], inputs)
         key = _key(eqn, inputs)
         if key in self._seen:

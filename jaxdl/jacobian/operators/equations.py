@@ -8,8 +8,11 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 
-SAME = {"add_any", "copy", "copy_p", "reshape", "squeeze", "expand_dims", "real", "optimization_barrier"}
-MOVES = {"concatenate", "dynamic_slice", "dynamic_update_slice", "gather", "pad", "rev", "slice", "split", "transpose"}
+SAME = {"add_any", "copy", "copy_p", "squeeze", "expand_dims", "real", "optimization_barrier"}
+MOVES = {
+    "concatenate", "dynamic_slice", "dynamic_update_slice", "gather", "pad", "reshape", "rev", "slice", "split",
+    "transpose",
+}  # fmt: skip
 # An op of jaxdl whose definition has only these is differentiated as it is defined: its rule says the same.
 PLAIN = (
     SAME | MOVES | {"add", "sub", "neg", "mul", "dot_general", "reduce_sum", "broadcast_in_dim", "convert_element_type"}

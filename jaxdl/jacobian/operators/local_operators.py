@@ -22,11 +22,14 @@ from jaxdl.jacobian.operators.equations import (
 )
 from jaxdl.jacobian.operators.kinds import Kronecker, Linear, RankOne, Selection, Toeplitz, Total
 from jaxdl.jacobian.work import work
+from jaxdl.primitives import unknown_parameter
 
 
 def kind(edge: Edge) -> Callable:
     """The function of an edge and the inputs of its equation that gives its operator; decided without values."""
     eqn = edge.eqn
+    if unknown_parameter(eqn):
+        return _linear
     table = _OPS if own_op(eqn) else {} if is_rule(eqn) else _PRIMITIVES
     if special := table.get(name_of(eqn)):
         return lambda edge, inputs: special(edge, inputs) or _linear(edge, inputs)

@@ -8,8 +8,9 @@ import math
 import jax
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.jacobian.pattern.algebra import csr, groups, spread, stack, take, union, union_of
-from jaxdl.jacobian.pattern.values import broadcast
+from jaxdl.jacobian.pattern.values import broadcast, reshaped
 
 CLIP = jax.lax.GatherScatterMode.CLIP
 
@@ -181,9 +182,7 @@ def _scatter(walk, eqn, values):
 
 def _untouched(eqn, operand, place):
     """The operand's dependence, without the entries that are replaced."""
-    body = eqn.params["update_jaxpr"]
-    replaces = eqn.primitive.name == "scatter" and (body is None or body.outvars[0] is body.invars[1])
-    if not replaces:
+    if not jx.is_replacement(eqn):
         return operand.dependence
     index = operand.index().ravel()
     index[place] = -1
@@ -276,7 +275,7 @@ def _batched_matrices(walk, eqn, values):
 
 
 MOVES = {
-    "reshape": lambda walk, eqn, values: [values[0].dependence],
+    "reshape": _moved(reshaped),
     "squeeze": lambda walk, eqn, values: [values[0].dependence],
     "expand_dims": lambda walk, eqn, values: [values[0].dependence],
     "transpose": _moved(lambda index, permutation: index.transpose(permutation)),

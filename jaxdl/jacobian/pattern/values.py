@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.pattern.algebra import Dependence, take
+from jaxdl.primitives import unknown_parameter
 
 
 class Constant:
@@ -78,7 +79,7 @@ def _computed(eqn, inputs):
     if any(x is None for x in inputs):
         return None
     name = eqn.primitive.name
-    if name in _PLAIN and all(_is_plain(v.aval.dtype) for v in (*eqn.invars, *eqn.outvars)):
+    if name in _PLAIN and _is_plain(eqn):
         with np.errstate(all="ignore"):
             y = _PLAIN[name](*map(np.asarray, inputs), **eqn.params)
         return [np.asarray(y, eqn.outvars[0].aval.dtype)]
@@ -87,8 +88,24 @@ def _computed(eqn, inputs):
     return None if any(isinstance(leaf, jax.core.Tracer) for leaf in y) else y
 
 
-def _is_plain(dtype):
-    return isinstance(dtype, np.dtype) and dtype.kind in "biufc"
+def _is_plain(eqn):
+    """Whether NumPy means the same: where numbers become narrower of kind, it does not round and clip as XLA does."""
+    types = [v.aval.dtype for v in (*eqn.invars, *eqn.outvars)]
+    if unknown_parameter(eqn) or not all(isinstance(dtype, np.dtype) and dtype.kind in "biufc" for dtype in types):
+        return False
+    return eqn.primitive.name != "convert_element_type" or np.can_cast(types[0], types[1], "same_kind")
+
+
+def broadcast(a, shape, dimensions):
+    """`jax.lax.broadcast_in_dim`: axis i of a is axis dimensions[i] of the result."""
+    aligned = np.ones(len(shape), int)
+    aligned[list(dimensions)] = a.shape
+    return np.broadcast_to(a.reshape(aligned), shape)
+
+
+def reshaped(a, new_sizes, dimensions, **_):
+    """`jax.lax.reshape`: with `dimensions` the axes come into that order first."""
+    return (a if dimensions is None else a.transpose(dimensions)).reshape(new_sizes)
 
 
 # Arithmetic on indices and masks, without a compilation for each shape.
@@ -109,13 +126,6 @@ _PLAIN = {
     "broadcast_in_dim": lambda a, shape, broadcast_dimensions, **_: broadcast(a, shape, broadcast_dimensions),
     "iota": lambda shape, dimension, **_: broadcast(np.arange(shape[dimension]), shape, (dimension,)),
     "concatenate": lambda *parts, dimension, **_: np.concatenate(parts, dimension),
-    "reshape": lambda a, new_sizes, **_: a.reshape(new_sizes),
+    "reshape": reshaped,
     "squeeze": lambda a, dimensions, **_: a.squeeze(dimensions),
 }
-
-
-def broadcast(a, shape, dimensions):
-    """`jax.lax.broadcast_in_dim`: axis i of a is axis dimensions[i] of the result."""
-    aligned = np.ones(len(shape), int)
-    aligned[list(dimensions)] = a.shape
-    return np.broadcast_to(a.reshape(aligned), shape)

@@ -18,6 +18,7 @@ from jaxdl.jacobian.pattern.control import CONTROL
 from jaxdl.jacobian.pattern.moves import MOVES
 from jaxdl.jacobian.pattern.products import PRODUCTS
 from jaxdl.jacobian.pattern.values import Value, fold, known
+from jaxdl.primitives import unknown_parameter
 
 
 def pattern(jaxpr, n: int) -> tuple[list[Dependence | None], list[tuple[str, str]]]:
@@ -53,13 +54,13 @@ class Walk:
         if all(v.dependence is None for v in values):
             return fold(eqn, values)
         out = [v.aval for v in eqn.outvars]
-        name = eqn.primitive.name
-        if name in CONTROL:
+        name, unknown = eqn.primitive.name, unknown_parameter(eqn)
+        if name in CONTROL and not unknown:
             outputs = CONTROL[name](self, eqn, values)
         elif not any(map(_moves, out)):
             return [Value(aval) for aval in out]
         else:
-            rule = RULES.get(name, _not_understood)
+            rule = _not_understood if unknown else RULES.get(name, _not_understood)
             outputs = [Value(aval, p) for aval, p in zip(out, rule(self, eqn, values), strict=True)]
         return [v if v.dependence is None or _moves(v.aval) else Value(v.aval, None, v.constant) for v in outputs]
 
@@ -75,7 +76,8 @@ def _moves(aval):
 
 
 def _not_understood(walk, eqn, values):
-    walk.report(eqn)
+    unknown = unknown_parameter(eqn)
+    walk.report(eqn, unknown and "{}={}".format(*unknown))
     whole = union_of(_together(v) for v in values)
     return [take(whole, np.zeros(math.prod(v.aval.shape), int)) for v in eqn.outvars]
 
