@@ -7,6 +7,7 @@ import functools
 import inspect
 
 import jax
+import numpy as np
 from jax.extend import source_info_util
 from jax.extend.core import mapped_aval, unmapped_aval
 from jax.interpreters import ad, batching, mlir
@@ -231,10 +232,26 @@ def binding(eqn, **changed):
     """An equation as a function of its inputs, that gives the list of its outputs; parameters may be changed."""
 
     def bound(*args):
-        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params | changed))
+        y = eqn.primitive.bind(*_as_arrays(eqn, args), **eqn.primitive.get_bind_params(eqn.params | changed))
         return y if eqn.primitive.multiple_results else [y]
 
     return bound
+
+
+def _as_arrays(eqn, args):
+    """What an equation is bound on: a rule may use its arguments as arrays, and constants are held as NumPy's."""
+    if eqn.primitive.name not in RULES:
+        return args
+    return [_as_array(x, v.aval) for x, v in zip(args, eqn.invars, strict=True)]
+
+
+def _as_array(x, aval):
+    if isinstance(x, jax.Array) or getattr(aval, "dtype", jax.dtypes.float0) == jax.dtypes.float0:
+        return x
+    if getattr(aval, "weak_type", False) and aval.shape == ():
+        weak = jax.numpy.asarray(np.asarray(x).item())  # what Python's numbers become
+        return weak if weak.dtype == aval.dtype else jax.numpy.asarray(x, aval.dtype)
+    return jax.numpy.asarray(x, aval.dtype)
 
 
 def in_some(f, args, moving):
@@ -325,13 +342,10 @@ def _equation(eqn, args, replacement):
     if replaced is not None:
         return replaced(*args)
     if not any(_touched(inner, replacement) for inner in inner_jaxprs(eqn)):
-        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
-    elif eqn.primitive.name in _REBUILT:
-        y = _REBUILT[eqn.primitive.name](eqn.params, replacement)(*args)
-    else:
-        params = _rewritten_params(eqn, replacement)
-        y = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(params))
-    return y if eqn.primitive.multiple_results else [y]
+        return binding(eqn)(*args)
+    if eqn.primitive.name in _REBUILT:
+        return _REBUILT[eqn.primitive.name](eqn.params, replacement)(*args)
+    return binding(eqn, **_rewritten_params(eqn, replacement))(*args)
 
 
 def _rebuilt_checkpoint(params, replacement):

@@ -5,15 +5,16 @@ the pullback needs besides (the cosine of a sine) the node keeps itself. Found f
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.node import ARGUMENT, Edge, Node, Output
-from jaxdl.graph.sweep import depending
+from jaxdl import symbolic_zeros
+from jaxdl.graph.node import ARGUMENT, Node, Output
+from jaxdl.graph.sweep import likeness, moving
 from jaxdl.report import Table, bytes_text, count_text
 
 
@@ -74,23 +75,33 @@ class Costs:
 
 def costs(graph) -> Costs:
     """Of all operations; of equal ones on equal types once."""
-    smooth = depending(graph, [x for x in graph.flat_arguments if x.is_smooth])
+    ends = [Output(node, k) for node in graph.nodes for k in range(len(node.types))]
+    smooth = moving(graph, [x for x in graph.flat_arguments if x.is_smooth], ends, _moved)
     found, known = {}, {}
     for node in graph.nodes:
         if node.equation is not None:
-            moving = tuple(e.place for e in node.edges if e.source.node in smooth and e.source.is_smooth)
-            types = tuple(v.aval.str_short() for v in node.equation.invars)
-            key = node.equation.primitive, str(sorted(node.equation.params.items(), key=str)), types, moving
+            places = tuple(e.place for e in node.edges if e.source in smooth)
+            key = likeness(node.equation, places)
             if key not in known:
-                known[key] = _cost(node, moving)
-            found[node] = known[key]
+                known[key] = _cost(node, places)
+            of_inputs = known[key].kept
+            found[node] = replace(known[key], kept=tuple(of_inputs[e.place] for e in node.edges))
     return Costs(found)
 
 
+def _moved(node, places):
+    """As JAX says; where it has no derivative, all that could have one."""
+    try:
+        return symbolic_zeros.moved(jx.binding(node.equation), [v.aval for v in node.equation.invars], places)
+    except Exception:  # JAX's or a rule's, of any kind: `_cost` finds no way back either
+        return [jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types]
+
+
 def _cost(node, moving) -> Cost:
+    """`kept` is here of each input, whether an array or a number goes in."""
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in node.equation.invars]
     forward = operations(jx.trace(jx.binding(node.equation), *types)[0])
-    nothing = (0,) * len(node.edges), (0,) * len(node.types), 0
+    nothing = (0,) * len(types), (0,) * len(node.types), 0
     if not moving or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types):
         return Cost(forward, 0.0, *nothing)
     tree = {}
@@ -110,13 +121,13 @@ def _cost(node, moving) -> Cost:
         return Cost(forward, None, *nothing)
     plain, used = jx.opened(jaxpr), jx.used_inputs(pullback)
     smooth = [k for k, t in enumerate(node.types) if jnp.issubdtype(t.dtype, jnp.inexact)]
-    results = dict(zip(smooth, plain.outvars[: len(y)], strict=True))
+    results = {k: v for k, v in zip(smooth, plain.outvars[: len(y)], strict=True) if jx.is_variable(v)}
     kept = {v for v, needed in zip(plain.outvars[len(y) :], used, strict=False) if needed and jx.is_variable(v)}
     size = lambda v: _bytes(v.aval) if v in kept else 0
     return Cost(
         forward,
         operations(pullback) + max(operations(jaxpr) - forward, 0.0),
-        tuple(size(plain.invars[e.place]) for e in node.edges),
+        tuple(map(size, plain.invars)),
         tuple(
             size(results[k]) if k in results and results[k] not in plain.invars else 0 for k in range(len(node.types))
         ),
@@ -176,8 +187,8 @@ def _bytes(aval):
 
 
 def _kept(node, cost):
-    sizes = iter(cost.kept)
-    told = [next(sizes) if isinstance(x, Edge) else 0 for x in node.inputs]
+    sizes = {e.place: b for e, b in zip(node.edges, cost.kept, strict=True)}
+    told = [sizes.get(place, 0) for place in range(len(node.inputs))]
     return ", ".join(bytes_text(b) if b else "–" for b in told)
 
 

@@ -65,6 +65,7 @@ class Graph:
         self.name = name
         self.peak_bytes = None
         self.cotangents: dict[Output, jax.Array] = {}
+        self.moving: set[Output] = set()
         builder = Builder(self)
         has_values = not any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays)
         self.flat_arguments: list[Output] = [
@@ -94,9 +95,12 @@ class Graph:
         On the values that it has there; with adjoints where this graph has been swept backward.
         """
         node = self[node] if isinstance(node, str) else node
-        jaxpr, arrays, cotangents = body_of(node, step)
-        inner = Graph(f"{node.label}: {node.name}", jaxpr, jx.argument_names(jaxpr), arrays)
-        return inner if cotangents is None else inner.backward(cotangents, retain=True)
+        body = body_of(node, step)
+        inner = Graph(f"{node.label}: {node.name}", body.jaxpr, jx.argument_names(body.jaxpr), body.arrays)
+        if body.cotangents is not None:
+            starts = [inner.flat_arguments[i] for i in body.moving]
+            sweep.backward(inner, sweep.seeds(inner, body.cotangents), True, starts)
+        return inner
 
     def draw(self, path: str | os.PathLike, *, depth: int | None = None) -> None:
         """Writes a picture: .svg or .png, an interactive page (.html), Graphviz (.dot) or Mermaid (.mmd) text.

@@ -1,16 +1,27 @@
 """What a box holds: the jaxpr of its body, and the values it works on in one step."""
 
-import jax
+from typing import Any, NamedTuple
+
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
+from jaxdl import symbolic_zeros
 from jaxdl.graph.node import RULE, Edge
 
 
-def body_of(node, step: int = 0):
-    """A jaxpr, its arguments, and the cotangents of its outputs, None where they are not known."""
+class Body(NamedTuple):
+    """A jaxpr, its arguments, and where they are known the cotangents of its outputs, None for those from which nothing
+    flows; moving: the places of the arguments that are differentiated in."""
+
+    jaxpr: Any
+    arrays: list
+    cotangents: list | None = None
+    moving: tuple[int, ...] = ()
+
+
+def body_of(node, step: int = 0) -> Body:
     if node.kind == RULE:
-        return jx.primal_of(node.equation), _inputs(node), node.adjoints
+        return Body(jx.primal_of(node.equation), _inputs(node), node.adjoints, _moving(node))
     if node.name not in _BODIES:
         known = ", ".join(sorted(_BODIES))
         raise ValueError(
@@ -32,24 +43,38 @@ def _inputs(node):
     return [e.value if isinstance(e, Edge) else jnp.asarray(e) for e in node.inputs]
 
 
+def _moving(node):
+    return tuple(e.place for e in node.edges if e.source in node.graph.moving)
+
+
 def _scan(node, inputs, step):
     p = node.equation.params
     body, length, (consts, carried) = p["jaxpr"], p["length"], jx.scan_counts(node.equation)
     _check_step(node, step, length)
     fixed, carry, rows = inputs[:consts], inputs[consts : consts + carried], inputs[consts + carried :]
-    row = lambda i, xs: [x[length - 1 - i if p["reverse"] else i] for x in xs]
+    row = lambda i, xs: [None if x is None else x[length - 1 - i if p["reverse"] else i] for x in xs]
+    f = lambda *args: jx.evaluate(body, args, lambda eqn: None)
     at = [[*fixed, *carry, *row(0, rows)]]
     for i in range(step if node.adjoints is None else length - 1):
-        carry = jx.evaluate(body, at[-1], lambda eqn: None)[:carried]
+        carry = f(*at[-1])[:carried]
         at.append([*fixed, *carry, *row(i + 1, rows)])
     if node.adjoints is None:
-        return body, at[step], None
-    zeros = [jnp.zeros(t.shape, t.dtype) if a is None else a for t, a in zip(node.types, node.adjoints, strict=True)]
-    of_carry, of_rows = zeros[:carried], zeros[carried:]
+        return Body(body, at[step])
+    moving = _moving_in_scan(f, body, _moving(node), range(consts, consts + carried))
+    of_carry, of_rows = node.adjoints[:carried], node.adjoints[carried:]
     for i in range(length - 1, step, -1):
-        of_inputs = _pulled(body, at[i], [*of_carry, *row(i, of_rows)])
-        of_carry = of_inputs[consts : consts + carried]
-    return body, at[step], _smooth_only(body, [*of_carry, *row(step, of_rows)])
+        sent = symbolic_zeros.pulled(f, at[i], moving, [*of_carry, *row(i, of_rows)])
+        by_place = dict(zip(moving, sent, strict=True))
+        of_carry = [by_place.get(consts + k) for k in range(carried)]
+    return Body(body, at[step], [*of_carry, *row(step, of_rows)], moving)
+
+
+def _moving_in_scan(f, body, moving, carry):
+    """The arguments of the body that move in any step: what is carried may begin to in a later one."""
+    types = [v.aval for v in jx.opened(body).invars]
+    moves = symbolic_zeros.moved(f, types, moving)
+    started = [i for i, moved in zip(carry, moves, strict=False) if moved and i not in moving]
+    return _moving_in_scan(f, body, tuple(sorted([*moving, *started])), carry) if started else moving
 
 
 def _while(node, inputs, step):
@@ -61,33 +86,20 @@ def _while(node, inputs, step):
             _check_step(node, step, i)
         if i < step:
             carry = jx.evaluate(p["body_jaxpr"], [*fixed, *carry], lambda eqn: None)
-    return p["body_jaxpr"], [*fixed, *carry], None
+    return Body(p["body_jaxpr"], [*fixed, *carry])
 
 
 def _cond(node, inputs, step):
     _check_step(node, step, 1)
     which, *operands = inputs
-    return node.equation.params["branches"][int(which)], operands, node.adjoints
+    return Body(
+        node.equation.params["branches"][int(which)], operands, node.adjoints, tuple(i - 1 for i in _moving(node))
+    )
 
 
 def _called(node, inputs, step):
     _check_step(node, step, 1)
-    return node.equation.params["jaxpr"], inputs, node.adjoints
-
-
-def _pulled(body, args, cotangents):
-    """The cotangents of a body's arguments, 0 for those that are no floating-point arrays."""
-    smooth = [i for i, x in enumerate(args) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
-
-    f = jx.in_some(lambda *args: jx.evaluate(body, args, lambda eqn: None), args, smooth)
-    sent = [c for c in _smooth_only(body, cotangents) if c is not None]
-    pulled = iter(jax.vjp(f, *[args[i] for i in smooth])[1](sent))
-    return [next(pulled) if i in smooth else jnp.zeros_like(x) for i, x in enumerate(args)]
-
-
-def _smooth_only(body, cotangents):
-    types = [v.aval for v in jx.opened(body).outvars]
-    return [c if jnp.issubdtype(t.dtype, jnp.inexact) else None for t, c in zip(types, cotangents, strict=True)]
+    return Body(node.equation.params["jaxpr"], inputs, node.adjoints, _moving(node))
 
 
 def _check_step(node, step, steps):

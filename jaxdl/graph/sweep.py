@@ -4,13 +4,15 @@ Downstream = local × upstream: at every node the local Jacobian product is JAX'
 hand-written rule's. Contributions add.
 """
 
+import contextlib
 from collections import Counter
 
 import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.node import CONSTANT, Edge, Output
+from jaxdl import symbolic_zeros
+from jaxdl.graph.node import Edge, Output
 
 
 def evaluate(graph) -> None:
@@ -43,13 +45,13 @@ def seeds(graph, cotangent) -> list:
     return [(y, c) for y, c in zip(graph.flat_outputs, given, strict=True) if c is not None]
 
 
-def backward(graph, seeded, retain) -> None:
-    """Adjoints of all nodes that depend on an argument."""
+def backward(graph, seeded, retain, starts=None) -> None:
+    """Adjoints of all nodes that move with `starts`, by default with every floating-point argument."""
     for node in graph.nodes:
         node.adjoints = None
         for edge in node.edges:
             edge.adjoint = None
-    moving = depending(graph, [x for x in graph.flat_arguments if x.is_smooth])
+    starts = [x for x in graph.flat_arguments if x.is_smooth] if starts is None else starts
     memory = Memory(graph)
     stay = {y.node for y in graph.flat_outputs}
 
@@ -60,9 +62,10 @@ def backward(graph, seeded, retain) -> None:
             memory.drop(*node.kept)
             node.kept = None
 
-    adjoints = _swept_back(graph, seeded, moving, swept)
-    for x in graph.flat_arguments:
-        if x.is_smooth and adjoints.get(x) is None:
+    graph.moving = moving(graph, starts, [y for y, _ in seeded])
+    adjoints = _swept_back(graph, seeded, graph.moving, swept)
+    for x in starts:
+        if adjoints.get(x) is None:
             x.node.adjoints = [jnp.zeros(x.type.shape, x.type.dtype)]
     graph.peak_bytes = memory.peak
 
@@ -73,12 +76,13 @@ def gradients(graph, seeded, inputs) -> list:
     for x in wanted:
         if not x.is_smooth:
             raise TypeError(f"grad: {x} is {jx.typed(x.type)}; derivatives are with respect to floating-point arrays")
-    found = _swept_back(graph, seeded, depending(graph, inputs), lambda node, adjoints: None, keep_edges=False)
+    moved = moving(graph, inputs, [y for y, _ in seeded])
+    found = _swept_back(graph, seeded, moved, lambda node, adjoints: None, keep_edges=False)
     return [jnp.zeros(x.type.shape, x.type.dtype) if found.get(x) is None else found[x] for x in inputs]
 
 
-def _swept_back(graph, seeded, moving, swept, keep_edges=True) -> dict:
-    """Adjoints by `Output`. moving: the nodes to which it flows; swept is called with each node that is done."""
+def _swept_back(graph, seeded, moved, swept, keep_edges=True) -> dict:
+    """Adjoints by `Output`. moved: the outputs to which it flows; swept is called with each node that is done."""
     graph.evaluate()
     adjoints = {}
     for y, cotangent in seeded:
@@ -86,33 +90,36 @@ def _swept_back(graph, seeded, moving, swept, keep_edges=True) -> dict:
     if keep_edges:
         graph.cotangents = dict(adjoints)
     for node in reversed(graph.nodes):
-        of_node = [adjoints.get(Output(node, k)) for k in range(len(node.types))]
-        if node.kind != CONSTANT and node in moving and any(a is not None for a in of_node):
-            for edge, contribution in _pulled(node, of_node, moving):
+        outputs = [Output(node, k) for k in range(len(node.types))]
+        sending = [adjoints.get(y) if y in moved else None for y in outputs]
+        if node.edges and any(a is not None for a in sending):
+            for edge, contribution in _pulled(node, sending, moved):
                 _add(adjoints, edge.source, contribution)
                 if keep_edges:
                     edge.adjoint = contribution
-        swept(node, of_node)
+        swept(node, [adjoints.get(y) for y in outputs])
     return adjoints
 
 
-def _pulled(node, cotangents, moving):
-    """What a node sends back along each edge that something smooth moves on."""
-    edges = [e for e in node.edges if e.source.node in moving and e.source.is_smooth]
-    if not edges:
+def _pulled(node, cotangents, moved):
+    """What a node sends back along each edge on which anything comes back."""
+    edges = [e for e in node.edges if e.source in moved]
+    if not edges:  # what is differentiated in stands here
         return []
-    inputs = _arguments(node)
-    places = [e.place for e in edges]
-    smooth = [
-        jnp.zeros(t.shape, t.dtype) if c is None else c
-        for t, c in zip(node.types, cotangents, strict=True)
-        if jnp.issubdtype(t.dtype, jnp.inexact)
-    ]
+    with _blamed(node, "backward"):
+        local = jx.binding(node.equation)
+        sent = symbolic_zeros.pulled(local, _arguments(node), [e.place for e in edges], cotangents)
+    return [(edge, c) for edge, c in zip(edges, sent, strict=True) if c is not None]
+
+
+@contextlib.contextmanager
+def _blamed(node, direction):
+    """An error of JAX's or of a rule's, of any kind, names the node at which it arises."""
     try:
-        _, pullback = jax.vjp(jx.in_some(jx.binding(node.equation), inputs, places), *[inputs[i] for i in places])
-        return list(zip(edges, pullback(smooth), strict=True))
-    except Exception as error:  # JAX's, of any kind
-        raise ValueError(f"{node.label} ({node.name} at {node.where}) cannot be swept backward: {error}") from error
+        yield
+    except Exception as error:
+        told = str(error) or type(error).__name__
+        raise ValueError(f"{node.label} ({node.name} at {node.where}) cannot be swept {direction}: {told}") from error
 
 
 def _cotangent(y, given):
@@ -130,17 +137,45 @@ def _add(adjoints, x, contribution):
     adjoints[x] = contribution if adjoints.get(x) is None else adjoints[x] + contribution
 
 
-def depending(graph, starts) -> set:
-    """The nodes of `starts`, and all that depend on them by floating-point arrays."""
-    found = {x.node for x in starts}
+def moving(graph, starts, ends, moved=None) -> set:
+    """The outputs that move with those in `starts`, as far as JAX lets tangents through, on the way to `ends`.
+
+    moved(node, places): which outputs of a node move with its inputs at these places.
+    """
+    needed = _needed({y.node for y in ends}, graph)
+    found, known, moved = set(starts), {}, moved or _moved
     for node in graph.nodes:
-        if any(e.source.node in found and e.source.is_smooth for e in node.edges):
-            found.add(node)
+        places = tuple(e.place for e in node.edges if e.source in found)
+        if places and node in needed:
+            key = likeness(node.equation, places)
+            if key not in known:
+                known[key] = moved(node, places)
+            found |= {Output(node, k) for k, m in enumerate(known[key]) if m}
     return found
 
 
-def _is_output(x):
-    return isinstance(x, Output)
+def _moved(node, places):
+    with _blamed(node, "backward"):
+        return symbolic_zeros.moved(jx.binding(node.equation), [v.aval for v in node.equation.invars], places)
+
+
+def _needed(nodes, graph):
+    """These nodes and all that they depend on."""
+    found = set(nodes)
+    for node in reversed(graph.nodes):
+        if node in found:
+            found |= {e.source.node for e in node.edges}
+    return found
+
+
+def likeness(eqn, places):
+    """A key that is the same for equations that do the same on equal types, in inputs at `places`."""
+    params = tuple(sorted(eqn.params.items()))
+    try:
+        hash(params)
+    except TypeError:
+        params = id(eqn)
+    return eqn.primitive, params, tuple(v.aval.str_short() for v in eqn.invars), places
 
 
 class Memory:
@@ -184,7 +219,7 @@ def directions(graph, tangents) -> dict:
         )
     moving = {}
     for x, given in zip(graph.arguments, tangents, strict=True):
-        leaves = jax.tree.leaves(x, is_leaf=_is_output)
+        leaves = jax.tree.leaves(x, is_leaf=lambda x: isinstance(x, Output))
         along = [None] * len(leaves) if given is None else jax.tree.leaves(given)
         if len(along) != len(leaves):
             raise ValueError(f"forward: {len(leaves)} arrays need as many tangents, got {len(along)}")
@@ -205,8 +240,7 @@ def forward(graph, moving) -> None:
 
 
 def _pushed(node, edges):
-    inputs, places = _arguments(node), [e.place for e in edges]
-    along = [e.source.node.tangents[e.source.place] for e in edges]
-    _, moved = jax.jvp(jx.in_some(jx.binding(node.equation), inputs, places), [inputs[i] for i in places], along)
-    moved = iter(moved)
-    return [next(moved) if jnp.issubdtype(t.dtype, jnp.inexact) else None for t in node.types]
+    along = {e.place: e.source.node.tangents[e.source.place] for e in edges}
+    with _blamed(node, "forward"):
+        tangents = [along.get(place) for place in range(len(node.inputs))]
+        return symbolic_zeros.pushed(jx.binding(node.equation), _arguments(node), tangents)

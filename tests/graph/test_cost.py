@@ -114,3 +114,38 @@ def test_of_a_convolution_only_products_with_pixels_count(settings):
     cost = cost_of(f, x, w)
     assert cost.forward == jax.jit(f).lower(x, w).cost_analysis()["flops"]
     assert cost.backward == 2 * cost.forward
+
+
+def test_operations_alike_with_a_number_here_and_an_array_there():
+    graph = trace(lambda n, x: n.astype(jnp.float32) * (3.0 * x))(jnp.int32(2), jnp.float32(0.1))
+    costs = graph.costs()
+    three, product = list(costs.nodes.values())[1:]
+    assert costs.table().rows[1][4] == "–, –"  # a number of the program is kept by none
+    assert (three.kept, product.kept) == ((0,), (4, 0))
+    assert costs.kept_bytes == 4
+
+
+def test_rules_of_the_same_name_cost_what_they_cost():
+    """An op and its settings, not its name alone, tell whether two operations are alike."""
+    x, w = draw(1, 1, 8, 8, 1), draw(2, 3, 3, 1, 1)
+    graph = trace(lambda x, w: (ops.conv2d(x, w), ops.conv2d(x, w, stride=4)))(x, w)
+    dense, sparse = graph.costs().nodes.values()
+    assert dense.forward > 8 * sparse.forward
+
+
+def test_results_that_are_numbers():
+    constant = jax.custom_jvp(lambda x: 2.0)
+    constant.defjvp(lambda x, x_dot: (2.0, 0.0 * x_dot[0].sum()))
+    costs = trace(lambda x: (constant(x), jax.lax.cond(x.sum() > 0, lambda x: 1.0, lambda x: 2.0, x)))(X).costs()
+    assert costs.kept_bytes == 0
+    assert costs.table().rows
+
+
+def test_what_does_not_move_keeps_nothing():
+    stopped = trace(lambda x: jnp.sin(jax.lax.stop_gradient(x)) * x)(X).costs()
+    assert [c.own for c in stopped.nodes.values()] == [0, 0, 0]
+
+
+def test_random_keys_are_kept_in_bytes(key):
+    f = lambda x, key: ops.dropout(x, key, rate=0.5)
+    assert trace(f)(X, key).costs().table().rows

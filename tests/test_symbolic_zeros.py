@@ -1,0 +1,81 @@
+"""Zeros of derivatives that stay symbolic: what moves, what is reached, as JAX decides it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from jaxdl import symbolic_zeros
+
+X, INFINITE = jnp.float32(2), jnp.float32(-np.inf)
+
+
+def scanned(x, y):
+    return list(lax.scan(lambda s, _: ((s[0] * 3, s[1] + s[0]), None), (x, y), length=3)[0])
+
+
+def chosen(x, y):
+    return list(lax.cond(True, lambda x, y: (x, y), lambda x, y: (2 * x, y), x, y))
+
+
+@jax.custom_vjp
+def first_alone(x, y):
+    return x * lax.stop_gradient(y)
+
+
+first_alone.defvjp(lambda x, y: (x * y, y), lambda y, dy: (dy * y, None))
+
+
+@pytest.mark.parametrize(
+    ("f", "moving", "moved"),
+    [
+        (lambda x, y: [lax.stop_gradient(x) * y, jnp.sin(x)], [0], [False, True]),
+        (lambda x, y: [jnp.floor(x), x.astype(int), jnp.sign(x), jnp.where(x > 0, y, y)], [0], [False] * 4),
+        (scanned, [0], [True, True]),
+        (scanned, [1], [False, True]),
+        (chosen, [0], [True, False]),
+        (lambda x, y: [lax.while_loop(lambda s: s < 9, lambda s: s * 2, y), x], [0], [False, True]),
+    ],
+    ids=["stop", "steps", "carried on", "carried", "branch", "while"],
+)
+def test_what_moves(f, moving, moved):
+    assert symbolic_zeros.moved(f, [X, X], moving) == moved
+    tangents = symbolic_zeros.pushed(f, [X, X], [X if i in moving else None for i in (0, 1)])
+    assert [t is not None for t in tangents] == moved
+
+
+@pytest.mark.parametrize(
+    ("f", "cotangents", "expected"),
+    [
+        (scanned, [X, None], [54, None]),
+        (chosen, [None, X], [None, 2]),
+        (jax.checkpoint(lambda x, y: [x, jnp.log(y)]), [X, None], [2, None]),
+        (lambda x, y: [first_alone(x, y)], [X], [-np.inf, None]),
+        (lambda x, y: [lax.while_loop(lambda s: s > 9, lambda s: s / 2, y), x], [None, X], [2, None]),
+    ],
+    ids=["scan", "branch", "checkpoint", "rule", "while"],
+)
+def test_what_is_reached(f, cotangents, expected):
+    assert symbolic_zeros.pulled(f, [X, INFINITE], [0, 1], cotangents) == expected
+
+
+def test_rules_see_symbolic_zeros():
+    seen = []
+
+    @jax.custom_vjp
+    def both(x, y):
+        return x * y, y
+
+    def forward(x, y):
+        seen.append((x.perturbed, y.perturbed))
+        return (x.value * y.value, y.value), y.value
+
+    def back(y, cotangents):
+        seen.append([isinstance(c, SymbolicZero) for c in cotangents])
+        return cotangents[0] * y, None
+
+    both.defvjp(forward, back, symbolic_zeros=True)
+    assert symbolic_zeros.pulled(lambda x, y: list(both(x, y)), [X, X], [0], [X, None]) == [4]
+    assert seen == [(True, False), [False, True]]
