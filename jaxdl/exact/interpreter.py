@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact import elementwise, matrices, moves, sums
-from jaxdl.exact.numbers import exact, filled, fitted, is_exact, is_inexact, remembered
+from jaxdl.exact.numbers import empty, exact, filled, fitted, is_exact, is_inexact, is_opaque, remembered
 
 MOST_STEPS = 100_000
 
@@ -28,13 +28,21 @@ def run(jaxpr, values, mp):
     read = lambda atom: known[atom] if jx.is_variable(atom) else exact(mp, atom.val, atom.aval)
     for eqn in plain.eqns:
         try:
-            y = rule_of(eqn)(mp, eqn, *map(read, eqn.invars))
+            y = outputs(mp, eqn, [*map(read, eqn.invars)])
         except UnknownPrimitive as unknown:
             # Inside JAX's own functions an equation has no line of the user's; the call of them has.
             raise unknown if unknown.where else UnknownPrimitive(unknown.primitive, jx.where(eqn)) from None
-        y = y if isinstance(y, list) else [y]
         known.update((v, fitted(mp, part, v.aval)) for v, part in zip(eqn.outvars, y, strict=True))
     return [read(v) for v in plain.outvars]
+
+
+def outputs(mp, eqn, inputs):
+    """Those of one equation; where none has an entry, nothing is computed."""
+    kinds = [v.aval for v in eqn.outvars]
+    if kinds and not any(kind.size or is_opaque(kind) for kind in kinds):
+        return [*map(empty, kinds)]
+    y = rule_of(eqn)(mp, eqn, *inputs)
+    return y if isinstance(y, list) else [y]
 
 
 def rule_of(eqn):
@@ -82,8 +90,9 @@ def scan(mp, eqn, *args):
         stacked.append(y[len(carry) :])
     if p["reverse"]:
         stacked.reverse()
-    empty = [np.empty(v.aval.shape, object if is_inexact(v.aval) else v.aval.dtype) for v in eqn.outvars[len(carry) :]]
-    return [*carry, *([np.stack(ys) for ys in zip(*stacked, strict=True)] if stacked else empty)]
+    if not stacked:
+        return [*carry, *(empty(v.aval) for v in eqn.outvars[len(carry) :])]
+    return [*carry, *(np.stack(ys) for ys in zip(*stacked, strict=True))]
 
 
 def part(x, i):
@@ -145,6 +154,14 @@ def fold(mp, body, starts, arrays):
     return y
 
 
+def scatter(mp, eqn, *args):
+    """Updates put in their places; with `x.at[i].apply(f)`, f of what is there."""
+    body = eqn.params["update_jaxpr"]
+    if body is None or not jx.opened(body).eqns:
+        return moves.move(mp, eqn, *args)
+    return moves.scatter(lambda mp, x, y: run_each(body, [x, y], mp)[0][()])(mp, eqn, *args)
+
+
 def run_each(body, values, mp):
     """A jaxpr of numbers on arrays, entry by entry."""
     shape = np.shape(values[0])
@@ -171,4 +188,4 @@ FLOW = {
     "debug_callback": nothing,
     "debug_print": nothing,
 }
-RULES = {**elementwise.RULES, **moves.RULES, **sums.RULES, **matrices.RULES}
+RULES = {**elementwise.RULES, **moves.RULES, **sums.RULES, **matrices.RULES, "scatter": scatter}

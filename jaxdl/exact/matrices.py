@@ -41,7 +41,7 @@ def batched(f, ranks):
         batch = args[0].shape[: args[0].ndim - ranks[0]]
         singles = [[x[i] for x in args] for i in np.ndindex(batch)]
         found = [f(mp, eqn, *single) for single in singles]
-        stack = lambda ys, v: np.stack(ys).reshape(v.aval.shape) if ys else np.empty(v.aval.shape, object)
+        stack = lambda ys, v: np.stack(ys).reshape(v.aval.shape)
         return [stack([y[k] for y in found], v) for k, v in enumerate(eqn.outvars)]
 
     return rule
@@ -206,7 +206,7 @@ def eig(mp, eqn, a):
     for target in like:
         order.append(min(left, key=lambda i: abs(w[i] - mp.mpc(complex(target)))))
         left.remove(order[-1])
-    vectors = array(v)[:, order] if len(w) else zeros(mp, 0, 0)
+    vectors = array(v)[:, order]
     unit = np.stack([x / norm(mp, x) for x in vectors.T], 1)
     return [filled([w[i] for i in order], (len(w),)), *[turned(mp, unit, g) for g in likes]]
 

@@ -5,7 +5,7 @@ Moves are not written anew: the primitive itself runs on the positions of the en
 
 import jax
 import numpy as np
-from jax.lax import GatherDimensionNumbers
+from jax.lax import GatherDimensionNumbers, GatherScatterMode
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact.elementwise import larger, order, smaller
@@ -74,7 +74,8 @@ def scatter(combine):
 def targets(eqn, indices):
     """The position in the operand on which each update falls, −1 where out of it: by the gather that is its mirror."""
     shape, _, updated = (v.aval.shape for v in eqn.invars)
-    d = eqn.params["dimension_numbers"]
+    d, mode = eqn.params["dimension_numbers"], GatherScatterMode.from_any(eqn.params["mode"])
+    drops = mode != GatherScatterMode.CLIP  # also where it was promised that none is out of it
     absent = {*d.inserted_window_dims, *d.operand_batching_dims}
     window = iter(d.update_window_dims)
     return np.asarray(
@@ -89,7 +90,7 @@ def targets(eqn, indices):
                 start_indices_batching_dims=d.scatter_indices_batching_dims,
             ),
             slice_sizes=tuple(1 if i in absent else updated[next(window)] for i in range(len(shape))),
-            mode=eqn.params["mode"],
+            mode=GatherScatterMode.FILL_OR_DROP if drops else mode,
             fill_value=-1,
         )
     )

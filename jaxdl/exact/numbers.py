@@ -84,6 +84,11 @@ def filled(flat, shape):
     return y.reshape(shape)
 
 
+def empty(kind):
+    """An array without entries."""
+    return np.empty(kind.shape, object if is_inexact(kind) else kind.dtype)
+
+
 def each(f, *arrays):
     """f entry by entry, as an object array, also where the arrays are 0-d."""
     y = np.frompyfunc(f, len(arrays), 1)(*arrays)

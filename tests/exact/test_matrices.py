@@ -104,3 +104,13 @@ def test_phases_do_not_turn_with_the_last_bit():
     d = exact.derivative(jnp.linalg.eigh, digits=20, along=(jnp.asarray(HERMITIAN),))(jnp.asarray(HERMITIAN))
     assert not d[1].is_jump.any()
     np.testing.assert_allclose(d[1].value.astype(complex), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 0, 0)], ids=str)
+def test_empty_matrices(shape):
+    a = jnp.zeros(shape)
+    square = {"eigh": jnp.linalg.eigh, "eig": jnp.linalg.eig, "det": jnp.linalg.det, "cholesky": jnp.linalg.cholesky}
+    any_form = {"svd": jnp.linalg.svd, "qr": whole, "lu": lax.linalg.lu, "fft": lambda a: jnp.fft.fft(a.T)}
+    for name, f in (any_form | (square if shape[-1] == shape[-2] else {})).items():
+        for y, e in zip(jax.tree.leaves(exact.evaluate(f, 20)(a)), jax.tree.leaves(f(a)), strict=True):
+            np.testing.assert_array_equal(y.astype(e.dtype), e, err_msg=name)
