@@ -8,16 +8,21 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.exact import elementwise, matrices, moves, sums
 from jaxdl.exact.numbers import empty, exact, filled, fitted, is_exact, is_inexact, is_opaque, remembered
+from jaxdl.primitives import unknown_parameter
 
 MOST_STEPS = 100_000
 
 
 class UnknownPrimitive(NotImplementedError):
-    """A primitive that `jaxdl.exact` has no definition of: `primitive` is its name, `where` the line it came from."""
+    """A primitive that `jaxdl.exact` has no definition of: `primitive` is its name, `where` the line it came from.
 
-    def __init__(self, primitive, where):
-        self.primitive, self.where = primitive, where
-        super().__init__(f"jaxdl.exact has no definition of the primitive {primitive}, at {where or 'an unknown line'}")
+    `setting`, "name=value", is the parameter that is not known, where the primitive without it is; else empty.
+    """
+
+    def __init__(self, primitive, where, setting=""):
+        self.primitive, self.where, self.setting = primitive, where, setting
+        what = f"{primitive} with {setting}" if setting else primitive
+        super().__init__(f"jaxdl.exact has no definition of the primitive {what}, at {where or 'an unknown line'}")
 
 
 def run(jaxpr, values, mp):
@@ -31,7 +36,9 @@ def run(jaxpr, values, mp):
             y = outputs(mp, eqn, [*map(read, eqn.invars)])
         except UnknownPrimitive as unknown:
             # Inside JAX's own functions an equation has no line of the user's; the call of them has.
-            raise unknown if unknown.where else UnknownPrimitive(unknown.primitive, jx.where(eqn)) from None
+            if unknown.where:
+                raise
+            raise UnknownPrimitive(unknown.primitive, jx.where(eqn), unknown.setting) from None
         known.update((v, fitted(mp, part, v.aval)) for v, part in zip(eqn.outvars, y, strict=True))
     return [read(v) for v in plain.outvars]
 
@@ -47,15 +54,13 @@ def outputs(mp, eqn, inputs):
 
 def rule_of(eqn):
     name = eqn.primitive.name
-    if name in FLOW:
-        return FLOW[name]
-    if not any(is_inexact(v.aval) for v in eqn.invars) and name != "convert_element_type":
+    if name not in FLOW and name != "convert_element_type" and not any(is_inexact(v.aval) for v in eqn.invars):
         return moves.native
-    if name in RULES:
-        return RULES[name]
-    if name.startswith("jaxdl_"):
-        return own_primitive
-    raise UnknownPrimitive(name, jx.where(eqn))
+    rule = FLOW.get(name) or RULES.get(name) or (own_primitive if name.startswith("jaxdl_") else None)
+    unknown = unknown_parameter(eqn)
+    if rule is None or unknown:
+        raise UnknownPrimitive(name, jx.where(eqn), "{}={}".format(*unknown) if rule and unknown else "")
+    return rule
 
 
 # --- calls and control flow --------------------------------------------------------------------------
