@@ -225,7 +225,7 @@ def whole_model() -> None:
     images = jax.random.normal(jax.random.key(1), (2, 224, 224, 3))
 
     def loss(params, x):
-        return softmax_cross_entropy_with_integer_labels(vit.apply(params, x), jax.numpy.array([1, 2]))
+        return softmax_cross_entropy_with_integer_labels(vit.apply(params, x), jax.numpy.array([1, 2])).mean()
 
     start = time.perf_counter()
     rows = []

@@ -55,11 +55,11 @@ def problems(full):
     yield "dense", ops.dense, (draw(2, N, N), draw(3, N, N), draw(4, N))
     yield "embedding", lambda table: ops.embedding(table, labels), (x,)
     yield "dropout", lambda x: ops.dropout(x, jax.random.key(0), rate=0.5), (x,)
-    yield "squared_error", ops.squared_error, (x, y)
-    yield "logistic_loss", lambda z: ops.logistic_loss(z, (y > 0).astype(int)), (x,)
+    yield "squared_error", lambda x, y: ops.squared_error(x, y, reduce=jnp.mean), (x, y)
+    yield "logistic_loss", lambda z: ops.logistic_loss(z, (y > 0).astype(int), reduce=jnp.mean), (x,)
     name = "softmax_cross_entropy_with_integer_labels"
-    yield name, lambda z: getattr(ops, name)(z, labels), (x,)
-    yield "softmax_cross_entropy", ops.softmax_cross_entropy, (x, jax.nn.softmax(y))
+    yield name, lambda z: getattr(ops, name)(z, labels, reduce=jnp.mean), (x,)
+    yield "softmax_cross_entropy", lambda x, y: ops.softmax_cross_entropy(x, y, reduce=jnp.mean), (x, jax.nn.softmax(y))
 
 
 def larger_problems(draw, full):

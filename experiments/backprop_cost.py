@@ -123,7 +123,7 @@ def problem(way: str, depth: int, activation: nn.Layer) -> tuple[Callable, list[
     x, y = (jax.random.normal(jax.random.key(seed), (BATCH, WIDTH)) for seed in (1, 2))
 
     def loss(*weights):
-        return ops.squared_error(network.apply(jax.tree.unflatten(structure, weights), x), y)
+        return ops.squared_error(network.apply(jax.tree.unflatten(structure, weights), x), y).mean()
 
     return loss, weights
 

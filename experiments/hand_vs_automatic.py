@@ -69,7 +69,7 @@ def _of_model(model, side, loss, given):
     params = model.init(jax.random.key(0), shapes)
     noise = iter(jax.random.split(jax.random.key(1), 1000))
     params = jax.tree.map(lambda p: p + 0.02 * jax.random.normal(next(noise), p.shape), params)  # no layer at zero
-    report = contrast(lambda params: loss(model.apply(params, _as_precise(x, params)), _as_precise(y, params)), params)
+    report = contrast(lambda p: loss(model.apply(p, _as_precise(x, p)), _as_precise(y, p)).mean(), params)
     sites = [{"rule": site.name, "count": site.count, **_figures(site)} for site in report.sites]
     return {"parameters": nn.parameter_count(params), **_figures(report.whole), "sites": sites}
 

@@ -1,9 +1,9 @@
 """One call of an op on flat lists of arrays: the primal, the rule, the pullback, and each under vmap.
 
-`Call` and `Batched` have the same two functions, `primal(*arrays) -> arrays` and
-`rule(*arrays) -> (arrays, Saved)`; `Pullback`, `BatchedPullback` and `Selected` have the same form,
-`pullback(residuals, cotangents) -> cotangents`, with None where nothing flows back. All are hashable,
-so that they can be parameters of primitives and keys of caches.
+`Call`, `Closed` and `Batched` have the same two functions, `primal(*arrays) -> arrays` and
+`rule(*arrays) -> (arrays, Saved)`; `Pullback`, `ClosedPullback`, `BatchedPullback` and `Selected` have the same
+form, `pullback(residuals, cotangents) -> cotangents`, with None where nothing flows back. All are hashable, so
+that they can be parameters of primitives, and of a call that `lasts`, keys of caches.
 """
 
 import functools
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
+from jaxdl.closures import Traced, name_of, traced
 
 
 @jax.tree_util.register_pytree_node_class
@@ -46,31 +47,37 @@ def saving(pullback: Callable, *residuals: Any) -> Saved:
     return Saved(pullback, residuals)
 
 
-# Each is traced once for a call and its shapes, inlined where it is used, compiled when run eagerly.
-_traced_once = functools.partial(jax.jit, static_argnums=0, inline=jx.INLINE_WHEN_TRACED)
+def _once(f):
+    """Traces f once for a call that lasts and its shapes, and compiles it if it runs eagerly; else keeps nothing."""
+    kept = functools.partial(jax.jit, static_argnums=0, inline=jx.INLINE_WHEN_TRACED)(f)
+    run = lambda call, *args: (kept if call.lasts else f)(call, *args)
+    run.eval_shape = lambda call, *args: (
+        kept.eval_shape(call, *args) if call.lasts else jax.eval_shape(functools.partial(f, call), *args)
+    )
+    return run
 
 
-@_traced_once
+@_once
 def primal(call, *flat):
     return call.primal(*flat)
 
 
-@_traced_once
+@_once
 def rule(call, *flat):
     return call.rule(*flat)
 
 
-@_traced_once
+@_once
 def evaluate(call, *flat):
     return jax.tree.leaves(rule(call, *flat)[0])
 
 
-@_traced_once
+@_once
 def pull(pullback, residuals, dy):
     return pullback(residuals, dy)
 
 
-@_traced_once
+@_once
 def push(pullback, residuals, tangents, dy):
     """The transposed pullback: what the tangents become on the way forward; dy only gives the type."""
     cotangents, transposed = jax.vjp(lambda *dy: pullback(residuals, dy), *dy)
@@ -79,27 +86,35 @@ def push(pullback, residuals, tangents, dy):
 
 @dataclass(frozen=True)
 class Call:
-    """An op called with settings, on arguments of the pytree structure `tree`."""
+    """An op called with settings, on arguments of the pytree structure `tree`.
 
-    op: Any
+    It holds the op's functions, not the op: a trace of the op itself would keep it alive for ever.
+    """
+
+    name: str
+    definition: Callable
     derivative: Callable
     tree: Any
     settings: tuple
+    surroundings: tuple | None
 
     @property
-    def name(self):
-        return self.op.__name__
+    def lasts(self):
+        """Whether a trace may be kept: it will be the same the next time, and lives no longer than its op."""
+        return self.surroundings is not None
 
     @property
     def gain(self):
-        return self.op.gain
+        """What the rule does better, in its own words: those after "Gain:" in its docstring."""
+        _, _, gain = (inspect.getdoc(self.derivative) or "").partition("Gain:")
+        return " ".join(gain.split())
 
     def __repr__(self):
         return self.name
 
     def primal(self, *flat):
         with jax.named_scope(self.name):
-            return self.op.primal(*self.tree.unflatten(flat), **dict(self.settings))
+            return self.definition(*self.tree.unflatten(flat), **dict(self.settings))
 
     def rule(self, *flat):
         with jax.named_scope(self.name):
@@ -111,9 +126,12 @@ class Call:
         types = tuple((x.shape, x.dtype) for x in map(jax.typeof, flat))
         return y, Saved(Pullback(self, saved.pullback, residual_tree, y_tree, types), residuals)
 
+    def refuse(self, asked):
+        """No argument is refused."""
+
     def argument(self, i):
         """The name of the i-th positional argument, as the primal writes it."""
-        names = [p.name for p in self.op.signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        names = [p.name for p in inspect.signature(self.definition).parameters.values() if p.kind is not p.KEYWORD_ONLY]
         return names[i] if i < len(names) else f"{names[-1]}[{i - len(names) + 1}]"
 
     def fault(self, message):
@@ -133,13 +151,6 @@ class Call:
                         f"residual {i} is not an array: got {leaf!r}; save arrays only, "
                         f"and let the pullback use settings by closure"
                     )
-        for name, value in _closure(saved.pullback):
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
-                raise self.fault(
-                    f"the pullback uses {name} by closure; make it an argument of the pullback and "
-                    f"bind it with saving(pullback, …, {name}), or, where only its shape or dtype is "
-                    f"used, give the pullback jax.typeof({name})"
-                )
         return returned
 
     def _check_output(self, y, y_tree, expected):
@@ -164,7 +175,25 @@ class Pullback:
     def __repr__(self):
         return repr(self.call)
 
+    @property
+    def lasts(self):
+        return self.call.lasts
+
     def __call__(self, residuals, dy):
+        types = jax.tree.map(jax.typeof, (list(residuals), list(dy)))
+        (run,), captured = traced((self.cotangents, *types))
+        if captured:
+            raise self.capture_fault(captured[0])
+        return run((), *jax.tree.leaves((residuals, dy)))
+
+    def capture_fault(self, value):
+        return self.call.fault(
+            f"the pullback uses {name_of(value, self.function)} by closure; make it an argument of the pullback and "
+            f"bind it with saving(pullback, …), or, where only its shape or dtype is used, give the pullback its "
+            f"jax.typeof"
+        )
+
+    def cotangents(self, residuals, dy):
         call = self.call
         with jax.named_scope(call.name):
             returned = self.function(*self.residual_tree.unflatten(residuals), self.y_tree.unflatten(dy))
@@ -210,6 +239,88 @@ class Pullback:
         return cotangent
 
 
+@dataclass(frozen=True, eq=False)
+class Closed:
+    """A call traced for its arguments, after which come the traced values that its functions close over."""
+
+    call: Call
+    arity: int
+    traced_primal: Traced
+    traced_rule: Traced
+    traced_pullback: Traced | None
+    names: tuple  # of the captured values
+
+    lasts = False
+
+    @property
+    def name(self):
+        return self.call.name
+
+    @property
+    def gain(self):
+        return self.call.gain
+
+    def __repr__(self):
+        return self.name
+
+    def primal(self, *flat):
+        flat, captured = self._parted(flat)
+        return self.traced_primal(captured, *flat)
+
+    def rule(self, *flat):
+        flat, captured = self._parted(flat)
+        y, saved = self.traced_rule(captured, *flat)
+        if not captured:
+            return y, saved
+        return y, Saved(ClosedPullback(self, len(saved.residuals)), [*saved.residuals, *captured])
+
+    def refuse(self, asked):
+        """Of what the functions close over nothing is known but its value: no derivative with respect to it."""
+        for i in asked:
+            if i >= self.arity:
+                name = self.names[i - self.arity]
+                raise self.call.fault(
+                    f"its definition, rule or a setting closes over {name}, and the derivative with respect to that "
+                    f"is asked for, which the rule does not give: pass it as an argument of the op"
+                )
+
+    def _parted(self, flat):
+        return flat[: self.arity], flat[self.arity :]
+
+
+@dataclass(frozen=True)
+class ClosedPullback:
+    """The pullback of a `Closed` call; the last residuals are what its functions close over."""
+
+    call: Closed
+    kept: int
+
+    lasts = False
+
+    def __repr__(self):
+        return repr(self.call)
+
+    def __call__(self, residuals, dy):
+        own, captured = residuals[: self.kept], residuals[self.kept :]
+        return self.call.traced_pullback(captured, *own, *jax.tree.leaves(dy)) + [None] * len(captured)
+
+
+def closed(call: Call, flat: list) -> tuple[Closed, list]:
+    """A call traced for its arguments, and the traced values that its functions close over."""
+    types = [*map(jax.typeof, flat)]
+    (primal, rule), captured = traced((call.primal, *types), (call.rule, *types))
+    if not captured:
+        return Closed(call, len(flat), primal, rule, None, ()), []
+    y, saved = rule.types
+    dy = [t.to_tangent_aval() if jnp.issubdtype(t.dtype, jnp.inexact) else None for t in y]
+    (pullback,), all_captured = traced((saved.pullback.cotangents, saved.residuals, dy), known=captured)
+    if len(all_captured) > len(captured):
+        raise saved.pullback.capture_fault(all_captured[-1])
+    functions = call.definition, call.derivative, *(f for _, f in call.settings if callable(f))
+    names = tuple(name_of(c, *functions) for c in captured)
+    return Closed(call, len(flat), primal, rule, pullback, names), captured
+
+
 @dataclass(frozen=True)
 class Batched:
     """A call under vmap: `mapped` arguments have the batch in front, the others have none."""
@@ -227,8 +338,15 @@ class Batched:
     def gain(self):
         return self.call.gain
 
+    @property
+    def lasts(self):
+        return self.call.lasts
+
     def __repr__(self):
         return f"vmap({self.call})"
+
+    def refuse(self, asked):
+        self.call.refuse(asked)
 
     def primal(self, *flat):
         return self._vmap(self.call.primal)(*flat)
@@ -236,9 +354,10 @@ class Batched:
     def rule(self, *flat):
         avals = map(jax.typeof, flat)
         types = [jx.unbatched_type(self.size, x) if m else x for x, m in zip(avals, self.mapped, strict=True)]
-        jaxpr, (y, saved) = jx.trace(functools.partial(rule, self.call), *types, axis=(self.axis_name, self.size))
+        (run,), _ = traced((functools.partial(rule, self.call), *types), axis=(self.axis_name, self.size))
+        y, saved = run.types
         # A residual that depends on no mapped argument (the weights, mostly) is kept once, not per example.
-        kept = tuple(jx.dependent_outputs(jaxpr, self.mapped)[len(y) :])
+        kept = tuple(jx.dependent_outputs(run.jaxpr, self.mapped)[len(y) :])
         out_axes = (0, [0 if k else None for k in kept])
         y, residuals = self._vmap(lambda *flat: _opened(rule(self.call, *flat)), out_axes)(*flat)
         return y, Saved(BatchedPullback(saved.pullback, kept, self.mapped, self.size, self.axis_name), residuals)
@@ -258,6 +377,10 @@ class BatchedPullback:
     size: int
     axis_name: Any
 
+    @property
+    def lasts(self):
+        return self.pullback.lasts
+
     def __call__(self, residuals, dy):
         cotangents = jax.vmap(
             self.pullback,
@@ -276,6 +399,10 @@ class Selected:
     smooth: tuple
     asked: tuple
 
+    @property
+    def lasts(self):
+        return self.pullback.lasts
+
     def __call__(self, residuals, dy):
         given = iter(dy)
         cotangents = self.pullback(residuals, [next(given) if s else None for s in self.smooth])
@@ -290,14 +417,6 @@ def describe(x):
 def _opened(returned):
     y, saved = returned
     return y, saved.residuals
-
-
-def _closure(f):
-    """The free variables of a function and their values, as pairs."""
-    try:
-        return inspect.getclosurevars(f).nonlocals.items()
-    except TypeError:  # a callable that is no Python function
-        return ()
 
 
 jx.hide_from_source_lines(__file__)

@@ -8,6 +8,8 @@ import inspect
 
 import jax
 import numpy as np
+from jax._src import util
+from jax.experimental import jet
 from jax.extend import source_info_util
 from jax.extend.core import mapped_aval, unmapped_aval
 from jax.interpreters import ad, batching, mlir
@@ -34,12 +36,16 @@ RULES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi
 # The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
 INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
 
+# How a rule of jet calls jet: with coefficients as its rules take them, scaled by factorials only in older versions.
+UNSCALED = {"factorial_scaled": False} if "factorial_scaled" in inspect.signature(jet.jet).parameters else {}
 
-def define(primitive, *, evaluate, typing, jvp, batch, transpose=None):
+
+def define(primitive, *, evaluate, typing, jvp, batch, transpose=None, plain=None):
     """Gives a primitive with many results its meaning under every transformation.
 
     evaluate(*args, **params), typing(*avals, **params), jvp(primals, tangents, **params),
-    batch(size, axis_name, args, dims, **params), transpose(cotangents, *args, **params).
+    batch(size, axis_name, args, dims, **params), transpose(cotangents, *args, **params). Of Taylor series
+    (jax.experimental.jet) those of plain(*args, **params) are taken, or of evaluate where there is none.
     """
     primitive.multiple_results = True
     primitive.def_impl(evaluate)
@@ -56,6 +62,35 @@ def define(primitive, *, evaluate, typing, jvp, batch, transpose=None):
         return batch(size, name, args, dims, **params)
 
     batching.axis_primitive_batchers[primitive] = batched
+    jet.jet_rules[primitive] = functools.partial(_taylor_series, plain or evaluate)
+
+
+def keep_weakly(*classes):
+    """Lets JAX's caches hold parameters of these classes by weak references, so that a trace dies with its function.
+
+    Versions that do not know how keep the last few thousand traces.
+    """
+    getattr(util, "weakref_cache_key_types", set()).update(classes)
+
+
+def _taylor_series(f, primals, series, **params):
+    """The series of f's results; numbers without derivatives are constants."""
+    smooth = [i for i, x in enumerate(primals) if jax.numpy.issubdtype(jax.numpy.result_type(x), jax.numpy.inexact)]
+
+    def of_smooth(*moving):
+        full = list(primals)
+        for i, x in zip(smooth, moving, strict=True):
+            full[i] = x
+        return jax.tree.leaves(f(*full, **params))
+
+    take = lambda values: [values[i] for i in smooth]
+    try:
+        return jet.jet(of_smooth, take(primals), take(series), **UNSCALED)
+    except KeyError as error:  # how jet says that it has no rule
+        name = params["call"].name if "call" in params else "the derivative of an op"
+        raise NotImplementedError(
+            f"{name}: jax.experimental.jet has no rule for {error}, which its definition uses"
+        ) from None
 
 
 # --- types ---------------------------------------------------------------------------------------

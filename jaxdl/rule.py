@@ -22,9 +22,23 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad
 
 from jaxdl import jaxpr as jx
-from jaxdl.call import Batched, BatchedPullback, Call, Selected, evaluate, primal, pull, push, rule, saving
+from jaxdl.call import (
+    Batched,
+    BatchedPullback,
+    Call,
+    Closed,
+    Selected,
+    closed,
+    evaluate,
+    primal,
+    pull,
+    push,
+    rule,
+    saving,
+)
+from jaxdl.closures import Surroundings, hoisted, is_importable
 
-__all__ = ["Op", "op", "op_p", "saving"]
+__all__ = ["Op", "hoisted", "op", "op_p", "saving"]
 
 
 class Op:
@@ -37,6 +51,8 @@ class Op:
         functools.update_wrapper(self, primal)
         self.primal = primal
         self.derivative = None
+        self.hoisting = None
+        self.surroundings = {}
         self.signature = inspect.signature(primal)
 
     def rule(self, rule: Callable) -> Callable:
@@ -47,11 +63,14 @@ class Op:
         self.derivative = rule
         return rule
 
-    @property
-    def gain(self) -> str:
-        """What the rule does better, in its own words: those after "Gain:" in its docstring."""
-        _, _, gain = (inspect.getdoc(self.derivative) or "").partition("Gain:")
-        return " ".join(gain.split())
+    def hoist(self, call: Callable) -> Callable:
+        """Sets how the op is called where a setting closes over traced values: with these among the arguments.
+
+        `call(*args, **settings)` has what the op returns; `hoisted` of jaxdl/closures.py helps it. Without it such
+        values cannot be differentiated.
+        """
+        self.hoisting = call
+        return call
 
     def __call__(self, *args, **settings):
         if self.derivative is None:
@@ -59,10 +78,25 @@ class Op:
         bound = self._bound(args, settings)
         flat, tree = jax.tree.flatten(bound.args)
         self._check(bound, flat)
-        call = Call(self, self.derivative, tree, tuple(bound.kwargs.items()))
+        settings, surroundings = tuple(bound.kwargs.items()), self._surroundings(bound.kwargs)
+        call = Call(self.__name__, self.primal, self.derivative, tree, settings, surroundings)
         flat = jx.vary_alike(flat)
+        if not call.lasts:
+            call, captured = closed(call, flat)
+            if captured and self.hoisting:
+                return self.hoisting(*bound.args, **bound.kwargs)
+            flat = jx.vary_alike([*flat, *captured])
         y = primal.eval_shape(call, *flat)
         return jax.tree.unflatten(jax.tree.structure(y), op_p.bind(*flat, call=call))
+
+    def _surroundings(self, settings):
+        """What a trace depends on beside arguments and settings; None if that may change, or go before its module."""
+        functions = *filter(callable, settings.values()), self.primal, self.derivative
+        if not all(map(is_importable, (self, *functions[:-2]))):
+            return None
+        if functions not in self.surroundings or not self.surroundings[functions].are_the_same():
+            self.surroundings[functions] = Surroundings(*functions)
+        return self.surroundings[functions].values
 
     def _bound(self, args, settings):
         try:
@@ -130,6 +164,7 @@ def _op_jvp(primals, tangents, *, call):
     asked = tuple(i for i, t in enumerate(tangents) if not isinstance(t, ad.Zero))
     if not (asked and any(smooth)):
         return y, [ad.Zero(t) for t in types]
+    call.refuse(asked)
     y_dot = iter(
         linear_p.bind(
             *saved.residuals,
@@ -199,12 +234,14 @@ def _in_front(args, dims):
     return [jnp.moveaxis(x, d, 0) if m else x for x, d, m in zip(args, dims, mapped, strict=True)], mapped
 
 
+jx.keep_weakly(Call, Closed, Batched, Selected, BatchedPullback)
 jx.define(
     op_p,
     evaluate=lambda *args, call: evaluate(call, *args),
     typing=_op_typing,
     jvp=_op_jvp,
     batch=_op_batch,
+    plain=lambda *args, call: primal(call, *args),
 )
 jx.define(
     linear_p,

@@ -48,7 +48,7 @@ def course(x: np.ndarray, code: int, steps: int) -> tuple[np.ndarray, np.ndarray
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):  # optax mixes the types of its numbers
         x = jnp.asarray(x)
         model = nn.linear_autoencoder(x.shape[1:], code)
-        loss = lambda params: ops.squared_error(model.apply(params, x), x)
+        loss = lambda params: ops.squared_error(model.apply(params, x), x).mean()
         # Components of little variance make the problem ill-conditioned: a long memory pays.
         optimizer = optax.lbfgs(memory_size=100)
         value_and_grad = optax.value_and_grad_from_state(loss)

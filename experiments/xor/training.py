@@ -22,17 +22,17 @@ def measure(seeds: int, steps: int) -> dict:
         params = full_batch(model, logistic, optax.adam(0.02), x, y, steps)(keys)
         z = jax.vmap(lambda p, model=model: model.apply(p, x)[:, 0])(params)
         right = ((z > 0) == y[None].astype(bool)).sum(1)
-        loss = jax.vmap(lambda z: ops.logistic_loss(z, y))(z)
+        loss = jax.vmap(lambda z: ops.logistic_loss(z, y).mean())(z)
         found[width] = {"params": params, "loss": loss, "right": right}
     return found
 
 
 def logistic(output, y):
-    return ops.logistic_loss(output[:, 0], y)
+    return ops.logistic_loss(output[:, 0], y).mean()
 
 
 def squared(output, y):
-    return ops.squared_error(output[:, 0], y.astype(output.dtype))
+    return ops.squared_error(output[:, 0], y.astype(output.dtype)).mean()
 
 
 def full_batch(model: nn.Layer, loss: Callable, optimizer, x, y, steps: int) -> Callable:

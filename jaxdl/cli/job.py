@@ -23,6 +23,7 @@ from jaxdl.measure import contrast as measure
 from jaxdl.report import Table, bytes_text, number_text, plain, ratio_text, seconds_text, write_whole
 from jaxdl.strip import automatic
 from jaxdl.train import Diverged, Trained, fit
+from jaxdl.train.steps import averaged
 
 BATCH = 64
 
@@ -156,7 +157,7 @@ def _outcome(setup, data, epochs, seed, quiet):
     key = jax.random.key(seed)
 
     def objective(model, loss):
-        return lambda params, x, y, key: loss(model.apply(params, x, key=key), y)
+        return lambda params, x, y, key: averaged(loss)(model.apply(params, x, key=key), y)
 
     hand, plain = objective(model, setup.loss), automatic(objective(model, setup.loss))
     few = (jnp.asarray(data.train_x[:BATCH]), jnp.asarray(targets[0][:BATCH]), key)

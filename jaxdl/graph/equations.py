@@ -106,10 +106,10 @@ def _product(node):
 
 def _of_rule(node):
     """Where it is an op of jaxdl's own, with settings and shapes for which the formula holds."""
-    op, settings = (getattr(node.equation.params["call"], name, None) for name in ("op", "settings"))
-    if op is None or not str(op.primal.__module__).startswith("jaxdl.ops"):
+    primal, settings = (getattr(node.equation.params["call"], name, None) for name in ("definition", "settings"))
+    if primal is None or not str(primal.__module__).startswith("jaxdl.ops"):
         return None
-    usual = inspect.signature(op.primal).parameters
+    usual = inspect.signature(primal).parameters
     if any(name not in SETTINGS and value != usual[name].default for name, value in settings):
         return None
     shapes = [v.aval.shape for v in node.equation.invars]

@@ -115,7 +115,7 @@ RULES = {
         r"\frac{g}{n} a^T S; S = \mathrm{softmax}(a\, b) - \mathrm{onehot}(c)",
     ),
     "log_softmax": (r"a - \log \sum e^{a}", r"g - e^{y} · \sum g"),
-    "logistic_loss": (r"\mathrm{mean}(\log(1 + e^{(1 - 2 b) · a}))", r"\frac{g}{n} (\sigma(a) - b)"),
+    "logistic_loss": (r"\log(1 + e^{(1 - 2 b) · a})", r"g · (\sigma(a) - b)"),
     "logsumexp": (r"\log \sum e^{a}", r"g · e^{a - y}"),
     "matmul": PRODUCTS[1, 0, 2, 2],
     "mean": (r"\mathrm{mean}(a)", r"\frac{g}{n} \mathbf{1}"),
@@ -127,16 +127,16 @@ RULES = {
     "silu": (r"a · \sigma(a)", r"g · \sigma(a) · (1 + a · (1 - \sigma(a)))"),
     "softmax": (r"\mathrm{softmax}(a)", r"y · (g - \sum g · y)"),
     "softmax_cross_entropy": (
-        r"- \mathrm{mean}(\sum b · \mathrm{logsoftmax}(a))",
-        r"\frac{g}{n} (\mathrm{softmax}(a) - b)",
-        r"- \frac{g}{n} \mathrm{logsoftmax}(a)",
+        r"- \sum b · \mathrm{logsoftmax}(a)",
+        r"g · (\mathrm{softmax}(a) - b)",
+        r"- g · \mathrm{logsoftmax}(a)",
     ),
     "softmax_cross_entropy_with_integer_labels": (
-        r"\mathrm{mean}(\log \sum e^{a} - \sum \mathrm{onehot}(b) · a)",
-        r"\frac{g}{n} (\mathrm{softmax}(a) - \mathrm{onehot}(b))",
+        r"\log \sum e^{a} - \sum \mathrm{onehot}(b) · a",
+        r"g · (\mathrm{softmax}(a) - \mathrm{onehot}(b))",
     ),
     "softplus": (r"\log(1 + e^{a})", r"g · \sigma(a)"),
-    "squared_error": (r"\mathrm{mean}((a - b)^2)", r"\frac{2 g}{n} (a - b)", r"\frac{2 g}{n} (b - a)"),
+    "squared_error": (r"(a - b)^2", r"2 g · (a - b)", r"2 g · (b - a)"),
     "step": (r"[a \geq 0]", r"0"),
 } | {
     name: FORMULAS[primitive]

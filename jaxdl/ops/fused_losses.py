@@ -27,14 +27,20 @@ FEWEST_ROWS = 128  # of a block: with fewer, adding to w̄ takes longer than fin
 
 @op
 def linear_cross_entropy(
-    x: Float[Array, "n d"], w: Float[Array, "d c"], labels: Labels, *, reduce: Callable = jnp.mean
+    x: Float[Array, "n d"],
+    w: Float[Array, "d c"],
+    labels: Labels,
+    weights: Float[Array, "n"] | None = None,
+    *,
+    reduce: Callable = jnp.mean,
 ) -> Float[Array, ""]:
     """softmax_cross_entropy_with_integer_labels(x w, labels), reduced to one number: (n, d), (d, c), (n,) → ().
 
-    reduce is any linear function of the n losses, such as `jnp.mean` or `jnp.sum`. The logits (n, c) are
-    never in memory at once. A label outside 0 … c − 1 gives NaN.
+    reduce is any linear function of the n losses, such as `jnp.mean` or `jnp.sum`; weights (n,) stand in its place:
+    Σ weights · losses. The logits (n, c) are never in memory at once. A label outside 0 … c − 1 gives NaN.
     """
     _check_linear(x, w, labels)
+    reduce = _reduction(weights, reduce)
     loss = softmax_cross_entropy_with_integer_labels.primal(x @ w, labels, reduce=reduce)
     if loss.shape:
         raise ValueError(f"linear_cross_entropy: reduce must give one number, got shape {loss.shape}")
@@ -42,29 +48,44 @@ def linear_cross_entropy(
 
 
 @linear_cross_entropy.rule
-def linear_cross_entropy_rule(x, w, labels, *, reduce):
-    """With z = x w and z̄ = (softmax − onehot) l̄:   x̄ = z̄ wᵀ,   w̄ = xᵀ z̄
+def linear_cross_entropy_rule(x, w, labels, weights, *, reduce):
+    """With z = x w and z̄ = (softmax − onehot) l̄:   x̄ = z̄ wᵀ,   w̄ = xᵀ z̄,   weights̅ = losses
 
     Gain: logits exist a block of rows at a time, and their cotangent with them.
     """
     (n, d), c = x.shape, w.shape[1]
     x_type, w_type, wide_w = jax.typeof(x), jax.typeof(w), widened(w)
-    losses_type = jax.ShapeDtypeStruct((n,), x.dtype)
-    weights = spread_over_losses(reduce, losses_type, jnp.ones((), x.dtype))
+    reduce = _reduction(weights, reduce)
+    weights_type = None if weights is None else jax.typeof(weights)
+    slopes_of_losses = spread_over_losses(reduce, jax.ShapeDtypeStruct((n,), x.dtype), jnp.ones((), x.dtype))
 
     def of_rows(dw, x, labels, weights):
         losses, slopes = cross_entropies(x @ wide_w, labels)
         slopes = slopes * weights[:, None]
         return _with_product_added(dw, x, slopes), (losses, _times_transposed(slopes, wide_w))
 
-    rows = widened(x), labels, weights
+    rows = widened(x), labels, slopes_of_losses
     dw, (losses, dx) = _over_blocks(of_rows, zeros((d, c), w), rows, max(FEWEST_ROWS, CACHE // (4 * c)))
+    losses = like(x, losses)
 
-    def pullback(dx, dw, dy):
+    def pullback(dx, dw, dweights, dy):
         dy = widened(dy)
-        return like(x_type, dx * dy), like(w_type, dw * dy), None
+        dweights = None if dweights is None else like(weights_type, widened(dweights) * dy)
+        return like(x_type, dx * dy), like(w_type, dw * dy), None, dweights
 
-    return reduce(like(x, losses)), saving(pullback, dx, dw)
+    return reduce(losses), saving(pullback, dx, dw, None if weights is None else losses)
+
+
+@linear_cross_entropy.hoist
+def linear_cross_entropy_closing(x, w, labels, weights, *, reduce):
+    """What a reduction closes over is in its slopes, which are weights."""
+    losses = jax.ShapeDtypeStruct(labels.shape, x.dtype)
+    one = jnp.ones((), jax.eval_shape(reduce, losses).dtype)
+    return linear_cross_entropy(x, w, labels, jax.linear_transpose(reduce, losses)(one)[0])
+
+
+def _reduction(weights, reduce):
+    return reduce if weights is None else lambda losses: (weights.astype(losses.dtype) * losses).sum()
 
 
 def _over_blocks(f, carry, rows, most):

@@ -9,34 +9,45 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxdl.ops.precision import like, widened
-from jaxdl.rule import op, saving
+from jaxdl.ops.precision import is_differentiable, like, widened
+from jaxdl.rule import hoisted, op, saving
 
 
 @op
 def reversible(
-    x: Float[Array, "..."], y: Float[Array, "..."], f_params: Any, g_params: Any, *, f: Callable, g: Callable
+    x: Float[Array, "..."],
+    y: Float[Array, "..."],
+    f_params: Any,
+    g_params: Any,
+    f_shared: Any = None,
+    g_shared: Any = None,
+    *,
+    f: Callable,
+    g: Callable,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Blocks x ← x + f(p, y), y ← y + g(q, x), one for each entry (p, q) of the parameters' first axes.
 
-    What is kept is the output alone, of any number of blocks: backward each is undone (Gomez et al. 2017).
-    Undoing rounds, so that cotangents lose a digit or so where x or y shrink by much in a block.
+    Where all blocks share parameters, f_shared or g_shared, these come first: f(f_shared, p, y). What f and g close
+    over is shared, too. What is kept is the output alone, of any number of blocks: backward each is undone (Gomez et
+    al. 2017). Undoing rounds, so that cotangents lose a digit or so where x or y shrink by much in a block.
     """
+    f, g = _in_shared(f, f_shared), _in_shared(g, g_shared)
 
     def block(state, params):
         (x, y), (p, q) = state, params
-        x = x + f(p, y)
-        return (x, y + g(q, x)), None
+        x = x + f(f_shared, p, y)
+        return (x, y + g(g_shared, q, x)), None
 
     _check_blocks(f_params, g_params)
     return lax.scan(block, (x, y), (f_params, g_params))[0]
 
 
 @reversible.rule
-def reversible_rule(x, y, f_params, g_params, *, f, g):
+def reversible_rule(x, y, f_params, g_params, f_shared, g_shared, *, f, g):
     """Back from the last block:  y ← y − g(q, x),  x ← x − f(p, y),  and, before each of the two,
 
     q̄, and x̄ more, from ȳ through g;   p̄, and ȳ more, from x̄ through f.   16-bit states are kept in 32 bits.
@@ -44,28 +55,64 @@ def reversible_rule(x, y, f_params, g_params, *, f, g):
     Gain: the states between the blocks are not kept but made again from the last.
     """
     _check_blocks(f_params, g_params)
-    x_type, y_type = jax.typeof(x), jax.typeof(y)
+    x_type, y_type, shared_types = jax.typeof(x), jax.typeof(y), jax.tree.map(jax.typeof, (f_shared, g_shared))
+    f, g = _in_shared(f, f_shared), _in_shared(g, g_shared)
 
     def do(state, params):
         (x, y), (p, q) = state, params
-        x = x + widened(f(p, like(y_type, y)))
-        return (x, y + widened(g(q, like(x_type, x)))), None
+        x = x + widened(f(f_shared, p, like(y_type, y)))
+        return (x, y + widened(g(g_shared, q, like(x_type, x)))), None
 
-    def undo(state, params):
-        (x, y, dx, dy), (p, q) = state, params
-        change, through_g = jax.vjp(g, q, like(x_type, x))
-        dq, more = through_g(like(y_type, dy))
-        y, dx = y - widened(change), dx + widened(more)
-        change, through_f = jax.vjp(f, p, like(y_type, y))
-        dp, more = through_f(like(x_type, dx))
-        return (x - widened(change), y, dx, dy + widened(more)), (dp, dq)
+    def pullback(x, y, f_params, g_params, f_shared, g_shared, cotangents):
+        def undo(state, params):
+            (x, y, dx, dy, df, dg), (p, q) = state, params
+            change, through_g = jax.vjp(g, g_shared, q, like(x_type, x))
+            dg_more, dq, more = through_g(like(y_type, dy))
+            y, dx = y - widened(change), dx + widened(more)
+            change, through_f = jax.vjp(f, f_shared, p, like(y_type, y))
+            df_more, dp, more = through_f(like(x_type, dx))
+            state = x - widened(change), y, dx, dy + widened(more), _sum(df, df_more), _sum(dg, dg_more)
+            return state, (dp, dq)
 
-    def pullback(x, y, f_params, g_params, cotangents):
-        state, (dp, dq) = lax.scan(undo, (x, y, *widened(cotangents)), (f_params, g_params), reverse=True)
-        return like(x_type, state[2]), like(y_type, state[3]), dp, dq
+        nothing = jax.tree.map(_nothing, (f_shared, g_shared))
+        state = x, y, *widened(cotangents), *nothing
+        (_, _, dx, dy, *shared), (dp, dq) = lax.scan(undo, state, (f_params, g_params), reverse=True)
+        shared = jax.tree.map(lambda t, d: like(t, d) if is_differentiable(t.dtype) else None, shared_types, (*shared,))
+        return like(x_type, dx), like(y_type, dy), dp, dq, *shared
 
     x, y = lax.scan(do, (widened(x), widened(y)), (f_params, g_params))[0]
-    return (like(x_type, x), like(y_type, y)), saving(pullback, x, y, f_params, g_params)
+    residuals = x, y, f_params, g_params, f_shared, g_shared
+    return (like(x_type, x), like(y_type, y)), saving(pullback, *residuals)
+
+
+@reversible.hoist
+def reversible_closing(x, y, f_params, g_params, f_shared, g_shared, *, f, g):
+    """What f and g close over is shared by all blocks."""
+    _check_blocks(f_params, g_params)
+    first = lambda params: jax.tree.map(lambda a: a[0], params)
+    f, f_captured = hoisted(_in_shared(f, f_shared), f_shared, first(f_params), y)
+    g, g_captured = hoisted(_in_shared(g, g_shared), g_shared, first(g_params), x)
+    f_shared, g_shared = (f_captured, f_shared), (g_captured, g_shared)
+    return reversible(x, y, f_params, g_params, f_shared, g_shared, f=_in_both(f), g=_in_both(g))
+
+
+def _in_shared(f, shared):
+    """f as a function of shared parameters also where there are none."""
+    return f if shared is not None else lambda _, p, x: f(p, x)
+
+
+def _in_both(f):
+    return lambda shared, p, x: f(*shared, p, x)
+
+
+def _nothing(x):
+    """What the cotangents of a shared parameter are added to; integers have none."""
+    return jnp.zeros_like(widened(x)) if is_differentiable(x.dtype) else np.zeros(x.shape, jax.dtypes.float0)
+
+
+def _sum(total, more):
+    add = lambda a, b: a + widened(b) if is_differentiable(a.dtype) else a
+    return jax.tree.map(add, total, more)
 
 
 class FixedPoint(NamedTuple):
@@ -90,6 +137,14 @@ def fixed_point(
     _check_steps(f, params, start, max_steps)
     x = lax.scan(lambda x, _: (f(params, x), None), start, None, max_steps)[0]
     return _reported(x, _is_at_rest(x, f(params, x), tolerance))
+
+
+@fixed_point.hoist
+def fixed_point_closing(params, start, *, f, **settings):
+    """What f closes over is one of its parameters."""
+    hoisted_f, captured = hoisted(f, params, start)
+    of_both = lambda p, x: hoisted_f(p[0], p[1], x)
+    return fixed_point((captured, params), start, f=of_both, **settings)
 
 
 @fixed_point.rule

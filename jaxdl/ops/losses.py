@@ -1,4 +1,4 @@
-"""Losses: one number an example, then `reduce`d: `jnp.mean` (the default), `jnp.sum`, None for none.
+"""Losses: one number an example, as in optax; `reduce=jnp.mean` or `jnp.sum` gives one for the batch.
 
 `reduce` may be any linear function of the losses, such as a weighted mean. What is kept for the
 backward pass is one array of the size of the predictions. Impossible labels give NaN under jit, where
@@ -42,7 +42,7 @@ def spread_over_losses(reduce, losses, dy):
 
 @op
 def squared_error(
-    prediction: Float[Array, "*n"], target: Float[Array, "*n"], *, reduce: Callable | None = jnp.mean
+    prediction: Float[Array, "*n"], target: Float[Array, "*n"], *, reduce: Callable | None = None
 ) -> Float[Array, "..."]:
     """l = (prediction − target)², for each element. Shapes must be equal: nothing is broadcast."""
     if prediction.shape != target.shape:
@@ -69,7 +69,7 @@ def squared_error_rule(prediction, target, *, reduce):
 
 @op
 def logistic_loss(
-    z: Float[Array, "*n"], y: Labels | Bool[Array, "*n"], *, reduce: Callable | None = jnp.mean
+    z: Float[Array, "*n"], y: Labels | Bool[Array, "*n"], *, reduce: Callable | None = None
 ) -> Float[Array, "..."]:
     """l = −log P(y|z) = ζ((1 − 2y)z) with ζ(u) = log(1 + eᵘ), for logits z and labels y, 0 or 1."""
     _check_same_shape("logistic_loss", z=z, y=y)
@@ -107,7 +107,7 @@ def _sign(z, y):
 
 @op
 def softmax_cross_entropy_with_integer_labels(
-    logits: Float[Array, "*n c"], labels: Labels, *, reduce: Callable | None = jnp.mean
+    logits: Float[Array, "*n c"], labels: Labels, *, reduce: Callable | None = None
 ) -> Float[Array, "..."]:
     """l = log Σ e^logits − logits[label]. A label outside 0 … c − 1 gives NaN; a logit of −∞ masks its class."""
     _check_labels("softmax_cross_entropy_with_integer_labels", logits, labels)
@@ -178,7 +178,7 @@ def cross_entropies_rule(logits, labels):
 
 @op
 def softmax_cross_entropy(
-    logits: Float[Array, "*n c"], targets: Float[Array, "*n c"], *, reduce: Callable | None = jnp.mean
+    logits: Float[Array, "*n c"], targets: Float[Array, "*n c"], *, reduce: Callable | None = None
 ) -> Float[Array, "..."]:
     """l = −Σ targets · log softmax(logits), for targets that are distributions over the classes."""
     _check_same_shape("softmax_cross_entropy", logits=logits, targets=targets)
@@ -237,3 +237,12 @@ def _or_nan(losses, logits, labels):
 def _one_hot(logits, labels):
     labels = at_least_32_bits(labels)[..., None]
     return labels == jax.lax.broadcasted_iota(labels.dtype, logits.shape, logits.ndim - 1)
+
+
+def _reducing_after(loss):
+    """What a reduction closes over is differentiated as JAX does it: the reduction follows the op."""
+    return loss.hoist(lambda *args, reduce: _reduced(loss.__name__, loss(*args), reduce))
+
+
+for _loss in (squared_error, logistic_loss, softmax_cross_entropy_with_integer_labels, softmax_cross_entropy):
+    _reducing_after(_loss)

@@ -22,7 +22,7 @@ from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interrupted, Interruption
 from jaxdl.train.nonfinite import Before, Diverged, Trained, has_enough, write_before
 from jaxdl.train.progress import StepsBar
-from jaxdl.train.steps import gradient, scaled, shape_of_example, stopping, training_step
+from jaxdl.train.steps import averaged, gradient, scaled, shape_of_example, stopping, training_step
 from jaxdl.train.stretch import InMemory, Read
 
 
@@ -47,7 +47,7 @@ def fit(
     title: str = "training",
     quiet: bool = False,
 ) -> Trained:
-    """Minimises the mean over batches of loss(model.apply(params, x), y).
+    """Minimises the mean over batches of loss(model.apply(params, x), y), or of its mean where it is one an example.
 
     data: (x, y), arrays or pytrees of arrays in memory with the examples in front, which go on the device once; or
     `data.records(…)`, read as they are needed. Each epoch goes through them in a new order, a function of the key, in
@@ -272,7 +272,7 @@ def _evaluation(model, loss, metrics, test):
     @jax.jit
     def evaluate(params, x, y):
         output = model.apply(params, scaled(x))
-        return {"test_loss": loss(output, y)} | {name: metric(output, y) for name, metric in metrics.items()}
+        return {"test_loss": averaged(loss)(output, y)} | {name: metric(output, y) for name, metric in metrics.items()}
 
     if test is None:
         return lambda params: {}

@@ -16,7 +16,7 @@ from jaxdl.nn import Layer, parameter_count
 from jaxdl.report import Table, bytes_text, count_text, seconds_text
 from jaxdl.train.chips import CHIPS, Chip
 from jaxdl.train.devices import replicated
-from jaxdl.train.steps import scaled, shape_of_example, stopping, training_step
+from jaxdl.train.steps import averaged, scaled, shape_of_example, stopping, training_step
 
 MOST_RULES = 8  # in the table
 
@@ -133,7 +133,8 @@ def plan(
     compiled = step.lower(*own, True, x, y, key, False).compile()
     x_part, y_part = part((x, y), accumulate)
     as_bytes = jax.tree.map(_as_bytes, x_part)  # nothing goes back to the data
-    costs = trace(lambda params, x, y: loss(model.apply(params, scaled(x)), y))(params, as_bytes, y_part).costs()
+    of_batch = lambda params, x, y: averaged(loss)(model.apply(params, scaled(x)), y)
+    costs = trace(of_batch)(params, as_bytes, y_part).costs()
     summed = [a for a, share in zip(*map(jax.tree.leaves, (params, own[0])), strict=True) if a.shape == share.shape]
     return Plan(
         title, devices, chip, parameter_count(params),

@@ -45,13 +45,23 @@ def gradient(model: Layer, loss: Callable, parts: int = 1) -> Callable:
     """(params, x, y, key) → (loss, gradients), the batch taken in so many parts."""
 
     def objective(params, x, y, key):
-        return loss(model.apply(params, scaled(x), key=key), y)
+        return averaged(loss)(model.apply(params, scaled(x), key=key), y)
 
     if parts == 1:
         return jax.value_and_grad(objective)
     of_part = lambda params, x, y, keys: jax.value_and_grad(objective)(params, x, y, keys[0])
     in_parts = accumulated(of_part, parts)
     return lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, parts))
+
+
+def averaged(loss: Callable) -> Callable:
+    """A loss of a batch as one number: the mean where it gives one for each example, as optax's do."""
+
+    def of_batch(*args):
+        losses = loss(*args)
+        return losses.mean() if losses.ndim else losses
+
+    return of_batch
 
 
 def stopping(step: Callable, with_state: bool) -> Callable:

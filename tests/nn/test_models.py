@@ -140,7 +140,7 @@ def test_gradient_descent_finds_the_linear_fit_of_xor(key):
     """The lecture's optimum, w = 0 and b = ½, by the gradient of the mean squared error."""
     x, y = map(jnp.asarray, data.xor())
     model = nn.linear_network(1)
-    loss = lambda p: ops.squared_error(model.apply(p, x)[:, 0], y.astype(jnp.float32))
+    loss = lambda p: ops.squared_error(model.apply(p, x)[:, 0], y.astype(jnp.float32)).mean()
     params = model.init(key, (2,))
     step = jax.jit(lambda p: jax.tree.map(lambda p, g: p - 0.5 * g, p, jax.grad(loss)(p)))
     for _ in range(300):

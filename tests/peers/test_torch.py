@@ -66,13 +66,14 @@ def test_embedding():
 
 def test_losses():
     labels = torch.from_numpy(LABELS)
-    assert_same(lambda z: CROSS_ENTROPY(z, LABELS), lambda z: F.cross_entropy(z, labels), X)
+    assert_same(lambda z: CROSS_ENTROPY(z, LABELS).mean(), lambda z: F.cross_entropy(z, labels), X)
     targets = np.asarray(jax.nn.softmax(X[::-1] * 2))
-    assert_same(lambda z: ops.softmax_cross_entropy(z, targets), lambda z: F.cross_entropy(z, torch.tensor(targets)), X)
-    assert_same(ops.squared_error, F.mse_loss, X, X[::-1].copy())
+    soft = lambda z: ops.softmax_cross_entropy(z, targets).mean()
+    assert_same(soft, lambda z: F.cross_entropy(z, torch.tensor(targets)), X)
+    assert_same(lambda x, y: ops.squared_error(x, y).mean(), F.mse_loss, X, X[::-1].copy())
     y = LABELS % 2
     assert_same(
-        lambda z: ops.logistic_loss(z, y),
+        lambda z: ops.logistic_loss(z, y).mean(),
         lambda z: F.binary_cross_entropy_with_logits(z, torch.from_numpy(y).float()),
         X[:, 0].copy(),
     )
@@ -88,7 +89,7 @@ def test_an_mlps_gradient_is_pytorchs(key):
             layer.weight.copy_(torch.from_numpy(np.array(p["w"]).T))
             layer.bias.copy_(torch.from_numpy(np.array(p["b"])))
     F.cross_entropy(twin(torch.from_numpy(X)), torch.from_numpy(LABELS)).backward()
-    gradient = jax.grad(lambda p: CROSS_ENTROPY(model.apply(p, X), LABELS))(params)
+    gradient = jax.grad(lambda p: CROSS_ENTROPY(model.apply(p, X), LABELS).mean())(params)
     for layer, g in zip((twin[0], twin[2]), (g for g in gradient if g), strict=True):
         assert_close(g["w"], layer.weight.grad.numpy().T, "float32")
         assert_close(g["b"], layer.bias.grad.numpy(), "float32")

@@ -262,7 +262,7 @@ def test_a_step_that_is_not_finite_is_kept_and_can_be_replayed(key, tmp_path):
     assert all(np.isfinite(p).all() for p in jax.tree.leaves(before.params))
     assert_same_bits(before.params, stop.value.trained.params)
     assert_same_bits(before._replace(key=None), stop.value.before._replace(key=None))
-    loss = lambda key: ops.squared_error(MODEL.apply(before.params, before.x, key=key), before.y)
+    loss = lambda key: ops.squared_error(MODEL.apply(before.params, before.x, key=key), before.y).mean()
     assert not np.isfinite(loss(before.key))
 
 

@@ -1,0 +1,171 @@
+"""What a function depends on beside its arguments: read from its code, or found by tracing it."""
+
+import builtins
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl import jaxpr as jx
+
+CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), np.dtype, np.generic)
+
+
+def is_importable(f: Any) -> bool:
+    """Whether a function lives as long as its module, as it is found there by its name."""
+    found = sys.modules.get(getattr(f, "__module__", None))
+    for name in getattr(f, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    return found is f and f is not None
+
+
+class Surroundings:
+    """What functions read from their closures and modules: `values`, hashable, or None where that may change unseen.
+
+    Numbers, strings, and functions of the same module are read, to any depth; modules, classes and functions of other
+    modules count as constant; arrays and other objects may change.
+    """
+
+    def __init__(self, *functions: Callable):
+        self.homes = {getattr(f, "__module__", None) for f in functions}
+        self.found, self.seen, self.reads = [], set(), []
+        self.values = tuple(self.found) if all(map(self._read, functions)) else None
+
+    def are_the_same(self) -> bool:
+        """Whether every name that was read has still the value that it had."""
+        return all(read() is value for read, value in self.reads)
+
+    def _read(self, value):
+        """Notes what a value is or depends on; False where that may change unseen."""
+        if isinstance(value, CONSTANTS):
+            self.found.append((type(value), value))
+            return True
+        if id(value) in self.seen or isinstance(value, ModuleType | type):
+            return True
+        self.seen.add(id(value))
+        if isinstance(value, tuple | frozenset):
+            return all(map(self._read, value))
+        if is_importable(value) and value.__module__ not in self.homes:
+            return True
+        if isinstance(value, FunctionType):
+            self.reads += [(read, read()) for read in _readers(value).values()]
+        parts = _parts(value)
+        return parts is not None and all(map(self._read, parts))
+
+
+def _parts(f):
+    """What a callable is made of; None where that is not known."""
+    if isinstance(f, FunctionType):
+        defaults = f.__defaults__ or (), *(f.__kwdefaults__ or {}).values()
+        return *defaults, *named(f).values()
+    if isinstance(f, functools.partial):
+        return f.func, *f.args, *f.keywords.values()
+    if hasattr(f, "derivative"):  # an op
+        return f.primal, f.derivative
+    return (f.__wrapped__,) if is_importable(f) and hasattr(f, "__wrapped__") else None
+
+
+def named(f: FunctionType) -> dict[str, Any]:
+    """The values that a Python function reads from its closure and its module, by name."""
+    return {name: read() for name, read in _readers(f).items()}
+
+
+def _readers(f):
+    """For each name that a Python function reads from its closure and its module, a function that gives its value."""
+    modules = {n: functools.partial(f.__globals__.get, n) for n in _names(f.__code__) if n in f.__globals__}
+    cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
+    return modules | {name: functools.partial(_content, cell) for name, cell in cells}
+
+
+def _content(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is not assigned yet
+        return None
+
+
+@functools.lru_cache(1000)
+def _names(code: CodeType) -> frozenset[str]:
+    """The names that code and the functions defined in it may read from their module."""
+    inner = (_names(c) for c in code.co_consts if isinstance(c, CodeType))
+    return frozenset(name for name in code.co_names if not hasattr(builtins, name)).union(*inner)
+
+
+def name_of(value: Any, *functions: Callable) -> str:
+    """What functions call a value that they read; its type where no name is found."""
+    seen, waiting = set(), list(functions)
+    while waiting:
+        f = waiting.pop()
+        if id(f) in seen:
+            continue
+        seen.add(id(f))
+        reads = named(f) if isinstance(f, FunctionType) else dict.fromkeys(_parts(f) or (), None)
+        for name, read in reads.items():
+            if any(leaf is value for leaf in jax.tree.leaves(read)):
+                return str(name)
+        waiting += filter(callable, reads.values() if isinstance(f, FunctionType) else reads)
+    return f"a value of type {jx.typed(value)}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Traced:
+    """A traced function that takes the traced values that it closes over as arguments: f(captured, *arrays) → result.
+
+    places: for each constant of the jaxpr, its place among the captured values; None for those that are arrays.
+    """
+
+    jaxpr: Any
+    consts: tuple
+    places: tuple
+    result: Any
+
+    @property
+    def types(self):
+        """The types of what it gives, in its structure."""
+        return jax.tree.unflatten(self.result, [v.aval for v in self.jaxpr.outvars])
+
+    def __call__(self, captured, *arrays):
+        consts = [c if i is None else captured[i] for c, i in zip(self.consts, self.places, strict=True)]
+        return jax.tree.unflatten(self.result, jx.evaluate_opened(self.jaxpr, consts, arrays))
+
+
+def traced(*functions: tuple, known: Sequence = (), axis: tuple | None = None) -> tuple[list[Traced], list]:
+    """Traces functions, each given with the types of its arguments, under a named axis (name, size) where there is one.
+
+    Returns what was traced, and the traced values that any of the functions closes over, after those known before.
+    """
+    captured, results = list(known), []
+    for f, *types in functions:
+        structures = []
+        jaxpr, _ = jx.trace(functools.partial(_leaves, f, structures), *types, axis=axis)
+        places = [_place(captured, c) if isinstance(c, jax.core.Tracer) else None for c in jaxpr.consts]
+        consts = [c if i is None else None for c, i in zip(jaxpr.consts, places, strict=True)]
+        results.append(Traced(jx.opened(jaxpr), tuple(consts), tuple(places), *structures))
+    return results, captured
+
+
+def _leaves(f, structures, *args):
+    """The leaves of what f gives; their structure, which JAX would keep for ever, is put into a list."""
+    leaves, structure = jax.tree.flatten(f(*args))
+    structures.append(structure)
+    return leaves
+
+
+def _place(found, value):
+    """The place of a value in a list, to which it is added if it is new."""
+    places = [i for i, v in enumerate(found) if v is value]
+    if not places:
+        found.append(value)
+    return places[0] if places else len(found) - 1
+
+
+def hoisted(f: Callable, *args: Any) -> tuple[Callable, list]:
+    """f with the traced values that it closes over as its first argument, and these: (f(captured, *args), captured)."""
+    types = jax.tree.map(jax.typeof, args)
+    (closed,), captured = traced((f, *types))
+    return lambda captured, *args: closed(captured, *jax.tree.leaves(args)), captured
