@@ -264,7 +264,7 @@ def edges() -> list[Edge]:
         Edge(ops.logsumexp, "masked", (a(-inf, 0),), (a(0, 1),)),
         Edge(ops.softmax, "large", (a(1e4, -1e4),), (a(0, 0),)),
         Edge(ops.log_softmax, "masked", (a(-inf, 0),), (a(1, -1),)),
-        Edge(ops.logistic_loss, "large", (a(1e4, -1e4), jnp.array([0, 0])), (a(0.5, 0), None)),
+        Edge(ops.logistic_loss, "large", (a(1e4, -1e4), jnp.array([0, 0])), (a(1, 0), None)),
         Edge(cross_entropy, "right", (one(1e4, -1e4), jnp.array([0])), (one(0, 0), None)),
         Edge(cross_entropy, "wrong", (one(1e4, -1e4), jnp.array([1])), (one(1, -1), None)),
         Edge(cross_entropy, "confident", (one(0, -40), jnp.array([0])), (one(-4.248354e-18, 4.248354e-18), None)),
