@@ -183,12 +183,17 @@ def inner_jaxprs(eqn):
     return [leaf for leaf in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr) if is_jaxpr(leaf)]
 
 
+def equations(jaxpr):
+    """All equations in a jaxpr, however deep."""
+    for eqn in opened(jaxpr).eqns:
+        yield eqn
+        for inner in inner_jaxprs(eqn):
+            yield from equations(inner)
+
+
 def primitives(jaxpr):
     """The names of all primitives in a jaxpr, however deep."""
-    for eqn in opened(jaxpr).eqns:
-        yield eqn.primitive.name
-        for inner in inner_jaxprs(eqn):
-            yield from primitives(inner)
+    return (eqn.primitive.name for eqn in equations(jaxpr))
 
 
 def primal_of(eqn):

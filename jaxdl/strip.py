@@ -233,7 +233,7 @@ def _obstacle(primal, replacement):
 
     Only primals with a while loop or a primitive without derivative are suspect; those are tried.
     """
-    if not any(map(_is_suspect, _equations(primal))):
+    if not any(map(_is_suspect, jx.equations(primal))):
         return None
     types = [v.aval for v in jx.opened(primal).invars]
     smooth = [i for i, t in enumerate(types) if jax.numpy.issubdtype(t.dtype, jax.numpy.inexact)]
@@ -250,13 +250,6 @@ def _obstacle(primal, replacement):
         except Exception as error:
             return {"reverse_only": reverse_only, "reason": str(error).split("\n")[0]}
     return None
-
-
-def _equations(jaxpr):
-    for eqn in jx.opened(jaxpr).eqns:
-        yield eqn
-        for inner in jx.inner_jaxprs(eqn):
-            yield from _equations(inner)
 
 
 # The identity, around a primal, that says which rule to keep when a derivative comes by.

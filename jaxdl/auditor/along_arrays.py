@@ -2,24 +2,29 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.auditor.findings import Finding, Verdict, entry
+from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, found, verdicts
-from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope, stops_matter
-from jaxdl.auditor.subject import LARGE, Subject, drawn, evaluated, in_float64, top
+from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
+from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
+from jaxdl.auditor.untold import BESIDE, untold
 from jaxdl.auditor.wide import wide
 
 DIRECTIONS = 2
 NEARBY = 8
 DISPUTED = 6  # entries for which witnesses are called
+ROUNDED = 0.02  # of the largest entry: what rounding explains where nothing is computed in float64
+GIVEN = "the arrays given"
 
 
 def points(subject: Subject) -> dict[str, tuple]:
     """Arrays to look at, by what is special about them."""
-    found = {"the arrays given": subject.inputs}
+    found = {GIVEN: subject.inputs}
     if subject.size > LARGE:
         return found
     for name, change in _CHANGES.items():
@@ -47,82 +52,248 @@ _CHANGES = {
 
 
 def at_points(subject: Subject) -> list[Finding]:
-    """What is found at all points: values, and cotangents for one drawn cotangent."""
+    """What is found at all points: values, and cotangents for one cotangent."""
     numerical = functools.cache(lambda: Numerical(subject))
     findings, usual = [], None
     for name, inputs in points(subject).items():
-        u = drawn(1, subject.outputs)
+        u = subject.seeds()
         truth = in_float64(subject.steps[1], *inputs, *u)
         if usual is None:
             usual = [top(y) for y in truth or evaluated(subject.steps[0], *inputs, *u)]
         elif not (truth and _is_defined(subject, truth, inputs, u)):
             continue
-        new = at(subject, name, inputs, u, truth, usual, numerical)
+        new = At(subject, name, inputs, u, truth, usual, numerical).findings()
         if subject.is_whole and inputs is not subject.inputs:
             # Where several kinks meet, JAX's sum of conventions need not be one itself.
-            new = [f for f in new if f.verdict == Verdict.NON_FINITE]
+            new = [f for f in new if f.verdict in (Verdict.NON_FINITE, Verdict.BORDER)]
         findings += new
     return findings
 
 
-def at(subject, point, inputs, u, truth, usual, numerical) -> list[Finding]:
-    """usual: the size of each output and cotangent for the arrays given, whose rounding may be met anywhere."""
-    hand, plain = subject.steps
-    got = evaluated(hand, *inputs, *u)
-    native = evaluated(plain, *inputs, *u) if plain else [np.full_like(y, np.nan) for y in got]
-    formula = in_float64(hand, *inputs, *u) or got
-    truth = truth or [np.full(np.shape(y), np.nan) for y in native]
-    outputs = len(subject.outputs)
-    room = _conditioning(subject, inputs, u, truth)
-    if subject.dtype == np.float64:  # the truth is rounded as well
-        most = max(top(x) for x in (*truth, *u, *(inputs[i] for i in subject.smooth)))
-        room = [r + 32 * np.finfo(float).eps * most for r in room]
-    findings = []
-    for k, name in enumerate(subject.names):
-        low = _parts(truth[k])
-        if k < outputs:
-            low = np.where(np.isfinite(_parts(native[k])), low, np.nan)  # that it overflows is not the rule's fault
-        high = low
-        eps, scale = float(jnp.finfo(got[k].dtype).eps), top(low)
-        evidence = Evidence(
-            _parts(got[k]), _parts(formula[k]), low, high,
-            room[k] + scale * eps**0.5 + 32 * eps * usual[k],
-            room[k] * 1e-3 + 8 * eps * max(scale, usual[k]),
-            _real(got[k].dtype),
-        )  # fmt: skip
-        evidence = _alike_in_its_precision(evidence, _parts(native[k]))
+@dataclass(eq=False)
+class At:
+    """A subject at one point, by the name of `point`, for the cotangents u of its outputs.
+
+    usual: the size of each output and cotangent for the arrays given, whose rounding may be met anywhere.
+    """
+
+    subject: Subject
+    point: str
+    inputs: tuple
+    u: list
+    truth: list | None
+    usual: list
+    numerical: Callable
+
+    @property
+    def is_given(self):
+        return self.point == GIVEN
+
+    @functools.cached_property
+    def got(self):
+        return evaluated(self.subject.steps[0], *self.inputs, *self.u)
+
+    @functools.cached_property
+    def native(self):
+        """What JAX derives, in the types given; NaN where it derives nothing."""
+        plain = self.subject.steps[1]
+        return evaluated(plain, *self.inputs, *self.u) if plain else [np.full_like(y, np.nan) for y in self.got]
+
+    @functools.cached_property
+    def formula(self):
+        return in_float64(self.subject.steps[0], *self.inputs, *self.u) or self.got
+
+    @functools.cached_property
+    def untold(self):
+        return untold(self.subject, self.inputs, self.u)
+
+    @functools.cached_property
+    def is_finite(self):
+        """Whether the function is, here."""
+        return all(np.isfinite(y).all() for y in self.got[: len(self.u)])
+
+    @functools.cached_property
+    def is_border(self):
+        """Whether the function is not defined, or not finite, somewhere beside the point."""
+        random, smooth = np.random.default_rng(0), self.subject.smooth
+        steps = lambda x: BESIDE * np.maximum(1, np.abs(wide(np.asarray(x))))
+        ways = [{i: sign} for i in smooth for sign in (-1, 1)] + [dict.fromkeys(smooth, sign) for sign in (-1, 1)]
+        ways += [{i: random.standard_normal(np.shape(self.inputs[i])) for i in smooth} for _ in range(NEARBY)]
+        for way in ways:
+            moved = [wide(np.asarray(x)) + way[i] * steps(x) if i in way else x for i, x in enumerate(self.inputs)]
+            values = in_float64(self.subject.value, *moved)
+            if values is not None and not all(np.isfinite(y).all() for y in values):
+                return True
+        return False
+
+    def findings(self) -> list[Finding]:
+        findings, unknown = [], []
+        room = _conditioning(self.subject, self.inputs, self.u, self.truth) if self.truth else [0.0] * len(self.got)
+        if self.subject.dtype == np.float64 and self.truth:  # the truth is rounded as well
+            smooth = [self.inputs[i] for i in self.subject.smooth]
+            most = max(top(x) for x in (*self.truth, *self.u, *smooth))
+            room = [r + 32 * np.finfo(float).eps * most for r in room]
+        for k, name in enumerate(self.subject.names):
+            evidence, said = self.evidence(k, room[k])
+            automatic = _parts(self.native[k]).reshape(-1)
+            witnesses = lambda i, a=automatic, said=said: {"automatic": number(a[i])} | said.get(i, {})
+            at_entry = functools.partial(_entry, self.point, self.got[k])
+            told = "value" if k < len(self.u) else "cotangents", name, at_entry, lambda i: tuple(self.inputs), witnesses
+            findings += found(evidence, *told)
+            places = np.flatnonzero(verdicts(evidence) == Verdict.NOT_VERIFIABLE)
+            unknown += [(name, at_entry(places[0]), len(places))] if k >= len(self.u) and places.size else []
+        if not self.is_given:
+            return findings + self.along_ones()
+        slopes, are_known = self.along_directions()
+        return findings + slopes + ([] if are_known else [self.nobody_knows(*told) for told in unknown])
+
+    def nobody_knows(self, name, at, times) -> Finding:
+        got = "a number that no witness can judge" if self.is_finite else "a function that is not finite here"
+        told = "cotangents", name, at, got, "a witness"
+        return Finding(Verdict.NOT_VERIFIABLE, *told, inputs=tuple(self.inputs), times=times)
+
+    def evidence(self, k, room):
+        """What is known of output or cotangent k; and what the witnesses say of its entries."""
+        is_output, native = k < len(self.u), _parts(self.native[k])
+        eps, dtype = float(jnp.finfo(self.got[k].dtype).eps), _real(self.got[k].dtype)
+        if self.truth is None:  # what JAX derives is held to no more digits than rounding leaves of it
+            room, of_formula = ROUNDED * top(native), ROUNDED * top(native)
+            low = native
+        else:
+            low = _parts(self.truth[k])
+            scale = top(low)
+            of_formula = room * 1e-3 + 8 * eps * max(scale, self.usual[k])
+            room = room + scale * eps**0.5 + 32 * eps * self.usual[k]
+        if is_output:
+            low = np.where(np.isfinite(native), low, np.nan)  # that it overflows is not the rule's fault
+        got = _parts(self.got[k])
+        evidence = Evidence(got, _parts(self.formula[k]), low, low, room, of_formula, dtype)
+        evidence = _alike_in_its_precision(evidence, native)
+        if is_output:
+            return evidence, {}
+        evidence, said = self.disputed(evidence, k - len(self.u))
+        evidence = dataclasses.replace(evidence, given=self.is_given and self.is_finite)
+        shared = ~np.isfinite(got) & ~np.isfinite(native)
+        if self.subject.is_whole:  # where there is no rule that could be at fault
+            shared &= ~(evidence.low == evidence.high) & (not self.is_given)
+        border = shared & (bool(shared.any()) and self.is_border)
+        return dataclasses.replace(evidence, border=border), said
+
+    def disputed(self, evidence, i):
+        """Where rule and plain function disagree, or the latter has no number, the witnesses are asked."""
+        places = np.flatnonzero((verdicts(evidence) != Verdict.RIGHT).reshape(-1) & ~self.untold_parts(i))
+        if not places.size:
+            return evidence, {}
+        with np.errstate(all="ignore"):
+            apart = np.abs(evidence.formula - evidence.low).reshape(-1)[places]
+        places = places[np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")]
+        low, high = evidence.low.reshape(-1).copy(), evidence.high.reshape(-1).copy()
+        is_automatic = self.truth is None and np.isfinite(low)
+        low[places], high[places] = np.nan, np.nan
         said = {}
-        if k >= outputs:
-            evidence, said = _disputed(subject, evidence, k - outputs, inputs, u, numerical)
-        at_entry = functools.partial(_entry, point, got[k])
-        check = "value" if k < outputs else "cotangents"
-        witnesses = lambda i, k=k, said=said: {"automatic": f"{_parts(native[k]).reshape(-1)[i]:.9g}"} | said.get(i, {})
-        findings += found(evidence, check, name, at_entry, lambda i: tuple(inputs), witnesses)
-    if stops_matter(subject):
-        return findings
-    if point == "the arrays given":
-        return findings + _along_directions(subject, inputs, u, formula[outputs:], numerical)
-    cotangents = formula[outputs:], truth[outputs:], usual[outputs:]
-    return findings + _along_ones(subject, point, inputs, u, *cotangents, numerical)
+        for place in places[:DISPUTED]:
+            along = [None] * len(self.subject.smooth)
+            along[i] = _basis(self.inputs[self.subject.smooth[i]], place)
+            slope, names = self.asked(along)
+            low[place], high[place] = float(slope.low), float(slope.high)
+            if slope.low < slope.high:
+                near = self.nearby(i, place)
+                low[place], high[place] = np.nanmin([low[place], *near]), np.nanmax([high[place], *near])
+            said[place] = names
+        if self.truth is None:  # where no other witness speaks, JAX's is the only one
+            alone = is_automatic & np.isnan(low)
+            low, high = (np.where(alone, evidence.low.reshape(-1), x) for x in (low, high))
+        shape = evidence.low.shape
+        return dataclasses.replace(evidence, low=low.reshape(shape), high=high.reshape(shape)), said
 
+    def untold_parts(self, i):
+        mask = self.untold[i]
+        return (np.stack([mask, mask], -1) if np.iscomplexobj(self.got[len(self.u) + i]) else mask).reshape(-1)
 
-def _along_directions(subject, inputs, u, formula, numerical) -> list[Finding]:
-    """The derivative along drawn directions against the values alone, in float64: neither rule nor JAX's is asked."""
-    findings = []
-    for seed in range(10, 11 if subject.size > LARGE else 10 + DIRECTIONS):
-        along = drawn(seed, [subject.types[i] for i in subject.smooth])
-        try:
-            slope = numerical().slope(inputs, u, along)
-        except Exception:  # of what the function holds something does not work in float64
-            return findings
-        terms = [np.real(x * wide(v)) for x, v in zip(formula, along, strict=True)]
-        got = np.asarray(sum(x.sum() for x in terms))
-        room = np.asarray(float(jnp.finfo(subject.dtype).eps) ** 0.5 * sum(np.abs(x).sum() for x in terms) * 0.1)
-        evidence = Evidence(got, got, np.asarray(slope.low), np.asarray(slope.high), room, room, _real(subject.dtype))
-        witnesses = lambda _, slope=slope: {"numerical": _said(slope)}
-        at_point = lambda _: "along a drawn direction"
-        findings += found(evidence, "cotangents", "derivative", at_point, lambda _: tuple(inputs), witnesses)
-    return [f for f in findings if f.verdict != Verdict.CONVENTION]
+    def nearby(self, i, place):
+        """An entry of a plain cotangent at points around a kink: all its limits there are conventions (Clarke 1975)."""
+        random = np.random.default_rng(0)
+        values = []
+        for _ in range(NEARBY):
+            moved = [
+                wide(np.asarray(x)) + BESIDE * random.standard_normal(np.shape(x)) if k in self.subject.smooth else x
+                for k, x in enumerate(self.inputs)
+            ]
+            found = in_float64(self.subject.steps[1], *moved, *self.u)
+            values += [] if found is None else [float(_parts(found[len(self.u) + i]).reshape(-1)[place])]
+        return [v for v in values if np.isfinite(v)] or [np.nan]
+
+    def asked(self, along):
+        """The exact witness where it can be had, else the numerical; and what each says."""
+        smooth = self.subject.smooth
+        full = [np.zeros_like(self.inputs[i]) if a is None else a for i, a in zip(smooth, along, strict=True)]
+        said = {}
+        slope = exact_slope(self.subject, self.inputs, self.u, along)
+        if slope is not None:
+            said["exact"] = _said(slope)
+        if slope is None or np.isnan(slope.low):
+            try:
+                slope = self.numerical().slope(self.inputs, self.u, full)
+                said["numerical"] = _said(slope)
+            except Raised as raised:  # of what the function holds something does not work in float64
+                slope = Slopes(np.float64(np.nan), np.float64(np.nan))
+                said["numerical"] = type(raised.error).__name__
+        return slope, said
+
+    def along_directions(self) -> tuple[list[Finding], bool]:
+        """The derivative along drawn directions against the values alone, in float64: neither rule nor JAX's is asked.
+
+        Also whether the values told the derivative along any of them. Directions have no part in entries of which
+        values tell nothing.
+        """
+        subject, findings, are_known = self.subject, [], False
+        if all(mask.all() for mask in self.untold):
+            return [], False
+        for seed in range(10, 11 if subject.size > LARGE else 10 + DIRECTIONS):
+            drawn_along = drawn(seed, [subject.types[i] for i in subject.smooth])
+            along = [np.where(mask, 0, v).astype(v.dtype) for v, mask in zip(drawn_along, self.untold, strict=True)]
+            try:
+                slope = self.numerical().slope(self.inputs, self.u, along)
+            except Raised:  # of what the function holds something does not work in float64
+                return findings, False
+            formula = self.formula[len(self.u) :]
+            terms = [
+                np.real(np.where(mask, 0, x) * wide(v)) for x, v, mask in zip(formula, along, self.untold, strict=True)
+            ]
+            got = np.asarray(sum(x.sum() for x in terms))
+            are_known |= bool(np.isfinite(slope.low))
+            if not np.isfinite(got):  # which was said of its entries
+                continue
+            room = np.asarray(float(jnp.finfo(subject.dtype).eps) ** 0.5 * sum(np.abs(x).sum() for x in terms) * 0.1)
+            evidence = Evidence(
+                got, got, np.asarray(slope.low), np.asarray(slope.high), room, room, _real(subject.dtype)
+            )
+            witnesses = lambda _, slope=slope: {"numerical": _said(slope)}
+            at_point = lambda _: "along a drawn direction"
+            findings += found(evidence, "cotangents", "derivative", at_point, lambda _: tuple(self.inputs), witnesses)
+        return [f for f in findings if f.verdict != Verdict.CONVENTION], are_known
+
+    def along_ones(self) -> list[Finding]:
+        """At a kink each entry may take what it likes, but not all together: along ones the function may be smooth."""
+        subject, count = self.subject, len(self.u)
+        if self.point not in ("equal numbers", "zeros", "repeated numbers") or subject.size > 10**4:
+            return []
+        findings = []
+        for i, place in enumerate(subject.smooth):
+            formula, truth = self.formula[count + i], self.truth[count + i]
+            sums = [float(np.real(x).sum()) for x in (formula, truth)]
+            size = np.asarray(1e-3 * np.abs(formula).sum() + 1e-12 * self.usual[count + i] * formula.size)
+            if self.untold[i].any() or not np.isfinite(sums[0]) or abs(sums[0] - sums[1]) <= size:
+                continue
+            along = [None] * len(subject.smooth)
+            along[i] = np.ones_like(self.inputs[place])
+            slope, said = self.asked(along)
+            numbers = sums[0], sums[0], slope.low, slope.high, size, size
+            evidence = Evidence(*map(np.asarray, numbers), _real(self.inputs[place].dtype))
+            what, at_point = f"sum of the {subject.cotangents[i]}", lambda _: f"for {self.point}"
+            inputs = lambda _: tuple(self.inputs)
+            findings += found(evidence, "cotangents", what, at_point, inputs, lambda _, said=said: said)
+        return [f for f in findings if f.verdict == Verdict.WRONG]
 
 
 def _is_defined(subject, truth, inputs, u):
@@ -131,87 +302,9 @@ def _is_defined(subject, truth, inputs, u):
     return all(np.isfinite(y).all() for outputs in runs for y in outputs[: len(subject.outputs)])
 
 
-def _disputed(subject, evidence, i, inputs, u, numerical):
-    """Where rule and plain function disagree, or the latter has no number, the witnesses are asked."""
-    if stops_matter(subject):
-        return evidence, {}  # values tell nothing about the derivative that is meant
-    judged = verdicts(evidence).reshape(-1)
-    places = np.flatnonzero(judged != Verdict.RIGHT)
-    if not places.size:
-        return evidence, {}
-    with np.errstate(all="ignore"):
-        apart = np.abs(evidence.formula - evidence.low).reshape(-1)[places]
-    places = places[np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")]
-    low, high = evidence.low.reshape(-1).copy(), evidence.high.reshape(-1).copy()
-    low[places], high[places] = np.nan, np.nan
-    said = {}
-    for place in places[:DISPUTED]:
-        along = [None] * len(subject.smooth)
-        along[i] = _basis(inputs[subject.smooth[i]], place)
-        slope, names = _asked(subject, inputs, u, along, numerical)
-        low[place], high[place] = float(slope.low), float(slope.high)
-        if slope.low < slope.high:
-            near = _nearby(subject, inputs, u, i, place)
-            low[place], high[place] = np.nanmin([low[place], *near]), np.nanmax([high[place], *near])
-        said[place] = names
-    shape = evidence.low.shape
-    return dataclasses.replace(evidence, low=low.reshape(shape), high=high.reshape(shape)), said
-
-
-def _nearby(subject, inputs, u, i, place):
-    """An entry of a plain cotangent at points around a kink: all its limits there are conventions (Clarke 1975)."""
-    random = np.random.default_rng(0)
-    values = []
-    for _ in range(NEARBY):
-        moved = [
-            wide(np.asarray(x)) + 1e-6 * random.standard_normal(np.shape(x)) if k in subject.smooth else x
-            for k, x in enumerate(inputs)
-        ]
-        found = in_float64(subject.steps[1], *moved, *u)
-        values += [] if found is None else [float(_parts(found[len(subject.outputs) + i]).reshape(-1)[place])]
-    return [v for v in values if np.isfinite(v)] or [np.nan]
-
-
-def _asked(subject, inputs, u, along, numerical):
-    """The exact witness where it can be had, else the numerical; and what each says."""
-    full = [np.zeros_like(inputs[i]) if a is None else a for i, a in zip(subject.smooth, along, strict=True)]
-    said = {}
-    slope = exact_slope(subject, inputs, u, along)
-    if slope is not None:
-        said["exact"] = _said(slope)
-    if slope is None or np.isnan(slope.low):
-        try:
-            slope = numerical().slope(inputs, u, full)
-            said["numerical"] = _said(slope)
-        except Exception as error:  # of what the function holds something does not work in float64
-            slope = Slopes(np.float64(np.nan), np.float64(np.nan))
-            said["numerical"] = f"{type(error).__name__}"
-    return slope, said
-
-
 def _said(slope):
     low, high = (f"{float(x):.9g}" for x in (slope.low, slope.high))
     return low if low == high else f"{low} to {high}"
-
-
-def _along_ones(subject, point, inputs, u, formula, truth, usual, numerical) -> list[Finding]:
-    """At a kink each entry may take what it likes, but not all together: along ones the function may be smooth."""
-    if point not in ("equal numbers", "zeros", "repeated numbers") or subject.size > 10**4:
-        return []
-    findings = []
-    for i, place in enumerate(subject.smooth):
-        sums = [float(np.real(x[i]).sum()) for x in (formula, truth)]
-        size = np.asarray(1e-3 * np.abs(formula[i]).sum() + 1e-12 * usual[i] * formula[i].size)
-        if not np.isfinite(sums[0]) or abs(sums[0] - sums[1]) <= size:
-            continue
-        along = [None] * len(subject.smooth)
-        along[i] = np.ones_like(inputs[place])
-        slope, said = _asked(subject, inputs, u, along, numerical)
-        numbers = sums[0], sums[0], slope.low, slope.high, size, size
-        evidence = Evidence(*map(np.asarray, numbers), _real(inputs[place].dtype))
-        what, at_point = f"sum of the {subject.cotangents[i]}", lambda _: f"for {point}"
-        findings += found(evidence, "cotangents", what, at_point, lambda _: tuple(inputs), lambda _, said=said: said)
-    return [f for f in findings if f.verdict == Verdict.WRONG]
 
 
 def _alike_in_its_precision(e, native):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -13,60 +14,132 @@ from jaxdl.auditor.checks import first_order_only
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.judge import Evidence, found, half_of_the_digits, verdicts
 from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
-from jaxdl.auditor.slopes import Slopes, exact_slopes, stops_matter
-from jaxdl.auditor.subject import Subject, compiled
+from jaxdl.auditor.slopes import Slopes, exact_slopes
+from jaxdl.auditor.subject import Raised, Subject, evaluated, in_float64, run
+from jaxdl.auditor.untold import BESIDE, differ, has_stops, unstopped, untold
 from jaxdl.auditor.wide import wide, widened
 
 MANY_DIGITS = 1500
+MOST_GIVEN = 8  # of the entries given
 WEIGHTS = 1.0, 0.75, 1.25, 0.5  # of the inputs, in a second derivative along them all
 
 
 def treats_entries_alone(subject: Subject) -> bool:
-    """Whether values and both derivatives of a subject are pointwise, in all of its inputs."""
-    if stops_matter(subject) or len(subject.smooth) != len(subject.inputs) or len(subject.inputs) > len(WEIGHTS):
+    """Whether values and both derivatives of a subject are pointwise, in all of its inputs, and values tell of them."""
+    if len(subject.smooth) != len(subject.inputs) or len(subject.inputs) > len(WEIGHTS):
         return False
-    return None not in subject.steps and all(map(is_pointwise, (subject.value, *subject.steps)))
+    if None in subject.steps or not all(map(is_pointwise, (subject.value, *subject.steps))):
+        return False
+    return not any(mask.any() for mask in untold(subject, subject.inputs, subject.seeds()))
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Points of a pointwise subject: numbers (p,) for each input; given: those of the arrays given."""
+
+    subject: Subject
+    points: list
+    given: np.ndarray
+
+    def __getitem__(self, which) -> "Places":
+        return Places(self.subject, [p[which] for p in self.points], self.given[which])
+
+    @functools.cached_property
+    def is_border(self) -> np.ndarray:
+        """Whether the function is not defined, or not finite, somewhere beside each."""
+        ways = itertools.product((-1, 0, 1), repeat=len(self.points))
+        steps = [BESIDE * np.maximum(1, np.abs(_float64(p))) for p in self.points]
+        moved = [[wide(p) + s * step for p, s, step in zip(self.points, way, steps, strict=True)] for way in ways]
+        columns = [np.concatenate(column) for column in zip(*moved, strict=True)]
+        types = [jax.ShapeDtypeStruct(c.shape, t.dtype) for c, t in zip(columns, self.subject.types, strict=True)]
+        values = in_float64(jax.make_jaxpr(lambda *x: at_points(self.subject.value, *x))(*types), *columns)
+        if values is None:  # of what the function holds something does not work in float64
+            return np.zeros(len(self.given), bool)
+        undefined = ~np.isfinite([np.broadcast_to(y, columns[0].shape) for y in values]).all(0)
+        return undefined.reshape(-1, len(self.given)).any(0)
+
+    def shared(self, got, native, slopes) -> np.ndarray:
+        """Where neither is finite, at a border of the domain. Of a function that is no rule: unless its truth is, too,
+        and where it was not given such a point."""
+        shared = ~np.isfinite(_float64(got)) & ~np.isfinite(_float64(native))
+        if self.subject.is_whole:
+            shared &= (slopes.low != slopes.high) & ~self.given
+        return shared & self.is_border if shared.any() else shared
+
+
+def places_of(subject: Subject) -> Places:
+    """The edge points, those given first, at which the function is defined and its values tell the derivative."""
+    edges = edge_points([subject.value, subject.steps[0]], subject.inputs, subject.dtype)
+    given = _given(subject)
+    points = [np.concatenate([g, e]) for g, e in zip(given, edges, strict=True)]
+    points = [np.asarray(p, t.dtype) for p, t in zip(points, subject.types, strict=True)]
+    places = Places(subject, points, np.arange(len(points[0])) < len(given[0]))
+    return _where_values_tell(places[_are_defined(subject, points)])
+
+
+def _given(subject):
+    """The first of the entries given, and the first of those whose derivative is not finite."""
+    entries = [np.asarray(x).reshape(-1) for x in subject.inputs]
+    y = evaluated(subject.steps[0], *subject.inputs, *[np.ones(t.shape, t.dtype) for t in subject.outputs])
+    bad = np.flatnonzero(~np.isfinite([_float64(d).reshape(-1) for d in y[len(subject.outputs) :]]).all(0))
+    chosen = np.unique([*range(min(MOST_GIVEN, entries[0].size)), *bad[:MOST_GIVEN]]).astype(int)
+    return [x[chosen] for x in entries]
 
 
 def at_edge_points(subject: Subject, orders=2) -> list[Finding]:
     """What is found at the edge points of a pointwise subject. UnknownPrimitive where the exact witness cannot."""
-    points = edge_points([subject.value, subject.steps[0]], subject.inputs, subject.dtype)
-    points = [np.asarray(p, t.dtype) for p, t in zip(points, subject.types, strict=True)]
-    points = _where_defined(subject, points)
-    slopes = functools.cache(lambda along: exact_slopes(subject.value, points, _columns(points, along)))
-    findings = first_order(subject, points, slopes)
-    return findings + second_order(subject, points, slopes) if orders == 2 else findings
+    places = places_of(subject)
+    slopes = functools.cache(lambda along: exact_slopes(subject.value, places.points, _columns(places.points, along)))
+    findings = first_order(subject, places, slopes)
+    return findings + second_order(subject, places.points, slopes) if orders == 2 else findings
 
 
-def _where_defined(subject, points):
-    """The points at which all outputs are finite, and come out so."""
+def _are_defined(subject, points):
+    """At which points all outputs are finite, and come out so."""
     runs = map(_float64, _natively(subject.value, *points))
-    defined = np.isfinite([*runs, *Exactly(subject.value, points).everywhere]).all(0)
-    return [p[defined] for p in points]
+    return np.isfinite([*runs, *Exactly(subject.value, points).everywhere]).all(0)
+
+
+def _where_values_tell(places):
+    """The places at which no stop makes the derivative that is meant another one than that of the values."""
+    subject = places.subject
+    if not has_stops(subject):
+        return places
+    arrays = [*places.points, *_seed(subject, places.points, 0)]
+    cotangents = lambda jaxpr: lambda *x: at_points(jaxpr, *x)[len(subject.outputs) :]
+    steps = [jax.make_jaxpr(cotangents(jaxpr))(*arrays) for jaxpr in (subject.steps[1], unstopped(subject))]
+    with_stops, without = (in_float64(step, *arrays) for step in steps)
+    if with_stops is None or without is None:
+        return places
+    room = half_of_the_digits(subject.dtype)
+    return places[~np.any([differ(a, b, room) for a, b in zip(with_stops, without, strict=True)], 0)]
 
 
 def _columns(points, weights):
     return [np.full_like(p, w) if w else None for p, w in zip(points, weights, strict=True)]
 
 
-def first_order(subject, points, slopes_along) -> list[Finding]:
+def first_order(subject, places, slopes_along) -> list[Finding]:
     """The value, and ∂ output / ∂ input for each output and input."""
-    hand, _ = subject.steps
-    count = len(subject.outputs)
+    hand, plain = subject.steps
+    points, count = places.points, len(subject.outputs)
     findings = []
     for k in range(count):
         u = _seed(subject, points, k)
         got, exactly = _natively(hand, *points, *u), Exactly(hand, [*points, *u])
+        native = _natively(plain, *points, *u)
         if k == 0:
             findings += values(subject, points, u, got, exactly)
         for i, x in enumerate(points):
             slopes = slopes_along(tuple(float(j == i) for j in range(len(points))))[k]
             formula = functools.partial(exactly, count + i)
             name = f"∂ output {k} / ∂ input {i}" if count > 1 or len(points) > 1 else "derivative"
-            room = _conditioning(lambda *x, k=count + i: at_points(subject.steps[1], *x)[k], points, u, x.dtype)
+            room = _conditioning(lambda *x, k=count + i: at_points(plain, *x)[k], points, u, x.dtype)
             room = np.where(slopes.low < slopes.high, 0.0, room)  # rounding does not excuse what is off at a kink
             beside = np.abs(_float64(got[k]))
-            findings += _judged(got[count + i], formula, slopes, x.dtype, "cotangents", name, points, room, beside)
+            known = {"given": places.given, "border": places.shared(got[count + i], native[count + i], slopes)}
+            told = x.dtype, "cotangents", name, points, room, beside
+            findings += _judged(got[count + i], formula, slopes, *told, **known)
     return findings
 
 
@@ -88,8 +161,8 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
     """The second derivative along all inputs at once."""
     try:
         jaxpr = subject.seconds[0]
-    except Exception as error:  # what a rule that is first-order only raises is its own
-        return [first_order_only(subject, error)]
+    except Raised as raised:
+        return [first_order_only(subject, raised.error)]
     if len(subject.outputs) > 1 or not is_pointwise(jaxpr):
         return []
     u = _seed(subject, points, 0)
@@ -119,14 +192,14 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
     return [second(f) if f.verdict == Verdict.WRONG else f for f in found]
 
 
-def _judged(got, formula, slopes, dtype, check, name, points, room, beside=0.0):
+def _judged(got, formula, slopes, dtype, check, name, points, room, beside=0.0, **known):
     """formula(places, digits) is evaluated with many more digits where it seems wrong: it may have cancelled.
 
     It is taken exactly at the point; only constants in it may be rounded, in parts of the size of what is `beside`.
     """
     of_formula = np.minimum(room, half_of_the_digits(dtype) * np.nan_to_num(beside, posinf=0.0))
     of_points = (_float64(got), formula(), slopes.low, slopes.high, room, of_formula)
-    evidence = Evidence(*[np.broadcast_to(x, points[0].shape).copy() for x in of_points], np.dtype(dtype))
+    evidence = Evidence(*[np.broadcast_to(x, points[0].shape).copy() for x in of_points], np.dtype(dtype), **known)
     wrong = np.flatnonzero(verdicts(evidence) == Verdict.WRONG)
     if wrong.size:
         evidence.formula[wrong] = formula(wrong, MANY_DIGITS)
@@ -155,8 +228,8 @@ def _conditioning(plain, points, rest, dtype):
 
 
 def _natively(jaxpr, *arrays):
-    y = compiled(lambda *x: at_points(jaxpr, *x), *arrays)(*arrays)
-    return [np.broadcast_to(np.asarray(a), arrays[0].shape) for a in y]
+    y = run(lambda *x: at_points(jaxpr, *x), *arrays)
+    return [np.broadcast_to(a, arrays[0].shape) for a in y]
 
 
 class Exactly:

@@ -11,10 +11,11 @@ import numpy as np
 from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor import along_arrays, along_points, checks
-from jaxdl.auditor.findings import Finding, Verdict, said
+from jaxdl.auditor.findings import Finding, Verdict, raised_at, said
 from jaxdl.auditor.report import Audited, AuditReport
-from jaxdl.auditor.subject import LARGE, WHOLE, Subject, evaluated, in_float64, top, works_on_bits
-from jaxdl.auditor.wide import wide
+from jaxdl.auditor.subject import LARGE, WHOLE, Raised, Subject, evaluated, in_float64, theirs, top, works_on_bits
+from jaxdl.auditor.untold import is_drawn
+from jaxdl.auditor.wide import NotWidened, wide
 from jaxdl.measure.comparison import check_differentiable
 from jaxdl.measure.differentiated import Differentiated
 from jaxdl.strip import automatic, observe
@@ -25,6 +26,7 @@ MEANINGLESS = 0.1  # of the largest entry: so far off in a narrow format a funct
 MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or operations more than automatic
 
 
+@np.errstate(all="ignore")  # where numbers are made up, some are invalid
 def audit(f: Callable, *args: Any, **kwargs: Any) -> AuditReport:
     """Audits the derivative of f, and of every hand-written rule that it calls, at these arguments and at edge points.
 
@@ -70,8 +72,8 @@ def of_subject(subject: Subject) -> Audited:
 
     A large function is made by JAX of rules that are checked one by one: only its derivative is looked at.
     """
-    findings = {"structure": checks.structure(subject)}
-    if not any(f.what == checks.PULLBACK for f in findings["structure"]):
+    findings = {"structure": guarded(checks.structure, "structure", subject)}
+    if not any(f.what in (checks.PULLBACK, checks.TANGENT) for f in findings["structure"]):
         found = guarded(derivative, "cotangents", subject)
         for check in ("value", "cotangents", "second order"):
             findings[check] = [f for f in found if f.check == check]
@@ -99,11 +101,16 @@ def derivative(subject: Subject, orders=2) -> list[Finding]:
 
 
 def guarded(check, name, subject) -> list[Finding]:
-    """What a check finds; where it cannot be made, that."""
+    """What a check finds; where it cannot be made, that: what is audited raises, or the auditor itself fails."""
     try:
         return check(subject)
-    except Exception as error:  # what the function or its rule raises is its own
+    except Raised as raised:
+        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", said(raised.error), "an answer")]
+    except (exact.UnknownPrimitive, NotWidened) as error:
         return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", said(error), "an answer")]
+    except Exception as error:  # no verdict on the rule, and none to be taken for one
+        told = f"{said(error)}, at {raised_at(error)}"
+        return [Finding(Verdict.FAILED, name, "the check", "", told, "an answer: please report it")]
 
 
 def costs(subject: Subject) -> list[Finding]:
@@ -136,7 +143,7 @@ def merged(findings) -> tuple[Finding, ...]:
 
 def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
     """The same with what is found where all floating-point arrays are of another type, small rules only."""
-    small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault]
+    small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault and not is_drawn(a.subject)]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
     is_complex = any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
     if not small or is_complex or sum(map(np.size, arrays)) > LARGE or given == {jnp.dtype(dtype)}:
@@ -144,8 +151,8 @@ def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
         try:
-            others = subjects(flat, cast, f)
-        except Exception:  # f insists on the types that it was given
+            others = subjects(theirs(flat), cast, f)
+        except Raised:  # f insists on the types that it was given
             return audited
         named = {(s.name, s.kind, tuple(x.shape for x in s.inputs)): s for s in reversed(others)}
         out = []

@@ -9,27 +9,29 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, number, said
 from jaxdl.auditor.judge import half_of_the_digits
-from jaxdl.auditor.slopes import slopes_of_cotangents, stops_matter
-from jaxdl.auditor.subject import Subject, compiled, drawn, in_float64, top
+from jaxdl.auditor.slopes import slopes_of_cotangents
+from jaxdl.auditor.subject import Raised, Subject, drawn, in_float64, run, theirs, top, vjp
+from jaxdl.auditor.untold import untold
 from jaxdl.auditor.wide import wide
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
-PULLBACK = "the pullback"  # what is wrong where it cannot even be called
+PULLBACK, TANGENT = "the pullback", "the tangent"  # what is wrong where there is no pullback that could be called
 
 
 def structure(subject: Subject) -> list[Finding]:
     """Each cotangent has the shape and the type of its input; outputs are those of the plain function."""
     u = list(subject.outputs)
-    step = lambda f: jax.eval_shape(functools.partial(subject.step, f), subject.types, u)
+    step = lambda f: theirs(jax.eval_shape)(functools.partial(subject.step, f), subject.types, u)
     try:
         found = step(subject.hand)
-    except Exception as error:  # what a rule raises is its own
+    except Raised as raised:
+        told = "structure", PULLBACK, "", said(raised.error)
         try:
             step(subject.plain)
-        except Exception:  # as does the plain function: it has no derivative, by hand or not
-            return [Finding(Verdict.NOT_VERIFIABLE, "structure", PULLBACK, "", said(error), "a derivative")]
-        return [Finding(Verdict.STRUCTURE, "structure", PULLBACK, "", said(error), "cotangents like the inputs")]
+        except Raised:  # it has no derivative, by hand or not
+            return [Finding(Verdict.NOT_VERIFIABLE, *told, "a derivative")]
+        return _nonlinear_tangent(subject) or [Finding(Verdict.STRUCTURE, *told, "cotangents like the inputs")]
     expected = u + [subject.types[i] for i in subject.smooth]
     unlike = [
         Finding(Verdict.STRUCTURE, "structure", name, "", jx.typed(got), jx.typed(like))
@@ -37,6 +39,27 @@ def structure(subject: Subject) -> list[Finding]:
         if (got.shape, got.dtype) != (like.shape, like.dtype)
     ]
     return unlike or _weak(subject)
+
+
+def _nonlinear_tangent(subject) -> list[Finding]:
+    """That the tangent of a sum is not the sum of the tangents: what is not linear has no transpose."""
+    v, w = (drawn(seed, [subject.types[i] for i in subject.smooth]) for seed in (3, 4))
+    both = [np.asarray(a + b, a.dtype) for a, b in zip(v, w, strict=True)]
+
+    def pushed(inputs, *along):
+        f, moving = subject.of_smooth(subject.hand, inputs), [inputs[i] for i in subject.smooth]
+        return [theirs(jax.jvp)(f, moving, list(v))[1] for v in along]
+
+    try:
+        of_v, of_w, of_both = run(pushed, subject.inputs, v, w, both)
+    except Raised:  # there is no tangent either
+        return []
+    unlike = functools.partial(_unlike, Verdict.NOT_LINEAR, "structure", subject)
+    return [
+        found
+        for k, (a, b, c) in enumerate(zip(of_v, of_w, of_both, strict=True))
+        for found in unlike(TANGENT, f"of output {k}, for the tangent v + w", c, wide(a) + wide(b), ROUNDED)
+    ]
 
 
 def _weak(subject) -> list[Finding]:
@@ -56,7 +79,7 @@ def linear(subject: Subject) -> list[Finding]:
     """The pullback of 0 is 0, of a sum the sum, of a multiple the multiple."""
 
     def pulled(inputs, u, w):
-        pullback = jax.vjp(subject.of_smooth(subject.hand, inputs), *[inputs[i] for i in subject.smooth])[1]
+        pullback = subject.pulled(subject.hand, inputs)[1]
         scaled = lambda u, s: [x * jnp.asarray(s, x.dtype) for x in u]
         both = [a + b for a, b in zip(u, w, strict=True)]
         each = [pullback(x) for x in (u, w, both, scaled(u, 0.0), *(scaled(u, s) for s in SCALES))]
@@ -64,7 +87,7 @@ def linear(subject: Subject) -> list[Finding]:
         return [[jnp.asarray(x, t) for x, t in zip(cotangents, types, strict=True)] for cotangents in each]
 
     u, w = drawn(1, subject.outputs), drawn(2, subject.outputs)
-    of_u, of_w, of_both, of_zero, *of_scaled = _run(pulled, subject.inputs, u, w)
+    of_u, of_w, of_both, of_zero, *of_scaled = run(pulled, subject.inputs, u, w)
     floor = [max(top(x), _floor(subject, u)) for x in of_u]
     scales = SCALES if float(jnp.finfo(subject.dtype).max) > 1e10 else ()  # float16 has no room for them
     cases = [
@@ -91,12 +114,12 @@ def adjoint(subject: Subject) -> list[Finding]:
 
     def both(inputs, u, v):
         f, moving = subject.of_smooth(subject.hand, inputs), [inputs[i] for i in subject.smooth]
-        return jax.jvp(f, moving, v)[1], jax.vjp(f, *moving)[1](u)
+        return theirs(jax.jvp)(f, moving, v)[1], subject.pulled(subject.hand, inputs)[1](u)
 
     try:
-        pushed, pulled = _run(both, subject.inputs, u, v)
-    except TypeError as error:
-        if "forward-mode" in str(error) or "custom_vjp" in str(error):
+        pushed, pulled = run(both, subject.inputs, u, v)
+    except Raised as raised:
+        if "forward-mode" in str(raised) or "custom_vjp" in str(raised):
             return []
         raise
     terms = lambda xs, ys: [np.real(wide(x) * y) for x, y in zip(xs, ys, strict=True)]
@@ -112,9 +135,9 @@ def second_order(subject: Subject) -> list[Finding]:
     """The derivative of the pullback is that of the plain function's."""
     try:
         hand, plain = subject.seconds
-    except Exception as error:  # what a rule that is first-order only raises is its own
-        return [first_order_only(subject, error)]
-    u, v = drawn(1, subject.outputs), drawn(3, [subject.types[i] for i in subject.smooth])
+    except Raised as raised:
+        return [first_order_only(subject, raised.error)]
+    u, v = subject.seeds(), drawn(3, [subject.types[i] for i in subject.smooth])
     got, expected = in_float64(hand, *subject.inputs, *u, *v), in_float64(plain, *subject.inputs, *u, *v)
     if got is None or expected is None:
         return []
@@ -134,8 +157,8 @@ def second_order(subject: Subject) -> list[Finding]:
 def _by_values_beside(subject, u, v, got, expected, floor):
     """What is expected of second cotangents, where rule and plain function disagree: of the plain function's and of
     what its first cotangents around the point allow, where these tell, the nearest to those got."""
-    cannot_tell = stops_matter(subject) or in_float64(subject.steps[1], *subject.inputs, *u) is None
-    if cannot_tell or any(map(np.iscomplexobj, got)):
+    is_told = not any(mask.any() for mask in untold(subject, subject.inputs, u))
+    if not is_told or in_float64(subject.steps[1], *subject.inputs, *u) is None or any(map(np.iscomplexobj, got)):
         return expected
     half = half_of_the_digits(subject.dtype)
     most = [half * max(top(b), top(a) * 0.5, floor) for a, b in zip(got, expected, strict=True)]
@@ -173,7 +196,7 @@ def mapped(subject: Subject) -> list[Finding]:
     unlike = functools.partial(_unlike, Verdict.WRONG, "vmap", subject, floor=_floor(subject, u))
     return [
         found
-        for way, (together, *alone) in zip(ways, _run(every_way, inputs, others, u), strict=True)
+        for way, (together, *alone) in zip(ways, run(every_way, inputs, others, u), strict=True)
         for name, a, *each in zip(subject.names, together, *alone, strict=True)
         for k in (0, 1)
         for found in unlike(name, f"under vmap over {way}", a[k], each[k])
@@ -188,14 +211,14 @@ def alone(subject: Subject) -> list[Finding]:
     def each(inputs, u):
         moving = [inputs[i] for i in subject.smooth]
         f = subject.of_smooth(subject.hand, inputs)
-        whole = jax.vjp(f, *moving)[1]
+        whole = vjp(f, *moving)[1]
         pairs = []
         for k in range(len(moving)):
             only = lambda x, k=k: f(*moving[:k], x, *moving[k + 1 :])
-            pairs.append((jax.vjp(only, moving[k])[1](u)[0], whole(u)[k]))
+            pairs.append((vjp(only, moving[k])[1](u)[0], whole(u)[k]))
         for k in range(len(u) if len(u) > 1 else 0):
             zeros = [x if j == k else jnp.zeros_like(x) for j, x in enumerate(u)]
-            single = jax.vjp(lambda *x, k=k: f(*x)[k], *moving)[1](u[k])
+            single = vjp(lambda *x, k=k: f(*x)[k], *moving)[1](u[k])
             pairs += zip(single, whole(zeros), strict=True)
         return pairs
 
@@ -203,7 +226,7 @@ def alone(subject: Subject) -> list[Finding]:
     names = [(name, "alone") for name in subject.cotangents]
     names += [(name, f"from output {k} alone") for k in range(len(u)) for name in subject.cotangents]
     unlike = functools.partial(_unlike, Verdict.WRONG, "asked alone", subject, floor=_floor(subject, u))
-    pairs = zip(names, _run(each, subject.inputs, u), strict=False)
+    pairs = zip(names, run(each, subject.inputs, u), strict=False)
     return [found for (name, at), (a, b) in pairs for found in unlike(name, at, a, b)]
 
 
@@ -211,7 +234,7 @@ def eager(subject: Subject) -> list[Finding]:
     """Outside jit the derivative is the same as inside; what rounding may explain is no worse than inaccurate."""
     u = drawn(1, subject.outputs)
     step = functools.partial(subject.step, subject.hand)
-    inside = _run(step, subject.inputs, u)
+    inside = run(step, subject.inputs, u)
     outside = step(*jax.tree.map(jnp.asarray, ([*subject.inputs], u)))
     findings = []
     for name, a, b in zip(subject.names, inside, map(np.asarray, outside), strict=True):
@@ -227,10 +250,6 @@ CHECKS = {
     "asked alone": alone,
     "jit": eager,
 }
-
-
-def _run(f, *args):
-    return jax.tree.map(np.asarray, compiled(f, *args)(*args))
 
 
 def _another(x):

@@ -1,16 +1,19 @@
 """What an audit finds: a verdict on one check of one site, with the input and the witnesses that show it."""
 
 import enum
+import traceback
 from dataclasses import dataclass, field
 
 import numpy as np
 
 
 class Verdict(enum.StrEnum):
-    """How a derivative was found to be, causes before what follows from them. Those up to INACCURATE are faults.
+    """How a derivative was found to be, causes before what follows from them. Those up to FAILED are faults.
 
-    STRUCTURE: cotangents of another shape or type, or none; CONVENTION: between the one-sided derivatives at a kink;
-    COSTLY: more memory or operations than the automatic derivative takes.
+    STRUCTURE: cotangents of another shape or type, or none; FAILED: an exception of the auditor's own, so that nothing
+    is known; BORDER: not finite at a border of the function's domain, as the automatic derivative; CONVENTION: between
+    the one-sided derivatives at a kink; COSTLY: more memory or operations than the automatic derivative takes;
+    NOT_VERIFIABLE: nobody could judge; NOT_REACHED: a rule that the function does not call at these arguments.
     """
 
     STRUCTURE = "structure"
@@ -19,14 +22,17 @@ class Verdict(enum.StrEnum):
     WRONG_SECOND = "wrong at second order"
     NON_FINITE = "non-finite"
     INACCURATE = "inaccurate"
+    FAILED = "the auditor failed"
+    BORDER = "at a border of the domain"
     CONVENTION = "convention"
     COSTLY = "costly"
     NOT_VERIFIABLE = "not verifiable"
+    NOT_REACHED = "not reached"
     RIGHT = "right"
 
     @property
     def is_fault(self) -> bool:
-        return self.rank <= Verdict.INACCURATE.rank
+        return self.rank <= Verdict.FAILED.rank
 
     @property
     def rank(self) -> int:
@@ -97,9 +103,15 @@ def entry(i, shape) -> str:
 
 
 def said(error) -> str:
-    """An exception in one line."""
-    lines = str(error).strip().splitlines() or [""]
+    """An exception in one line; where it has no words, the place that raised it."""
+    lines = str(error).strip().splitlines() or [f"raised at {raised_at(error)}"]
     return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def raised_at(error) -> str:
+    """The place that raised an exception, `file.py:12 (function)`."""
+    *_, frame = traceback.extract_tb(error.__traceback__) or [traceback.FrameSummary("unknown", 0, "unknown")]
+    return f"{frame.filename}:{frame.lineno} ({frame.name})"
 
 
 def interval(low, high) -> str:

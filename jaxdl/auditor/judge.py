@@ -1,5 +1,6 @@
 """Who is right: what a rule gave, what its formula gives without rounding, and between what the truth lies."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ class Evidence:
     """Arrays of one shape: got from the rule as it runs, formula the same computed with far less rounding.
 
     low, high: the truth; NaN where no witness knows it. room: how far off got may be beyond half of its digits, by
-    the rounding of what goes in. of_formula: the same for formula.
+    the rounding of what goes in. of_formula: the same for formula. given: at the arguments given, where the function
+    is finite. border: at a border of the function's domain, where the automatic derivative is not finite either.
     """
 
     got: np.ndarray
@@ -25,6 +27,18 @@ class Evidence:
     room: np.ndarray
     of_formula: np.ndarray
     dtype: np.dtype
+    given: np.ndarray | bool = False
+    border: np.ndarray | bool = False
+
+    @property
+    def flat(self) -> "Evidence":
+        """With all arrays, of the shape of got, as vectors."""
+        vectors = {
+            field.name: np.broadcast_to(getattr(self, field.name), np.shape(self.got)).reshape(-1)
+            for field in dataclasses.fields(self)
+            if field.name != "dtype"
+        }
+        return Evidence(**vectors, dtype=self.dtype)
 
 
 def half_of_the_digits(dtype) -> float:
@@ -54,6 +68,8 @@ def verdicts(e: Evidence) -> np.ndarray:
     out[known & ~np.isfinite(e.got)] = Verdict.NON_FINITE
     out[known & ~representable] = Verdict.RIGHT
     out[~known] = Verdict.NOT_VERIFIABLE
+    out[e.given & ~np.isfinite(e.got)] = Verdict.NON_FINITE
+    out[e.border & (out == Verdict.NON_FINITE)] = Verdict.BORDER
     return out
 
 
@@ -63,9 +79,8 @@ def found(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=l
     at(i), inputs(i), witnesses(i): where a flat entry is, its inputs, what the witnesses say of it; oddity(i): how
     unusual its inputs are. Of entries that are clearly off the least odd one is told.
     """
-    judged = verdicts(e).reshape(-1)
-    arrays = (e.got, e.formula, e.low, e.high, e.room, e.of_formula)
-    flat = Evidence(*[np.broadcast_to(x, np.shape(e.got)).reshape(-1) for x in arrays], e.dtype)
+    flat = e.flat
+    judged = verdicts(flat)
     found = []
     for verdict in sorted(set(judged) - {Verdict.RIGHT, Verdict.NOT_VERIFIABLE}, key=lambda v: v.rank):
         places = np.flatnonzero(judged == verdict)
@@ -81,7 +96,7 @@ def found(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=l
                 what,
                 at(i),
                 number(got),
-                interval(flat.low[i], flat.high[i]),
+                interval(flat.low[i], flat.high[i]) if np.isfinite(flat.low[i]) else "a finite number",
                 formula | witnesses(i),
                 inputs(i),
                 _ulp(flat, i) if verdict == Verdict.INACCURATE else None,

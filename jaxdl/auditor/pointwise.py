@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.subject import compiled
+from jaxdl.auditor.subject import ready, theirs
 
 CALLS = jx.CALLS | jx.CHECKPOINTS | jx.RULES
 MOST_CHANGES = 48
@@ -50,7 +50,7 @@ def at_points(jaxpr, *points, seen=lambda eqn, inputs, outputs: None):
         elif eqn.primitive.name == "broadcast_in_dim":
             y = inputs
         else:
-            y = jx.binding(eqn)(*_alike(inputs, eqn))
+            y = theirs(jx.binding(eqn))(*_alike(inputs, eqn))
             seen(eqn, inputs, y)
         values.update(zip(eqn.outvars, y, strict=True))
     return [jx.value_of(atom, values) for atom in plain.outvars]
@@ -87,7 +87,7 @@ def asking(jaxprs, dtype):
         return jnp.stack([jnp.broadcast_to(a, inputs[0].shape) for a in found])
 
     grid = _grid(dtype)
-    program = compiled(questions, grid)
+    program = ready(questions, *[grid] * max(len(jx.opened(jaxpr).invars) for jaxpr in jaxprs))
     return lambda place, others, x: np.asarray(program(*[np.full_like(x, o) for o in others[:place]], x,
                                                        *[np.full_like(x, o) for o in others[place:]]))  # fmt: skip
 
@@ -173,7 +173,9 @@ def edge_points(jaxprs, inputs, dtype) -> list[np.ndarray]:
     if len(inputs) == 1:
         found = changes(ask, 0, ones, dtype)
         return [np.concatenate([usual[0], _beside(np.asarray(found, dtype))])]
-    rows = list(itertools.product(*usual)) if len(inputs) == 2 else list(zip(*usual, strict=True))
+    most = max(map(len, usual))  # there are fewer where those given are among the usual ones
+    alike = zip(*[np.resize(x, most) for x in usual], strict=True)
+    rows = list(itertools.product(*usual) if len(inputs) == 2 else alike)
     rows += [(x,) * len(inputs) for x in usual[0]]
     anchors = {tuple(float(x[k % len(x)]) for x in given) for k in (0, 1)} | {(1.0,) * len(inputs)}
     for anchor in sorted(anchors):

@@ -1,6 +1,5 @@
 """The witnesses: one-sided derivatives of a function along a direction, from its values alone."""
 
-import functools
 from dataclasses import dataclass
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
-from jaxdl.auditor.subject import LARGE, Subject, compiled, drawn, in_float64, top
+from jaxdl.auditor.subject import Subject, compiled, in_float64, theirs, top
 from jaxdl.auditor.wide import wide, widened
 
 EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
@@ -123,7 +122,7 @@ class Numerical:
         for i, v in zip(self.subject.smooth, along, strict=True):
             moved[i] = np.asarray(inputs[i] + t * v, inputs[i].dtype)
         with jax.enable_x64(True):
-            y = [np.asarray(y) for y in self.program(*moved)]
+            y = [np.asarray(y) for y in theirs(self.program)(*moved)]
         return np.concatenate([np.real(a * b).reshape(-1) for a, b in zip(u, y, strict=True)])
 
 
@@ -166,22 +165,6 @@ def _steps(subject, inputs, along):
     size = max(map(top, along)) or 1.0
     here = max(top(inputs[i]) for i in subject.smooth) or 1.0
     return 0.01 * min(here, 1.0) / size * 0.25 ** np.arange(STEPS)
-
-
-@functools.lru_cache(maxsize=8)
-def stops_matter(subject: Subject) -> bool:
-    """Whether a stop_gradient makes the derivative that is meant another one than that of the values."""
-    if "stop_gradient" not in jx.primitives(subject.value):
-        return False
-    if subject.size > LARGE:
-        return True  # nobody knows: values are not asked
-    u, along = drawn(1, subject.outputs), drawn(2, [subject.types[i] for i in subject.smooth])
-    truth = in_float64(subject.steps[1], *subject.inputs, *u)
-    if truth is None:
-        return True
-    automatic = sum(np.real(x * v).sum() for x, v in zip(truth[len(u) :], along, strict=True))
-    slope = Numerical(subject).slope(subject.inputs, u, along)
-    return not slope.low <= automatic <= slope.high
 
 
 def _extrapolated(steps, quotients, noise):

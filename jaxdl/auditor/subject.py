@@ -16,6 +16,35 @@ WHOLE = "whole"
 LARGE = 10**6  # numbers, above which running counts more than compiling
 
 
+class Raised(Exception):
+    """Raised by the audited function or its rule, or by JAX on them: `error`. Any other exception is the auditor's."""
+
+    def __init__(self, error):
+        super().__init__(str(error))
+        self.error = error
+
+
+def theirs(f):
+    """f, which does nothing but run what is audited: all that it raises is Raised."""
+
+    @functools.wraps(f)
+    def run(*args, **kwargs):
+        try:
+            return f(*args, **kwargs)
+        except Raised:
+            raise
+        except Exception as error:
+            raise Raised(error) from error
+
+    return run
+
+
+def vjp(f, *x):
+    """As `jax.vjp`, of what is theirs."""
+    y, pullback = theirs(jax.vjp)(f, *x)
+    return y, theirs(pullback)
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """hand and plain take the arrays `inputs` and give a list of arrays; plain has no hand-written rules in it.
@@ -51,7 +80,8 @@ class Subject:
     @functools.cached_property
     def outputs(self) -> tuple:
         """The types of the outputs that can be differentiated."""
-        return tuple(t for t in jax.eval_shape(lambda *x: list(self.plain(*x)), *self.types) if _is_inexact(t))
+        found = theirs(jax.eval_shape)(lambda *x: list(self.plain(*x)), *self.types)
+        return tuple(t for t in found if _is_inexact(t))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -75,50 +105,81 @@ class Subject:
 
     def of_smooth(self, f, inputs):
         """f as a function of its differentiated inputs, that gives the outputs that can be differentiated."""
-        return jx.in_some(f, inputs, self.smooth)
+        return theirs(jx.in_some(f, inputs, self.smooth))
+
+    def seeds(self) -> list[np.ndarray]:
+        """Cotangents of the outputs: 1 where there is but a number, as `jax.grad` has it, else drawn ones."""
+        if [t.shape for t in self.outputs] == [()]:
+            return [np.ones((), self.outputs[0].dtype)]
+        return drawn(1, self.outputs)
+
+    def pulled(self, f, inputs):
+        """Outputs, and the pullback, from cotangents of the outputs to those of the inputs."""
+        y, pullback = vjp(self.of_smooth(f, inputs), *[inputs[i] for i in self.smooth])
+        return y, lambda u: list(pullback(list(u)))
 
     def step(self, f, inputs, u):
         """Outputs, and the cotangents of the inputs for the cotangents u of the outputs."""
-        y, pullback = jax.vjp(self.of_smooth(f, inputs), *[inputs[i] for i in self.smooth])
-        return [*y, *pullback(list(u))]
+        y, pullback = self.pulled(f, inputs)
+        return [*y, *pullback(u)]
 
-    def twice(self, f, inputs, u, v):
+    def reverse_twice(self, f, inputs, u, v):
         """Cotangents of the inputs for v, as one of `step`'s cotangents: the second derivative along v and u."""
+        first = lambda *moved: self._cotangents(f, inputs, moved, u)
+        return list(vjp(first, *[inputs[i] for i in self.smooth])[1](list(v)))
 
-        def first(*moved):
-            pullback = jax.vjp(self.of_smooth(f, inputs), *moved)[1]
-            return list(pullback(list(u)))
+    def forward_over_reverse(self, f, inputs, u, v):
+        """The same, as tangents of the cotangents: equal, as second derivatives are symmetric."""
+        first = lambda *moved: self._cotangents(f, inputs, moved, u)
+        return list(theirs(jax.jvp)(first, [inputs[i] for i in self.smooth], list(v))[1])
 
-        return list(jax.vjp(first, *[inputs[i] for i in self.smooth])[1](list(v)))
+    def _cotangents(self, f, inputs, moved, u):
+        return list(vjp(self.of_smooth(f, inputs), *moved)[1](list(u)))
 
     def traced(self, method, *more):
-        """A method's jaxpr, from the inputs and more arrays: `step` from u, `twice` from u and v."""
+        """A method's jaxpr, from the inputs and more arrays: `step` from u, `reverse_twice` from u and v."""
         flat, tree = jax.tree.flatten((self.types, *more))
         return jx.trace(lambda *leaves: method(*tree.unflatten(leaves)), *flat)[0]
 
     @functools.cached_property
     def steps(self):
         """The jaxprs of outputs and cotangents, by hand and plain; None for the latter if JAX cannot derive it."""
-        of = lambda f: self.traced(functools.partial(self.step, f), self.outputs)
-        return of(self.hand), _or_none(of, self.plain)
+        return self._step(self.hand), self.plain_step(self.plain)
+
+    def plain_step(self, plain):
+        """The jaxpr of outputs and cotangents of a function without rules; None if JAX cannot derive it."""
+        return _or_none(self._step, plain)
+
+    def _step(self, f):
+        return self.traced(functools.partial(self.step, f), self.outputs)
 
     @functools.cached_property
     def seconds(self):
-        """The jaxprs of the second derivative, by hand and plain; None for the latter if JAX cannot derive it."""
-        return self._second(self.hand), self.plain_second
+        """The jaxprs of the second derivative, by hand and plain; None for the latter if JAX cannot derive it.
+
+        By reverse over reverse; where JAX refuses that of the rule, by forward over reverse. Raised where neither is.
+        """
+        try:
+            return self._second(self.reverse_twice, self.hand), self.plain_second
+        except Raised as refused:
+            try:
+                hand = self._second(self.forward_over_reverse, self.hand)
+            except Raised:
+                raise refused from None
+            return hand, _or_none(functools.partial(self._second, self.forward_over_reverse), self.plain)
 
     @functools.cached_property
     def plain_second(self):
-        return _or_none(self._second, self.plain)
+        return _or_none(functools.partial(self._second, self.reverse_twice), self.plain)
 
-    def _second(self, f):
+    def _second(self, method, f):
         v = [self.types[i] for i in self.smooth]
-        return self.traced(functools.partial(self.twice, f), self.outputs, v)
+        return self.traced(functools.partial(method, f), self.outputs, v)
 
     @functools.cached_property
     def value(self):
         """The jaxpr of the plain outputs that can be differentiated."""
-        return self.traced(lambda inputs: [y for y in self.plain(*inputs) if _is_inexact(y)])
+        return self.traced(lambda inputs: [y for y in theirs(self.plain)(*inputs) if _is_inexact(y)])
 
 
 def works_on_bits(jaxpr) -> bool:
@@ -153,11 +214,12 @@ def in_float64(jaxpr, *arrays):
     try:
         with jax.enable_x64(True):
             arrays = [*map(wide, arrays)]
-            return [np.asarray(y) for y in _program(jaxpr, True)(*arrays)]
-    except Exception:  # of what the function holds something does not work in float64
+            return [np.asarray(y) for y in theirs(_program(jaxpr, True))(*arrays)]
+    except Raised:  # of what the function holds something does not work in float64
         return None
 
 
+@theirs
 def evaluated(jaxpr, *arrays):
     """The outputs of a jaxpr, as it is."""
     return [np.asarray(y) for y in _program(jaxpr, False)(*arrays)]
@@ -174,7 +236,7 @@ def _program(jaxpr, in_wide):
 def _or_none(of, f):
     try:
         return of(f)
-    except Exception:  # no derivative by JAX: a loop of unknown length, a callback, batching rules of its own
+    except Raised:  # no derivative by JAX: a loop of unknown length, a callback, batching rules of its own
         return None
 
 
@@ -182,6 +244,17 @@ def compiled(f, *arrays):
     """f for arrays like these, compiled when it is called; quickly where it is small, as it is run a few times only."""
     is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0} if is_small else None)
+
+
+def ready(f, *arrays):
+    """f, of the auditor's own making, compiled for arrays like these: traced as it is, compiled and run as theirs."""
+    traced = compiled(f, *arrays).trace(*arrays)
+    return theirs(theirs(lambda: traced.lower().compile())())
+
+
+def run(f, *args):
+    """What f gives, once."""
+    return jax.tree.map(np.asarray, ready(f, *args)(*args))
 
 
 def drawn(seed, types) -> list[np.ndarray]:

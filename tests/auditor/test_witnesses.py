@@ -9,8 +9,9 @@ from jax import lax
 from jaxdl.auditor import Verdict
 from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.pointwise import asking, changes, edge_points, is_pointwise
-from jaxdl.auditor.slopes import Numerical, exact_slope, operations, stops_matter
+from jaxdl.auditor.slopes import Numerical, exact_slope, operations
 from jaxdl.auditor.subject import in_float64, top
+from jaxdl.auditor.untold import untold
 from tests.auditor.subjects import subject
 
 inf, nan = np.inf, np.nan
@@ -208,8 +209,11 @@ def test_the_exact_witness_is_asked_of_small_functions_only():
     assert operations(jax.make_jaxpr(_halved)(X)) == inf
 
 
-def test_whether_a_stop_matters():
+def test_where_a_stop_matters():
     stopped = lax.stop_gradient
-    assert stops_matter(subject(lambda x: x * stopped(x), X))
-    assert not stops_matter(subject(lambda x: jnp.exp(x - stopped(x.max())) * jnp.exp(stopped(x.max())) * 0 + x, X))
-    assert not stops_matter(subject(jnp.sin, X))
+    where = lambda f: list(untold(subject(f, X), (X,), [np.ones(3, np.float32)])[0])
+    assert where(lambda x: x * stopped(x)) == [True, True, True]
+    assert where(lambda x: jnp.where(x < 0, x * stopped(x), jnp.sin(x))) == [False, True, False]
+    assert where(lambda x: jnp.exp(x - stopped(x.max())) * jnp.exp(stopped(x.max())) * 0 + x) == [False, False, False]
+    assert where(jnp.sin) == [False, False, False]
+    assert where(lambda x: jax.random.gamma(jax.random.key(0), jnp.abs(x))) == [True, True, True]

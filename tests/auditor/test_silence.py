@@ -1,0 +1,154 @@
+"""Nothing wrong or non-finite is called right, nor is what nobody could judge; the auditor's own faults are its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import jaxdl
+from jaxdl.auditor import Verdict, auditing, checks
+from jaxdl.auditor.subject import Raised
+from jaxdl.testing import assert_rules
+from tests.auditor.subjects import by_rule, subject
+
+X = np.array([1.0, 2.0, 0.0], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def one_format(monkeypatch):
+    """Only the format of the arguments."""
+    monkeypatch.setattr(auditing, "FORMATS", ())
+
+
+def verdicts(f, *args):
+    return {x.verdict for x in jaxdl.audit(f, *args).findings}
+
+
+def masked_log(x):
+    return jnp.where(x > 0, jnp.log(x), 0.0)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jax.nn.log_softmax(masked_log(x))[0],
+        lambda x: jax.nn.logsumexp(masked_log(x)),
+        lambda x: jax.nn.softmax(masked_log(x)),
+        lambda x: jnp.exp(masked_log(x) - lax.stop_gradient(x.max())),
+        lambda x: lax.stop_gradient(x) * masked_log(x),  # where the stop does matter
+    ],
+)
+def test_a_stop_hides_no_nan(f):
+    assert Verdict.NON_FINITE in verdicts(f, X)
+
+
+def test_a_stop_hides_no_wrong_number_of_jax():
+    """A `where` that holds the slope back at 0 alone."""
+
+    def f(x):
+        top = lax.stop_gradient(x.max())
+        return jnp.exp(x - top).sum() * jnp.exp(top) + jnp.where(x == 0, 0.0, jnp.sin(x)).sum()  # its slope at 0 is 1
+
+    found = [f for f in jaxdl.audit(f, X).faults if f.check == "cotangents"]
+    assert {(f.verdict, f.at) for f in found} == {(Verdict.WRONG, "along a drawn direction")}
+
+
+def test_a_stop_that_matters_to_one_entry_leaves_the_others_to_the_witnesses():
+    def f(x, y):
+        return (x + lax.stop_gradient(jnp.round(x) - x)).sum() + jnp.where(y == 0, 0.0, jnp.sin(y)).sum()
+
+    found = [f for f in jaxdl.audit(f, X * 0.7, X).faults if f.check == "cotangents"]
+    assert {(f.verdict, f.at) for f in found} == {(Verdict.WRONG, "along a drawn direction")}
+    assert not any(v.is_fault for v in verdicts(f, X * 0.7, X + 1))
+
+
+def test_three_inputs_and_round_numbers():
+    lerp = lambda factor: by_rule(lambda a, b, c: a + b * c, lambda a, b, c, dy: (dy, dy * c, factor * dy * b))
+    args = jnp.array([1.0, 0.0]), jnp.array([2.0, 1.0]), jnp.array([0.5, 0.25])
+    assert Verdict.WRONG in verdicts(lerp(0.5), *args)
+    assert verdicts(lerp(1.0), *args) == set()
+
+
+def test_an_exception_of_the_auditor_is_its_own_fault(monkeypatch):
+    def broken(subject):
+        return list(zip([1], [1, 2], strict=True))
+
+    monkeypatch.setitem(checks.CHECKS, "linear", broken)
+    report = jaxdl.audit(jnp.sin, X)
+    (found,) = report.faults
+    assert (found.verdict, found.check) == (Verdict.FAILED, "linear")
+    assert "test_silence.py" in found.got
+    with pytest.raises(AssertionError, match="the auditor failed: linear"):
+        assert_rules(jnp.sin, X)
+
+
+def test_an_exception_of_the_rule_is_no_fault_of_the_auditor():
+    def raising(x, dy):
+        raise AssertionError
+
+    of_rule = subject(jnp.sin, X, hand=by_rule(jnp.sin, raising))
+    with pytest.raises(Raised):
+        checks.linear(of_rule)
+    (found,) = jaxdl.audit(by_rule(jnp.sin, raising), X).faults
+    assert found.verdict == Verdict.STRUCTURE
+    assert "AssertionError: raised at" in found.got
+    assert "test_silence.py" in found.got
+    assert "(raising)" in found.got
+
+
+def test_a_derivative_that_nobody_can_judge_is_not_right():
+    def sine(x):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    rule = by_rule(sine, lambda x, dy: (dy * jnp.cos(x),))
+    assert jaxdl.audit(rule, X).verdict == Verdict.NOT_VERIFIABLE
+
+
+def test_where_float64_is_refused_the_automatic_derivative_judges():
+    """`lax.reduce` with a computation of one's own works in the types only in which it was traced."""
+
+    def greatest(x):
+        return lax.reduce(x, np.float32(-np.inf), lambda a, b: jnp.where(a > b, a, b), (0,)) + jnp.sin(x).sum()
+
+    rule = lambda factor: by_rule(lambda x: jnp.sin(x).sum(), lambda x, dy: (factor * dy * jnp.cos(x),))
+    f = lambda factor: lambda x: rule(factor)(x) + lax.stop_gradient(greatest(x))
+    assert Verdict.WRONG in verdicts(f(1.5), X)
+    assert not any(v.is_fault for v in verdicts(f(1.0), X))
+
+
+# --- borders of the domain --------------------------------------------------------------------------------------
+
+
+def norm(x, eps):
+    return jnp.sqrt((x * x).sum() + eps)
+
+
+def norm_pulled(x, eps, dy):
+    y = norm(x, eps)
+    return dy * x / y, dy / (2 * y)
+
+
+def test_a_border_that_the_automatic_derivative_shares_is_no_fault_of_the_rule():
+    """ε = 0 is a border of the domain of √(x² + ε), and edge points are there."""
+    pointwise = lambda x, eps: jnp.sqrt(x * x + eps)
+    alone = by_rule(pointwise, lambda x, eps, dy: (dy * x / pointwise(x, eps), dy / (2 * pointwise(x, eps))))
+    for rule, *args in ((by_rule(norm, norm_pulled), X, jnp.float32(1e-6)), (alone, X, np.full(3, 1e-6, np.float32))):
+        report = jaxdl.audit(rule, *args)
+        assert report.faults == ()
+        assert {f.verdict for f in report.findings} == {Verdict.BORDER}
+        assert not any(v.is_fault for v in verdicts(lambda *x, rule=rule: 2 * rule(*x).sum(), *args))
+
+
+def test_a_rule_that_is_not_finite_where_the_automatic_derivative_is_has_a_fault():
+    """x·√x has the slope 1.5 √x."""
+    f = lambda x: jnp.where(x > 0, x, 0) * jnp.sqrt(jnp.where(x > 0, x, 1.0))
+    rule = by_rule(f, lambda x, dy: (dy * 1.5 * x / jnp.sqrt(x),))
+    assert Verdict.NON_FINITE in verdicts(rule, np.array([1.0, 2.0], np.float32))
+
+
+def test_an_infinite_derivative_at_the_arguments_given_is_not_right():
+    root = by_rule(jnp.sqrt, lambda x, dy: (dy / (2 * jnp.sqrt(x)),))
+    assert verdicts(jnp.sqrt, X) == {Verdict.NON_FINITE}
+    assert verdicts(root, X) == {Verdict.BORDER}
+    assert verdicts(jnp.sqrt, X + 1) == set()
