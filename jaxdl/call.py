@@ -305,20 +305,26 @@ class ClosedPullback:
         return self.call.traced_pullback(captured, *own, *jax.tree.leaves(dy)) + [None] * len(captured)
 
 
-def closed(call: Call, flat: list) -> tuple[Closed, list]:
-    """A call traced for its arguments, and the traced values that its functions close over."""
+def closed(call: Call, flat: list) -> tuple[Closed, list, list]:
+    """A call traced for its arguments, these, and the traced values that its functions close over.
+
+    Inside shard_map the arguments are marked as varying over the axes over which those values vary.
+    """
     types = [*map(jax.typeof, flat)]
     (primal, rule), captured = traced((call.primal, *types), (call.rule, *types))
     if not captured:
-        return Closed(call, len(flat), primal, rule, None, ()), []
+        return Closed(call, len(flat), primal, rule, None, ()), flat, []
+    alike = jx.vary_alike([*flat, *captured])[: len(flat)]
+    if any(a is not b for a, b in zip(alike, flat, strict=True)):
+        return closed(call, alike)
     y, saved = rule.types
     dy = [t.to_tangent_aval() if jnp.issubdtype(t.dtype, jnp.inexact) else None for t in y]
     (pullback,), all_captured = traced((saved.pullback.cotangents, saved.residuals, dy), known=captured)
     if len(all_captured) > len(captured):
         raise saved.pullback.capture_fault(all_captured[-1])
-    functions = call.definition, call.derivative, *(f for _, f in call.settings if callable(f))
+    functions = call.definition, call.derivative, *filter(callable, jax.tree.leaves(call.settings))
     names = tuple(name_of(c, *functions) for c in captured)
-    return Closed(call, len(flat), primal, rule, pullback, names), captured
+    return Closed(call, len(flat), primal, rule, pullback, names), flat, captured
 
 
 @dataclass(frozen=True)

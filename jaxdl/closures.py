@@ -2,6 +2,7 @@
 
 import builtins
 import dataclasses
+import enum
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 
-CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), np.dtype, np.generic)
+CONSTANTS = (bool, int, float, complex, str, bytes, enum.Enum, type(None), type(...), np.dtype, np.generic)
 
 
 def is_importable(f: Any) -> bool:

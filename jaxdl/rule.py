@@ -36,7 +36,7 @@ from jaxdl.call import (
     rule,
     saving,
 )
-from jaxdl.closures import Surroundings, hoisted, is_importable
+from jaxdl.closures import CONSTANTS, Surroundings, hoisted, is_importable
 
 __all__ = ["Op", "hoisted", "op", "op_p", "saving"]
 
@@ -82,18 +82,19 @@ class Op:
         call = Call(self.__name__, self.primal, self.derivative, tree, settings, surroundings)
         flat = jx.vary_alike(flat)
         if not call.lasts:
-            call, captured = closed(call, flat)
+            call, flat, captured = closed(call, flat)
             if captured and self.hoisting:
                 return self.hoisting(*bound.args, **bound.kwargs)
-            flat = jx.vary_alike([*flat, *captured])
+            flat = [*flat, *captured]
         y = primal.eval_shape(call, *flat)
         return jax.tree.unflatten(jax.tree.structure(y), op_p.bind(*flat, call=call))
 
     def _surroundings(self, settings):
         """What a trace depends on beside arguments and settings; None if that may change, or go before its module."""
-        functions = *filter(callable, settings.values()), self.primal, self.derivative
-        if not all(map(is_importable, (self, *functions[:-2]))):
+        given = tuple(v for v in jax.tree.leaves(settings) if not isinstance(v, CONSTANTS))
+        if not all(map(is_importable, (self, *given))):
             return None
+        functions = *given, self.primal, self.derivative
         if functions not in self.surroundings or not self.surroundings[functions].are_the_same():
             self.surroundings[functions] = Surroundings(*functions)
         return self.surroundings[functions].values

@@ -176,6 +176,39 @@ def test_a_value_inside_a_container_is_refused_too():
         jax.grad(f)(1.0)
 
 
+def test_devices_may_close_over_their_own_values():
+    """In shard_map, what a device closes over varies from device to device, and so do value and cotangent."""
+    mesh = jax.make_mesh((2,), ("d",), devices=jax.devices()[:2], axis_types=(jax.sharding.AxisType.Auto,))
+
+    def f(x, scale):
+        of_device = lambda scale: scaled_by(scale[0])(x)[None]
+        spread = jax.sharding.PartitionSpec("d")
+        return jax.shard_map(of_device, mesh=mesh, in_specs=spread, out_specs=spread)(scale).sum()
+
+    x, scale = jnp.array([1.0, 2.0]), jnp.array([2.0, 3.0])
+    assert_close(jax.jit(jax.grad(f))(x, scale), [5, 5], "float32")
+
+
+def test_functions_inside_a_setting_are_seen():
+    @jaxdl.op
+    def composed(x, *, functions):
+        return functions[1](functions[0](x))
+
+    @composed.rule
+    def composed_rule(x, *, functions):
+        y = functions[1](functions[0](x))
+        return y, jaxdl.saving(lambda x, dy: jax.vjp(lambda x: functions[1](functions[0](x)), x)[1](dy), x)
+
+    f = lambda w: composed(2.0, functions=(jnp.sin, lambda x: w * x))
+    with pytest.raises(TypeError, match=r"composed: .* closes over w, "):
+        jax.jit(jax.grad(f))(3.0)
+    assert_close(
+        jax.grad(lambda x: composed(x, functions=(jnp.sin, jnp.cos)))(0.5),
+        -jnp.sin(jnp.sin(0.5)) * jnp.cos(0.5),
+        "float32",
+    )
+
+
 def test_values_that_nothing_differentiates_may_be_closed_over():
     f = lambda x, scale: scaled_by(scale)(x).sum()
     in_x = jax.grad(f)
