@@ -45,6 +45,7 @@ COMPILED_QUICKLY = (
     "tests.interop",
     "tests.nn",
     "tests.ops.test_shapes",
+    "tests.test_harnesses",
     "tests.test_readme",
     "tests.test_rule",
     "tests.test_strip",

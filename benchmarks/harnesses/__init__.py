@@ -1,0 +1,13 @@
+"""JAX's own cases, each primitive with all its parameters, through jaxdl's tools: `python -m benchmarks.harnesses`.
+
+cases   the cases, made small, and what JAX says of each
+tools   what a tool answers for a case: right, refused by name, or a fault
+"""
+
+import os
+
+import jax
+
+# As in the tests: XLA's older way to compile fusions takes a quarter of the time.
+if jax.__version_info__ < (0, 11):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")

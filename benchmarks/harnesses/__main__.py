@@ -1,0 +1,133 @@
+"""JAX's own cases through jaxdl's tools, each answer held against JAX.
+
+    python -m benchmarks.harnesses                                # float32: some 1,165 cases, 117 primitives
+    python -m benchmarks.harnesses --dtypes bfloat16 complex64 int32 bool
+    JAX_ENABLE_X64=1 python -m benchmarks.harnesses --dtypes float64
+    python -m benchmarks.harnesses --only reshape --tools source --again
+
+Each cell is right, refused by name, refused as JAX itself does, an answer where JAX has none ("beyond JAX"), too slow,
+wrong, or crashed. Cells are kept one by one
+in results/harnesses/: a run goes on where the last one ended; `--again` takes those anew that it selects.
+"""
+
+import itertools
+import json
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import jax
+import tyro
+
+from benchmarks.harnesses.cases import cases
+from benchmarks.harnesses.tools import AS_JAX, BEYOND, CRASHED, REFUSED, RIGHT, SLOW, SMOOTH_ONLY, TOOLS, WRONG, verdict
+from benchmarks.results_folder import FOLDER, keep
+from jaxdl.report import Table
+
+CELLS = FOLDER / "harnesses"
+LEFT_OUT = "left out"
+ORDER = (RIGHT, BEYOND, LEFT_OUT, REFUSED, AS_JAX, SLOW, WRONG, CRASHED)
+FAULTS = (WRONG, CRASHED)
+
+
+def known_cells(path: Path) -> dict:
+    """The last verdict of each (case, tool)."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {(row["case"], row["tool"]): row for row in map(json.loads, lines)}
+
+
+def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list[str], seconds: float, most: int):
+    CELLS.mkdir(parents=True, exist_ok=True)
+    path = CELLS / f"{dtype}.jsonl"
+    known = known_cells(path)
+    so_far, same_as = Counter(), {}
+    with path.open("a") as out:
+
+        def put(**row):
+            known[row["case"], row["tool"]] = row
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+            if row["status"] in FAULTS:
+                print(f"{row['status']}: {row['tool']} {row['case']}: {row['note']}", flush=True)
+
+        for number, (name, group, make) in enumerate(cases(dtype)):
+            so_far[group] += 1
+            before = [known.get((name, tool), {"status": None})["status"] for tool in tools]
+            asked = [tool for tool, status in zip(tools, before, strict=True) if again or status in (None, *statuses)]
+            if not asked or not re.search(only, name) or 0 < most < so_far[group] or (name, LEFT_OUT) in known:
+                continue
+            case = make()
+            if isinstance(case, str):
+                put(case=name, group=group, tool=LEFT_OUT, status=LEFT_OUT, note=case)
+                continue
+            for tool in asked:
+                if (same := same_as.setdefault(case.fingerprint, name)) != name and (same, tool) in known:
+                    put(**known[same, tool] | {"case": name, "group": group, "same as": same})
+                    continue
+                absent = tool in SMOOTH_ONLY and not case.is_smooth
+                found = {"status": LEFT_OUT, "note": "no derivative"} if absent else verdict(tool, case, seconds)
+                put(case=name, group=group, tool=tool, **found)
+            if number % 50 == 49:
+                jax.clear_caches()
+
+
+def summary(dtype: str, rows: list[dict]) -> Table:
+    """A row for each group of cases, a column for each tool."""
+    counts = defaultdict(Counter)
+    for row in rows:
+        counts[row["group"], row["tool"]][row["status"]] += 1
+        counts["all", row["tool"]][row["status"]] += 1
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    line = lambda group: (group, *(cell(counts[group, tool]) for tool in TOOLS))
+    number = len({row["case"] for row in rows})
+    title = f"JAX's own cases in {dtype}: {number} of {len(groups)} primitives"
+    return Table(title, ("primitive", *TOOLS), [line(g) for g in ("all", *groups)], f"A number alone is of {RIGHT}.")
+
+
+def cell(count: Counter) -> str:
+    parts = [f"{count[s]}{'' if s == RIGHT else f' {s}'}" for s in ORDER if count[s]]
+    return ", ".join(parts) or "–"
+
+
+def reasons(rows: list[dict]) -> Table:
+    """What the tools said where they did not answer, equal sentences as one."""
+    plain = lambda note: re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?(e-?\d+)?", "…", note)
+    key = lambda row: (ORDER.index(row["status"]), row["tool"], plain(row["note"]))
+    found = sorted((row for row in rows if row["status"] != RIGHT), key=key)
+    lines = []
+    for (status, tool, _), same in itertools.groupby(found, key):
+        first, *rest = same
+        lines.append((ORDER[status], tool, str(1 + len(rest)), first["case"], first["note"][:300].replace("|", "\\|")))
+    return Table("What was not right", ("status", "tool", "cases", "such as", "what it said"), lines[::-1], words=5)
+
+
+def main(
+    dtypes: tuple[str, ...] = ("float32",),
+    tools: tuple[str, ...] = tuple(TOOLS),
+    only: str = "",
+    again: bool = False,
+    statuses: tuple[str, ...] = (),
+    seconds: float = 20.0,
+    most: int = 0,
+) -> None:
+    """Measure what has not been measured yet, and write the tables.
+
+    Args:
+        dtypes: Number formats of the cases.
+        tools: Which tools.
+        only: A pattern that a case's name must hold.
+        again: Take those anew that were measured before.
+        statuses: Take those anew that had one of these.
+        seconds: The time limit of a cell, of the processor's.
+        most: At most so many cases of each primitive, the first ones; 0 for all.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    for dtype in dtypes:
+        measure(dtype, list(tools), only, again, list(statuses), seconds, most)
+        rows = list(known_cells(CELLS / f"{dtype}.jsonl").values())
+        keep(f"harnesses_{dtype}", {"counts": dict(Counter(row["status"] for row in rows))}, summary(dtype, rows))
+        keep(f"harnesses_{dtype}_reasons", {}, reasons(rows))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
