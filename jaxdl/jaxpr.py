@@ -157,6 +157,11 @@ def is_array(leaf):
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
+def is_key(x):
+    """Whether an array holds keys of jax.random, which NumPy does not know."""
+    return jax.numpy.issubdtype(x.dtype, jax.dtypes.extended)
+
+
 def output_types(f, *types):
     """The types of f's outputs with all that JAX knows of them (weak types, shardings, mesh axes)."""
     return jax.make_jaxpr(f)(*types).out_avals
@@ -198,7 +203,7 @@ def primitives(jaxpr):
 
 def primal_of(eqn):
     """The jaxpr of what an equation with a hand-written rule computes; None where its parameters do not tell."""
-    if "call" in eqn.params:
+    if hasattr(eqn.params.get("call"), "primal"):
         return trace(eqn.params["call"].primal, *[v.aval for v in eqn.invars])[0]
     if eqn.primitive.name == "call_hi_primitive":  # JAX 0.11 and newer: jnp.searchsorted is one
         return trace(functools.partial(eqn.primitive.to_lojax, **eqn.params), *[v.aval for v in eqn.invars])[0]

@@ -37,21 +37,22 @@ class Product:
     before: object
 
 
-def bracketing(sizes: Sequence[int], work: Sequence[float]) -> tuple[float, object]:
-    """The cheapest way to the matrix of the whole chain, and its cost in operations.
+def bracketing(sizes: Sequence[int], work: Sequence[float], back: Sequence[float] | None = None):
+    """The cheapest way to the matrix of the whole chain: its cost in operations, and the way.
 
-    sizes: entries at each point, N + 1 of them; work: operations of one sweep through each of the N functions.
+    sizes: entries at each point, N + 1 of them; work: operations of one sweep through each of the N functions, forward
+    (and backward where `back` does not say otherwise); infinite where there is none.
     """
+    back = work if back is None else back
 
     @functools.cache
     def best(i, j):
-        along = lambda a, b: sum(work[a:b])
-        ways = [(sizes[i] * along(i, j), Push(i, j)), (sizes[j] * along(i, j), Pull(i, j))]
+        ways = [(sizes[i] * sum(work[i:j]), Push(i, j)), (sizes[j] * sum(back[i:j]), Pull(i, j))]
         for k in range(i + 1, j):
             (left, before), (right, after) = best(i, k), best(k, j)
             ways.append((left + right + 2 * sizes[i] * sizes[k] * sizes[j], Product(after, before)))
-            ways.append((left + sizes[i] * along(k, j), Push(k, j, before)))
-            ways.append((right + sizes[j] * along(i, k), Pull(i, k, after)))
+            ways.append((left + sizes[i] * sum(work[k:j]), Push(k, j, before)))
+            ways.append((right + sizes[j] * sum(back[i:k]), Pull(i, k, after)))
         return min(ways, key=lambda way: way[0])
 
     return best(0, len(work))

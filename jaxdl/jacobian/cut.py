@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.chain import bracketing, multiplied, sweeps
 from jaxdl.jacobian.cuts import active, narrow_chain
-from jaxdl.jacobian.method import Vector, join, method, split
+from jaxdl.jacobian.directions import hindrances
+from jaxdl.jacobian.method import Vector, method
+from jaxdl.jacobian.vector import join, split
 from jaxdl.jacobian.work import work
 
 
@@ -47,8 +49,23 @@ class Chain:
         cuts = narrow_chain(plain, min(vector.m, vector.n))
         points = ((start,), *(cut.values for cut in cuts), (end,))
         segments = tuple(_between(plain, a, b) for a, b in itertools.pairwise(points))
-        costs = [sum(map(work, eqns)) for eqns in segments]
-        return cls(jaxpr, points, segments, *bracketing(_sizes(points), costs))
+        chain = cls(jaxpr, points, segments, 0.0, None)
+        costs = [chain.costs(k, (vector.x, *vector.others)) for k in range(len(segments))]
+        cost, way = bracketing(_sizes(points), *zip(*costs, strict=True))
+        if math.isinf(cost):
+            raise ValueError(
+                f"jacobian.{vector.name}: some parts of the function have only forward mode and some only reverse, and "
+                f"no narrow place between them; write the rule (custom_vjp) as a custom_jvp or a jaxdl.op"
+            )
+        return dataclasses.replace(chain, cost=cost, way=way)
+
+    def costs(self, k, types) -> tuple[float, float]:
+        """Operations of one sweep through a segment, forward and backward; infinite where JAX has none."""
+
+        f = lambda here, x, *others: self.segment(k, self.values(x, others))(here)
+        here = jax.eval_shape(lambda x, *others: self.at(k, self.values(x, others)), *types)
+        operations = sum(map(work, self.segments[k]))
+        return tuple(math.inf if no else operations for no in hindrances(f, self.segments[k], (here, *types)))
 
     @property
     def sizes(self) -> list[int]:
@@ -60,28 +77,37 @@ class Chain:
 
     def __call__(self, x, *others):
         """The (m, n) Jacobian."""
-        plain = jx.opened(self.jaxpr)
         if self.way is None:
             return jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
-        given = (*self.jaxpr.consts, x, *others)
-        values = dict(zip((*plain.constvars, *plain.invars), given, strict=True))
-        jx.run(plain.eqns, values)
+        values = self.values(x, others)
         forward = functools.cache(lambda k: jax.linearize(self.segment(k, values), self.at(k, values))[1])
         backward = functools.cache(lambda k: jax.vjp(self.segment(k, values), self.at(k, values))[1])
+        dtype = lambda k: self.at(k, values).dtype
 
         def push(start, end, matrix):
-            matrix = jnp.eye(self.sizes[start], dtype=x.dtype) if matrix is None else matrix
+            matrix = jnp.eye(self.sizes[start], dtype=dtype(start)) if matrix is None else matrix
             for k in range(start, end):
                 matrix = jax.vmap(forward(k), in_axes=1, out_axes=1)(matrix)
             return matrix
 
         def pull(start, end, matrix):
-            matrix = jnp.eye(self.sizes[end], dtype=x.dtype) if matrix is None else matrix
+            matrix = jnp.eye(self.sizes[end], dtype=dtype(end)) if matrix is None else matrix
             for k in reversed(range(start, end)):
                 matrix = jax.vmap(lambda dy, k=k: backward(k)(dy)[0])(matrix)
             return matrix
 
-        return multiplied(self.way, push, pull, jnp.matmul)
+        def product(after, before):
+            with jax.numpy_dtype_promotion("standard"):
+                return after @ before
+
+        return multiplied(self.way, push, pull, product)
+
+    def values(self, x, others):
+        """All values on the way, by variable."""
+        plain, values = jx.opened(self.jaxpr), {}
+        values.update(zip((*plain.constvars, *plain.invars), (*self.jaxpr.consts, x, *others), strict=True))
+        jx.run(plain.eqns, values)
+        return values
 
     def at(self, k, values):
         return join([jnp.asarray(jx.value_of(v, values)) for v in self.points[k]])

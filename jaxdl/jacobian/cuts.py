@@ -61,16 +61,21 @@ def narrow_chain(jaxpr, below: int) -> list[Cut]:
 
 
 class _Network:
-    """Two nodes a value, with its entries between them as capacity; a node an equation; no way back upstream."""
+    """Two nodes a value, with its entries between them as capacity; a node an equation; no way back upstream.
+
+    Complex values inside a real function (and real ones inside a complex one) are never cut: their derivatives are
+    no matrices of such numbers.
+    """
 
     def __init__(self, jaxpr):
-        live = active(jaxpr)
+        live, kind = active(jaxpr), _is_complex(jaxpr.invars[0])
+        capacity = lambda v: min(_size(v), WIDE) if _is_complex(v) == kind else ENDLESS
         eqns = [eqn for eqn in jaxpr.eqns if live.intersection(eqn.outvars)]
         self.values = [jaxpr.invars[0], *(v for eqn in eqns for v in eqn.outvars if v in live)]
         self.place = {v: i for i, v in enumerate(self.values)}
         arcs = {}
         for v, i in self.place.items():
-            arcs[2 * i, 2 * i + 1], arcs[2 * i + 1, 2 * i] = min(_size(v), WIDE), ENDLESS
+            arcs[2 * i, 2 * i + 1], arcs[2 * i + 1, 2 * i] = capacity(v), ENDLESS
         for k, eqn in enumerate(eqns, 2 * len(self.values)):
             ends = [2 * self.place[v] + 1 for v in eqn.invars if jx.is_variable(v) and v in live]
             starts = [2 * self.place[v] for v in eqn.outvars if v in live]
@@ -95,6 +100,10 @@ class _Network:
         reached = set(breadth_first_order(left, self.first, return_predecessors=False).tolist())
         before = frozenset(v for v, i in self.place.items() if 2 * i in reached)
         return Cut(tuple(v for v in self.values if v in before and 2 * self.place[v] + 1 not in reached), before)
+
+
+def _is_complex(v):
+    return jnp.issubdtype(v.aval.dtype, jnp.complexfloating)
 
 
 def _size(v):

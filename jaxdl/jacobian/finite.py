@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.method import Vector, method
+from jaxdl.jacobian.vector import join, split
 
 LEVELS = 9  # steps h, h/4, …, h/4⁸
 FIRST = 2.0**-2
@@ -56,7 +57,8 @@ def widened(vector, x, others):
     Written in float32, arrays that f closes over would not meet x in the same format in all of JAX's functions.
     """
     if {"scan", "while", "cond"} & set(jx.primitives(vector.jaxpr)):
-        return vector.f(x, *map(wide, others))
+        y = vector.written(split(x, vector.inputs), *map(wide, others[len(vector.constants) :]))
+        return join(list(map(jnp.asarray, jax.tree.leaves(y))))
     return _in_float64(vector.jaxpr, (x, *map(wide, others)))[0]
 
 

@@ -16,53 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.fingerprint import fingerprint
+from jaxdl.jacobian.tracing import traced
+from jaxdl.jacobian.vector import Vector, join
 
+__all__ = ["Called", "Jacobian", "Vector", "bound", "method"]
 
-@dataclasses.dataclass(frozen=True)
-class Vector:
-    """A user's function between vectors: `f(x, *others)` is (n,) → (m,), the other arrays are not differentiated.
-
-    `of_arrays(xs, *others)` is the same from the list of arrays, of the types `inputs`, that are joined in x, to that
-    of the `outputs`. `name` is the method's, for messages. Values of `others` are never known; those of closed-over
-    arrays are, in `jaxpr`.
-    """
-
-    name: str
-    of_arrays: Callable
-    inputs: tuple
-    others: tuple
-    outputs: tuple
-
-    def f(self, x, *others):
-        return join(self.of_arrays(split(x, self.inputs), *others))
-
-    @functools.cached_property
-    def x(self) -> jax.ShapeDtypeStruct:
-        return jax.eval_shape(join, self.inputs)
-
-    @property
-    def n(self) -> int:
-        return self.x.shape[0]
-
-    @property
-    def m(self) -> int:
-        return sum(math.prod(y.shape) for y in self.outputs)
-
-    @functools.cached_property
-    def jaxpr(self):
-        """The closed jaxpr of f, with x and then the others as its inputs."""
-        return jx.trace(self.f, self.x, *self.others)[0]
-
-    @property
-    def alone(self) -> "Vector":
-        """The same with closed-over arrays among the others, to compile by itself inside an outer trace."""
-        types = tuple(jax.ShapeDtypeStruct(jnp.shape(c), jnp.result_type(c)) for c in self.jaxpr.consts)
-
-        def of_arrays(xs, *rest):
-            given = (join(xs), *rest[len(types) :])
-            return split(jx.evaluate_opened(self.jaxpr, rest[: len(types)], given)[0], self.outputs)
-
-        return dataclasses.replace(self, of_arrays=of_arrays, others=(*types, *self.others))
+MOST_KEPT = 64  # programs, with what was prepared for each
 
 
 class Jacobian:
@@ -91,52 +51,66 @@ class Jacobian:
         return call.prepared(call.x, *call.others)
 
     def called(self, *args, **kwargs) -> "Called":
-        """These arguments as vectors, and what was prepared for their types."""
+        """These arguments as vectors, and what was prepared for their types and for the program that f is on them.
+
+        f is traced at each call: what it closes over may have changed. The preparation is kept by the program; arrays
+        that f closes over are among its inputs.
+        """
         chosen, tree = jax.tree.flatten(_chosen(self.name, self.argnums, args))
         for leaf in chosen:
             _check(self.name, self.holomorphic, "input", leaf)
         chosen = [jnp.asarray(leaf) for leaf in chosen]
         rest, rest_tree = jax.tree.flatten((_without(self.argnums, args), kwargs))
-        others = tuple(leaf for leaf in rest if jx.is_array(leaf))
-        fixed = tuple(None if jx.is_array(leaf) else leaf for leaf in rest)
-        types = tuple(jax.typeof(leaf) for leaf in (*chosen, *others))
-        key = types, tree, rest_tree, _hashable(fixed)
-        if key not in self.prepared:
-            inputs = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in chosen)
-            f = functools.partial(self._of_leaves, tree, fixed, rest_tree)
-            vector, out_tree = self._vector(f, inputs, others)
-            nothing = vector.m == 0 or vector.n == 0
-            run = _empty(vector) if nothing else self.prepare(vector)
-            self.prepared[key] = run, vector, out_tree
-        run, vector, out_tree = self.prepared[key]
-        return Called(run, vector, join(chosen), others, tuple(map(jax.typeof, chosen)), tree, out_tree)
+        found = traced(lambda fixed: self._of_leaves(tree, fixed, rest_tree, checked=True), chosen, rest)
+        consts, others = tuple(found.jaxpr.consts), found.others
+        known = tuple(None if jx.is_staged(c) else c for c in consts)
+        types = tuple(map(jax.typeof, (*chosen, *others)))
+        settings = _hashable(found.fixed), tuple(c is None for c in known)
+        key = types, tree, rest_tree, settings, fingerprint(found.jaxpr)
+        entry = next((entry for entry in self.prepared.get(key, ()) if entry[1].fits(known)), None)
+        if entry is None:
+            vector = self._vector(found, chosen, known, self._of_leaves(tree, found.fixed, rest_tree))
+            run = _empty(vector) if vector.m == 0 or vector.n == 0 else self.prepare(vector)
+            entry = run, vector, found.out_tree
+            self._keep(key, entry)
+        run, vector, out_tree = entry
+        return Called(run, vector, join(chosen), (*consts, *others), types[: len(chosen)], tree, out_tree)
 
-    def _vector(self, f, inputs, others):
-        def checked(xs, *others):
-            y = f(xs, *others)
-            for leaf in jax.tree.leaves(y):
+    def _keep(self, key, entry):
+        self.prepared[key] = [entry, *self.prepared.get(key, ())][:MOST_KEPT]
+        while len(self.prepared) > MOST_KEPT:
+            del self.prepared[next(iter(self.prepared))]
+
+    def _vector(self, found, chosen, known, written):
+        program, count = jx.opened(found.jaxpr), len(known)
+
+        def of_arrays(xs, *others):
+            return jx.evaluate_opened(program, others[:count], (*xs, *others[count:]))
+
+        inputs = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen)
+        others = tuple(v.aval for v in (*program.constvars, *program.invars[len(chosen) :]))
+        return Vector(self.name, of_arrays, inputs, others, found.outputs, known, written)
+
+    def _of_leaves(self, tree, fixed, rest_tree, checked=False):
+        """f's output as the user's function gives it, as a function of the leaves of its arguments."""
+
+        def of_leaves(xs, *others):
+            given = iter(others)
+            positional, kwargs = rest_tree.unflatten([next(given) if leaf is None else leaf for leaf in fixed])
+            args = _with(self.argnums, positional, tree.unflatten(xs))
+            y = self.f(*args, **kwargs)
+            if self.has_aux:
+                if not (isinstance(y, tuple) and len(y) == 2):
+                    raise TypeError(
+                        f"jacobian.{self.name}: with has_aux=True the function must return a pair (output, aux), "
+                        f"got {type(y).__name__}"
+                    )
+                y = y[0]
+            for leaf in jax.tree.leaves(y) if checked else ():
                 _check(self.name, self.holomorphic, "output", leaf)
             return y
 
-        outputs, out_tree = jax.tree.flatten(jax.eval_shape(checked, list(inputs), *others))
-        types = tuple(jax.ShapeDtypeStruct(jnp.shape(o), o.dtype) for o in others)
-        of_arrays = lambda xs, *others: list(map(jnp.asarray, jax.tree.leaves(f(xs, *others))))
-        return Vector(self.name, of_arrays, inputs, types, tuple(outputs)), out_tree
-
-    def _of_leaves(self, tree, fixed, rest_tree, xs, *others):
-        """f's output as the user's function gives it, from the leaves of its differentiated arguments."""
-        given = iter(others)
-        positional, kwargs = rest_tree.unflatten([next(given) if leaf is None else leaf for leaf in fixed])
-        args = _with(self.argnums, positional, tree.unflatten(xs))
-        y = self.f(*args, **kwargs)
-        if self.has_aux:
-            if not (isinstance(y, tuple) and len(y) == 2):
-                raise TypeError(
-                    f"jacobian.{self.name}: with has_aux=True the function must return a pair (output, aux), "
-                    f"got {type(y).__name__}"
-                )
-            return y[0]
-        return y
+        return of_leaves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,25 +229,6 @@ def _with(argnums, args, chosen):
     for i, value in zip(_places(argnums, len(args)), (chosen,) if isinstance(argnums, int) else chosen, strict=True):
         args[i] = value
     return args
-
-
-def join(leaves):
-    """All entries in one vector, of the type that holds them all."""
-    if len(leaves) == 1:
-        return leaves[0].reshape(-1)
-    if not leaves:
-        return jnp.zeros(0)
-    with jax.numpy_dtype_promotion("standard"):
-        dtype = jnp.result_type(*leaves)
-    return jnp.concatenate([leaf.reshape(-1).astype(dtype) for leaf in leaves])
-
-
-def split(x, types):
-    """The arrays joined in x, each of its own type; in x's where x is wider than all of them (`finite`)."""
-    ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
-    widest = max(t.dtype.itemsize for t in types)
-    own = lambda t: x.dtype if x.dtype.itemsize > widest else t.dtype
-    return [part.reshape(t.shape).astype(own(t)) for part, t in zip(jnp.split(x, ends), types, strict=True)]
 
 
 def _pieces(matrix, types, axis):

@@ -152,9 +152,8 @@ def _way(vector, name) -> Way:
         run = PREPARE[name](replace(vector, name=name))
         if why := _pointless(name, vector, run):
             return Way(name, refused=why)
-        alone = _by_itself(vector)
-        program = jax.jit(run if alone is vector else PREPARE[name](replace(alone, name=name)))
-        compiled = program.lower(alone.x, *alone.others).compile()
+        program = jax.jit(run)
+        compiled = program.lower(vector.x, *vector.others).compile()
     except (ValueError, TypeError, NotImplementedError) as error:
         return Way(name, refused=f"{error}")
     cost = compiled.cost_analysis() or {}
@@ -163,11 +162,6 @@ def _way(vector, name) -> Way:
     flops, moved = (cost.get(key, math.nan) for key in ("flops", "bytes accessed"))
     counted = flops, moved, temporary, predicted
     return Way(name, _sweeps(name, vector, run), *counted, run=run, program=program, compiled=compiled)
-
-
-def _by_itself(vector):
-    """The function with what it closes over as arguments, where an outer trace has not given that yet."""
-    return vector.alone if any(map(jx.is_staged, vector.jaxpr.consts)) else vector
 
 
 def _is_small(vector) -> bool:
@@ -209,10 +203,11 @@ def _may_be_tried(vector) -> bool:
 def _tried(vector, ways) -> list[Way]:
     """The ways with the time of the compiled program on drawn numbers: the median of several calls, in turn."""
     random = np.random.default_rng(0)
-    alone = _by_itself(vector)
     batch = BATCH if ways[0].predicted < 2 * CALL else 0
     with jax.ensure_compile_time_eval():
-        inputs = [_drawn(random, type) for type in (alone.x, *alone.others)]
+        drawn = [_drawn(random, type) for type in (vector.x, *vector.others)]
+        known = [x if c is None else c for x, c in zip(drawn[1:], vector.constants, strict=False)]
+        inputs = [drawn[0], *known, *drawn[1 + len(known) :]]
         if batch:
             inputs[0] = jnp.stack([inputs[0]] * batch)
         programs = {way: _in_batches(way, inputs) if batch else way.compiled for way in ways}

@@ -9,6 +9,7 @@ from scipy import sparse as sp
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.compressed import Compressed, Plan, checked
+from jaxdl.jacobian.directions import hindrances
 from jaxdl.jacobian.method import Jacobian, Vector, method
 from jaxdl.jacobian.pattern import colouring
 from jaxdl.jacobian.pattern.algebra import nothing
@@ -88,8 +89,8 @@ def drawn(plan, path):
 def sparse(vector: Vector, *, pattern=None, probe: bool = True):
     """The Jacobian by compressed products: as many sweeps as its pattern has colours.
 
-    The pattern is found from the jaxpr, for all values of the arguments (closed-over arrays count as constants, as
-    under jit), coloured by columns, rows or both, and kept for the types of the arguments. The result is dense;
+    The pattern is found from the jaxpr, for all values of the arguments and for these ones of closed-over arrays,
+    coloured by columns, rows or both, and kept for the program that f is. The result is dense;
     `sparse(f).bcoo(*args)`, `.scipy(*args)` never make the dense matrix; `.plan(*args)` tells the pattern, the sweeps
     and what was not understood and counts as dense; `.spy(*args)` draws it.
 
@@ -97,9 +98,14 @@ def sparse(vector: Vector, *, pattern=None, probe: bool = True):
     and inputs flattened and joined. It is held against one random product at each call: an entry outside it raises
     ValueError, or makes the result NaN under jit and vmap, where nothing can be raised. probe: False to do without.
     """
-    forward, reverse = _possible(vector)
+    no_forward, no_reverse = hindrances(vector.f, jx.opened(vector.jaxpr).eqns, (vector.x, *vector.others))
+    if no_forward and no_reverse:
+        raise ValueError(
+            f"jacobian.{vector.name}: JAX has neither mode of the function as a whole. Forward: {no_forward}. "
+            f"Reverse: {no_reverse}"
+        )
     found, dense = _pattern(vector) if pattern is None else (_given(vector, pattern), ())
-    columns, rows, why = colouring.cheapest(found, forward, reverse)
+    columns, rows, why = colouring.cheapest(found, not no_forward, not no_reverse)
     return Compressed(
         vector, Plan(found, columns, rows, tuple(dense), why, False, pattern is not None), probe and pattern is not None
     )
@@ -130,7 +136,7 @@ def sparse_hessian(f, argnums=0, has_aux=False, holomorphic=False, *, pattern=No
 
 
 def _pattern(vector):
-    (found,), dense = read_pattern(vector.jaxpr, vector.n)
+    (found,), dense = read_pattern(vector.jaxpr, vector.n, vector.constant, len(vector.constants))
     return (nothing(vector.m, vector.n) if found is None else found).matrix(), dense
 
 
@@ -145,22 +151,3 @@ def _given(vector, pattern):
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
-
-
-def _possible(vector):
-    """Whether JAX has forward products of the function, and whether reverse ones; tried only where it is in doubt."""
-    names = set(jx.primitives(vector.jaxpr))
-    f = lambda x, *others: vector.f(x, *others)
-    push = lambda x, *others: jax.jvp(lambda x: f(x, *others), (x,), (x,))
-    pull = lambda x, *others: (lambda y, pullback: pullback(y))(*jax.vjp(lambda x: f(x, *others), x))
-    forward = not names & {"custom_vjp_call", "custom_vjp_call_jaxpr"} or _works(push, vector)
-    reverse = "while" not in names or _works(pull, vector)
-    return (forward, reverse) if forward or reverse else (True, True)
-
-
-def _works(transformed, vector):
-    """Whether a transformed function can be traced; JAX refuses tangents of a custom_vjp later, by `custom_lin`."""
-    try:
-        return "custom_lin" not in jx.primitives(jax.make_jaxpr(transformed)(vector.x, *vector.others))
-    except Exception:
-        return False

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.jacobian.method import Vector, method, split
+from jaxdl.jacobian.method import Vector, method
+from jaxdl.jacobian.vector import split
 
 
 @method
@@ -95,7 +96,7 @@ def in_chunks(vector, sweeps, count, chunk, max_bytes):
 
 def within(vector, sweeps, count, max_bytes) -> int:
     """The most sweeps at a time whose compiled temporary memory is at most max_bytes."""
-    vector, used = vector.alone, {}
+    used = {}
 
     def temporary(chunk):
         if chunk not in used:

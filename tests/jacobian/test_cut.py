@@ -85,3 +85,53 @@ def every_bracketing(sizes, work, i, j):
 @pytest.mark.parametrize("work", [(50, 70, 20, 90), (1, 2, 1, 400), (300, 5, 5, 300)])
 def test_the_bracketing_is_the_cheapest_of_all(sizes, work):
     assert bracketing(sizes, work)[0] == min(every_bracketing(sizes, work, 0, 4))
+
+
+@jax.custom_vjp
+def only_reverse(x):
+    return jnp.sin(x)
+
+
+only_reverse.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (dy * jnp.cos(x),))
+
+
+def only_forward(x):
+    return jax.lax.while_loop(lambda y: y.sum() < 9, lambda y: 2 * y + 1, x)
+
+
+W = jnp.linspace(-1, 1, 40).reshape(2, 20)
+WIDE = jnp.linspace(0, 1, 20)
+DIRECTIONS = {
+    "reverse": (lambda x: jnp.tanh(W.T @ only_reverse(W @ x)), jax.jacrev),
+    "forward": (lambda x: jnp.tanh(W.T @ only_forward(W @ x)), jax.jacfwd),
+    "reverse before a narrow place": (lambda x: W.T @ jnp.tanh(W @ only_reverse(x)), jax.jacrev),
+    "forward after a narrow place": (lambda x: only_forward(W.T @ jnp.tanh(W @ x)), jax.jacfwd),
+}
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_a_part_that_has_one_direction_is_swept_in_that(name):
+    f, right = DIRECTIONS[name]
+    assert len(chain_of(f, WIDE).sizes) > 2
+    assert_close(jacobian.cut(f)(WIDE), right(f)(WIDE), "float32", "jacobian")
+
+
+def test_parts_of_either_direction_meet_at_a_narrow_place_or_are_refused():
+    """JAX itself has neither mode for the whole."""
+    f = lambda x: W.T @ only_reverse(only_forward(W @ x))
+    outer = jax.jacrev(lambda h: W.T @ only_reverse(h))(only_forward(W @ WIDE))
+    assert_close(jacobian.cut(f)(WIDE), outer @ jax.jacfwd(only_forward)(W @ WIDE) @ W, "float32", "jacobian")
+    with pytest.raises(ValueError, match="only forward mode and some only reverse"):
+        jacobian.cut(lambda x: only_reverse(only_forward(x) + x.sum()) * x.sum())(WIDE)
+
+
+def test_complex_values_inside_are_not_cut():
+    f = lambda x: W[0] * jnp.abs(jnp.fft.fft(W @ jnp.sin(x))).sum()
+    assert chain_of(f, WIDE).sizes == [20, 2, 2, 1, 20]  # before the transform, and the moduli
+    assert_close(jacobian.cut(f)(WIDE), jax.jacrev(f)(WIDE), "float32", "jacobian")
+
+
+def test_narrow_places_of_another_format():
+    f = lambda x: (W.T.astype(jnp.bfloat16) @ jnp.tanh(W @ x).astype(jnp.bfloat16)).astype(jnp.float32)
+    assert len(chain_of(f, WIDE).sizes) > 2
+    assert jnp.allclose(jacobian.cut(f)(WIDE), jax.jacrev(f)(WIDE), atol=0.05)

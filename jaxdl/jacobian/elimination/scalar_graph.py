@@ -58,7 +58,8 @@ class _Builder:
 
     def __init__(self, vector):
         self.vector, self.n = vector, vector.n
-        self.line = StraightLine(vector.jaxpr)
+        self.known = {1 + i: c for i in range(len(vector.constants)) if (c := vector.constant(i)) is not None}
+        self.line = StraightLine(vector.jaxpr, self.known)
         self.places = {self.line.inputs[0]: np.arange(vector.n)}
         self.incoming = [{} for _ in range(vector.n)]
         self.computed, self.slots, self.edges = {}, 0, 0
@@ -148,7 +149,7 @@ class _Builder:
 
     def partials(self):
         """The computed partials as a straight line of their own, and what a term is called there."""
-        line = StraightLine(jx.trace(self.slots_of, self.vector.x, *self.vector.others)[0])
+        line = StraightLine(jx.trace(self.slots_of, self.vector.x, *self.vector.others)[0], self.known)
         negated = {step.outputs[0]: step.inputs[0] for step in line.steps if step.eqn.primitive.name == "neg"}
 
         def named(term):

@@ -28,12 +28,16 @@ class Step:
 
 
 class StraightLine:
-    """The equations of a closed jaxpr in order. Values 0, 1, … are its inputs; `given` holds the constants."""
+    """The equations of a closed jaxpr in order. Values 0, 1, … are its inputs; `given` holds the constants.
 
-    def __init__(self, jaxpr):
+    known: the values of those inputs that are constants, by their places.
+    """
+
+    def __init__(self, jaxpr, known=None):
         self.steps, self.given, self.count = [], {}, 0
         self._literals, self._seen = {}, {}
         self.inputs = [self._new() for _ in jx.opened(jaxpr).invars]
+        self.given.update({self.inputs[place]: value for place, value in (known or {}).items()})
         self.outputs = self._inline(jaxpr, self.inputs)
 
     def evaluate(self, arguments, outputs) -> list:

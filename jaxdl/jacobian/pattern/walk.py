@@ -13,19 +13,23 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.pattern.algebra import Dependence, groups, identity, spread, take, union, union_of
+from jaxdl.jacobian.pattern.algebra import groups, identity, spread, take, union, union_of
 from jaxdl.jacobian.pattern.control import CONTROL
 from jaxdl.jacobian.pattern.moves import MOVES
 from jaxdl.jacobian.pattern.products import PRODUCTS
-from jaxdl.jacobian.pattern.values import Value, fold, known
+from jaxdl.jacobian.pattern.values import Constant, Value, fold, known
 from jaxdl.primitives import unknown_parameter
 
 
-def pattern(jaxpr, n: int) -> tuple[list[Dependence | None], list[tuple[str, str]]]:
-    """How the outputs of a closed jaxpr depend on the n entries of its first input, and what counted as dense."""
+def pattern(jaxpr, n: int, constant: Callable | None = None, constants: int = 0):
+    """How the outputs of a closed jaxpr depend on the n entries of its first input, and what counted as dense.
+
+    After the first come `constants` inputs whose value `constant(i)` tells where it is known, and None where not.
+    """
     walk = Walk(n)
     first, *others = jx.opened(jaxpr).invars
-    values = [Value(first.aval, identity(n))] + [Value(v.aval) for v in others]
+    asked = lambda i: Constant(lambda: constant(i)) if i < constants else None
+    values = [Value(first.aval, identity(n))] + [Value(v.aval, None, asked(i)) for i, v in enumerate(others)]
     return [out.dependence for out in walk(jaxpr, values)], walk.dense
 
 

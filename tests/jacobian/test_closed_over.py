@@ -1,0 +1,130 @@
+"""What a function closes over may change from call to call, and may come from an outer trace: as with jax.jacrev."""
+
+import gc
+import types
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import jacobian
+from tests.draws import draw
+from tests.tolerance import assert_close
+
+X = draw(80, 4)
+METHODS = {
+    "reverse": jacobian.reverse,
+    "forward": jacobian.forward,
+    "cut": jacobian.cut,
+    "sparse": jacobian.sparse,
+    "eliminate": lambda f: jacobian.eliminate(f, seconds=0.1),
+    "finite": jacobian.finite,
+    "structured": lambda f: multiplied_out(jacobian.structured(f)),
+}
+
+
+def multiplied_out(structured):
+    return lambda x: structured(x).dense()
+
+
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+def changing():
+    """Functions with a part that changes, and how it is changed: what it multiplies, and where it is zero."""
+    scale, mask, model = np.ones(4, np.float32), np.array([1, 0, 0, 1], np.float32), types.SimpleNamespace(a=1.0, w=X)
+
+    @jax.custom_vjp
+    def scaled(x):
+        return x
+
+    scaled.defvjp(lambda x: (x, None), lambda _, dy: (dy * model.a,))
+
+    def by_a_new_rule(x):
+        a = model.a
+        rule = jax.custom_gradient(lambda x: (x, lambda dy: dy * a))
+        return rule(x)
+
+    return {
+        "an array": (lambda x: jnp.sin(x) * jnp.asarray(scale), lambda: scale.fill(2)),
+        "its zeros": (lambda x: jnp.sin(x) * mask, lambda: mask.__setitem__(slice(None), [0, 1, 1, 0])),
+        "an index": (lambda x: x[mask.astype(int)], lambda: mask.fill(1)),
+        "a number": (lambda x: jnp.sin(x) * model.a, lambda: setattr(model, "a", 3.0)),
+        "an attribute": (lambda x: jnp.sin(x) * model.w, lambda: setattr(model, "w", 2 * X)),
+        "another shape": (lambda x: jnp.outer(x, model.w).sum(1), lambda: setattr(model, "w", X[:2])),
+        "the program": (lambda x: x**2 if model.a > 2 else jnp.cumsum(x), lambda: setattr(model, "a", 3.0)),
+        "a rule": (lambda x: scaled(x) * 2, lambda: setattr(model, "a", 3.0)),
+        "a rule made anew": (by_a_new_rule, lambda: setattr(model, "a", 3.0)),
+    }
+
+
+@every_method
+@pytest.mark.parametrize("name", changing())
+def test_what_changes_is_seen(method, name):
+    if "rule" in name and method in (jacobian.forward, jacobian.finite):
+        pytest.skip("custom_vjp has no forward mode, and its values do not change")
+    f, change = changing()[name]
+    jacobian_of = method(f)
+    assert_close(jacobian_of(X), jax.jacrev(f)(X), "float32", "jacobian")
+    change()
+    assert_close(jacobian_of(X), jax.jacrev(f)(X), "float32", "jacobian")
+
+
+def test_best_sees_what_changes():
+    f, change = changing()["its zeros"]
+    jacobian_of = jacobian.best(f)
+    before = jacobian_of(X)
+    change()
+    assert_close(jacobian_of(X) + before, jnp.diag(jnp.cos(X)), "float32", "jacobian")
+
+
+@pytest.mark.parametrize("method", ["sparse", "cut", "eliminate", "best"])
+def test_one_jacobian_in_two_jitted_functions(method):
+    """It closes over a value that each of them traces."""
+    given = types.SimpleNamespace()
+    jacobian_of = getattr(jacobian, method)(lambda x: jnp.tanh(given.w @ x))
+
+    def inside(w, x):
+        given.w = w
+        return jacobian_of(x)
+
+    for w in (draw(81, 3, 4), 2 * draw(81, 3, 4)):
+        assert_close(jax.jit(inside)(w, X), jax.jacrev(lambda x, w=w: jnp.tanh(w @ x))(X), "float32", "jacobian")
+        assert_close(jax.jit(lambda w, x: inside(w, x) * 2)(w, X) / 2, jax.jit(inside)(w, X), "float32", "jacobian")
+        assert_close(inside(w, X), jax.jit(inside)(w, X), "float32", "jacobian")
+
+
+@pytest.mark.parametrize(("method", "times"), [("cut", 1), ("structured", 1), ("reverse", 1), ("sparse", 3)])
+def test_prepared_anew_only_where_the_values_of_constants_matter(method, times):
+    """For a sparse Jacobian zeros do."""
+    model = types.SimpleNamespace(w=draw(82, 4, 4))
+    jacobian_of = getattr(jacobian, method)(lambda x: jnp.sin(model.w @ x))
+    for _ in range(3):
+        jacobian_of(X)
+        model.w = model.w + 1
+    (entries,) = jacobian_of.prepared.values()
+    assert len(entries) == times
+
+
+def test_what_was_prepared_is_forgotten_with_the_jacobian():
+    class Held:
+        pass
+
+    held = Held()
+    held.w = draw(83, 4)
+    jacobian_of, seen = jacobian.sparse(lambda x: x * held.w), weakref.ref(held)
+    jacobian_of(X)
+    del held, jacobian_of
+    gc.collect()
+    assert seen() is None
+
+
+def test_few_programs_are_kept():
+    model = types.SimpleNamespace(a=0.0)
+    jacobian_of = jacobian.cut(lambda x: x * model.a)
+    for a in range(70):
+        model.a = float(a)
+        assert_close(jacobian_of(X), a * jnp.eye(4), "float32", "jacobian")
+    assert len(jacobian_of.prepared) == 64
