@@ -5,6 +5,8 @@ A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opene
 
 import functools
 import inspect
+import os
+import sys
 
 import jax
 import numpy as np
@@ -220,6 +222,16 @@ def typed(x):
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"
 
 
+def likeness(eqn):
+    """A key that is the same for equations that do the same on equal types."""
+    params = tuple(sorted(eqn.params.items()))
+    try:
+        hash(params)
+    except TypeError:
+        params = id(eqn)
+    return eqn.primitive, params, tuple(v.aval.str_short() for v in eqn.invars)
+
+
 def is_variable(atom):
     return not hasattr(atom, "val")
 
@@ -270,7 +282,9 @@ def is_replacement(eqn):
 
 def where(eqn):
     """The line of the user's source that made an equation: `file.py:12 (function)`."""
-    return source_info_util.summarize(eqn.source_info)
+    told = source_info_util.summarize(eqn.source_info)
+    frame = next(_users_frames(eqn), None) if any(file in told for file in _WRAPPING) else None
+    return f"{frame.file_name}:{frame.line_num} ({frame.function_name})" if frame else told
 
 
 def binding(eqn, **changed):
@@ -324,6 +338,59 @@ def function_name(jaxpr):
     """The name of the function that a jaxpr was traced from."""
     info = getattr(opened(jaxpr), "debug_info", None)
     return info.func_name if info else "function"
+
+
+# Functions that libraries put around the one whose derivative a rule gives, and the files in which they stand.
+_WRAPPERS = {"fn_wrapper", "fn_wrapped", "wrapped_fun"}
+_WRAPPING = ("equinox/_ad.py", "jax/_src/custom_derivatives.py")
+
+
+def rule_name(eqn):
+    """The name of the function whose derivative is given by hand, also where a library's wrapper is around it.
+
+    Of one without a name, and of a wrapper in which nothing is computed, with its line: `<lambda> (file.py:12)`.
+    """
+    jaxpr = opened(eqn.params["call_jaxpr"])
+    name, file = function_name(jaxpr), getattr(getattr(jaxpr, "debug_info", None), "func_filename", None) or ""
+    if name not in _WRAPPERS or not file.endswith(_WRAPPING):
+        return name
+    wrapped = _wrapped(jaxpr, name)
+    if wrapped and not wrapped.function_name.endswith("<lambda>"):
+        return wrapped.function_name.rpartition("<locals>.")[2]
+    frame = wrapped or next(_users_frames(eqn), None)
+    name = "<lambda>" if wrapped else name
+    return f"{name} ({os.path.basename(frame.file_name)}:{frame.line_num})" if frame else name
+
+
+def _wrapped(jaxpr, wrapper=None):
+    """The frame of the function that a wrapper calls, of an equation in it; inside jit, of what is jitted."""
+    for eqn in opened(jaxpr).eqns:
+        found = None
+        for frame in _frames(eqn):
+            if frame.file_name.endswith(_WRAPPING) and frame.function_name.rpartition(".")[2] == wrapper:
+                break
+            found = frame if _is_users(frame) else found
+        else:
+            found = None if wrapper else found
+        if eqn.primitive.name not in RULES:
+            found = found or next(filter(None, map(_wrapped, inner_jaxprs(eqn))), None)
+        if found:
+            return found
+    return None
+
+
+def _users_frames(eqn):
+    return filter(_is_users, _frames(eqn))
+
+
+def _is_users(frame):
+    libraries = filter(None, map(sys.modules.get, ("jax", "jaxdl", "equinox")))
+    return not frame.file_name.startswith(tuple(os.path.dirname(library.__file__) + os.sep for library in libraries))
+
+
+def _frames(eqn):
+    """Where an equation was made, the innermost first."""
+    return getattr(eqn.source_info.traceback, "frames", ())
 
 
 def argument_names(jaxpr):

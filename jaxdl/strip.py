@@ -1,16 +1,18 @@
 """`automatic(f)`: f without its hand-written derivative rules; `rules(f)` lists them."""
 
 import functools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 
 from jaxdl import jaxpr as jx
+from jaxdl import symbolic_zeros
 from jaxdl.rule import op_p
 
 Choice = str | Iterable[str] | Callable[["Site"], bool] | None
@@ -66,11 +68,11 @@ def automatic(f: Callable, *, only: Choice = None, keep: Choice = None) -> Calla
     a name, names, or a predicate on the `Site`. The value of f is that of its primals. Composes with
     every JAX transformation, and costs nothing at run time once jitted.
 
-    A primal that JAX cannot differentiate (a while loop of unknown length in reverse mode, a callback)
-    raises TypeError when the derivative is asked for, and the message names the rule to keep.
+    A primal that JAX cannot differentiate (a while loop of unknown length in reverse mode, a callback, a primitive
+    whose own derivative raises) raises TypeError when that derivative is asked for, and the message names the rule to
+    keep.
     """
-    chosen, kept = _predicate(only, True), _predicate(keep, False)
-    replacement = _taking_out(lambda site: chosen(site) and not kept(site))
+    replacement = _taking_out(chosen(only, keep))
 
     @functools.wraps(f)
     def without_rules(*args, **kwargs):
@@ -84,13 +86,15 @@ def automatic(f: Callable, *, only: Choice = None, keep: Choice = None) -> Calla
 class Observed:
     """A site with the values it was first called with, and its function with each of its derivatives.
 
-    `hand` and `automatic` take the inputs and return the list of outputs.
+    `hand` and `automatic` take the inputs and return the list of outputs. `moving`: the places of the inputs that move
+    with the arguments of the function, so that JAX differentiates in them; the others are constants for the rule.
     """
 
     site: Site
     inputs: list
     hand: Callable
     automatic: Callable
+    moving: tuple[int, ...]
 
 
 def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
@@ -117,7 +121,25 @@ def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
 
     jax.block_until_ready(jx.evaluate(jaxpr, arrays, replacement))
     jax.effects_barrier()
-    return [_observed(_as_listed(site, listed), *seen) for site, seen in first.items()]
+    moving = _moving(jaxpr, arrays)
+    return [_observed(_as_listed(site, listed), moving.get(site, ()), *seen) for site, seen in first.items()]
+
+
+def _moving(jaxpr, arrays):
+    """For each site the places of its equation's inputs that move with the arguments, as far as JAX lets tangents
+    through."""
+    found = defaultdict(set)
+
+    def replacement(eqn):
+        site = site_of(eqn)
+        if site is None:
+            return None
+        return lambda *inputs: jx.binding(eqn)(*symbolic_zeros.telling_tangents(inputs, found[site]))
+
+    smooth = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    told = lambda *args: jx.evaluate(jaxpr, args, replacement)
+    jax.eval_shape(lambda *args: jax.vjp(jx.in_some(told, args, smooth), *[args[i] for i in smooth])[0], *arrays)
+    return found
 
 
 def _as_listed(site, listed):
@@ -126,21 +148,23 @@ def _as_listed(site, listed):
     return next(filter(same, listed), site)
 
 
-def _observed(site, eqn, wraps, values):
+def _observed(site, moving, eqn, wraps, values):
     """With the constants that a rule closes over, which JAX puts in front of its inputs, bound to it."""
-    inputs = [wrap(jax.numpy.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
-    constants, inputs = inputs[: eqn.params.get("num_consts", 0)], inputs[eqn.params.get("num_consts", 0) :]
-    plain = functools.partial(_evaluated_primal, eqn, site, _every_rule, *constants)
-    return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain)
+    inputs = [wrap(jnp.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
+    count = eqn.params.get("num_consts", 0)
+    constants, inputs = inputs[:count], inputs[count:]
+    plain = functools.partial(_evaluated_primal, eqn, site, _taking_out(chosen(None, None)), *constants)
+    places = tuple(sorted(i - count for i in moving if i >= count))
+    return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain, places)
 
 
 def _wrapping(x):
     """What makes of an array the kind that x is: a random key, or itself."""
-    return functools.partial(jax.random.wrap_key_data, impl=jax.random.key_impl(x)) if _is_key(x) else jax.numpy.asarray
+    return functools.partial(jax.random.wrap_key_data, impl=jax.random.key_impl(x)) if _is_key(x) else jnp.asarray
 
 
 def _is_key(x):
-    return jax.numpy.issubdtype(jax.typeof(x).dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(jax.typeof(x).dtype, jax.dtypes.prng_key)
 
 
 def _taking_out(wanted):
@@ -155,7 +179,10 @@ def _taking_out(wanted):
     return replacement
 
 
-_every_rule = _taking_out(lambda site: True)
+def chosen(only: Choice, keep: Choice) -> Callable[["Site"], bool]:
+    """Whether `automatic(f, only=only, keep=keep)` takes the rule of a site out."""
+    asked, kept = _predicate(only, True), _predicate(keep, False)
+    return lambda site: asked(site) and not kept(site)
 
 
 def _predicate(choice, default):
@@ -180,7 +207,7 @@ def site_of(eqn, count: int = 1, within: tuple = ()) -> Site | None:
     if eqn.primitive.name not in _KINDS:
         return None
     kind = _KINDS[eqn.primitive.name]
-    name = eqn.params["call"].name if kind == "op" else jx.function_name(eqn.params["call_jaxpr"])
+    name = eqn.params["call"].name if kind == "op" else jx.rule_name(eqn)
     shapes = lambda atoms: tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in atoms)
     gain = eqn.params["call"].gain if kind == "op" else ""
     return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count, gain)
@@ -210,74 +237,127 @@ def _sites(jaxpr, count, within, where):
 
 def _evaluated_primal(eqn, site, replacement, *args):
     primal = _primal(eqn, *args)
-    obstacle = _obstacle(primal, replacement)
-    if obstacle and not obstacle["reverse_only"]:
-        args = obstacle_p.bind(*args, site=site, **obstacle)
+    forward, backward = _obstacles(primal, replacement)
+    args = [obstacle_p.bind(x, site=site, reason=forward[i])[0] if i in forward else x for i, x in enumerate(args)]
     with jax.named_scope(site.name):
         y = jx.evaluate(primal, args, replacement)
-    return obstacle_p.bind(*y, site=site, **obstacle) if obstacle else y
+    if backward:
+        reason = next(iter(backward.values()))
+        y = one_way_p.bind(*y, *[args[i] for i in backward], outputs=len(y), site=site, reason=reason)
+    return y
 
 
 # --- primals that cannot be differentiated ---------------------------------------------------------
 
 
+class RuleNeeded(TypeError):
+    """A derivative is asked for that only a rule gives that was taken out."""
+
+
+def _obstacles(primal, replacement):
+    """The inputs of a primal in which it has no derivative, and those in which it has none backward, with the reasons.
+
+    Only primals with an equation that has no derivative itself are suspect; those are tried.
+    """
+    if not any(map(_is_suspect, _unlike(primal))):
+        return {}, {}
+    types = [v.aval for v in jx.opened(primal).invars]
+    plain = lambda *args: jx.evaluate(primal, args, replacement)
+    smooth = _smooth(types)
+    if _forward_fault(plain, types, smooth) is None and _backward_fault(plain, types, smooth) is None:
+        return {}, {}
+    forward = {i: fault for i in smooth if (fault := _forward_fault(plain, types, [i]))}
+    backward = {i: fault for i in smooth if i not in forward and (fault := _backward_fault(plain, types, [i]))}
+    return forward, backward
+
+
 def _is_suspect(eqn):
     if eqn.primitive.name in ("while", "pure_callback", "io_callback", "ffi_call"):
         return True
-    moving = any(jax.numpy.issubdtype(v.aval.dtype, jax.numpy.inexact) for v in eqn.invars)
-    return moving and not jx.has_derivative(eqn.primitive)
+    types = [v.aval for v in eqn.invars]
+    moving = _smooth(types)
+    if not moving or jx.inner_jaxprs(eqn) or "call" in eqn.params:  # the equations inside are asked themselves
+        return False
+    return not jx.has_derivative(eqn.primitive) or _backward_fault(jx.binding(eqn), types, moving) is not None
 
 
-def _obstacle(primal, replacement):
-    """What stands in the way of differentiating a primal: None, or the parameters of `obstacle_p`.
+def _unlike(jaxpr):
+    """The equations of a jaxpr, however deep, of those alike one."""
+    return {jx.likeness(eqn): eqn for eqn in jx.equations(jaxpr)}.values()
 
-    Only primals with a while loop or a primitive without derivative are suspect; those are tried.
-    """
-    if not any(map(_is_suspect, jx.equations(primal))):
+
+def _smooth(types):
+    return [i for i, t in enumerate(types) if jnp.issubdtype(t.dtype, jnp.inexact)]
+
+
+def _forward_fault(f, types, moving):
+    """Why f has no derivative in its inputs at places `moving`; None where it has one, or a rule in it says so."""
+    along = lambda args, moved: jax.jvp(jx.in_some(f, args, moving), moved, moved)
+    return _fault(along, types, moving)
+
+
+def _backward_fault(f, types, moving):
+    back = lambda args, moved: (lambda y, pull: pull(y))(*jax.vjp(jx.in_some(f, args, moving), *moved))
+    return _fault(back, types, moving)
+
+
+def _fault(derivative, types, moving):
+    try:
+        jax.eval_shape(derivative, types, [types[i] for i in moving])
+    except RuleNeeded:
         return None
-    types = [v.aval for v in jx.opened(primal).invars]
-    smooth = [i for i, t in enumerate(types) if jax.numpy.issubdtype(t.dtype, jax.numpy.inexact)]
-    plain = lambda *args: jx.evaluate(primal, args, replacement)
-    in_smooth = lambda args, *moving: jx.in_some(plain, args, smooth)(*moving)
-    moving = [types[i] for i in smooth]
-    attempts = {
-        False: lambda args, moving: jax.jvp(functools.partial(in_smooth, args), moving, moving),
-        True: lambda args, moving: (lambda y, pull: pull(y))(*jax.vjp(functools.partial(in_smooth, args), *moving)),
-    }
-    for reverse_only, attempt in attempts.items():
-        try:
-            jax.eval_shape(attempt, types, moving)
-        except Exception as error:
-            return {"reverse_only": reverse_only, "reason": str(error).split("\n")[0]}
+    except Exception as error:  # JAX's, of any kind: it is told where the derivative is asked for
+        return str(error).split("\n")[0] or type(error).__name__
     return None
 
 
-# The identity, around a primal, that says which rule to keep when a derivative comes by.
+# The identity, around an input of a primal, that says which rule to keep when a derivative comes by.
 obstacle_p = Primitive("jaxdl_obstacle")
+# The identity of the first inputs, the outputs of a primal, which have no derivative back to the others.
+one_way_p = Primitive("jaxdl_one_way")
+back_p = Primitive("jaxdl_back")
 
 
 def _complain(site, reason):
     place = f", at {site.where}" if site.where else ""
-    raise TypeError(
+    keep = f"keep={site.name!r}"
+    raise RuleNeeded(
         f"automatic: the primal of {site.name} ({site.kind}{place}) cannot be differentiated: "
-        f"{reason} Keep its rule with automatic(f, keep={site.name!r})."
+        f"{reason} Keep its rule with automatic(f, {keep}) or contrast(f, {keep})."
     )
 
 
-def _obstacle_jvp(primals, tangents, *, site, reverse_only, reason):
-    if not reverse_only:
-        _complain(site, reason)
-    bind = functools.partial(obstacle_p.bind, site=site, reverse_only=reverse_only, reason=reason)
-    return bind(*primals), bind(*map(ad.instantiate_zeros, tangents))
+def _one_way_jvp(primals, tangents, *, outputs, site, reason):
+    y_dot = tangents[:outputs]
+    if not all(isinstance(t, ad.Zero) for t in tangents[outputs:]):
+        y_dot = back_p.bind(*map(ad.instantiate_zeros, y_dot), site=site, reason=reason)
+    return one_way_p.bind(*primals, outputs=outputs, site=site, reason=reason), list(y_dot)
 
 
+def _back_jvp(tangents, dots, **params):
+    return back_p.bind(*tangents, **params), back_p.bind(*map(ad.instantiate_zeros, dots), **params)
+
+
+_same = {"evaluate": lambda *x, **_: list(x), "typing": lambda *x, **_: list(x)}
 jx.define(
     obstacle_p,
-    evaluate=lambda *x, **_: list(x),
-    typing=lambda *x, **_: list(x),
-    jvp=_obstacle_jvp,
+    **_same,
+    jvp=lambda x, x_dot, *, site, reason: _complain(site, reason),
     batch=lambda size, name, x, dims, **params: (obstacle_p.bind(*x, **params), dims),
-    transpose=lambda dy, *x, site, reason, **_: _complain(site, reason),
+)
+jx.define(
+    one_way_p,
+    evaluate=lambda *x, outputs, **_: list(x[:outputs]),
+    typing=lambda *x, outputs, **_: list(x[:outputs]),
+    jvp=_one_way_jvp,
+    batch=lambda size, name, x, dims, **params: (one_way_p.bind(*x, **params), dims[: params["outputs"]]),
+)
+jx.define(
+    back_p,
+    **_same,
+    jvp=_back_jvp,
+    batch=lambda size, name, x, dims, **params: (back_p.bind(*x, **params), dims),
+    transpose=lambda dy, *x, site, reason: _complain(site, reason),
 )
 
 jx.hide_from_source_lines(__file__)

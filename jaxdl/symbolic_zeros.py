@@ -17,7 +17,7 @@ def pushed(f: Callable, args: Sequence, tangents: Sequence) -> list:
     """
     moving = [i for i, t in enumerate(tangents) if t is not None]
     moves = set()
-    told = lambda *moved: _telling_tangents(_at(f, args, moving, moved), moves)
+    told = lambda *moved: telling_tangents(_at(f, args, moving, moved), moves)
     _, along = jax.jvp(told, [args[i] for i in moving], [tangents[i] for i in moving])
     return [t if k in moves else None for k, t in enumerate(along)]
 
@@ -51,14 +51,7 @@ def moved(f: Callable, types: Sequence, moving: Sequence[int]) -> list[bool]:
     return found
 
 
-def _at(f, args, places, values):
-    full = list(args)
-    for i, x in zip(places, values, strict=True):
-        full[i] = x
-    return f(*full)
-
-
-def _telling_tangents(arrays, moves):
+def telling_tangents(arrays, moves):
     """The same arrays; `moves` takes the places of those whose tangents are no symbolic zeros."""
 
     @jax.custom_jvp
@@ -71,6 +64,13 @@ def _telling_tangents(arrays, moves):
 
     same.defjvp(rule, symbolic_zeros=True)
     return same(*arrays)
+
+
+def _at(f, args, places, values):
+    full = list(args)
+    for i, x in zip(places, values, strict=True):
+        full[i] = x
+    return f(*full)
 
 
 def _telling_cotangents(arrays, reached):

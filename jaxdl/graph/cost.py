@@ -14,7 +14,7 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
 from jaxdl.graph.node import ARGUMENT, Node, Output
-from jaxdl.graph.sweep import likeness, moving
+from jaxdl.graph.sweep import moving
 from jaxdl.report import Table, bytes_text, count_text
 
 
@@ -81,7 +81,7 @@ def costs(graph) -> Costs:
     for node in graph.nodes:
         if node.equation is not None:
             places = tuple(e.place for e in node.edges if e.source in smooth)
-            key = likeness(node.equation, places)
+            key = jx.likeness(node.equation), places
             if key not in known:
                 known[key] = _cost(node, places)
             of_inputs = known[key].kept

@@ -11,7 +11,9 @@ from jaxdl.graph.expressions import expression, targets
 from jaxdl.graph.literals import Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
-PASSING = {"name", "optimization_barrier", "copy", "copy_p", "device_put", "jaxdl_obstacle"}
+PASSING = {
+    "name", "optimization_barrier", "copy", "copy_p", "device_put", "jaxdl_obstacle", "jaxdl_one_way", "jaxdl_back",
+}  # fmt: skip
 
 
 class Writer:
@@ -84,7 +86,7 @@ def _settled(eqn, inputs):
     name = eqn.primitive.name
     same_type = name == "convert_element_type" and eqn.invars[0].aval.dtype == eqn.outvars[0].aval.dtype
     if name in PASSING or same_type:
-        return inputs
+        return inputs[: len(eqn.outvars)]
     if name == "platform_index":
         return [Number(np.int32(_branch_here(eqn.params["platforms"])))]
     if name == "select_n" and isinstance(inputs[0], Number):

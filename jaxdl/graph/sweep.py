@@ -147,7 +147,7 @@ def moving(graph, starts, ends, moved=None) -> set:
     for node in graph.nodes:
         places = tuple(e.place for e in node.edges if e.source in found)
         if places and node in needed:
-            key = likeness(node.equation, places)
+            key = (jx.likeness(node.equation), places)
             if key not in known:
                 known[key] = moved(node, places)
             found |= {Output(node, k) for k, m in enumerate(known[key]) if m}
@@ -166,16 +166,6 @@ def _needed(nodes, graph):
         if node in found:
             found |= {e.source.node for e in node.edges}
     return found
-
-
-def likeness(eqn, places):
-    """A key that is the same for equations that do the same on equal types, in inputs at `places`."""
-    params = tuple(sorted(eqn.params.items()))
-    try:
-        hash(params)
-    except TypeError:
-        params = id(eqn)
-    return eqn.primitive, params, tuple(v.aval.str_short() for v in eqn.invars), places
 
 
 class Memory:

@@ -14,8 +14,8 @@ from jaxdl import jaxpr as jx
 from jaxdl.measure.differentiated import Cost, Differentiated
 from jaxdl.measure.show import comparison_plot, comparison_table, gains_table
 from jaxdl.measure.timing import Pairs, pairs
-from jaxdl.report import Table, plain, write_whole
-from jaxdl.strip import automatic, observe
+from jaxdl.report import Table, error_text, plain, write_whole
+from jaxdl.strip import Choice, Site, automatic, chosen, observe
 
 NO_DIGIT = 0.5  # of the largest entry: an error beyond which no digit is right
 
@@ -52,6 +52,7 @@ class Comparison:
     backward: Pairs | None
     step: Pairs | None  # forward and backward compiled in one
     gain: str = ""  # what the rule says that it does better
+    missing: tuple[tuple[str, str], ...] = ()  # what could not be measured, and why
 
     def to_json(self) -> dict:
         times = {
@@ -68,6 +69,7 @@ class Comparison:
             "automatic": self.automatic.to_json(),
             **times,
             "gain": self.gain,
+            "missing": dict(self.missing),
         }
 
     @property
@@ -76,23 +78,27 @@ class Comparison:
         return tuple(d for d in self.differences if not d.is_noise) or self.differences
 
     @property
-    def largest(self) -> Difference:
+    def largest(self) -> Difference | None:
         """The array, of those that are more than noise, in which hand and automatic differ most, relative to its
-        largest entry."""
-        return max(self.telling, key=lambda d: np.nan_to_num(d.relative, nan=np.inf))
+        largest entry; None where they could not be compared."""
+        return max(self.telling, key=lambda d: np.nan_to_num(d.relative, nan=np.inf), default=None)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What `contrast` found. `sites` has one comparison for each rule, with the values it was called with."""
+    """What `contrast` found. `sites` has one comparison for each rule, with the values it was called with; `left_out`
+    the rules that have none, with the reason."""
 
     device: str
     whole: Comparison
     sites: tuple[Comparison, ...]
+    left_out: tuple[tuple[Site, str], ...] = ()
 
     def to_json(self) -> dict:
         """Plain data: numbers, strings, lists, dictionaries. Not-a-number and infinity become None."""
-        return plain({"device": self.device, "whole": self.whole.to_json(), "sites": [s.to_json() for s in self.sites]})
+        left_out = [{"name": site.name, "where": site.where, "reason": reason} for site, reason in self.left_out]
+        sites = [site.to_json() for site in self.sites]
+        return plain({"device": self.device, "whole": self.whole.to_json(), "sites": sites, "left_out": left_out})
 
     def save(self, path) -> None:
         """Writes `to_json()` to a file."""
@@ -101,7 +107,7 @@ class Contrast:
     def table(self, *, brief: bool = False) -> Table:
         """One row for the whole and one for each rule; `brief` leaves the less telling columns out."""
         title = f"Hand-written against automatic derivative, on {self.device}"
-        return comparison_table(title, (self.whole, *self.sites), brief)
+        return comparison_table(title, (self.whole, *self.sites), brief, self.left_out)
 
     def gains(self) -> Table:
         """One row for each rule that measures better than the automatic derivative: in what, and by what cause."""
@@ -123,54 +129,84 @@ class Contrast:
         return comparison_plot((self.whole, *self.sites))
 
 
-def contrast(f: Callable, *args: Any, time: bool = True, sites: bool = True, **kwargs: Any) -> Contrast:
+def contrast(
+    f: Callable,
+    *args: Any,
+    time: bool = True,
+    sites: bool = True,
+    only: Choice = None,
+    keep: Choice = None,
+    **kwargs: Any,
+) -> Contrast:
     """Compares the hand-written derivative rules in f with the automatic derivative, at these arguments.
 
     f is differentiated in all floating-point arrays among its arguments, numbers aside, and pulled back
     from one fixed cotangent (1 for scalar outputs, else normal numbers). Reported are the largest
     differences in outputs and cotangents, FLOPs, bytes, residual and temporary memory, compile time
     and, with `time`, forward and backward time by interleaved pairs; all of it for f as a whole and,
-    with `sites`, for each rule that f calls, on the values that it is called with there.
+    with `sites`, for each rule that f calls, on the values that it is called with there, in those of its inputs in
+    which f differentiates it. `only` and `keep` say which rules are taken out, as in `automatic`; the others stay on
+    both sides. A column that cannot be measured (a solver in f that refuses the drawn cotangent, or float64) is empty,
+    and the table says why.
 
-    Raises ValueError if f has no floating-point array among its arguments or its outputs.
+    Raises ValueError if f has no floating-point array among its arguments or its outputs; TypeError where the primal of
+    a rule has no derivative that f needs, with the name of the rule to keep.
+
+        contrast(loss, params, batch, keep="odeint").print()
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     names = _argument_names(args, kwargs)
     check_differentiable("contrast", jaxpr, arrays)
     arrays = [jnp.asarray(x) for x in arrays]
     in_arrays = jx.in_arrays(f, args, kwargs)
-    whole = _compare("whole", "", 1, in_arrays, automatic(in_arrays), arrays, names, time)
-    found = []
+    plain = automatic(in_arrays, only=only, keep=keep)
+    whole = _compare(Site("whole", "", "", (), ()), in_arrays, plain, arrays, None, names, time)
+    found, left_out = [], []
     for seen in observe(in_arrays, *arrays) if sites else ():
-        if any(jnp.issubdtype(x.dtype, jnp.inexact) for x in seen.inputs) and any(
-            jnp.issubdtype(t.dtype, jnp.inexact) for t in seen.site.outputs
-        ):
-            inputs = [f"input {i}" for i in range(len(seen.inputs))]
-            site = seen.site
-            found.append(
-                _compare(
-                    site.name, site.where, site.count, seen.hand, seen.automatic, seen.inputs, inputs, time, site.gain
-                )
-            )
+        if chosen(only, keep)(seen.site):
+            try:
+                found.append(_compare_site(seen, time))
+            except Exception as error:  # of any kind: JAX's, the rule's, or that of what the rule calls
+                left_out.append((seen.site, error_text(error)))
     device = jax.devices()[0]
-    return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found))
+    return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found), tuple(left_out))
 
 
-def _compare(name, where, count, hand, plain, arrays, names, time, gain=""):
-    sides = Differentiated(hand, arrays), Differentiated(plain, arrays)
-    timed = (None, None, None)
-    differences = _differences(*sides, names)
+def _compare_site(seen, time):
+    moving = [i for i in seen.moving if jnp.issubdtype(seen.inputs[i].dtype, jnp.inexact)]
+    if not moving or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in seen.site.outputs):
+        raise ValueError("it is not differentiated here")
+    names = [f"input {i}" for i in range(len(seen.inputs))]
+    return _compare(seen.site, seen.hand, seen.automatic, seen.inputs, moving, names, time)
+
+
+def _compare(site, hand, plain, arrays, moving, names, time):
+    sides = Differentiated(hand, arrays, moving), Differentiated(plain, arrays, moving)
     costs = [side.cost() for side in sides]
-    if time:
-        timed = [pairs(*both) for both in zip(*(side.parts() for side in sides), strict=True)]
-    return Comparison(name, arrays[0].shape, where, count, differences, *costs, *timed, gain)
+    missing = {}
+    differences = _unless_refused(missing, "differences", lambda: _differences(*sides, names, missing)) or ()
+    measure = lambda: [pairs(*both) for both in zip(*(side.parts() for side in sides), strict=True)]
+    timed = (time and _unless_refused(missing, "times", measure)) or (None, None, None)
+    return Comparison(
+        site.name, arrays[0].shape, site.where, site.count, differences, *costs, *timed, site.gain,
+        tuple(missing.items()),
+    )  # fmt: skip
 
 
-def _differences(hand, plain, names):
+def _unless_refused(missing, what, measure):
+    """What is measured by running f; None where f refuses to run, with the reason in `missing`."""
+    try:
+        return measure()
+    except Exception as error:  # of any kind: what f checks of its values is its own
+        missing[what] = error_text(error)
+        return None
+
+
+def _differences(hand, plain, names, missing):
     (y, dx), (y_auto, dx_auto) = hand.run(), plain.run()
     labels = [f"output {i}" if len(y) > 1 else "output" for i in range(len(y))]
     labels += [f"cotangent of {names[i]}" for i in hand.smooth]
-    truth = _float64_run(plain) or [None] * len(labels)
+    truth = _unless_refused(missing, "ULP, by a float64 run", lambda: _float64_run(plain)) or [None] * len(labels)
     return tuple(map(_difference, labels, [*y, *dx], [*y_auto, *dx_auto], truth))
 
 
@@ -180,7 +216,7 @@ def _difference(name, hand, plain, truth):
     hand, plain = (np.asarray(x).astype(wide) for x in (hand, plain))
     if hand.size == 0:
         return Difference(name, 0.0, 0.0, None, None)
-    apart = lambda a, b: float(np.max(np.where(a == b, 0, np.abs(a - b))))
+    apart = _largest_distance
     largest = float(np.max(np.abs(plain)))
     absolute = apart(hand, plain)
     relative = absolute / largest if largest else float(absolute > 0) and np.inf
@@ -195,18 +231,20 @@ def _difference(name, hand, plain, truth):
     return Difference(name, absolute, relative, *ulps, is_noise)
 
 
+def _largest_distance(a, b):
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ is not asked
+        return float(np.max(np.where(a == b, 0, np.abs(a - b))))
+
+
 def _float64_run(plain):
-    """Outputs and cotangents of the automatic derivative in float64; None where f insists on its precision."""
+    """Outputs and cotangents of the automatic derivative in float64; f may insist on its precision, and raise."""
     widen = lambda x: np.asarray(x).astype(
         np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64
     ) if jnp.issubdtype(x.dtype, jnp.inexact) else x  # fmt: skip
     arrays, dy = [widen(x) for x in plain.arrays], [widen(x) for x in plain.cotangent()]
-    try:
-        with jax.enable_x64(True):
-            y, dx = jax.jit(Differentiated(plain.f, arrays).step)(arrays, dy)
-            return [np.asarray(x) for x in (*y, *dx)]
-    except Exception:  # whatever f raises on types that it was not written for
-        return None
+    with jax.enable_x64(True):
+        y, dx = jax.jit(Differentiated(plain.f, arrays, plain.smooth).step)(arrays, dy)
+        return [np.asarray(x) for x in (*y, *dx)]
 
 
 def check_differentiable(name, jaxpr, arrays):

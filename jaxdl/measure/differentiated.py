@@ -32,12 +32,13 @@ class Cost:
 
 
 class Differentiated:
-    """f on flat arrays, differentiated in those that are floating point (or complex)."""
+    """f on flat arrays, differentiated in those at places `moving`, by default in all floating-point (or complex)."""
 
-    def __init__(self, f: Callable, arrays):
+    def __init__(self, f: Callable, arrays, moving=None):
         self.f = f
         self.arrays = list(arrays)
-        self.smooth = [i for i, x in enumerate(self.arrays) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        inexact = [i for i, x in enumerate(self.arrays) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        self.smooth = inexact if moving is None else list(moving)
 
     def forward(self, *arrays):
         """The differentiable outputs, and the pullback as a pytree of residuals."""
@@ -64,7 +65,7 @@ class Differentiated:
 
     def run(self):
         """Outputs and cotangents on the arrays."""
-        return self.compiled[0](self.arrays, self.cotangent())
+        return jax.block_until_ready(self.compiled[0](self.arrays, self.cotangent()))
 
     def cost(self) -> Cost:
         compiled, seconds = self.compiled

@@ -34,7 +34,7 @@ def _ratio(hand, automatic):
 _COLUMNS = (
     ("function", True, _label),
     ("×", True, lambda c: str(c.count)),
-    ("difference", True, lambda c: number_text(c.largest.relative)),
+    ("difference", True, lambda c: number_text(c.largest and c.largest.relative)),
     ("ULP hand / auto", True, lambda c: f"{_worst(c, 'hand_ulp')} / {_worst(c, 'automatic_ulp')}"),
     ("forward", False, lambda c: ratio_text(c.forward and c.forward.ratio)),
     ("backward", False, lambda c: ratio_text(c.backward and c.backward.ratio)),
@@ -60,11 +60,13 @@ _NOTE = (
 )
 
 
-def comparison_table(title: str, comparisons, brief: bool) -> Table:
-    """One row a comparison."""
+def comparison_table(title: str, comparisons, brief: bool, left_out=()) -> Table:
+    """One row a comparison; below it why cells are empty, and which rules have no row."""
     columns = [(header, cell) for header, in_brief, cell in _COLUMNS if in_brief or not brief]
     rows = [tuple(cell(c) for _, cell in columns) for c in comparisons]
-    return Table(title, tuple(header for header, _ in columns), rows, _NOTE)
+    empty = [f"{_label(c)} has no {what}: {reason}" for c in comparisons for what, reason in c.missing]
+    empty += [f"{site.name} ({site.where}) has no row: {reason}" for site, reason in left_out]
+    return Table(title, tuple(header for header, _ in columns), rows, "\n".join([_NOTE, *empty]))
 
 
 def gains_table(comparisons) -> Table:

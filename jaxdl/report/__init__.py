@@ -1,5 +1,6 @@
 """One style for everything that reports: numbers, tables, plots, pages."""
 
+from jaxdl.report.errors import error_text
 from jaxdl.report.files import plain, write_whole
 from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text, seconds_text
 from jaxdl.report.page import Page
@@ -13,6 +14,7 @@ __all__ = [
     "Table",
     "bytes_text",
     "count_text",
+    "error_text",
     "figure",
     "number_text",
     "plain",

@@ -7,6 +7,7 @@ from html import escape
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Table:
 
     def rich(self) -> RichTable:
         look = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-        table = RichTable(title=self.title or None, caption=self.note or None, **look)
+        table = RichTable(title=self.title or None, caption=Text(self.note) if self.note else None, **look)
         for i, column in enumerate(self.columns):
             table.add_column(column, justify="left" if i < self.words else "right", overflow="fold")
         for row in self.rows:

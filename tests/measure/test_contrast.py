@@ -4,11 +4,14 @@ import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.custom_derivatives import SymbolicZero
 
 import jaxdl
 from jaxdl import contrast, ops
 from jaxdl.measure import Differentiated, Pairs, pairs
+from jaxdl.report import error_text
 from tests.tolerance import tolerance
 
 X = jnp.linspace(-2, 2, 40).reshape(8, 5)
@@ -124,6 +127,7 @@ def test_functions_that_insist_on_float32_have_no_float64_run():
     f = lambda x: jax.lax.dot(x, jnp.ones(3, jnp.float32)) * ops.square(jnp.float32(2.0))
     report = contrast(lambda x: f(x), jnp.ones(3), time=False)
     assert report.whole.differences[0].hand_ulp is None
+    assert "whole has no ULP, by a float64 run: " in report.table().note
 
 
 def test_nothing_to_differentiate():
@@ -176,3 +180,95 @@ def test_what_rounding_leaves_of_zero_is_no_difference(key):
     assert not any(d.is_noise for d in others)
     assert found.largest.relative < 1e-5
     assert noise not in found.telling
+
+
+@jax.custom_jvp
+def beta(a, b, x):
+    return jax.scipy.special.betainc(a, b, x)
+
+
+beta.defjvp(lambda x, x_dot: (beta(*x), x_dot[0] + 2 * x_dot[1] + 3 * x_dot[2]))
+A, B, P = jnp.float32(1.3), jnp.float32(2.3), jnp.float32(0.3)
+
+
+def test_a_derivative_that_a_primitive_refuses_says_which_rule_to_keep():
+    f = lambda a, b, x: ops.square(beta(a, b, x))
+    with pytest.raises(TypeError, match=r"gradient with respect to a and b not supported.*contrast\(f, keep='beta'\)"):
+        contrast(f, A, B, P, time=False)
+    kept = contrast(f, A, B, P, time=False, keep="beta")
+    assert [site.name for site in kept.sites] == ["square"]
+    assert kept.whole.largest.relative < 1e-6
+    of_x = contrast(lambda x: f(A, B, x), P, time=False)  # in x it has a derivative
+    (of_beta,) = (site for site in of_x.sites if site.name == "beta")
+    assert [d.name for d in of_beta.differences] == ["output", "cotangent of input 2"]
+
+
+def test_only_some_rules():
+    f = lambda x: ops.square(wrong(-3.0)(x)).sum()
+    by = lambda **choice: contrast(f, X, time=False, **choice)
+    assert [site.name for site in by(only="square").sites] == ["square"]
+    assert by(only="square").whole.largest.relative < 1e-6
+    assert by(keep=["square"]).whole.largest.relative == pytest.approx(2, rel=1e-5)
+    assert [site.name for site in by(keep=lambda site: site.kind == "op").sites] == []
+
+
+def test_a_rule_is_differentiated_in_what_moves():
+    @jax.custom_jvp
+    def scaled(a, b):
+        return a * b
+
+    def rule(primals, tangents):
+        assert isinstance(tangents[0], SymbolicZero)
+        return scaled(*primals), primals[0] * tangents[1]
+
+    scaled.defjvp(rule, symbolic_zeros=True)
+    stopped = jax.lax.stop_gradient
+    f = lambda x: jax.lax.scan(lambda c, a: (scaled(stopped(a) + 1, c), None), x, x)[0] * ops.square(stopped(x))
+    report = contrast(f, jnp.ones(2), time=False)
+    assert [d.name for d in report.sites[0].differences] == ["output", "cotangent of input 1"]
+    assert [(site.name, reason) for site, reason in report.left_out] == [
+        ("square", "ValueError: it is not differentiated here")
+    ]
+    assert "square" in report.table().note
+    assert report.to_json()["left_out"][0]["name"] == "square"
+
+
+@pytest.mark.parametrize("refuses", [lambda x, dy: dy.shape and dy[0] != 1, lambda x, dy: x.dtype == np.float64])
+def test_what_one_column_needs_does_not_end_the_rest(refuses):
+    """As solvers do that check what they find: on a cotangent that was drawn, or in another format."""
+
+    def check(x, dy):
+        if refuses(x, dy):
+            raise RuntimeError("the solver found no solution")
+        return np.zeros((), dy.dtype)
+
+    @jax.custom_vjp
+    def solved(x):
+        return 2 * x
+
+    def back(x, dy):
+        return (2 * dy + jax.pure_callback(check, jax.ShapeDtypeStruct((), dy.dtype), x, dy),)
+
+    solved.defvjp(lambda x: (2 * x, x), back)
+    drawn = refuses(np.zeros(1, np.float32), np.zeros(1))
+    report = contrast(solved, jnp.ones(3), keep="solved")
+    missing = dict(report.whole.missing)
+    assert all(reason == "RuntimeError: the solver found no solution" for reason in missing.values())
+    assert set(missing) == ({"differences", "times"} if drawn else {"ULP, by a float64 run"})
+    assert report.whole.hand.flops is not None
+    if drawn:
+        assert report.whole.largest is None
+    else:
+        assert report.whole.step.ratio > 0
+        assert report.whole.largest.relative == 0
+    note = report.table().note
+    assert all(f"whole has no {what}: {reason}" in note for what, reason in missing.items())
+    assert report.to_json()["whole"]["missing"] == missing
+    report.print()
+
+
+def test_errors_in_a_line():
+    assert error_text(AssertionError()) == "AssertionError"
+    assert error_text(ValueError("one\ntwo")) == "ValueError: one"
+    inner = "INTERNAL: it failed: Traceback (most recent call last):\n  File x\n    y\npackage.OwnError: why\nmore"
+    assert error_text(RuntimeError(inner)) == "package.OwnError: why"
