@@ -86,15 +86,20 @@ def automatic(f: Callable, *, only: Choice = None, keep: Choice = None) -> Calla
 class Observed:
     """A site with the values it was first called with, and its function with each of its derivatives.
 
-    `hand` and `automatic` take the inputs and return the list of outputs. `moving`: the places of the inputs that move
-    with the arguments of the function, so that JAX differentiates in them; the others are constants for the rule.
+    `hand` and `automatic` take the inputs and return the list of outputs.
     """
 
     site: Site
     inputs: list
     hand: Callable
     automatic: Callable
-    moving: tuple[int, ...]
+    places: Callable
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """The places of the inputs that move with the arguments of the function, so that JAX differentiates in them;
+        the others are constants for the rule. Raises what differentiating the function raises."""
+        return self.places()
 
 
 def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
@@ -121,8 +126,8 @@ def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
 
     jax.block_until_ready(jx.evaluate(jaxpr, arrays, replacement))
     jax.effects_barrier()
-    moving = _moving(jaxpr, arrays)
-    return [_observed(_as_listed(site, listed), moving.get(site, ()), *seen) for site, seen in first.items()]
+    moving = functools.cache(lambda: _moving(jaxpr, arrays))
+    return [_observed(site, _as_listed(site, listed), moving, *seen) for site, seen in first.items()]
 
 
 def _moving(jaxpr, arrays):
@@ -148,13 +153,13 @@ def _as_listed(site, listed):
     return next(filter(same, listed), site)
 
 
-def _observed(site, moving, eqn, wraps, values):
+def _observed(met, site, moving, eqn, wraps, values):
     """With the constants that a rule closes over, which JAX puts in front of its inputs, bound to it."""
     inputs = [wrap(jnp.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
     count = eqn.params.get("num_consts", 0)
     constants, inputs = inputs[:count], inputs[count:]
     plain = functools.partial(_evaluated_primal, eqn, site, _taking_out(chosen(None, None)), *constants)
-    places = tuple(sorted(i - count for i in moving if i >= count))
+    places = lambda: tuple(sorted(i - count for i in moving()[met] if i >= count))
     return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain, places)
 
 
