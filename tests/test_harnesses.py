@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(harnesses.test_harnesses is None, reason="this J
 TAKEN = {
     "argmax": 1, "broadcast_in_dim": 2, "clamp": 1, "concatenate": 1, "conv_general_dilated": 3, "cumlogsumexp": 1,
     "cumprod": 2, "cumsum": 2, "dot_general": 2, "dynamic_slice": 1, "dynamic_update_slice": 1, "gather": 4, "pad": 2,
-    "reduce_precision": 1, "reduce_window_add": 2, "reduce_window_max": 1, "reshape": 3, "rev": 1, "scatter_add": 2,
+    "reduce_precision": 1, "reduce_window_add": 2, "reduce_window_max": 1, "reshape": 5, "rev": 1, "scatter_add": 2,
     "scatter_max": 1, "scatter_mul": 1, "select_and_gather_add": 1, "select_n": 1, "sort": 1, "squeeze": 1,
     "transpose": 1, "triangular_solve": 2,
 }  # fmt: skip

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.literals import Number, array, setting, settings, type_name
+from jaxdl.graph.literals import Number, array, setting, settings, tuple_of, type_name
+from jaxdl.primitives import unknown_parameter
 
 INFIX = {
     "add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^",
@@ -26,6 +27,7 @@ SEVERAL = {
 }  # fmt: skip
 REDUCTIONS = {"reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod",
               "reduce_and": "all", "reduce_or": "any"}  # fmt: skip
+OF_BITS = {"reduce_and", "reduce_or", "reduce_xor"}
 
 CALLBACKS = {"debug_callback", "debug_print", "io_callback", "pure_callback"}
 
@@ -33,6 +35,8 @@ CALLBACKS = {"debug_callback", "debug_print", "io_callback", "pure_callback"}
 def expression(eqn, x) -> str:
     """Of its inputs x, which are expressions too."""
     name = eqn.primitive.name
+    if any(name in forms for forms in (INFIX, UNARY, SEVERAL, REDUCTIONS, OF_BITS, _FORMS)):
+        check_parameters(eqn)
     if name == "div" and not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact):
         return f"lax.div({', '.join(map(array, x))})"  # Python's / of integers is a real number
     if name in INFIX:
@@ -43,16 +47,28 @@ def expression(eqn, x) -> str:
         return f"jnp.{name}imum({x[0]}, {x[1]})"
     if name in SEVERAL:
         return f"lax.{name}({', '.join(map(array, x))})"
+    if name == "reduce_xor" or (name in OF_BITS and eqn.invars[0].aval.dtype != bool):
+        return f"lax.{name}({array(x[0])}, {setting(eqn.params['axes'])})"
     if name in REDUCTIONS:
-        return f"{x[0]}.{REDUCTIONS[name]}({_axes(eqn.params['axes'])})"
+        return f"{x[0]}.{REDUCTIONS[name]}({_axes(eqn.params['axes'])}{_kept_dtype(eqn)})"
     if name in _FORMS:
         return _formed(_FORMS[name], eqn, [*map(array, x)])
     if name == "select_n":
         return _select(eqn, x)
-    place = f" (at {jx.where(eqn)})" if jx.where(eqn) else ""
     if name in CALLBACKS:
-        raise ValueError(f"source: {name}{place} calls back into Python, which cannot be written; take it out of f")
-    raise ValueError(f"source: {name}{place} has no form in Python here")
+        raise ValueError(f"source: {placed(eqn)} calls back into Python, which cannot be written; take it out of f")
+    raise ValueError(f"source: {placed(eqn)} has no form in Python here")
+
+
+def check_parameters(eqn) -> None:
+    """Refuses an equation with a parameter that no form reads."""
+    if unknown := unknown_parameter(eqn):
+        name, value = unknown
+        raise ValueError(f"source: {placed(eqn)} with {name}={value} has no form in Python here")
+
+
+def placed(eqn) -> str:
+    return f"{eqn.primitive.name} (at {jx.where(eqn)})" if jx.where(eqn) else eqn.primitive.name
 
 
 def targets(eqn, names) -> list[str]:
@@ -63,12 +79,20 @@ def targets(eqn, names) -> list[str]:
 def _formed(form, eqn, x):
     if callable(form):
         return form(eqn, x, eqn.params)
-    parts = {"x": x, "first": x[:1], "second": x[1:2], "others": x[1:], "after": x[2:]}
+    parts = {"x": x, "first": x[:1], "second": x[1:2], "others": x[1:]}
     return form.format(p=_Parameters(eqn.params), **{name: ", ".join(part) for name, part in parts.items()})
 
 
 def _axes(axes):
     return setting(axes[0] if len(axes) == 1 else tuple(axes))
+
+
+def _kept_dtype(eqn):
+    """jnp adds up short integers in longer ones."""
+    dtype = eqn.outvars[0].aval.dtype
+    widened = jnp.issubdtype(dtype, jnp.integer) and dtype.itemsize < jnp.asarray(0).dtype.itemsize
+    is_total = eqn.primitive.name in ("reduce_sum", "reduce_prod")
+    return f", dtype={type_name(dtype)}" if widened and is_total else ""
 
 
 def _dot(eqn, x, p):
@@ -116,7 +140,7 @@ def _sliced(eqn, x, p):
     strides = p["strides"] or [1] * len(p["start_indices"])
     cut = zip(p["start_indices"], p["limit_indices"], strides, eqn.invars[0].aval.shape, strict=True)
     parts = [f"{a or ''}:{'' if b == n else b}{f':{s}' if s > 1 else ''}" for a, b, s, n in cut]
-    return f"{x[0]}[{', '.join(parts)}]"
+    return f"{x[0]}[{', '.join(parts) or '...'}]"
 
 
 def _window(function, start, of_integers):
@@ -153,11 +177,14 @@ def _select(eqn, x):
 
 
 def _gather(eqn, x, p):
-    numbers, told = setting(p["dimension_numbers"]), settings(p, *_MOVES, "fill_value")
-    return f"lax.gather({x[0]}, {x[1]}, {numbers}, {setting(p['slice_sizes'])}{told})"
+    numbers, told = setting(p["dimension_numbers"]), settings(p, *_MOVES)
+    filled = "" if p["fill_value"] is None else f", fill_value={setting(p['fill_value'])}"
+    return f"lax.gather({x[0]}, {x[1]}, {numbers}, {setting(p['slice_sizes'])}{told}{filled})"
 
 
 def _scatter(eqn, x, p):
+    if eqn.primitive.name == "scatter" and p["update_jaxpr"] is not None and jx.opened(p["update_jaxpr"]).eqns:
+        raise ValueError(f"source: {placed(eqn)} of a function, x.at[i].apply(f), has no form in Python here")
     function = eqn.primitive.name.replace("-", "_")
     return f"lax.{function}({', '.join(x)}, {setting(p['dimension_numbers'])}{settings(p, *_MOVES)})"
 
@@ -166,6 +193,23 @@ def _svd(eqn, x, p):
     shape = f"full_matrices={p['full_matrices']}, subset_by_index={setting(p['subset_by_index'])}"
     call = f"lax.linalg.svd({x[0]}, {shape}, compute_uv={p['compute_uv']})"
     return call if p["compute_uv"] else f"({call},)"
+
+
+def _transposed(eqn, x, p):
+    return f"{x[0]}.T" if p["permutation"] == (1, 0) else f"{x[0]}.transpose({setting(p['permutation'])})"
+
+
+def _reshaped(eqn, x, p):
+    if p["dimensions"] is None:
+        return f"{x[0]}.reshape({setting(p['new_sizes'])})"
+    return f"lax.reshape({x[0]}, {setting(p['new_sizes'])}, {setting(p['dimensions'])})"
+
+
+def _gamma(eqn, x, p):
+    if eqn.invars[0].aval.shape:
+        raise ValueError(f"source: {placed(eqn)} of several keys has no form in Python here")
+    function, dtype = "loggamma" if p["log_space"] else "gamma", type_name(eqn.outvars[0].aval.dtype)
+    return f"jax.random.{function}({x[0]}, {x[1]}, dtype={dtype})"
 
 
 def _of_keys(function):
@@ -198,8 +242,8 @@ _FORMS = {
     "cumprod": "lax.cumprod({x}, {p.axis}, {p.reverse})",
     "cumsum": "lax.cumsum({x}, {p.axis}, {p.reverse})",
     "dot_general": _dot,
-    "dynamic_slice": "lax.dynamic_slice({first}, ({others},), {p.slice_sizes})",
-    "dynamic_update_slice": "lax.dynamic_update_slice({first}, {second}, ({after},))",
+    "dynamic_slice": lambda eqn, x, p: f"lax.dynamic_slice({x[0]}, {tuple_of(x[1:])}, {setting(p['slice_sizes'])})",
+    "dynamic_update_slice": lambda eqn, x, p: f"lax.dynamic_update_slice({x[0]}, {x[1]}, {tuple_of(x[2:])})",
     "eigh": "lax.linalg.eigh({x}, lower={p.lower}, symmetrize_input=False, sort_eigenvalues={p.sort_eigenvalues}, "
     "subset_by_index={p.subset_by_index})",
     "empty2": "jnp.zeros((), {p.dtype})",  # the compiler's "any value"
@@ -219,7 +263,7 @@ _FORMS = {
     "qr": "lax.linalg.qr({x}, pivoting={p.pivoting}, full_matrices={p.full_matrices})",
     "random_bits": _of_keys("jax.random.bits({key}, {p.shape}, jnp.uint{p.bit_width})"),
     "random_fold_in": "jax.random.fold_in({x})",
-    "random_gamma": lambda eqn, x, p: f"jax.random.{'loggamma' if p['log_space'] else 'gamma'}({', '.join(x)})",
+    "random_gamma": _gamma,
     "random_seed": "jax.random.key({x}, impl={p.impl})",
     "random_split": _of_keys("jax.random.split({key}, {p.shape})"),
     "random_unwrap": "jax.random.key_data({x})",
@@ -229,7 +273,7 @@ _FORMS = {
     "reduce_window_min": POOLINGS["le"],
     "reduce_window_sum": _window("lax.add", "0.0", "0"),
     "regularized_incomplete_beta": "lax.betainc({x})",
-    "reshape": "{x}.reshape({p.new_sizes})",
+    "reshape": _reshaped,
     "rev": "lax.rev({x}, {p.dimensions})",
     "round": "lax.round({x}, {p.rounding_method})",
     "scatter": _scatter,
@@ -247,7 +291,7 @@ _FORMS = {
     "svd": _svd,
     "tile": "jnp.tile({x}, {p.reps})",
     "top_k": "lax.top_k({x}, {p.k}, axis={p.axis})",
-    "transpose": lambda eqn, x, p: f"{x[0]}.T" if len(p["permutation"]) == 2 else f"{x[0]}.transpose{p['permutation']}",
+    "transpose": _transposed,
     "triangular_solve": "lax.linalg.triangular_solve({x}, left_side={p.left_side}, lower={p.lower}, "
     "transpose_a={p.transpose_a}, conjugate_a={p.conjugate_a}, unit_diagonal={p.unit_diagonal})",
     "tridiagonal_solve": "lax.linalg.tridiagonal_solve({x})",

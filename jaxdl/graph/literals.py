@@ -49,6 +49,8 @@ def constant(x) -> str:
             f"source: the function closes over a constant {x.dtype}[{','.join(map(str, np.shape(x)))}]; "
             f"make it an argument"
         )
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return f"jax.random.wrap_key_data({constant(jax.random.key_data(x))}, impl={jax.random.key_impl(x)!r})"
     text = re.sub(r"\b(nan|inf)\b", r"jnp.\1", str(np.asarray(x).tolist()))
     return f"jnp.asarray({text}, {type_name(x.dtype)})"
 

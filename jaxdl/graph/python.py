@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.control_flow import CONTROL
-from jaxdl.graph.expressions import expression, targets
+from jaxdl.graph.expressions import check_parameters, expression, targets
 from jaxdl.graph.literals import Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
@@ -46,6 +46,8 @@ class Writer:
         name, settled = eqn.primitive.name, _settled(eqn, inputs)
         if settled is not None:
             return settled
+        if name in OPENED | CONTROL.keys():
+            check_parameters(eqn)
         if name in OPENED:
             return self.write(jx.primal_of(eqn) if name != "jit" else eqn.params["jaxpr"], inputs)
         if name == "custom_linear_solve":
@@ -91,10 +93,14 @@ def _settled(eqn, inputs):
         return [Number(np.int32(_branch_here(eqn.params["platforms"])))]
     if name == "select_n" and isinstance(inputs[0], Number):
         return [inputs[1 + int(inputs[0].value)]]
-    are_numbers = all(isinstance(x, Number) for x in inputs) and not any(v.aval.shape for v in eqn.outvars)
+    are_numbers = all(isinstance(x, Number) for x in inputs) and all(map(_is_number, eqn.outvars))
     if are_numbers and not eqn.effects and name not in OPENED | CONTROL.keys():
         return [*map(Number, jx.binding(eqn)(*[x.value for x in inputs]))]
     return None
+
+
+def _is_number(v):
+    return not v.aval.shape and not jax.numpy.issubdtype(v.aval.dtype, jax.dtypes.extended)
 
 
 def _read(atom, known):

@@ -8,7 +8,7 @@ from jax import lax
 
 from jaxdl import Op, nn, op, saving
 from jaxdl.cli.graphing import EXAMPLES
-from jaxdl.graph import source
+from jaxdl.graph import expressions, source
 from jaxdl.ops.cases import cases
 from jaxdl.ops.windows import CEIL
 from tests.draws import draw
@@ -141,6 +141,8 @@ def test_of_dropout_and_noise(key):
 
 
 A, B, V = draw(1, 3, 3) + 3 * jnp.eye(3), draw(2, 3, 2), draw(3, 3)
+SHORT, FEW_BITS = jnp.array([55, 77, 103], jnp.int8), V.astype(jnp.bfloat16)
+KEY, KEYS = jax.random.key(3), jax.random.split(jax.random.key(3), 3)
 PLACES, RAW = jnp.array([0, 2]), jnp.arange(4, dtype=jnp.uint32)
 dot, special, linalg = jnp.dot, jax.scipy.special, lax.linalg
 below = lambda v, **side: jnp.searchsorted(jnp.array([0.0, jnp.nan, jnp.nan]), v, **side)
@@ -182,6 +184,27 @@ FORMS = {
     "random numbers": (lambda v, seed: v * jax.random.gamma(jax.random.key(seed, impl="rbg"), v * v), V, jnp.int32(3)),
     "raw keys": (lambda v, k: v * jax.random.normal(jax.random.wrap_key_data(k, impl="rbg"), (3,)), V, RAW),
     "many keys": (lambda v, k: v * jax.vmap(jax.random.normal)(jax.random.split(k, 3)), V, jax.random.key(1)),
+    "keys of its own": (lambda v: v * jax.random.gamma(KEY, v * v), V),
+    "several keys of its own": (
+        lambda v: v * jax.vmap(jax.random.normal)(KEYS),
+        V,
+    ),
+    "a key": (lambda k, v: v * jax.random.normal(k, (3,)), jax.random.key(1), V),
+    "gamma in few bits": (lambda v: jax.random.gamma(KEY, v * v, dtype=jnp.bfloat16), FEW_BITS),
+    "reshape in another order": (lambda a: a.reshape(9).reshape(3, 3, order="F").ravel(order="F") * jnp.arange(9.0), A),
+    "product": (lambda a: a.prod(1), A),
+    "nothing transposed": (lambda a: lax.transpose_p.bind(a, permutation=(0, 1)) * 2, A),
+    "filled with one": (lambda v: v.at[jnp.array([1, 9, 2])].get(mode="fill", fill_value=1), V),
+    "sums of short integers": (
+        lambda v, i: v * (i.sum(dtype=i.dtype) + lax.reduce_prod(i, (0,))).astype(v.dtype),
+        V,
+        SHORT,
+    ),
+    "bits of integers": (
+        lambda v, i: v * (lax.reduce_and(i, (0,)) + lax.reduce_or(i, (0,)) * lax.reduce_xor(i, (0,))).astype(v.dtype),
+        V,
+        SHORT,
+    ),
     "conjugate gradients": (lambda a, v: jax.scipy.sparse.linalg.cg(lambda x: dot(a.T, dot(a, x)), v)[0], A, V),
 }
 
@@ -284,7 +307,19 @@ def test_errors():
         source(lambda x: None, V)
     with pytest.raises(ValueError, match="source: there is no array among the arguments"):
         source(jnp.sin, 1.0)
+    with pytest.raises(ValueError, match=r"scatter .at .*test_source.py.*x.at\[i\].apply\(f\), has no form in Python"):
+        source(lambda x: x * lax.stop_gradient(x).at[PLACES].apply(jnp.sin), V)
     with pytest.raises(ValueError, match=r"schur has no form in Python"):
         source(lambda a: jax.scipy.linalg.schur(a)[0], A)
     with pytest.raises(ValueError, match=r"debug_print .at .*test_source.py.* calls back into Python.*; take it out"):
         source(lambda x: (jax.debug.print("{}", x), x * x)[1], V)
+
+
+def test_a_parameter_that_no_form_reads(monkeypatch):
+    """As a newer JAX may give one to an operation, or to a loop."""
+    total = lambda x: lax.scan(lambda c, v: (c + v, c), 0.0, x)[0]
+    for name, f in (("rev", lambda x: lax.rev(x, (0,)) * 2), ("scan", total)):
+        unknown = lambda eqn, name=name: ("way", 2) if eqn.primitive.name == name else None
+        monkeypatch.setattr(expressions, "unknown_parameter", unknown)
+        with pytest.raises(ValueError, match=rf"source: {name} .at .*test_source.py.* with way=2 has no form"):
+            source(f, V)
