@@ -229,7 +229,7 @@ def whole_model() -> None:
 
     start = time.perf_counter()
     rows = []
-    for subject in subjects(in_arrays(loss, (params, images), {}), jax.tree.leaves((params, images)), loss):
+    for subject in subjects(in_arrays(loss, (params, images), {}), jax.tree.leaves((params, images)), loss).audited:
         report = of_subject(subject)
         end = time.perf_counter()
         rows.append({"name": subject.name, "is_whole": subject.is_whole, "calls": subject.count,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
@@ -23,16 +24,28 @@ GIVEN = "the arrays given"
 
 
 def points(subject: Subject) -> dict[str, tuple]:
-    """Arrays to look at, by what is special about them."""
-    found = {GIVEN: subject.inputs}
-    if subject.size > LARGE:
-        return found
-    for name, change in _CHANGES.items():
-        found[name] = tuple(
-            change(np.asarray(x)) if i in subject.smooth and jnp.issubdtype(x.dtype, jnp.floating) else x
-            for i, x in enumerate(subject.inputs)
-        )
-    return found
+    """Arrays to look at, by what is special about them.
+
+    A loop that runs until it has found something need not find it at numbers that are made up.
+    """
+    searches = not subject.is_whole and "while" in jx.primitives(subject.value)
+    if subject.size > LARGE or searches or not subject.edges:
+        return {GIVEN: subject.inputs}
+    return {GIVEN: subject.inputs} | made_up(subject)
+
+
+def made_up(subject: Subject) -> dict[str, tuple]:
+    """Arrays made of those given, in their domains."""
+    domains = subject.domains or (None,) * len(subject.inputs)
+
+    def made(change, x, domain):
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        x = np.asarray(x)
+        return domain.admitted(change(x), x) if domain else change(x)
+
+    pairs = [*zip(subject.inputs, domains, strict=True)]
+    return {name: tuple(made(change, *pair) for pair in pairs) for name, change in _CHANGES.items()}
 
 
 def _with_zero_row(x):

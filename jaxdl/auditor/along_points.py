@@ -26,7 +26,7 @@ WEIGHTS = 1.0, 0.75, 1.25, 0.5  # of the inputs, in a second derivative along th
 
 def treats_entries_alone(subject: Subject) -> bool:
     """Whether values and both derivatives of a subject are pointwise, in all of its inputs, and values tell of them."""
-    if len(subject.smooth) != len(subject.inputs) or len(subject.inputs) > len(WEIGHTS):
+    if len(subject.smooth) != len(subject.inputs) or len(subject.inputs) > len(WEIGHTS) or not subject.edges:
         return False
     if None in subject.steps or not all(map(is_pointwise, (subject.value, *subject.steps))):
         return False
@@ -69,12 +69,24 @@ class Places:
 
 def places_of(subject: Subject) -> Places:
     """The edge points, those given first, at which the function is defined and its values tell the derivative."""
-    edges = edge_points([subject.value, subject.steps[0]], subject.inputs, subject.dtype)
     given = _given(subject)
+    edges = edge_points([subject.value, subject.steps[0]], subject.inputs, subject.dtype)
+    edges = _in_domains(subject, edges, given)
     points = [np.concatenate([g, e]) for g, e in zip(given, edges, strict=True)]
     points = [np.asarray(p, t.dtype) for p, t in zip(points, subject.types, strict=True)]
     places = Places(subject, points, np.arange(len(points[0])) < len(given[0]))
     return _where_values_tell(places[_are_defined(subject, points)])
+
+
+def _in_domains(subject, points, given):
+    """The points in the domains of the inputs, and the ends of these beside numbers that were given."""
+    domains = subject.domains or (None,) * len(points)
+    for i, domain in enumerate(domains):
+        for end in {domain.low, domain.high} - {-np.inf, np.inf} if domain else ():
+            more = [np.full_like(x, end) if k == i else x for k, x in enumerate(given)]
+            points = [np.concatenate([p, x]) for p, x in zip(points, more, strict=True)]
+    inside = [d.admits(p) if d else np.ones(p.shape, bool) for p, d in zip(points, domains, strict=True)]
+    return [p[np.all(inside, 0)] for p in points]
 
 
 def _given(subject):

@@ -1,7 +1,8 @@
 """`audit(f, *args)`: every hand-written rule in f, and the derivative of f as a whole, judged by witnesses."""
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,14 +12,15 @@ import numpy as np
 from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor import along_arrays, along_points, checks
+from jaxdl.auditor.domains import domains_of
 from jaxdl.auditor.findings import Finding, Verdict, raised_at, said
 from jaxdl.auditor.report import Audited, AuditReport
-from jaxdl.auditor.subject import LARGE, WHOLE, Raised, Subject, evaluated, in_float64, theirs, top, works_on_bits
+from jaxdl.auditor.sites import subjects
+from jaxdl.auditor.subject import LARGE, Raised, Subject, evaluated, in_float64, theirs, top, works_on_bits
 from jaxdl.auditor.untold import is_drawn
 from jaxdl.auditor.wide import NotWidened, wide
 from jaxdl.measure.comparison import check_differentiable
 from jaxdl.measure.differentiated import Differentiated
-from jaxdl.strip import automatic, observe
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
 SMALL = 4096  # numbers in a subject that is looked at in all floating-point formats
@@ -27,47 +29,61 @@ MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or o
 
 
 @np.errstate(all="ignore")  # where numbers are made up, some are invalid
-def audit(f: Callable, *args: Any, **kwargs: Any) -> AuditReport:
+def audit(f: Callable, *args: Any, domains: Mapping | Sequence | None = None, **kwargs: Any) -> AuditReport:
     """Audits the derivative of f, and of every hand-written rule that it calls, at these arguments and at edge points.
 
-    f is any JAX function, its arguments any pytrees; it is differentiated in the floating-point and complex arrays
-    among them. Rules are jaxdl's ops, `jax.custom_jvp` and `jax.custom_vjp`, of any library, inside jit, scan, while,
-    cond, vmap and checkpoint; each is audited with the values that it sees there, the same rule at the same types and
-    settings once. Small ones without a fault so far are looked at in all floating-point formats.
+    f is differentiated in the floating-point and complex arrays among its arguments. Rules are jaxdl's ops,
+    `jax.custom_jvp` and `jax.custom_vjp`, of any library, inside jit, scan, while, cond, vmap and checkpoint. Each is
+    audited as f asks it: with the values that it sees there, in the inputs that move with the arguments of f, in the
+    total where one value enters at several places; the same rule at the same types and settings once. Small ones
+    without a fault so far are looked at in all floating-point formats. A rule that these arguments do not reach is
+    audited where edge points reach it, else it is listed as not reached.
 
-    Raises ValueError if f has no floating-point array among its arguments or its outputs.
+    Args:
+        f: Any JAX function.
+        args: Its arguments, any pytrees.
+        domains: Where numbers may be made up, for arguments by position or name, or one for each positional argument:
+            a pair (low, high), whose ends belong to it, or a predicate on an array. Rules that take such an argument
+            as it is have its domain as well.
+        kwargs: Its arguments by name.
+
+    Returns:
+        What was found of f as a whole, unless it is but one rule, and of each rule in it.
+
+    Raises:
+        ValueError: f has no floating-point array among its arguments or its outputs, or domains do not fit them.
+
+    Example:
+        >>> jaxdl.audit(lambda x, eps: jnp.sqrt(x * x + eps), x, eps, domains={"eps": (1e-12, 1.0)}).print()
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     check_differentiable("audit", jaxpr, arrays)
+    stated = domains_of(domains, f, args, kwargs)
     flat = jx.in_arrays(f, args, kwargs)
-    audited = [of_subject(subject) for subject in subjects(flat, arrays, f)]
+    try:
+        found = subjects(flat, arrays, f, stated)
+    except Raised as raised:  # from inside the function: it is told as it is
+        raise raised.error from None
+    audited = [of_subject(subject) for subject in found.audited]
     for dtype in FORMATS:
-        audited = _also_in(dtype, f, flat, arrays, audited)
-    return AuditReport(f, args, kwargs, tuple(audited))
+        audited = _also_in(dtype, f, flat, arrays, stated, audited)
+    return AuditReport(f, args, kwargs, (*audited, *itertools.starmap(unreached, found.unreached)))
 
 
-def subjects(flat, arrays, f) -> list[Subject]:
-    """f as a whole, unless it is but one rule, then its rules."""
-    arrays = tuple(x if hasattr(x, "dtype") else jnp.asarray(x) for x in arrays)
-    listed = lambda f: lambda *x: jax.tree.leaves(f(*x))
-    name, where = getattr(f, "__name__", type(f).__name__), jx.definition(f)
-    whole = Subject(name, WHOLE, where, 1, listed(flat), listed(automatic(flat)), arrays)
-    found = {}
-    for seen in observe(flat, *arrays):
-        site, inputs = seen.site, tuple(np.asarray(x) if _is_plain(x) else x for x in seen.inputs)
-        # Where f itself is the rule no line of the user's calls it.
-        called = where if "jaxpr.py:" in site.where else site.where
-        subject = Subject(site.name, site.kind, called, site.count, seen.hand, seen.automatic, inputs)
-        if subject.smooth and subject.outputs:
-            key = subject.name, subject.kind, str(subject.value)
-            if key in found:
-                subject = dataclasses.replace(found[key], count=found[key].count + subject.count)
-            found[key] = subject
-    rules = [*found.values()]
-    return rules if len(rules) == 1 and _is_one_rule(jx.trace(flat, *arrays)[0]) else [whole, *rules]
+def unreached(site, reason) -> Audited:
+    """A rule that is not called at these arguments."""
+    subject = Subject(site.name, site.kind, site.where, site.count, None, None, site.inputs)
+    return Audited(subject, (), (Finding(Verdict.NOT_REACHED, "reach", "the rule", "", reason, "a call"),))
 
 
 def of_subject(subject: Subject) -> Audited:
+    """All checks of one subject. Where one value enters a rule at several places, the derivative in it is the total:
+    that of a single place may be told by another, as in implicit rules."""
+    audited = checked(subject)
+    return checked(subject.total) if subject.total and audited.verdict.is_fault else audited
+
+
+def checked(subject: Subject) -> Audited:
     """All checks of one subject; after a failure of structure none of the others means anything.
 
     A large function is made by JAX of rules that are checked one by one: only its derivative is looked at.
@@ -141,7 +157,7 @@ def merged(findings) -> tuple[Finding, ...]:
     return tuple(sorted(found.values(), key=lambda f: f.verdict.rank))
 
 
-def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
+def _also_in(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
     """The same with what is found where all floating-point arrays are of another type, small rules only."""
     small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault and not is_drawn(a.subject)]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
@@ -151,13 +167,14 @@ def _also_in(dtype, f, flat, arrays, audited) -> list[Audited]:
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
         try:
-            others = subjects(theirs(flat), cast, f)
+            others = subjects(theirs(flat), cast, f, domains).audited
         except Raised:  # f insists on the types that it was given
             return audited
-        named = {(s.name, s.kind, tuple(x.shape for x in s.inputs)): s for s in reversed(others)}
+        likeness = lambda s: (s.name, s.kind, s.edges, tuple(x.shape for x in s.inputs))
+        named = {likeness(s): s for other in reversed(others) for s in (other, other.total) if s}
         out = []
         for a in audited:
-            other = named.get((a.subject.name, a.subject.kind, tuple(x.shape for x in a.subject.inputs)))
+            other = named.get(likeness(a.subject))
             found = guarded(in_format, "cotangents", other) if a in small and other else []
             out.append(a.with_format(str(jnp.dtype(dtype)), found))
         return out
@@ -172,14 +189,3 @@ def in_format(subject: Subject) -> list[Finding]:
     if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
         return []
     return derivative(subject, orders=1)
-
-
-def _is_one_rule(jaxpr):
-    eqns = jx.opened(jaxpr).eqns
-    if len(eqns) != 1:
-        return False
-    return _is_one_rule(eqns[0].params["jaxpr"]) if eqns[0].primitive.name == "jit" else True
-
-
-def _is_plain(x):
-    return not jnp.issubdtype(x.dtype, jax.dtypes.extended)

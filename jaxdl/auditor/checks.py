@@ -226,8 +226,12 @@ def alone(subject: Subject) -> list[Finding]:
     names = [(name, "alone") for name in subject.cotangents]
     names += [(name, f"from output {k} alone") for k in range(len(u)) for name in subject.cotangents]
     unlike = functools.partial(_unlike, Verdict.WRONG, "asked alone", subject, floor=_floor(subject, u))
-    pairs = zip(names, run(each, subject.inputs, u), strict=False)
-    return [found for (name, at), (a, b) in pairs for found in unlike(name, at, a, b)]
+    pairs = [*zip(names, run(each, subject.inputs, u), strict=False)]
+    found = [[*unlike(name, at, a, b)] for (name, at), (a, b) in pairs]
+    if any(found[: len(subject.smooth)]) and subject.ways:  # f need not ask for each input alone
+        ways = subject.ways()
+        found = [new for k, new in enumerate(found) if k >= len(subject.smooth) or {subject.smooth[k]} in ways]
+    return [f for new in found for f in new]
 
 
 def eager(subject: Subject) -> list[Finding]:

@@ -50,6 +50,10 @@ class Subject:
     """hand and plain take the arrays `inputs` and give a list of arrays; plain has no hand-written rules in it.
 
     It is differentiated in the inputs at places `smooth`, and in those of its outputs that are inexact.
+
+    domains: one for each input, or none. ways: the sets of inputs in which it is differentiated where f is in one of
+    its arguments; None where any may be. total: the same where inputs that enter as one value are one. edges: whether
+    numbers that are made up are points of it.
     """
 
     name: str
@@ -59,6 +63,10 @@ class Subject:
     hand: Callable
     plain: Callable
     inputs: tuple
+    domains: tuple = ()
+    ways: Callable | None = None
+    total: "Subject | None" = None
+    edges: bool = True
 
     def __repr__(self):
         return f"<{self.kind} {self.name} at {self.where}>"

@@ -146,7 +146,7 @@ def test_a_rule_is_audited_once_for_its_types_and_settings():
     power = jax.custom_jvp(lambda x, n: x**n, nondiff_argnums=(1,))
     power.defjvp(lambda n, x, x_dot: (power(*x, n), n * x[0] ** (n - 1) * x_dot[0]))
     f = lambda x: (power(x, 2) + power(2 * x, 2) + power(x, 3)).sum() + power(x[:2], 2).sum()
-    _, *rules = auditing.subjects(lambda x: [f(x)], [X], f)
+    _, *rules = auditing.subjects(lambda x: [f(x)], [X], f).audited
     assert sorted(rule.count for rule in rules) == [1, 1, 2]
 
 
