@@ -126,13 +126,13 @@ def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
 
     jax.block_until_ready(jx.evaluate(jaxpr, arrays, replacement))
     jax.effects_barrier()
-    moving = functools.cache(lambda: _moving(jaxpr, arrays))
-    return [_observed(site, _as_listed(site, listed), moving, *seen) for site, seen in first.items()]
+    found = functools.cache(lambda: moving(jaxpr, arrays))
+    return [_observed(site, _as_listed(site, listed), found, *seen) for site, seen in first.items()]
 
 
-def _moving(jaxpr, arrays):
-    """For each site the places of its equation's inputs that move with the arguments, as far as JAX lets tangents
-    through."""
+def moving(jaxpr, arrays, places=None):
+    """For each site the places of its equation's inputs that move with the arguments of a jaxpr, or with those at
+    places, as far as JAX lets tangents through."""
     found = defaultdict(set)
 
     def replacement(eqn):
@@ -141,7 +141,7 @@ def _moving(jaxpr, arrays):
             return None
         return lambda *inputs: jx.binding(eqn)(*symbolic_zeros.telling_tangents(inputs, found[site]))
 
-    smooth = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    smooth = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.inexact)] if places is None else places
     told = lambda *args: jx.evaluate(jaxpr, args, replacement)
     jax.eval_shape(lambda *args: jax.vjp(jx.in_some(told, args, smooth), *[args[i] for i in smooth])[0], *arrays)
     return found

@@ -4,12 +4,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import jax
-import jax.numpy as jnp
-
 from jaxdl import jaxpr as jx
-from jaxdl import symbolic_zeros
-from jaxdl.strip import site_of
+from jaxdl.strip import moving, site_of
 
 
 @dataclass(eq=False)
@@ -25,30 +21,21 @@ class Asked:
     moving: set[int]
 
 
-def asked(jaxpr, arrays, moving=None) -> Callable:
+def asked(jaxpr, arrays, places=None) -> Callable:
     """What is asked of the rule at a site, an Asked, in the function of a jaxpr that is differentiated in its arrays at
-    places `moving`, by default in all that can be: a function of the site."""
-    smooth = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.inexact)] if moving is None else moving
+    places, by default in all that can be: a function of the site."""
     sharded = _inside_shard_map(jaxpr)
-    rules = {}
+    try:
+        moves = moving(jaxpr, arrays, places)
+    except Exception:  # something in the function, or a rule, has no derivative: then all may move
+        moves = None
+    found = {}
     for eqn, numbers in _numbered(jaxpr, itertools.count()):
         if site := site_of(eqn):
-            rules.setdefault(site, Asked(tuple(numbers), id(eqn) in sharded, set()))
-
-    def replacement(eqn):
-        site = site_of(eqn)
-        if site is None or rules[site].is_sharded:
-            return None
-        return lambda *inputs: jx.binding(eqn)(*symbolic_zeros.telling_tangents(inputs, rules[site].moving))
-
-    f = jx.in_some(lambda *x: jx.evaluate(jaxpr, x, replacement), arrays, smooth)
-    try:
-        jax.eval_shape(lambda *x: jax.vjp(f, *x)[0], *[arrays[i] for i in smooth])
-    except Exception:  # something in the function, or a rule, has no derivative: then all may move
-        for site, rule in rules.items():
-            rule.moving.update(range(len(site.inputs)))
+            here = set(range(len(numbers))) if moves is None else moves.get(site, set())
+            found.setdefault(site, Asked(tuple(numbers), id(eqn) in sharded, here))
     # Where a site has no line of the user's, `strip.rules` gives it one.
-    return lambda site: rules.get(replace(site, count=1)) or rules[replace(site, count=1, where="")]
+    return lambda site: found.get(replace(site, count=1)) or found[replace(site, count=1, where="")]
 
 
 def _inside_shard_map(jaxpr):

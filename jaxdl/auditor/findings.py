@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jaxdl.report import error_text
+
 
 class Verdict(enum.StrEnum):
     """How a derivative was found to be, causes before what follows from them. Those up to FAILED are faults.
@@ -104,8 +106,8 @@ def entry(i, shape) -> str:
 
 def said(error) -> str:
     """An exception in one line; where it has no words, the place that raised it."""
-    lines = str(error).strip().splitlines() or [f"raised at {raised_at(error)}"]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    told = error_text(error)[:240]
+    return told if ":" in told else f"{told}: raised at {raised_at(error)}"
 
 
 def raised_at(error) -> str:
