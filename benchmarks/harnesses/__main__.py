@@ -40,7 +40,7 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
     CELLS.mkdir(parents=True, exist_ok=True)
     path = CELLS / f"{dtype}.jsonl"
     known = known_cells(path)
-    so_far, same_as = Counter(), {}
+    so_far, same_as, asked_for = Counter(), {}, statuses or [None]
     with path.open("a") as out:
 
         def put(**row):
@@ -53,7 +53,7 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
         for number, (name, group, make) in enumerate(cases(dtype)):
             so_far[group] += 1
             before = [known.get((name, tool), {"status": None})["status"] for tool in tools]
-            asked = [tool for tool, status in zip(tools, before, strict=True) if again or status in (None, *statuses)]
+            asked = [tool for tool, status in zip(tools, before, strict=True) if again or status in asked_for]
             if not asked or not re.search(only, name) or 0 < most < so_far[group] or (name, LEFT_OUT) in known:
                 continue
             case = make()
@@ -117,7 +117,7 @@ def main(
         tools: Which tools.
         only: A pattern that a case's name must hold.
         again: Take those anew that were measured before.
-        statuses: Take those anew that had one of these.
+        statuses: Take those anew that had one of these, and no others.
         seconds: The time limit of a cell, of the processor's.
         most: At most so many cases of each primitive, the first ones; 0 for all.
     """
