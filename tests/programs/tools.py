@@ -1,0 +1,217 @@
+"""The tools that are held against JAX, each as a function of a subject that gives arrays by what they are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxdl
+from jaxdl import Op, automatic, jacobian
+from jaxdl.graph import Output
+
+
+@dataclass
+class Subject:
+    """A function with its arguments, as JAX and the tools are asked for it."""
+
+    f: Callable
+    args: tuple
+    argnums: int | tuple
+    asked: list
+
+    @property
+    def places(self):
+        return (self.argnums,) if isinstance(self.argnums, int) else self.argnums
+
+    @property
+    def chosen(self):
+        return tuple(self.args[i] for i in self.places)
+
+    def of_chosen(self, f=None):
+        """f as a function of the differentiated arguments alone."""
+
+        def moved(*chosen):
+            full = list(self.args)
+            for i, x in zip(self.places, chosen, strict=True):
+                full[i] = x
+            return (f or self.f)(*full)
+
+        return moved
+
+    @cached_property
+    def outputs(self):
+        return jax.eval_shape(self.of_chosen(), *self.chosen)
+
+    @property
+    def cotangents(self):
+        return jax.tree.unflatten(jax.tree.structure(self.outputs), directions(jax.tree.leaves(self.outputs), 31))
+
+    @property
+    def tangents(self):
+        return jax.tree.unflatten(jax.tree.structure(self.chosen), directions(jax.tree.leaves(self.chosen), 71))
+
+    @property
+    def is_real(self):
+        return all(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves((self.chosen, self.outputs)))
+
+    @property
+    def is_scalar(self):
+        return [y.shape for y in jax.tree.leaves(self.outputs)] == [()]
+
+
+def directions(types, seed):
+    """Sixteenths of the shapes and formats of arrays."""
+    found = []
+    for i, t in enumerate(types):
+        random = np.random.default_rng(seed + i)
+        numbers = random.integers(4, 24, t.shape) / 16 * random.choice([-1, 1], t.shape)
+        turned = numbers * (1 - 0.5j) if jnp.issubdtype(t.dtype, jnp.complexfloating) else numbers
+        found.append(jnp.asarray(turned, t.dtype))
+    return found
+
+
+# --- what JAX says -----------------------------------------------------------------------------------
+
+
+def value(s, f=None):
+    return s.of_chosen(f)(*s.chosen)
+
+
+def pulled(s, f=None):
+    return jax.vjp(s.of_chosen(f), *s.chosen)[1](s.cotangents)
+
+
+def pushed(s, f=None):
+    return jax.jvp(s.of_chosen(f), s.chosen, s.tangents)[1]
+
+
+def matrix(s, f=None):
+    """By rows, or where JAX cannot by columns."""
+    try:
+        return jax.jacrev(f or s.f, s.argnums)(*s.args)
+    except Exception:
+        return jax.jacfwd(f or s.f, s.argnums)(*s.args)
+
+
+def curved(s, f=None):
+    """A product of the Hessian with the tangents, of a scalar function."""
+    return jax.jvp(jax.grad(s.of_chosen(f), tuple(range(len(s.chosen)))), s.chosen, s.tangents)[1]
+
+
+JAX = {"value": value, "vjp": pulled, "jvp": pushed, "jacobian": matrix, "hvp": curved}
+
+
+def asked_of_jax(s) -> dict:
+    matrices = {"jacobian"} if s.is_real else set()
+    curves = {"hvp"} if s.is_real and s.is_scalar else set()
+    return {name: of for name, of in JAX.items() if name in {"value", "vjp", "jvp"} | matrices | curves}
+
+
+# --- what the tools say ------------------------------------------------------------------------------
+# A tool gives {what: arrays}; `what` is one of JAX's above, or "matrix", the Jacobian of joined vectors.
+
+
+def method(name, **options):
+    return lambda s: {"jacobian": getattr(jacobian, name)(s.f, s.argnums, **options)(*s.args)}
+
+
+def multiplied_out(s):
+    operator = jacobian.structured(s.f, s.argnums)(*s.args)
+    return {"matrix": operator.dense()}
+
+
+def without_rules(s):
+    f = automatic(s.f)
+    return {name: of(s, f) for name, of in asked_of_jax(s).items() if name != "jacobian"}
+
+
+def products(s):
+    f, argnums = s.f, s.places
+    found = {
+        "jvp": jacobian.jvp(f, argnums)(*s.args)(s.tangents),
+        "vjp": jacobian.vjp(f, argnums)(*s.args)(s.cotangents),
+    }
+    if s.is_scalar:
+        found["hvp"] = jacobian.hvp(f, argnums)(*s.args)(s.tangents)
+    return found
+
+
+def executed_source(s):
+    """The module that `source` writes, executed, as a tool: the value of its op and the derivative of its rule."""
+    names = {}
+    exec(compile(jaxdl.source(s.f, *s.args), "<source>", "exec"), names)
+    written = next(x for x in names.values() if isinstance(x, Op))
+
+    def like_f(f):
+        def structured(*args):
+            arrays = [x for x in args if not isinstance(x, int)]
+            given = arrays if len(arrays) == len(written.signature.parameters) else jax.tree.leaves(arrays)
+            y = jax.tree.leaves(f(*given))
+            return jax.tree.unflatten(jax.tree.structure(s.outputs), y)
+
+        return structured
+
+    return lambda s: {"value": value(s, like_f(written.primal)), "vjp": pulled(s, like_f(written))}
+
+
+TRACED = {
+    "automatic": without_rules,
+    "reverse": method("reverse"),
+    "forward": method("forward"),
+    "sparse": method("sparse"),
+    "cut": method("cut"),
+    "eliminate": method("eliminate", seconds=0.1),
+    "structured": multiplied_out,
+    "products": products,
+}
+OF_REAL_FUNCTIONS = {"reverse", "forward", "sparse", "cut", "eliminate", "structured", "products", "best", "finite"}
+
+
+def swept(s):
+    """The graph backward and forward, and the gradients of its outputs in its arguments."""
+    graph = jaxdl.trace(s.f)(*s.args)
+    is_output = lambda x: isinstance(x, Output)
+    at = lambda tree, of: jax.tree.map(of, tree, is_leaf=is_output)
+    inputs = tuple(graph.arguments[i] for i in s.places)
+    graph.backward(s.cotangents, retain=True)
+    found = {"vjp": at(inputs, lambda x: _or_zeros(x, x.node.adjoints))}
+    found["vjp, asked for"] = graph.grad(graph.outputs, inputs, s.cotangents)
+    graph.costs().table()
+    moved = [None] * len(s.args)
+    for i, tangent in zip(s.places, s.tangents, strict=True):
+        moved[i] = tangent
+    graph.forward(*moved)
+    found["jvp"] = at(graph.outputs, lambda y: _or_zeros(y, y.node.tangents))
+    return found | {"value": at(graph.outputs, lambda y: y.value)}
+
+
+def _or_zeros(x, all_of_node):
+    found = all_of_node and all_of_node[x.place]
+    return jnp.zeros(x.type.shape, x.type.dtype) if found is None else found
+
+
+def by_differences(s):
+    return {"jacobian": jacobian.finite(s.f, s.argnums)(*s.args)}
+
+
+def judged(s):
+    """The faults that the audit tells."""
+    return [str(fault) for fault in jaxdl.audit(s.f, *s.args).faults]
+
+
+def contrasted(s):
+    """Differences of hand and automatic, relative to the largest entry, of the arrays that are more than noise."""
+    return {d.name: d.relative for d in jaxdl.contrast(s.f, *s.args, time=False).whole.telling}
+
+
+BY_ITSELF = {
+    "graph": swept,
+    "best": method("best"),
+    "finite": by_differences,
+    "contrast": contrasted,
+    "audit": judged,
+}
+ALL = [*TRACED, "source", *BY_ITSELF]
