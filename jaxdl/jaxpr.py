@@ -11,7 +11,7 @@ import sys
 import jax
 import numpy as np
 from jax._src import util
-from jax.experimental import jet
+from jax.experimental import jet, sparse
 from jax.extend import source_info_util
 from jax.extend.core import mapped_aval, unmapped_aval
 from jax.interpreters import ad, batching, mlir
@@ -34,6 +34,9 @@ ELEMENTWISE = STEPS | {
 CALLS = {"jit", "pjit", "closed_call", "core_call", "eval_jaxpr"}
 CHECKPOINTS = {"checkpoint", "remat", "remat2"}
 RULES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi_primitive"}
+
+# Primitives that call back into Python.
+CALLBACKS = {"debug_callback", "debug_print", "io_callback", "pure_callback"}
 
 # The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
 INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
@@ -210,6 +213,26 @@ def primal_of(eqn):
     if eqn.primitive.name == "call_hi_primitive":  # JAX 0.11 and newer: jnp.searchsorted is one
         return trace(functools.partial(eqn.primitive.to_lojax, **eqn.params), *[v.aval for v in eqn.invars])[0]
     return next(iter(inner_jaxprs(eqn)), None)
+
+
+def written_out(eqn):
+    """An equation of jax.experimental.sparse as a function in JAX's own primitives; None for any other.
+
+    To be used as the replacement of `evaluate`.
+    """
+    define = _SPARSE.get(eqn.primitive.name)
+    if define is None:
+        return None
+    listed = list if eqn.primitive.multiple_results else lambda y: [y]
+    return lambda *args: listed(define(*args, **eqn.params))
+
+
+_SPARSE = {
+    name[1 : -len("_impl")]: define
+    for module in (sparse.bcoo, sparse.bcsr, sparse.coo, sparse.csr)
+    for name, define in vars(module).items()
+    if name.startswith(f"_{module.__name__.split('.')[-1]}_") and name.endswith("_impl")
+}
 
 
 def definition_of(eqn):

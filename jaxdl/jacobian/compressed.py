@@ -12,6 +12,7 @@ from scipy import sparse as sp
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.method import Vector
 from jaxdl.jacobian.pattern import colouring
+from jaxdl.jacobian.probe import close, product
 
 # The part of the products' places that must hold entries for them to be taken as they come.
 FILLED = 0.9
@@ -146,26 +147,15 @@ class Compressed:
         return data, self._probe(data, x, others) if self.probed else None
 
     def _probe(self, data, x, others):
-        """Whether J v by the entries is J v by one product more, for a random v; or vᵀ J, where it takes only rows.
-
-        Differences within the square root of the type's precision, relative to the row, pass; so does what is not
-        finite.
-        """
+        """Whether J v by the entries is J v by one product more, for a random v; or vᵀ J, where it takes only rows."""
         m, n = self.plan.pattern.shape
-        f = lambda x: self.vector.f(x, *others)
         row, column = self.plan.coordinates
-        if self.plan.sweeps[0]:
-            v = _random(n, x.dtype)
-            true, at, of, size = jax.jvp(f, (x,), (v,))[1], row, column, m
-        else:
-            y, pullback = jax.vjp(f, x)
-            v = _random(m, y.dtype)
-            true, at, of, size = pullback(v)[0], column, row, n
+        forward = bool(self.plan.sweeps[0])
+        v, true = product(lambda x: self.vector.f(x, *others), x, forward)
+        at, of, size = (row, column, m) if forward else (column, row, n)
         terms = data * v.astype(data.dtype)[of]
         total = lambda terms: jax.ops.segment_sum(terms, at, size)
-        error = jnp.abs(total(terms) - true.astype(data.dtype))
-        allowed = jnp.sqrt(jnp.finfo(data.dtype).eps).astype(error.dtype)
-        return ~jnp.any(error > allowed * (total(jnp.abs(terms)) + jnp.abs(true).astype(error.dtype)))
+        return close(total(terms), true, total(jnp.abs(terms)))
 
     def blocks(self, outputs, inputs):
         """For each output, for each input: which entries are in their block, and the indices that these have there."""
@@ -204,12 +194,6 @@ def _seeds(colours, count, dtype):
 
 def _index(places):
     return places.astype(np.int32) if places.max(initial=0) < 2**31 else places
-
-
-def _random(size, dtype):
-    """Signs at random and sizes between a half and three halves: no sum of a few vanishes by chance."""
-    random = np.random.default_rng(0)
-    return jnp.asarray(random.choice([-1, 1], size) * random.uniform(0.5, 1.5, size), dtype)
 
 
 def checked(compressed, data, passed):

@@ -50,7 +50,7 @@ class Chain:
         points = ((start,), *(cut.values for cut in cuts), (end,))
         segments = tuple(_between(plain, a, b) for a, b in itertools.pairwise(points))
         chain = cls(jaxpr, points, segments, 0.0, None)
-        costs = [chain.costs(k, (vector.x, *vector.others)) for k in range(len(segments))]
+        costs = [chain.costs(k, vector.types) for k in range(len(segments))]
         cost, way = bracketing(_sizes(points), *zip(*costs, strict=True))
         if math.isinf(cost):
             raise ValueError(

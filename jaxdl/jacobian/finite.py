@@ -1,5 +1,7 @@
 """The Jacobian from values of the function alone: a reference with no derivative rule in it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,8 @@ from jaxdl.jacobian.vector import join, split
 LEVELS = 9  # steps h, h/4, …, h/4⁸
 FIRST = 2.0**-2
 TINY = 1e-30  # added to i·h, it is far below the rounding of x, and there is no difference to cancel
+
+OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES
 
 # fmt: off
 ANALYTIC = frozenset((
@@ -48,7 +52,8 @@ def finite(vector: Vector):
 
 
 def wide(a):
-    return jnp.asarray(a).astype(jnp.float64) if jnp.issubdtype(jnp.result_type(a), jnp.floating) else a
+    to = _widest(np.dtype(jnp.result_type(a)) if not jx.is_key(a) else None, jnp.float64)
+    return jnp.asarray(a).astype(to) if to else a
 
 
 def widened(vector, x, others):
@@ -56,10 +61,15 @@ def widened(vector, x, others):
 
     Written in float32, arrays that f closes over would not meet x in the same format in all of JAX's functions.
     """
-    if {"scan", "while", "cond"} & set(jx.primitives(vector.jaxpr)):
+    if not all(map(_opens_up, jx.equations(vector.jaxpr))):
         y = vector.written(split(x, vector.inputs), *map(wide, others[len(vector.constants) :]))
         return join(list(map(jnp.asarray, jax.tree.leaves(y))))
     return _in_float64(vector.jaxpr, (x, *map(wide, others)))[0]
+
+
+def _opens_up(eqn):
+    """Whether an equation can be evaluated in another format: not a loop, whose body is of the one it has."""
+    return not jx.inner_jaxprs(eqn) or eqn.primitive.name in OPENED
 
 
 def _in_float64(jaxpr, args):
@@ -68,21 +78,29 @@ def _in_float64(jaxpr, args):
 
 
 def _widening(eqn):
-    """In place of an equation: its body opened up, or the same in float64 (complex128 for complex arguments)."""
-    name, inner = eqn.primitive.name, jx.inner_jaxprs(eqn)
-    if inner and name in jx.CALLS | jx.CHECKPOINTS | jx.RULES:
+    """In place of an equation: its body opened up, or the same in float64; in complex128 what is complex, or all that
+    takes the imaginary step."""
+    inner = jx.inner_jaxprs(eqn)
+    if inner and eqn.primitive.name in OPENED:
         return lambda *args: _in_float64(inner[0], args)
 
     def run(*args):
-        dtype = jnp.complex128 if any(map(jnp.iscomplexobj, args)) else jnp.float64
-        alike = [jnp.asarray(a).astype(dtype) if _is_real(jnp.result_type(a)) else a for a in args]
-        return jx.binding(eqn, **{k: jnp.dtype(dtype) for k, v in eqn.params.items() if _is_real(v)})(*alike)
+        kinds = [v.aval.dtype for v in eqn.invars]
+        stepped = any(_is(kind, jnp.floating) and jnp.iscomplexobj(a) for a, kind in zip(args, kinds, strict=True))
+        to = functools.partial(_widest, real=jnp.complex128 if stepped else jnp.float64)
+        alike = [jnp.asarray(a).astype(to(kind)) if to(kind) else a for a, kind in zip(args, kinds, strict=True)]
+        return jx.binding(eqn, **{k: to(v) for k, v in eqn.params.items() if to(v)})(*alike)
 
     return run
 
 
-def _is_real(dtype):
-    return isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, jnp.floating)
+def _widest(dtype, real):
+    """The format in place of this one; None where it stays, and for what is none."""
+    return jnp.dtype(real) if _is(dtype, jnp.floating) else jnp.dtype("complex128") if _is(dtype, jnp.inexact) else None
+
+
+def _is(dtype, kind):
+    return isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, kind)
 
 
 def analytic(jaxpr) -> bool:

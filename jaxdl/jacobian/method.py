@@ -85,7 +85,7 @@ class Jacobian:
         program, count = jx.opened(found.jaxpr), len(known)
 
         def of_arrays(xs, *others):
-            return jx.evaluate_opened(program, others[:count], (*xs, *others[count:]))
+            return jx.evaluate_opened(program, others[:count], (*xs, *others[count:]), jx.written_out)
 
         inputs = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen)
         others = tuple(v.aval for v in (*program.constvars, *program.invars[len(chosen) :]))

@@ -1,5 +1,6 @@
 """Which way to a Jacobian is the cheapest: every method is prepared and compiled, its cost read, close ones tried."""
 
+import contextlib
 import functools
 import math
 import time
@@ -10,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl import jaxpr as jx
 from jaxdl.jacobian.cut import cut
+from jaxdl.jacobian.drawn import drawn, may_be_run
 from jaxdl.jacobian.eliminate import eliminate
 from jaxdl.jacobian.method import Vector, method
 from jaxdl.jacobian.sparse import sparse
 from jaxdl.jacobian.structured import operator_of
 from jaxdl.jacobian.sweeps import forward, reverse
+from jaxdl.jacobian.trusted import Trusted
 from jaxdl.jacobian.work import MOVED, work_of
 from jaxdl.report import Table, bytes_text, count_text, seconds_text
 
@@ -76,9 +78,22 @@ class Plan:
     n: int
     ways: tuple
 
+    @classmethod
+    def of(cls, m, n, ways) -> "Plan":
+        """Sorts the ways. Raises ValueError with the reasons where all are refused."""
+        ways = sorted(ways, key=lambda way: (bool(way.refused), way.seconds))
+        if ways[0].refused:
+            reasons = "\n".join(f"{way.method}: {way.refused}" for way in ways)
+            raise ValueError(f"jacobian.best: no method gives this Jacobian.\n{reasons}")
+        return cls(m, n, tuple(ways))
+
     @property
     def best(self) -> Way:
         return self.ways[0]
+
+    def without_best(self, why: str) -> "Plan":
+        """The plan with its best way refused."""
+        return Plan.of(self.m, self.n, [replace(self.best, refused=why), *self.ways[1:]])
 
     def __str__(self):
         return str(self.table())
@@ -106,8 +121,9 @@ def plan(f: Callable, *args, argnums=0, has_aux=False, **kwargs) -> Plan:
     """What each method would cost for the Jacobian of f at arguments of these types: the `Plan` of `best`.
 
     Methods are compiled for it, one after the other; those whose predicted times lie close together are run a few
-    times, on numbers drawn for it where only types are known. No run where f has a while loop, which might not end on
-    such numbers, nor in several processes, which must choose alike: there the prediction decides.
+    times, on numbers drawn for it. No run where f has a while loop, which might not end on such numbers, where it has
+    effects or calls back into Python, nor in several processes, which must choose alike: there the prediction decides,
+    and where a run fails.
     """
     return best(f, argnums, has_aux).called(*args, **kwargs).prepared.plan
 
@@ -117,33 +133,33 @@ def best(vector: Vector):
     """The Jacobian by the method that `plan` finds the fastest for these types of arguments.
 
     Takes f, argnums and has_aux as `jax.jacrev`. Choosing takes some compilations, once for each type of arguments,
-    also while an outer function is traced.
+    also while an outer function is traced. The matrix of the chosen method is compared with one random product by JAX
+    before it is trusted, once for each plan; a method that is wrong is put aside. Where a plan is made for a jitted
+    function that must not be run on drawn numbers, the comparison is part of the program, and a wrong matrix is NaN.
+    Raises ValueError with every method's reason where none can be used.
     """
     return Best(vector)
 
 
-class Best:
+class Best(Trusted):
     """`run(x, *others)` by the best way of its `plan`."""
 
     def __init__(self, vector: Vector):
-        self.plan = planned(vector)
-        self.run = self.plan.best.run
-
-    def __call__(self, x, *others):
-        return self.run(x, *others)
+        super().__init__(vector, planned(vector))
 
 
 def planned(vector: Vector) -> Plan:
-    ways = sorted((_way(vector, m) for m in PREPARE), key=lambda way: way.seconds)
-    close = [way for way in ways if way.predicted < CLOSE * ways[0].predicted]
-    if len(close) > 1 and _may_be_tried(vector):
-        tried = _tried(vector, close)
-        ways = sorted(tried, key=lambda way: way.seconds) + ways[len(close) :]
-    return Plan(vector.m, vector.n, tuple(ways))
+    ways = [_way(vector, m) for m in PREPARE]
+    usable = sorted((way for way in ways if not way.refused), key=lambda way: way.seconds)
+    close = [way for way in usable if way.predicted < CLOSE * usable[0].predicted]
+    if len(close) > 1 and may_be_run(vector):
+        with contextlib.suppress(Exception):  # f refuses the numbers drawn for it: then the prediction decides
+            usable = _tried(vector, close) + usable[len(close) :]
+    return Plan.of(vector.m, vector.n, [*usable, *(way for way in ways if way.refused)])
 
 
 def _way(vector, name) -> Way:
-    """The method prepared and compiled by itself, and what XLA counts."""
+    """The method prepared and compiled by itself, and what XLA counts; any error of it is why it is refused."""
     if name == "eliminate" and not _is_small(vector):
         return Way(name, refused=f"more than {SCALARS:,} scalar operations: its program would take long to compile")
     if name == "eliminate" and jax.process_count() > 1:
@@ -153,15 +169,23 @@ def _way(vector, name) -> Way:
         if why := _pointless(name, vector, run):
             return Way(name, refused=why)
         program = jax.jit(run)
-        compiled = program.lower(vector.x, *vector.others).compile()
-    except (ValueError, TypeError, NotImplementedError) as error:
-        return Way(name, refused=f"{error}")
+        compiled = program.lower(*vector.types).compile()
+    except Exception as error:
+        return Way(name, refused=_reason(error))
     cost = compiled.cost_analysis() or {}
     predicted = CALL + sum(rate * cost.get(key, 0.0) for key, rate in SECONDS_PER.items())
     temporary = compiled.memory_analysis().temp_size_in_bytes
     flops, moved = (cost.get(key, math.nan) for key in ("flops", "bytes accessed"))
     counted = flops, moved, temporary, predicted
     return Way(name, _sweeps(name, vector, run), *counted, run=run, program=program, compiled=compiled)
+
+
+def _reason(error) -> str:
+    """What an error says, without the notes that JAX adds."""
+    text = str(error).split("\n\n")[0].split("\n---")[0].strip()
+    return (
+        text if isinstance(error, ValueError | TypeError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+    )
 
 
 def _is_small(vector) -> bool:
@@ -196,18 +220,11 @@ def _sweeps(name, vector, run) -> str:
     return "layer by layer"
 
 
-def _may_be_tried(vector) -> bool:
-    return jax.process_count() == 1 and "while" not in jx.primitives(vector.jaxpr)
-
-
 def _tried(vector, ways) -> list[Way]:
     """The ways with the time of the compiled program on drawn numbers: the median of several calls, in turn."""
-    random = np.random.default_rng(0)
     batch = BATCH if ways[0].predicted < 2 * CALL else 0
     with jax.ensure_compile_time_eval():
-        drawn = [_drawn(random, type) for type in (vector.x, *vector.others)]
-        known = [x if c is None else c for x, c in zip(drawn[1:], vector.constants, strict=False)]
-        inputs = [drawn[0], *known, *drawn[1 + len(known) :]]
+        inputs = drawn(np.random.default_rng(0).normal, vector)
         if batch:
             inputs[0] = jnp.stack([inputs[0]] * batch)
         programs = {way: _in_batches(way, inputs) if batch else way.compiled for way in ways}
@@ -226,13 +243,6 @@ def _tried(vector, ways) -> list[Way]:
 
 def _in_batches(way, inputs):
     return jax.jit(jax.vmap(way.program, (0, *[None] * (len(inputs) - 1)))).lower(*inputs).compile()
-
-
-def _drawn(random, type):
-    """Numbers of a type: small normal ones; integers are 0, which is an index everywhere."""
-    if jnp.issubdtype(type.dtype, jnp.inexact):
-        return jnp.asarray(random.normal(size=type.shape), type.dtype)
-    return jnp.zeros(type.shape, type.dtype)
 
 
 def _row(way) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def sparse(vector: Vector, *, pattern=None, probe: bool = True):
     and inputs flattened and joined. It is held against one random product at each call: an entry outside it raises
     ValueError, or makes the result NaN under jit and vmap, where nothing can be raised. probe: False to do without.
     """
-    no_forward, no_reverse = hindrances(vector.f, jx.opened(vector.jaxpr).eqns, (vector.x, *vector.others))
+    no_forward, no_reverse = hindrances(vector.f, jx.opened(vector.jaxpr).eqns, vector.types)
     if no_forward and no_reverse:
         raise ValueError(
             f"jacobian.{vector.name}: JAX has neither mode of the function as a whole. Forward: {no_forward}. "

@@ -53,7 +53,7 @@ def operator_of(vector: Vector) -> Callable:
         return lambda x, *others: Zero((vector.m, vector.n), x.dtype)
     if start is end:
         return lambda x, *others: Identity(vector.n, x.dtype)
-    if any(jnp.issubdtype(v.aval.dtype, jnp.complexfloating) for v in live) != _is_complex(vector.x):
+    if any(_is_complex(v.aval) != _is_complex(vector.x) for v in live):
         return lambda x, *others: whole(vector, x, others)  # inside, real and imaginary parts move apart
     edges = [
         Edge(eqn, place, out)

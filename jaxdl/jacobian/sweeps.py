@@ -101,7 +101,7 @@ def within(vector, sweeps, count, max_bytes) -> int:
     def temporary(chunk):
         if chunk not in used:
             run = jax.jit(lambda x, *others: sweeps(vector, x, others, chunk))
-            used[chunk] = run.lower(vector.x, *vector.others).compile().memory_analysis().temp_size_in_bytes
+            used[chunk] = run.lower(*vector.types).compile().memory_analysis().temp_size_in_bytes
         return used[chunk]
 
     if temporary(count) <= max_bytes:

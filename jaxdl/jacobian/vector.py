@@ -40,6 +40,11 @@ class Vector:
         return jax.eval_shape(join, self.inputs)
 
     @property
+    def types(self) -> tuple:
+        """Of all arguments of f."""
+        return self.x, *self.others
+
+    @property
     def n(self) -> int:
         return self.x.shape[0]
 

@@ -70,6 +70,12 @@ class _Builder:
         moving = [j for j, number in enumerate(step.inputs) if number in self.places]
         if not moving:
             return
+        if any(jnp.issubdtype(v.aval.dtype, jnp.complexfloating) for v in step.eqn.outvars):
+            raise TypeError(
+                f"jacobian.{self.vector.name}: takes real functions without complex numbers inside, got "
+                f"{jx.typed(step.eqn.outvars[0].aval)} from {step.eqn.primitive.name} at {jx.where(step.eqn)}; use "
+                f"jacobian.reverse, jacobian.cut or jacobian.sparse"
+            )
         renamed = _renamed(step.eqn, [self.places.get(i) for i in step.inputs], [*map(self.line.known, step.inputs)])
         if renamed is not None:
             self.places.update(

@@ -89,7 +89,8 @@ class StraightLine:
             return self._seen[key]
         step = Step(eqn, inputs, tuple(self._new() for _ in eqn.outvars))
         values = list(map(self.known, inputs))
-        if not eqn.effects and not any(value is None for value in values):
+        is_fixed = not eqn.effects and eqn.primitive.name not in jx.CALLBACKS
+        if is_fixed and not any(value is None for value in values):
             with jax.ensure_compile_time_eval():
                 self.given.update(zip(step.outputs, step.evaluate(values), strict=True))
         else:
@@ -101,7 +102,7 @@ class StraightLine:
 
 def _key(eqn, inputs):
     """What makes two equations equal; None where that cannot be told."""
-    if eqn.effects or jx.inner_jaxprs(eqn):
+    if eqn.effects or jx.inner_jaxprs(eqn) or eqn.primitive.name in jx.CALLBACKS:
         return None
     try:
         key = eqn.primitive, inputs, tuple(sorted(eqn.params.items(), key=lambda item: item[0]))

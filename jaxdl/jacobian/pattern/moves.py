@@ -274,6 +274,21 @@ def _batched_matrices(walk, eqn, values):
     return [take(whole, _lines(v.aval.shape, keeps(v.aval.shape))) for v in eqn.outvars]
 
 
+def _solved(by_columns):
+    """The rule of A X = B, A given by all operands but the last: each column of X by that of B and by all of A."""
+
+    def rule(walk, eqn, values):
+        *matrix, b = values
+        batch, rank = range(len(b.shape) - 2), len(b.shape)
+        only_batch = lambda shape: _lines(shape, [axis in batch for axis in range(len(shape))])
+        column = _lines(b.shape, [axis in (*batch, rank - 1 if by_columns(eqn) else rank - 2) for axis in range(rank)])
+        parts = [(a.dependence, only_batch(a.shape), only_batch(b.shape)) for a in matrix]
+        parts.append((b.dependence, column, column))
+        return [union_of(take(_by_line(p, of, of.max(initial=-1) + 1), to) for p, of, to in parts)]
+
+    return rule
+
+
 MOVES = {
     "reshape": _moved(reshaped),
     "squeeze": lambda walk, eqn, values: [values[0].dependence],
@@ -300,5 +315,7 @@ MOVES = {
     "sort": _along(lambda eqn: [eqn.params["dimension"]]),
     "top_k": _along(lambda eqn: [eqn.params.get("axis", -1)]),
     "fft": _along(lambda eqn: range(-len(eqn.params["fft_lengths"]), 0)),
-    **dict.fromkeys(["cholesky", "triangular_solve", "lu", "qr", "svd", "eigh"], _batched_matrices),
+    **dict.fromkeys(["cholesky", "lu", "qr", "svd", "eigh", "eig", "householder_product"], _batched_matrices),
+    "triangular_solve": _solved(lambda eqn: eqn.params["left_side"]),
+    "tridiagonal_solve": _solved(lambda eqn: True),
 }

@@ -68,7 +68,7 @@ def known(value, aval) -> Value:
 def fold(eqn, values) -> list[Value]:
     """The outputs of an equation that depends on no input: known if its inputs are, computed if anyone asks."""
     avals = [v.aval for v in eqn.outvars]
-    if eqn.effects or any(v.constant is None for v in values):
+    if eqn.effects or eqn.primitive.name in jx.CALLBACKS or any(v.constant is None for v in values):
         return [Value(aval) for aval in avals]
     whole = Constant(lambda: _computed(eqn, [v.constant.value() for v in values]))
     part = lambda i: Constant(lambda: None if whole.value() is None else whole.value()[i])

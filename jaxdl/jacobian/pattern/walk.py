@@ -131,7 +131,12 @@ def _where(p, factor, shape):
 
 
 def _tangent(walk, eqn, values):
-    """A rule that gives tangents: how they depend on the tangents given."""
+    """A rule that gives tangents: how they depend on the tangents given.
+
+    What it computes of them is followed by value: it may call the operation whose rule it belongs to.
+    """
+    if walk.by_value and (primal := jx.primal_of(eqn)):
+        return [v.dependence for v in walk(primal, values)]
     moving = [i for i, v in enumerate(values) if v.dependence is not None]
 
     def push(args, tangents):
@@ -140,7 +145,9 @@ def _tangent(walk, eqn, values):
     types = [v.aval for v in values]
     jaxpr = jax.make_jaxpr(push)(types, [types[i] for i in moving])
     inputs = [Value(v.aval, None, v.constant) for v in values] + [Value(types[i], values[i].dependence) for i in moving]
-    given = iter(walk(jaxpr, inputs))
+    inner = Walk(walk.n, by_value=True)
+    inner.dense = walk.dense
+    given = iter(inner(jaxpr, inputs))
     return [next(given).dependence if _moves(v.aval) else None for v in eqn.outvars]
 
 
@@ -172,6 +179,19 @@ def _cotangent(walk, eqn, values):
     return [next(parts) if _moves(v.aval) else None for v in eqn.outvars]
 
 
+def _solution(walk, eqn, values):
+    """A x = b: ẋ is what the solver makes of ḃ − Ȧ x, by value; it does not move itself."""
+    counts, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
+    ends = np.cumsum([counts.matvec, counts.vecmat, counts.solve, counts.transpose_solve])
+    operator, solver, right = values[: ends[0]], values[ends[1] : ends[2]], values[ends[3] :]
+    product = walk(jaxprs.matvec, [*operator, *(Value(b.aval) for b in right)])
+    moved = [Value(b.aval, union(b.dependence, p.dependence)) for b, p in zip(right, product, strict=True)]
+    inner = Walk(walk.n, by_value=True)
+    inner.dense = walk.dense
+    x = inner(jaxprs.solve, [*(Value(c.aval, None, c.constant) for c in solver), *moved])
+    return [v.dependence for v in x[: len(right)]] + [None] * (len(x) - len(right))
+
+
 def _through(back, p):
     """Tᵀ p, for T with rows that may be full."""
     if back is None:
@@ -195,6 +215,7 @@ RULES: dict[str, Callable] = {
     "mul": _product,
     "div": _quotient,
     "custom_jvp_call": _tangent,
+    "custom_linear_solve": _solution,
     **dict.fromkeys(
         ["custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi_primitive", "jaxdl_op", "jaxdl_linear", "linear_call"],
         _cotangent,

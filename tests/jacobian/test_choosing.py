@@ -1,0 +1,175 @@
+"""Choosing: no method takes the others down, nothing of the user's runs on made-up numbers, no matrix unchecked."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import jacobian
+from tests.draws import draw
+from tests.tolerance import assert_close
+
+X = draw(90, 4)
+plans = sys.modules["jaxdl.jacobian.plan"]
+
+
+def refused(plan, method):
+    return next(way.refused for way in plan.ways if way.method == method)
+
+
+def failing(error):
+    def prepare(vector):
+        raise error
+
+    return prepare
+
+
+@pytest.mark.parametrize("error", [AssertionError("no"), RecursionError(), IndexError("7"), KeyError("k")], ids=repr)
+def test_any_error_of_a_method_is_a_refusal(monkeypatch, error):
+    monkeypatch.setitem(plans.PREPARE, "sparse", failing(error))
+    monkeypatch.setitem(plans.PREPARE, "cut", failing(error))
+    plan = jacobian.plan(jnp.sin, X)
+    assert type(error).__name__ in refused(plan, "sparse")
+    assert type(error).__name__ in str(plan)
+    assert_close(jacobian.best(jnp.sin)(X), jnp.diag(jnp.cos(X)), "float32", "jacobian")
+
+
+def test_where_no_method_is_left_all_reasons_are_told():
+    f = lambda x: jax.pure_callback(np.sin, x, x)
+    with pytest.raises(ValueError, match=r"(?s)no method gives this Jacobian.*reverse: .*callback.*cut: .*callback"):
+        jacobian.best(f)(X)
+
+
+WRONG = {
+    "all": lambda matrix: 2 * matrix,
+    "one entry": lambda matrix: matrix.at[1, 2].add(0.1),
+    "turned": lambda matrix: matrix.T,
+    "not finite": lambda matrix: matrix.at[0, 0].set(jnp.nan),
+}
+
+
+def wrongly(name, wrong):
+    """The method, much the fastest, and wrong."""
+    prepare = plans.PREPARE[name]
+
+    def prepared(vector):
+        run = prepare(vector)
+
+        class Run(type(run)):
+            def __call__(self, x, *others):
+                return wrong(run(x, *others))
+
+        wrapped = Run.__new__(Run)
+        vars(wrapped).update(vars(run))
+        return wrapped
+
+    return prepared
+
+
+def f(x):
+    return jnp.sin(x) * jnp.roll(x, 1)
+
+
+@pytest.fixture
+def predicted_first(monkeypatch):
+    """The sparse way comes first, whatever it would take."""
+    way = plans._way
+    first = lambda vector, name: (
+        plans.replace(way(vector, name), predicted=0.0) if name == "sparse" else way(vector, name)
+    )
+    monkeypatch.setattr(plans, "_way", first)
+    monkeypatch.setattr(plans, "_tried", lambda vector, ways: ways)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_matrix_is_never_returned(monkeypatch, predicted_first, kind):
+    monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG[kind]))
+    best = jacobian.best(f)
+    assert_close(best(X), jax.jacrev(f)(X), "float32", "jacobian")
+    assert "differs from a random product" in refused(best.called(X).prepared.plan, "sparse")
+
+
+def looping(x):
+    """Not to be run on drawn numbers."""
+    return jax.lax.while_loop(lambda y: y[0].sum() < 9, lambda y: (y[0] * 2 + 1, y[1] * y[0]), (x, f(x)))[1]
+
+
+def test_a_wrong_matrix_of_a_function_that_is_not_tried(monkeypatch, predicted_first):
+    """On the first numbers given; where these are traced, it is NaN."""
+    monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
+    assert jnp.isnan(jax.jit(jacobian.best(looping))(X)).all()
+    assert jnp.isnan(jax.vmap(jacobian.best(looping))(X[None])).all()
+    assert_close(jacobian.best(looping)(X), jax.jacfwd(looping)(X), "float32", "jacobian")
+
+
+def test_a_right_matrix_of_a_function_that_is_not_tried(predicted_first):
+    for best in (jacobian.best(looping), jax.jit(jacobian.best(looping))):
+        assert_close(best(X), jax.jacfwd(looping)(X), "float32", "jacobian")
+    assert_close(jax.vmap(jacobian.best(looping))(X[None])[0], jax.jacfwd(looping)(X), "float32", "jacobian")
+
+
+def test_compared_once(monkeypatch, predicted_first):
+    compared = []
+    module = sys.modules["jaxdl.jacobian.trusted"]
+    agrees = module.agrees
+    monkeypatch.setattr(module, "agrees", lambda *given: compared.append(1) or agrees(*given))
+    best = jacobian.best(f)
+    for x in (X, 2 * X, X):
+        best(x)
+    assert len(compared) == 1
+
+
+def test_a_function_without_finite_values_on_drawn_numbers_is_compared_on_those_given(monkeypatch, predicted_first):
+    monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
+    g = lambda x: jnp.log(x - 5) * jnp.roll(x, 1)
+    best = jacobian.best(g)
+    assert_close(best(X + 9), jax.jacrev(g)(X + 9), "float32", "jacobian")
+
+
+CALLING = {
+    "debug.callback": lambda x, see: jax.debug.callback(see, x),
+    "debug.print": lambda x, see: jax.debug.print("{}", x),
+    "pure_callback": lambda x, see: jax.pure_callback(see, jax.ShapeDtypeStruct((), jnp.float32), x),
+    "inside a scan": lambda x, see: jax.lax.scan(lambda c, _: (c, jax.debug.callback(see, x)), 0.0, None, 2),
+    "inside jit": lambda x, see: jax.jit(lambda x: jax.debug.callback(see, x))(x),
+}
+
+
+@pytest.mark.parametrize("name", CALLING)
+def test_nothing_calls_back_with_made_up_numbers(name, capsys):
+    seen = []
+
+    def see(x):
+        seen.append(np.array(x))
+        return np.float32(0)
+
+    def g(x):
+        zero = CALLING[name](jax.lax.stop_gradient(x), see)
+        return jnp.exp(x) + (zero if name == "pure_callback" else 0)
+
+    jacobian.plan(g, X)
+    jax.effects_barrier()
+    assert not seen
+    assert not capsys.readouterr().out
+    assert_close(jacobian.best(g)(X), jnp.diag(jnp.exp(X)), "float32", "jacobian")
+    jax.effects_barrier()
+    assert all(np.array_equal(x, X) for x in seen)
+
+
+def test_an_error_on_drawn_numbers_leaves_the_prediction(monkeypatch):
+    def tried(vector, ways):
+        raise FloatingPointError("made-up numbers")
+
+    monkeypatch.setattr(plans, "_tried", tried)
+    plan = jacobian.plan(f, X)
+    assert all(way.measured is None for way in plan.ways)
+    assert_close(jacobian.best(f)(X), jax.jacrev(f)(X), "float32", "jacobian")
+
+
+def test_numbers_that_a_function_closes_over_are_not_made_up():
+    """The table of a gather, say: drawn numbers would make another function of it."""
+    table = jnp.array([3, 1, 2, 0])
+    g = lambda x: jnp.sin(x[table]) * x
+    assert_close(jacobian.best(g)(X), jax.jacrev(g)(X), "float32", "jacobian")
