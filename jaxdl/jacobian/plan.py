@@ -80,8 +80,8 @@ class Plan:
 
     @classmethod
     def of(cls, m, n, ways) -> "Plan":
-        """Sorts the ways. Raises ValueError with the reasons where all are refused."""
-        ways = sorted(ways, key=lambda way: (bool(way.refused), way.seconds))
+        """Sorts the ways: those that were tried come first. Raises ValueError with the reasons where all are refused."""
+        ways = sorted(ways, key=lambda way: (bool(way.refused), way.measured is None, way.seconds))
         if ways[0].refused:
             reasons = "\n".join(f"{way.method}: {way.refused}" for way in ways)
             raise ValueError(f"jacobian.best: no method gives this Jacobian.\n{reasons}")
