@@ -270,6 +270,13 @@ def test_too_large_a_graph_is_refused():
         eliminate(lambda x: jnp.cos(x) @ jnp.ones((500, 500)))(jnp.ones(500))
 
 
+def test_what_jax_has_no_jacobian_of_is_named():
+    """JAX has no pullback of a window of any function, and cannot map its tangents."""
+    products = lambda x: jax.lax.reduce_window(x, 1.0, jax.lax.mul, (2,), (1,), "VALID")
+    with pytest.raises(ValueError, match=r"jacobian.eliminate: JAX has no Jacobian of reduce_window, at .*test_elimin"):
+        eliminate(products)(jnp.ones(3))
+
+
 def test_complex_is_refused():
     with pytest.raises(TypeError, match="real"):
         eliminate(jnp.sin, holomorphic=True)(jnp.ones(2, jnp.complex64))

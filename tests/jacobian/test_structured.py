@@ -54,6 +54,14 @@ def recurrent(x):
 
 
 # name: (function, point, what its Jacobian prints as)
+
+
+def solved(x):
+    """By a solver that holds what moves, as the product does."""
+    solver = lambda product, b: jnp.linalg.solve(jax.jacfwd(product)(b), b)
+    return jax.lax.custom_linear_solve(lambda v: x[:, :3] @ v + 4 * v, x[:, 3], solver, solver)
+
+
 CASES = {
     "relu layer": (lambda x: ops.relu(ops.matmul(W, x) + B), X, "diagonal(3) · dense(3×5)"),
     "by weights": (lambda w: ops.relu(ops.matmul(w, X) + B), W, "diagonal(3) · (I(3) ⊗ dense(1×5))"),
@@ -94,6 +102,7 @@ CASES = {
     "where": (lambda x: jnp.where(x > 0, jax.nn.gelu(x), jnp.exp(x)), X, "diagonal(5)"),
     "scan": (lambda x: jax.lax.scan(lambda c, _: (jnp.sin(SQUARE @ c), c[0]), x, length=2), X, None),
     "cond": (lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x), X, "cond(5×5)"),
+    "linear solve": (solved, normal(3, 4), None),
     "complex inside": (lambda x: jnp.abs(jnp.fft.fft(x)), X, "linear(5×5)"),
     "pytrees": (lambda d: {"y": d["a"] * d["b"][0], "z": d["b"]}, {"a": B, "b": X[:2]}, None),
     "convolutional network": (lambda x: NET.apply(NET_PARAMS, x), IMAGE, None),

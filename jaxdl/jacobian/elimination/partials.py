@@ -167,8 +167,7 @@ def _dense(eqn, moving):
     """All of the equation's Jacobian, by as few sweeps of JAX as its derivative allows."""
     smooth = [o for o, v in enumerate(eqn.outvars) if _is_smooth(v.aval)]
     rows, cols = sum(_count(eqn.outvars[o]) for o in smooth), sum(_count(eqn.invars[j]) for j in moving)
-    first, second = (jax.jacrev, jax.jacfwd) if rows < cols else (jax.jacfwd, jax.jacrev)
-    method = first if _works(first, eqn, moving) else second
+    method = _working(eqn, moving, (jax.jacrev, jax.jacfwd) if rows < cols else (jax.jacfwd, jax.jacrev))
     partials = []
     for j in moving:
         for o in smooth:
@@ -187,17 +186,22 @@ def _dense(eqn, moving):
 _REVERSE_ONLY = {"custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 
-def _works(method, eqn, moving):
-    try:
-        _trace(
-            lambda *inputs: method(jx.in_some(jx.binding(eqn), inputs, moving), argnums=0)(
-                *[inputs[j] for j in moving]
-            ),
-            eqn,
+def _working(eqn, moving, methods):
+    """The first of the methods that JAX's derivative of the equation allows."""
+    for method in methods:
+        of = lambda *inputs, method=method: method(jx.in_some(jx.binding(eqn), inputs, moving), argnums=0)(
+            *[inputs[j] for j in moving]
         )
-    except (TypeError, ValueError, NotImplementedError):
-        return False
-    return True
+        try:
+            _trace(of, eqn)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            refused = error
+        else:
+            return method
+    raise ValueError(
+        f"jacobian.eliminate: JAX has no Jacobian of {eqn.primitive.name}, at {jx.where(eqn) or 'an unknown line'}: "
+        f"{refused}"
+    ) from refused
 
 
 def _is_elementwise_call(eqn, moving):

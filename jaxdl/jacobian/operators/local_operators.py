@@ -92,6 +92,14 @@ def _selection(index, n, dtype):
     return Identity(n, dtype) if np.array_equal(index, np.arange(n)) else Selection(index, n, dtype)
 
 
+def _solver(edge, inputs):
+    """The solution moves with the right-hand side and with what the product Ax holds; the solvers only find it."""
+    x, y = edge.types
+    counts = edge.eqn.params["const_lengths"]
+    is_of_solvers = counts.matvec <= edge.place < sum(counts)
+    return Zero((math.prod(y.shape), math.prod(x.shape)), y.dtype) if is_of_solvers else None
+
+
 def _broadcast(edge, inputs):
     x, y = edge.types
     return _spread(x.shape, y, edge.eqn.params["broadcast_dimensions"])
@@ -229,7 +237,7 @@ _PRIMITIVES = (
     | dict.fromkeys(MOVES, _moved)
     | dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod"), _reduction)
     | {"dot_general": _product, "reduce_sum": _sum, "broadcast_in_dim": _broadcast}
-    | {"conv_general_dilated": _convolution, "reduce_window_max": _max_pool}
+    | {"conv_general_dilated": _convolution, "reduce_window_max": _max_pool, "custom_linear_solve": _solver}
 )
 _OPS = (
     dict.fromkeys(("sum", "mean", "max", "logsumexp"), _reduction)
