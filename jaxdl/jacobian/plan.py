@@ -80,7 +80,7 @@ class Plan:
 
     @classmethod
     def of(cls, m, n, ways) -> "Plan":
-        """Sorts the ways: those that were tried come first. Raises ValueError with the reasons where all are refused."""
+        """Sorts the ways, those that were tried first. Raises ValueError with the reasons where all are refused."""
         ways = sorted(ways, key=lambda way: (bool(way.refused), way.measured is None, way.seconds))
         if ways[0].refused:
             reasons = "\n".join(f"{way.method}: {way.refused}" for way in ways)

@@ -53,15 +53,13 @@ def recurrent(x):
     return h + c
 
 
-# name: (function, point, what its Jacobian prints as)
-
-
 def solved(x):
     """By a solver that holds what moves, as the product does."""
     solver = lambda product, b: jnp.linalg.solve(jax.jacfwd(product)(b), b)
     return jax.lax.custom_linear_solve(lambda v: x[:, :3] @ v + 4 * v, x[:, 3], solver, solver)
 
 
+# name: (function, point, what its Jacobian prints as)
 CASES = {
     "relu layer": (lambda x: ops.relu(ops.matmul(W, x) + B), X, "diagonal(3) · dense(3×5)"),
     "by weights": (lambda w: ops.relu(ops.matmul(w, X) + B), W, "diagonal(3) · (I(3) ⊗ dense(1×5))"),

@@ -62,7 +62,7 @@ def own_op(eqn) -> bool:
     call = eqn.params.get("call")
     while hasattr(call, "call"):
         call = call.call
-    return getattr(getattr(call, "op", None), "__module__", "").startswith("jaxdl.ops.")
+    return getattr(getattr(call, "definition", None), "__module__", "").startswith("jaxdl.ops.")
 
 
 def is_rule(eqn) -> bool:
