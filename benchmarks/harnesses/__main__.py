@@ -50,7 +50,7 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
             if row["status"] in FAULTS:
                 print(f"{row['status']}: {row['tool']} {row['case']}: {row['note']}", flush=True)
 
-        for number, (name, group, make) in enumerate(cases(dtype)):
+        for name, group, make in cases(dtype):
             so_far[group] += 1
             before = [known.get((name, tool), {"status": None})["status"] for tool in tools]
             asked = [tool for tool, status in zip(tools, before, strict=True) if again or status in asked_for]
@@ -67,8 +67,8 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
                 absent = tool in SMOOTH_ONLY and not case.is_smooth
                 found = {"status": LEFT_OUT, "note": "no derivative"} if absent else verdict(tool, case, seconds)
                 put(case=name, group=group, tool=tool, **found)
-            if number % 50 == 49:
-                jax.clear_caches()
+            if len(same_as) % 20 == 19:
+                jax.clear_caches()  # or compiled programs take more memory maps than Linux gives a process
 
 
 def summary(dtype: str, rows: list[dict]) -> Table:
