@@ -1,7 +1,9 @@
 """What a box holds: the jaxpr of its body, and the values it works on in one step."""
 
+import functools
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
@@ -52,21 +54,29 @@ def _scan(node, inputs, step):
     body, length, (consts, carried) = p["jaxpr"], p["length"], jx.scan_counts(node.equation)
     _check_step(node, step, length)
     fixed, carry, rows = inputs[:consts], inputs[consts : consts + carried], inputs[consts + carried :]
-    row = lambda i, xs: [None if x is None else x[length - 1 - i if p["reverse"] else i] for x in xs]
-    f = lambda *args: jx.evaluate(body, args, lambda eqn: None)
-    at = [[*fixed, *carry, *row(0, rows)]]
-    for i in range(step if node.adjoints is None else length - 1):
-        carry = f(*at[-1])[:carried]
-        at.append([*fixed, *carry, *row(i + 1, rows)])
+    of_steps = lambda i, j: slice(length - j, length - i) if p["reverse"] else slice(i, j)
+    cut = lambda xs, i, j: [None if x is None else x[of_steps(i, j)] for x in xs]
+    row = lambda xs: [None if x is None else x[0] for x in cut(xs, step, step + 1)]
+    one_step = lambda *args: jx.evaluate(body, args, lambda eqn: None)
+
+    def steps(count, *args):
+        """As the loop itself does them."""
+        fixed, carry, rows = args[:consts], args[consts : consts + carried], args[consts + carried :]
+        one = lambda carry, row: (lambda y: (y[:carried], y[carried:]))(one_step(*fixed, *carry, *row))
+        ends, made = jax.lax.scan(one, list(carry), list(rows), count, reverse=p["reverse"])
+        return [*ends, *made]
+
+    carry = steps(step, *fixed, *carry, *cut(rows, 0, step))[:carried]
+    at = [*fixed, *carry, *row(rows)]
     if node.adjoints is None:
-        return Body(body, at[step])
-    moving = _moving_in_scan(f, body, _moving(node), range(consts, consts + carried))
+        return Body(body, at)
+    moving = _moving_in_scan(one_step, body, _moving(node), range(consts, consts + carried))
     of_carry, of_rows = node.adjoints[:carried], node.adjoints[carried:]
-    for i in range(length - 1, step, -1):
-        sent = symbolic_zeros.pulled(f, at[i], moving, [*of_carry, *row(i, of_rows)])
-        by_place = dict(zip(moving, sent, strict=True))
-        of_carry = [by_place.get(consts + k) for k in range(carried)]
-    return Body(body, at[step], [*of_carry, *row(step, of_rows)], moving)
+    rest = functools.partial(steps, length - step - 1)
+    args = [*fixed, *one_step(*at)[:carried], *cut(rows, step + 1, length)]
+    sent = symbolic_zeros.pulled(rest, args, moving, [*of_carry, *cut(of_rows, step + 1, length)])
+    by_place = dict(zip(moving, sent, strict=True))
+    return Body(body, at, [*[by_place.get(consts + k) for k in range(carried)], *row(of_rows)], moving)
 
 
 def _moving_in_scan(f, body, moving, carry):

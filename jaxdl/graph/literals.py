@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-FEW = 16  # numbers of a constant that are written out
+FEW = 16  # numbers of a constant that stands where it is used; a larger one has a name
+MOST = 1_000  # that are written out
 
 
 class Number(str):
@@ -32,6 +33,8 @@ def _number(x):
     if x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer):
         return repr(x.item())
     value = x.astype(np.complex128).item() if jnp.issubdtype(x.dtype, jnp.complexfloating) else float(x)
+    if isinstance(value, complex) and not np.isfinite(value):
+        return f"complex({_number(np.float64(value.real))}, {_number(np.float64(value.imag))})"
     if np.isfinite(value):
         return f"({value!r})" if repr(value).startswith("-") else repr(value)
     return "jnp.nan" if np.isnan(value) else "jnp.inf" if value == np.inf else "(-jnp.inf)"
@@ -43,14 +46,16 @@ def array(text: str) -> str:
 
 
 def constant(x) -> str:
-    """A small array that the function holds."""
-    if np.size(x) > FEW:
+    """An array that the function holds."""
+    if x.size > MOST:
         raise ValueError(
             f"source: the function closes over a constant {x.dtype}[{','.join(map(str, np.shape(x)))}]; "
             f"make it an argument"
         )
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return f"jax.random.wrap_key_data({constant(jax.random.key_data(x))}, impl={jax.random.key_impl(x)!r})"
+    if jnp.iscomplexobj(x) and not np.isfinite(x).all():
+        return f"lax.complex({constant(x.real)}, {constant(x.imag)})"
     text = re.sub(r"\b(nan|inf)\b", r"jnp.\1", str(np.asarray(x).tolist()))
     return f"jnp.asarray({text}, {type_name(x.dtype)})"
 

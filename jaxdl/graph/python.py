@@ -8,7 +8,7 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.graph.control_flow import CONTROL
 from jaxdl.graph.expressions import check_parameters, expression, targets
-from jaxdl.graph.literals import Number, constant, tuple_of
+from jaxdl.graph.literals import FEW, Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
 PASSING = {
@@ -30,16 +30,25 @@ class Writer:
         self.taken |= {x for x in inputs if x.isidentifier()}
         wanted = [True] * len(plain.outvars) if wanted is None else wanted
         known = dict(zip(plain.invars, inputs, strict=True))
-        known |= {v: constant(c) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True)}
         asked = {v for v, w in zip(plain.outvars, wanted, strict=True) if w and jx.is_variable(v)}
         needed = []
         for eqn in reversed(plain.eqns):
             if any(v in asked for v in eqn.outvars) or eqn.effects:
                 needed.append(eqn)
                 asked |= {v for v in eqn.invars if jx.is_variable(v)}
+        held = zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True)
+        known |= {v: self._constant(c) for v, c in held if v in asked}
         for eqn in reversed(needed):
             known.update(zip(eqn.outvars, self._equation(eqn, [_read(v, known) for v in eqn.invars]), strict=True))
         return [_read(v, known) if w else "" for v, w in zip(plain.outvars, wanted, strict=True)]
+
+    def _constant(self, x) -> str:
+        text = constant(x)
+        if x.size <= FEW:
+            return text
+        name = self.fresh()
+        self.lines.append(f"{name} = {text}")
+        return name
 
     def _equation(self, eqn, inputs) -> list[str]:
         """Writes an equation; expressions for its outputs."""

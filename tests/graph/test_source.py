@@ -142,6 +142,7 @@ def test_of_dropout_and_noise(key):
 
 A, B, V = draw(1, 3, 3) + 3 * jnp.eye(3), draw(2, 3, 2), draw(3, 3)
 SHORT, FEW_BITS = jnp.array([55, 77, 103], jnp.int8), V.astype(jnp.bfloat16)
+HOLES = jnp.array([complex(1, jnp.inf), complex(jnp.nan, 2), 3])
 KEY, KEYS = jax.random.key(3), jax.random.split(jax.random.key(3), 3)
 PLACES, RAW = jnp.array([0, 2]), jnp.arange(4, dtype=jnp.uint32)
 dot, special, linalg = jnp.dot, jax.scipy.special, lax.linalg
@@ -205,6 +206,7 @@ FORMS = {
         V,
         SHORT,
     ),
+    "numbers that are not finite": (lambda v: jnp.where(v > 9, HOLES.real * v, jnp.abs(HOLES) + v), V),
     "conjugate gradients": (lambda a, v: jax.scipy.sparse.linalg.cg(lambda x: dot(a.T, dot(a, x)), v)[0], A, V),
 }
 
@@ -299,10 +301,20 @@ def test_settings_are_written_that_are_not_usual():
     assert "unique_indices" not in source(often, V, V[:2])
 
 
+def test_constants_have_names_and_are_written_once():
+    table = draw(5, 3, 20)
+    f = lambda v: jnp.tanh(v @ table) @ table.T + (v * table.sum()).sum()
+    assert_same(f, V)
+    primal, rule = source(f, V).split(".rule")
+    assert primal.count("jnp.asarray(") == 1
+    assert rule.count("jnp.asarray(") == 1
+    assert "jnp.asarray" not in source(lambda v: (v @ table, v * 2)[1], V)
+
+
 def test_errors():
-    table = jnp.arange(100.0)
-    with pytest.raises(ValueError, match=r"closes over a constant float32\[100\]; make it an argument"):
-        source(lambda x: x * table, jnp.ones(100))
+    table = jnp.arange(2000.0)
+    with pytest.raises(ValueError, match=r"closes over a constant float32\[2000\]; make it an argument"):
+        source(lambda x: x * table, jnp.ones(2000))
     with pytest.raises(ValueError, match="source: <lambda> returned no array"):
         source(lambda x: None, V)
     with pytest.raises(ValueError, match="source: there is no array among the arguments"):
