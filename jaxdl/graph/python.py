@@ -11,8 +11,9 @@ from jaxdl.graph.expressions import check_parameters, expression, targets
 from jaxdl.graph.literals import FEW, Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
-PASSING = {
+PASSING = {  # they change no value; where an array lies is left to JAX
     "name", "optimization_barrier", "copy", "copy_p", "device_put", "jaxdl_obstacle", "jaxdl_one_way", "jaxdl_back",
+    "reshard", "mesh_cast", "sharding_constraint", "layout_constraint",
 }  # fmt: skip
 
 

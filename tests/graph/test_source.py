@@ -143,6 +143,7 @@ def test_of_dropout_and_noise(key):
 A, B, V = draw(1, 3, 3) + 3 * jnp.eye(3), draw(2, 3, 2), draw(3, 3)
 SHORT, FEW_BITS = jnp.array([55, 77, 103], jnp.int8), V.astype(jnp.bfloat16)
 HOLES = jnp.array([complex(1, jnp.inf), complex(jnp.nan, 2), 3])
+PLACED = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 KEY, KEYS = jax.random.key(3), jax.random.split(jax.random.key(3), 3)
 PLACES, RAW = jnp.array([0, 2]), jnp.arange(4, dtype=jnp.uint32)
 dot, special, linalg = jnp.dot, jax.scipy.special, lax.linalg
@@ -207,6 +208,7 @@ FORMS = {
         SHORT,
     ),
     "numbers that are not finite": (lambda v: jnp.where(v > 9, HOLES.real * v, jnp.abs(HOLES) + v), V),
+    "placed": (lambda v: lax.with_sharding_constraint(v * v, PLACED) + jax.device_put(v, PLACED), V),
     "conjugate gradients": (lambda a, v: jax.scipy.sparse.linalg.cg(lambda x: dot(a.T, dot(a, x)), v)[0], A, V),
 }
 
