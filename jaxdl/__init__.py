@@ -7,6 +7,8 @@ trace(f)        the computation as a graph, with values forward and gradients ba
 source(f)       the derivative as Python, in the form of a rule
 """
 
+import importlib
+
 from jaxdl.auditor import audit
 from jaxdl.graph import source, trace
 from jaxdl.measure import contrast
@@ -14,3 +16,12 @@ from jaxdl.rule import Op, op, saving
 from jaxdl.strip import Site, automatic, rules
 
 __all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "source", "trace"]
+
+_MODULES = {"data", "exact", "interop", "jacobian", "nn", "ops", "testing", "train"}
+
+
+def __getattr__(name):
+    """Imports a module of jaxdl when it is first used: `import jaxdl` alone is quick."""
+    if name in _MODULES:
+        return importlib.import_module(f"jaxdl.{name}")
+    raise AttributeError(f"module 'jaxdl' has no attribute {name!r}")

@@ -123,7 +123,7 @@ _TOLD = {
 def argument_labels(f, args, kwargs) -> list[str]:
     """The name of each array among the arguments: `x`, `params['w']`, `layers[0][1]`."""
     paths = jax.tree_util.tree_flatten_with_path((args, kwargs))[0]
-    names = _parameter_names(f, len(args))
+    names = parameter_names(f, len(args))
     labels = []
     for (side, first, *rest), leaf in paths:
         if jx.is_array(leaf):
@@ -132,7 +132,7 @@ def argument_labels(f, args, kwargs) -> list[str]:
     return labels
 
 
-def _parameter_names(f, count):
+def parameter_names(f, count):
     """Those of f's positional parameters, as far as they have names."""
     try:
         parameters = inspect.signature(f).parameters.values()

@@ -1,7 +1,5 @@
 """`source(f, *args)`: a function and its derivative as Python, a jaxdl rule to be made better by hand."""
 
-import itertools
-import keyword
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.building import argument_labels, traced
-from jaxdl.graph.literals import Number, array
+from jaxdl.graph.literals import Number, array, tuple_of
 from jaxdl.graph.python import Writer
+from jaxdl.graph.signature import Names, OtherContainer, displayed, identifier, places, signature
 from jaxdl.strip import automatic
 
 HEAD = '''"""{name} and its derivative: written by jaxdl.source, a start for a rule by hand."""
@@ -28,38 +26,73 @@ from jaxdl import op, saving
 def source(f: Callable, *args: Any, **kwargs: Any) -> str:
     """The text of a module with f as a jaxdl op: its primal, and its rule with named residuals and the pullback.
 
-    Its positional arguments are the arrays among f's, one after the other; numbers, strings and the like are fixed, and
-    so are shapes and types. It gives f's array, or the tuple of f's arrays. What hand-written rules in f do is written
-    out; jitted functions are opened, and of what depends on the platform the present one's form is taken.
+    The op takes f's own arguments, pytrees as they are, and gives f's result, so that it can stand in for f; shapes,
+    types and structures are fixed. A number among the positional arguments is an argument of the op where f can be
+    traced with an array in its place. Numbers that f needs as they are, and strings, become keyword-only settings, that
+    have the value that they had or raise; what has no form in Python (a function) is fixed and no parameter. Results
+    are in dicts, lists and tuples, for a named tuple a plain one; of other classes of containers the op gives the
+    tuple of the arrays, and its docstring says so. What hand-written rules in f do is written out; jitted functions are
+    opened, and of what depends on the platform the present one's form is taken.
 
-    Raises ValueError where f holds an operation that has no form in Python, or a large constant, and where it takes or
-    gives no array.
+    Raises ValueError where f holds an operation that has no form in Python, as those of other libraries have none, or a
+    large constant, and where it takes or gives no array.
     """
-    _, _, arrays = traced("source", f, args, kwargs)
-    if not arrays:
+    head, result, args = signature(f, args, kwargs)
+    if not head.arrays:
         raise ValueError("source: there is no array among the arguments; give those to differentiate in as arrays")
-    name = _identifier(getattr(f, "__name__", "f").replace("<lambda>", "f"))
-    names = _distinct([_identifier(label) for label in argument_labels(f, args, kwargs)])
-    plain = jx.trace(automatic(jx.in_arrays(f, args, kwargs)), *arrays)[0]
-    primal = Writer()
-    outputs = [*map(array, primal.write(plain, names))]
-    rule = _rule(jx.in_arrays(f, args, kwargs), arrays, names)
-    parameters = ", ".join(names)
-    doc = f'    """{_signature(arrays, names)}"""'
+    name = identifier(getattr(f, "__name__", "f").replace("<lambda>", "f"))
+    result = _Result(result, Names(head.taken)("dy"))
+    flat = jx.in_arrays(f, args, kwargs)
+    plain = jx.trace(automatic(flat), *head.arrays)[0]
+    primal = Writer(taken=head.taken)
+    outputs = [*map(array, primal.write(plain, head.names))]
+    rule = _rule(flat, head, result)
+    told = [", ".join(f"{n}: {jx.typed(x)}" for n, x in zip(head.names, head.arrays, strict=True)), *result.told]
+    told += [f"fixed: {text}" for text in head.fixed]
+    doc = [f'    """{told[0]}', *[f"    {line}" for line in told[1:]]]
+    doc[-1] += '"""' if len(doc) == 1 else '\n    """'
     return "\n".join(
         [
             HEAD.format(name=name), "",
-            "@op", f"def {name}({parameters}):", doc,
-            *_indented([*primal.lines, f"return {', '.join(outputs)}"]), "", "",
-            f"@{name}.rule", f"def {name}_rule({parameters}):", *_indented(rule), "",
+            "@op", f"def {name}({head.head}):", *doc,
+            *_indented([*head.opened(False), *primal.lines, f"return {result.displayed(outputs)}"]), "", "",
+            f"@{name}.rule", f"def {name}_rule({head.head}):", *_indented([*head.opened(True), *rule]), "",
         ]
     )  # fmt: skip
 
 
-def _rule(f, arrays, names) -> list[str]:
+class _Result:
+    """How f's result is put together of its arrays, and its cotangent, of the name dy, taken apart."""
+
+    def __init__(self, tree, dy):
+        self.told, self.dy = [], dy
+        try:
+            self.places = [*places(tree, dy)]
+        except OtherContainer as other:
+            self.told = [f"gives the arrays of a {other}, as a tuple"]
+            tree = jax.tree.structure((0,) * tree.num_leaves)
+            self.places = [*places(tree, dy)]
+        self.tree = tree
+
+    @property
+    def is_array(self) -> bool:
+        return self.places == [self.dy]
+
+    def displayed(self, outputs) -> str:
+        return displayed(self.tree, iter(outputs))
+
+    def taken_apart(self, names) -> list[str]:
+        """The line that gives names to the cotangents in dy, which may be the only one itself."""
+        if self.is_array:
+            return []
+        flat = self.places == [f"{self.dy}[{i}]" for i in range(len(names))] and len(names) > 1
+        return [f"{', '.join(names)} = {self.dy if flat else ', '.join(self.places)}"]
+
+
+def _rule(f, head, result) -> list[str]:
     """The lines of the rule: forward, the pullback, what it saves."""
+    arrays, names = head.arrays, head.names
     smooth = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    types = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
     kept = {}
 
     def forward(*xs):
@@ -73,7 +106,7 @@ def _rule(f, arrays, names) -> list[str]:
         leaves, kept["tree"] = jax.tree.flatten(pullback)
         return y, leaves
 
-    ahead, (y_types, residual_types) = jx.trace(forward, *types)
+    ahead, (y_types, residual_types) = jx.trace(forward, *arrays)
     is_smooth = [jnp.issubdtype(t.dtype, jnp.inexact) for t in y_types]
 
     nothing = [np.zeros(t.shape, jax.dtypes.float0) for t in y_types]
@@ -86,53 +119,31 @@ def _rule(f, arrays, names) -> list[str]:
 
     back = jx.trace(backward, residual_types, [t for t, s in zip(y_types, is_smooth, strict=True) if s])[0]
     used = jx.used_inputs(back)[: len(residual_types)]
-    writer = Writer()
+    writer = Writer(taken=head.taken)
     found = writer.write(ahead, names, [True] * len(y_types) + used)
     outputs, residuals = [*map(array, found[: len(y_types)])], found[len(y_types) :]
-    return _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, names)
+    return _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, head, result)
 
 
-def _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, names):
-    text = "\n".join([", ".join(names), *writer.lines])
+def _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, head, result):
+    text = "\n".join([", ".join(head.names), *writer.lines])
     first_met = lambda name: re.search(rf"\b{name}\b", text).start()
     saved = sorted({r for r in residuals if r.isidentifier() and not isinstance(r, Number)}, key=first_met)
-    cotangents = [f"d{_identifier(y)}" if y.isidentifier() else f"dy{i}" for i, y in enumerate(outputs)]
-    cotangents = _distinct(cotangents) if len(outputs) > 1 else ["dy"]
+    distinct = Names({result.dy, *head.taken})
+    cotangents = [distinct(f"d{identifier(y)}" if y.isidentifier() else f"dy{i}") for i, y in enumerate(outputs)]
+    cotangents = [result.dy] if result.is_array else cotangents
     flowing = [d for d, s in zip(cotangents, is_smooth, strict=True) if s]
-    inner = Writer(letter="v", taken={*saved, *cotangents, *names})
+    inner = Writer(letter="v", taken={*saved, *cotangents, *head.taken, result.dy})
     given = [r or "None" for r in residuals]
     pulled = [*map(array, inner.write(back, [*given, *flowing]))]
-    by_place = dict(zip(smooth, pulled, strict=True))
-    result = ", ".join(by_place.get(i, "None") for i in range(len(names)))
-    ending = "," if len(names) == 1 else ""
-    received = cotangents[0] if len(outputs) == 1 else "dy"
-    unpack = [f"{', '.join(cotangents)} = dy"] if len(outputs) > 1 else []
-    y = ", ".join(outputs) if len(outputs) == 1 else f"({', '.join(outputs)})"
+    by_name = {head.names[i]: text for i, text in zip(smooth, pulled, strict=True)}
+    sent = tuple_of([p.cotangent(by_name) for p in head.parameters])
     return [
         *writer.lines, "",
-        f"def pullback({', '.join([*saved, received])}):", *_indented([*unpack, *inner.lines]),
-        f"    return ({result}{ending})", "",
-        f"return {y}, saving({', '.join(['pullback', *saved])})",
+        f"def pullback({', '.join([*saved, result.dy])}):",
+        *_indented([*result.taken_apart(cotangents), *inner.lines, f"return {sent}"]), "",
+        f"return {result.displayed(outputs)}, saving({', '.join(['pullback', *saved])})",
     ]  # fmt: skip
-
-
-def _signature(arrays, names):
-    return ", ".join(f"{n}: {jx.typed(x)}" for n, x in zip(names, arrays, strict=True))
-
-
-def _identifier(text: str) -> str:
-    """A name for Python of a label: params['w'][0] is params_w_0."""
-    name = re.sub(r"\W+", "_", text).strip("_") or "f"
-    return f"x{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in ("jax", "jnp", "lax", "op") else name
-
-
-def _distinct(names: list[str]) -> list[str]:
-    taken, found = set(), []
-    for name in names:
-        free = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(2)))
-        found.append(next(n for n in free if n not in taken))
-        taken.add(found[-1])
-    return found
 
 
 def _indented(lines):

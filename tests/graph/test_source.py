@@ -1,10 +1,13 @@
 """The derivative written as Python runs, and agrees with JAX's."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.extend.core import Primitive
 
 from jaxdl import Op, nn, op, saving
 from jaxdl.cli.graphing import EXAMPLES
@@ -29,26 +32,28 @@ def assert_same(f, *args):
     leaves, tree = jax.tree.flatten(args)
     smooth = [i for i, x in enumerate(leaves) if jnp.issubdtype(x.dtype, jnp.inexact)]
 
-    def flat(g):
-        def moving(*moved):
+    def moving(g, leaves):
+        def of_moved(*moved):
             full = list(leaves)
             for i, x in zip(smooth, moved, strict=True):
                 full[i] = x
-            return jax.tree.leaves(g(full))
+            return g(*tree.unflatten(full))
 
-        return moving
+        return of_moved
 
     written = executed(source(f, *args))
-    types = jax.eval_shape(lambda: jax.tree.leaves(f(*args)))
+    types = jax.tree.leaves(jax.eval_shape(lambda: f(*args)))
     u = [_cotangent(i, t) for i, t in enumerate(types)]
+    like = lambda y: jax.tree.structure(y).unflatten(u)
 
     @jax.jit  # in one program, for compiling takes the time
     def both(leaves):
         x = [leaves[i] for i in smooth]
-        expected, pullback = jax.vjp(flat(lambda full: f(*tree.unflatten(full))), *x)
-        got, written_pullback = jax.vjp(flat(lambda full: written(*full)), *x)
-        primal = jax.tree.leaves(written.primal(*leaves))
-        return [got, primal, list(written_pullback(u))], [expected, expected, list(pullback(u))]
+        expected, pullback = jax.vjp(moving(f, leaves), *x)
+        got, written_pullback = jax.vjp(moving(written, leaves), *x)
+        primal = written.primal(*tree.unflatten(leaves))
+        ours, its = [got, primal, written_pullback(like(got))], [expected, expected, pullback(like(expected))]
+        return jax.tree.leaves(ours), jax.tree.leaves(its)
 
     def close(a, b):
         largest = float(jnp.abs(jnp.nan_to_num(b, posinf=0, neginf=0)).max(initial=0))
@@ -313,6 +318,138 @@ def test_constants_have_names_and_are_written_once():
     assert "jnp.asarray" not in source(lambda v: (v @ table, v * 2)[1], V)
 
 
+# --- f's own arguments and result ------------------------------------------------------------------------
+
+
+class Layer(NamedTuple):
+    w: jax.Array
+    b: jax.Array
+
+
+@jax.tree_util.register_pytree_node_class
+class Scale:
+    """A container without a form in Python."""
+
+    def __init__(self, s):
+        self.s = s
+
+    def tree_flatten(self):
+        return (self.s,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(*children)
+
+
+def rule_of(text):
+    module = {}
+    exec(compile(text, "<source>", "exec"), module)
+    return next(x for name, x in module.items() if name.endswith("_rule"))
+
+
+W, ROWS = draw(1, 3, 2), draw(2, 4, 3)
+OWN = {
+    "a dict": (lambda p, x: jnp.tanh(x @ p["w"] + p["b"][None]).sum(), {"w": W, "b": W[0]}, ROWS),
+    "nested": (lambda p: [p[0]["a"] * p[1][0], {"y": (p[1][1],)}], [{"a": W}, (W + 1, W[0])]),
+    "a named tuple": (lambda p, x: x @ p.w + p.b[None], Layer(W, W[0]), ROWS),
+    "a container of one's own": (lambda p, x: x * p.s, Scale(W[0, 0]), ROWS),
+    "None": (lambda x, mask, y: (x * y, None), W, None, W),
+    "integers among them": (lambda p, x: x * p["n"].astype(x.dtype)[0], {"n": jnp.arange(2), "s": W}, ROWS),
+    "a result of one": (lambda x: {"y": jnp.sin(x)}, W),
+    "integers in the result": (lambda x: {"k": x.argmax(), "y": (x * x, [x.sum()])}, W),
+    "many": (lambda *xs: sum(xs), W, W + 1),
+    "names that are taken": (lambda u1, u1_tree, lax, dy: u1[0] * u1_tree + lax * dy, (W,), W, W + 1, W + 2),
+    "a leaf's name that is taken": (lambda p, p_0: p[0] * p_0, (W,), W + 1),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_it_takes_the_arguments_of_f_and_gives_its_result(name):
+    f, *args = OWN[name]
+    assert_same(f, *args)
+    text = source(f, *args)
+    y, pullback = rule_of(text)(*args)
+    expected, its = jax.vjp(f, *args)
+    assert jax.tree.structure(y) == jax.tree.structure(expected)
+    one = lambda y: jnp.ones_like(y) if jnp.issubdtype(y.dtype, jnp.inexact) else np.zeros(y.shape, jax.dtypes.float0)
+    dy = jax.tree.map(one, expected)
+    for ours, theirs in zip(pullback(dy), its(dy), strict=True):
+        pairs = zip(*(jax.tree.leaves(c, is_leaf=lambda x: x is None) for c in (ours, theirs)), strict=True)
+        for a, b in pairs:
+            if a is None:
+                assert b is None or b.dtype == jax.dtypes.float0
+            else:
+                np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_results_in_other_containers_are_told():
+    text = source(lambda x: Scale(x * x), W)
+    assert "gives the arrays of a Scale, as a tuple" in text
+    np.testing.assert_allclose(executed(text)(W)[0], W * W)
+
+
+def test_arrays_by_keyword():
+    f = lambda x, *, w, b: x @ w + b[None]
+    written = executed(source(f, ROWS, w=W, b=W[0]))
+    np.testing.assert_allclose(written(ROWS, w=W, b=W[0]), f(ROWS, w=W, b=W[0]), rtol=1e-6)
+    slope = lambda f: jax.grad(lambda w: f(ROWS, b=W[0], w=w).sum())(W)
+    np.testing.assert_allclose(slope(written), slope(f), rtol=1e-5)
+
+
+def test_numbers():
+    f = lambda x, n, s: x**n * s
+    text = source(f, W, 2, 0.5)
+    written = executed(text)
+    for n, s in ((2, 0.5), (3, -1.5)):  # arguments like any others
+        np.testing.assert_allclose(written(W, n, s), f(W, n, s), rtol=1e-5)
+        assert jax.grad(lambda s, n=n: written(W, n, s).sum())(s) == pytest.approx(float((W**n).sum()), rel=1e-5)
+    y, pullback = rule_of(text)(W, 2, 0.5)
+    np.testing.assert_allclose(pullback(y)[0], W * y, rtol=1e-5)
+
+
+def test_what_f_needs_as_it_is_is_a_setting_of_that_value():
+    f = lambda x, axis, how, activation: activation(x.sum(axis) if how == "sum" else x)
+    text = source(f, W, 1, "sum", jnp.tanh)
+    written = executed(text)
+    np.testing.assert_allclose(written(W), jnp.tanh(W.sum(1)), rtol=1e-6)
+    np.testing.assert_allclose(written(W, axis=1, how="sum"), jnp.tanh(W.sum(1)), rtol=1e-6)
+    for other in ({"axis": 0}, {"how": "max"}):
+        with pytest.raises(ValueError, match=r"is written as"):
+            written(W, **other)
+    assert "fixed: activation: " in text
+    with pytest.raises(TypeError):
+        written(W, activation=jnp.sin)
+
+
+def test_a_part_that_is_fixed_is_told():
+    text = source(lambda p, x: x * p["w"] if p["on"] else x, {"w": W[0, 0], "on": True}, ROWS)
+    assert "fixed: p: True" in text
+    y, pullback = rule_of(text)({"w": W[0, 0], "on": True}, ROWS)
+    assert pullback(y)[0]["w"] == pytest.approx(float((ROWS * y).sum()), rel=1e-5)
+
+
+def test_what_was_none_is_no_array():
+    written = executed(source(lambda x, mask: x * x, W, None))
+    with pytest.raises(ValueError, match="mask is written as one without arrays"):
+        written(W, W)
+
+
+def test_keys_inside():
+    f = lambda x, key: x * jax.random.uniform(jax.random.fold_in(key, 3), x.shape)
+    seven = jax.random.key(7)
+    assert_same(lambda x: f(x, jax.random.key(7)), W)
+    assert_same(lambda x: f(x, seven), W)  # held as a constant
+    assert_same(lambda x: x * jax.random.normal(jax.random.PRNGKey(3), x.shape), W)
+
+
+def test_primitives_of_other_libraries_are_refused_by_name():
+    foreign = Primitive("their_own_solve")
+    foreign.def_impl(lambda x: x)
+    foreign.def_abstract_eval(lambda x: x)
+    with pytest.raises(ValueError, match=r"source: their_own_solve .at .*test_source.py.* has no form in Python"):
+        source(lambda x: foreign.bind(lax.stop_gradient(x)) * x, W)
+
+
 def test_errors():
     table = jnp.arange(2000.0)
     with pytest.raises(ValueError, match=r"closes over a constant float32\[2000\]; make it an argument"):
@@ -320,7 +457,7 @@ def test_errors():
     with pytest.raises(ValueError, match="source: <lambda> returned no array"):
         source(lambda x: None, V)
     with pytest.raises(ValueError, match="source: there is no array among the arguments"):
-        source(jnp.sin, 1.0)
+        source(lambda name: jnp.ones(3), "x")
     with pytest.raises(ValueError, match=r"scatter .at .*test_source.py.*x.at\[i\].apply\(f\), has no form in Python"):
         source(lambda x: x * lax.stop_gradient(x).at[PLACES].apply(jnp.sin), V)
     with pytest.raises(ValueError, match=r"schur has no form in Python"):
