@@ -32,12 +32,15 @@ class Cut:
 
 
 def active(jaxpr):
-    """The values that depend on the first input and reach the output, by numbers that can be differentiated."""
+    """The values that depend on the first input and reach the output, by numbers that can be differentiated.
+
+    Empty ones carry nothing.
+    """
     eqns, start, (end,) = jaxpr.eqns, jaxpr.invars[0], jaxpr.outvars
     moved = {start}
     for eqn in eqns:
         if any(jx.is_variable(v) and v in moved for v in eqn.invars):
-            moved.update(v for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact))
+            moved.update(v for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact) and _size(v))
     used = {end}
     for eqn in reversed(eqns):
         if any(v in used for v in eqn.outvars):
