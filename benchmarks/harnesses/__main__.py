@@ -31,9 +31,10 @@ FAULTS = (WRONG, CRASHED)
 
 
 def known_cells(path: Path) -> dict:
-    """The last verdict of each (case, tool)."""
+    """The last verdict of each (case, tool); of a case that is left out, that alone."""
     lines = path.read_text().splitlines() if path.exists() else []
-    return {(row["case"], row["tool"]): row for row in map(json.loads, lines)}
+    rows = {(row["case"], row["tool"]): row for row in map(json.loads, lines)}
+    return {key: row for key, row in rows.items() if key[1] == LEFT_OUT or (key[0], LEFT_OUT) not in rows}
 
 
 def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list[str], seconds: float, most: int):
@@ -71,34 +72,49 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
                 jax.clear_caches()  # or compiled programs take more memory maps than Linux gives a process
 
 
-def summary(dtype: str, rows: list[dict]) -> Table:
-    """A row for each group of cases, a column for each tool."""
-    counts = defaultdict(Counter)
+def report() -> None:
+    """The tables of all that was measured: by number format, by primitive, and why what was not right was not."""
+    by_format = {path.stem: list(known_cells(path).values()) for path in sorted(CELLS.glob("*.jsonl"))}
+    rows = [{"format": name, **row} for name, cells in by_format.items() for row in cells]
+    number = len({(row["format"], row["case"]) for row in rows})
+    note = f"A number alone is of {RIGHT}."
+    formats = counted("format", rows, f"JAX's own cases, {number} in all, through jaxdl's tools", note)
+    keep("harnesses", {"rows": [*filter(unusual, rows)]}, formats)
+    keep("harnesses_primitives", {}, counted("group", rows, "The same by primitive", note))
+    keep("harnesses_reasons", {}, reasons(rows))
+
+
+def unusual(row: dict) -> bool:
+    return row["status"] not in (RIGHT, LEFT_OUT)
+
+
+def counted(what: str, rows: list[dict], title: str, note: str) -> Table:
+    """A row for each format or group, with the number of its cases; a column for each tool."""
+    counts, cases_of = defaultdict(Counter), defaultdict(set)
     for row in rows:
-        counts[row["group"], row["tool"]][row["status"]] += 1
-        counts["all", row["tool"]][row["status"]] += 1
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    line = lambda group: (group, *(cell(counts[group, tool]) for tool in TOOLS))
-    number = len({row["case"] for row in rows})
-    title = f"JAX's own cases in {dtype}: {number} of {len(groups)} primitives"
-    return Table(title, ("primitive", *TOOLS), [line(g) for g in ("all", *groups)], f"A number alone is of {RIGHT}.")
+        for line in (row[what], "all"):
+            counts[line, row["tool"]][row["status"]] += 1
+            cases_of[line].add((row["format"], row["case"]))
+    lines = sorted(cases_of, key=lambda line: (line != "all", line))
+    cells = [(line, f"{len(cases_of[line]):,}", *(cell(counts[line, tool]) for tool in TOOLS)) for line in lines]
+    return Table(title, ({"group": "primitive"}.get(what, what), "cases", *TOOLS), cells, note)
 
 
 def cell(count: Counter) -> str:
-    parts = [f"{count[s]}{'' if s == RIGHT else f' {s}'}" for s in ORDER if count[s]]
+    parts = [f"{count[s]:,}{'' if s == RIGHT else f' {s}'}" for s in ORDER if count[s] and s != LEFT_OUT]
     return ", ".join(parts) or "–"
 
 
 def reasons(rows: list[dict]) -> Table:
     """What the tools said where they did not answer, equal sentences as one."""
-    plain = lambda note: re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?(e-?\d+)?", "…", note)
-    key = lambda row: (ORDER.index(row["status"]), row["tool"], plain(row["note"]))
-    found = sorted((row for row in rows if row["status"] != RIGHT), key=key)
+    plain = lambda note: re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?(e-?\d+)?|\b(u?int|b?float|bool|complex)\d*\b", "…", note)
+    key = lambda row: (-ORDER.index(row["status"]), row["tool"], plain(row["note"]))
     lines = []
-    for (status, tool, _), same in itertools.groupby(found, key):
+    for _, same in itertools.groupby(sorted((row for row in rows if row["status"] != RIGHT), key=key), key):
         first, *rest = same
-        lines.append((ORDER[status], tool, str(1 + len(rest)), first["case"], first["note"][:300].replace("|", "\\|")))
-    return Table("What was not right", ("status", "tool", "cases", "such as", "what it said"), lines[::-1], words=5)
+        note = first["note"][:200].replace("|", "\\|")
+        lines.append((first["status"], first["tool"], str(1 + len(rest)), first["case"][:80], note))
+    return Table("What was not right", ("status", "tool", "cases", "such as", "what it said"), lines, words=5)
 
 
 def main(
@@ -124,9 +140,7 @@ def main(
     jax.config.update("jax_disable_most_optimizations", True)
     for dtype in dtypes:
         measure(dtype, list(tools), only, again, list(statuses), seconds, most)
-        rows = list(known_cells(CELLS / f"{dtype}.jsonl").values())
-        keep(f"harnesses_{dtype}", {"counts": dict(Counter(row["status"] for row in rows))}, summary(dtype, rows))
-        keep(f"harnesses_{dtype}_reasons", {}, reasons(rows))
+    report()
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
+
 try:
     from jax._src.internal_test_util import test_harnesses
 except ImportError:  # a JAX that comes without its tests' module, or without absl, which that imports
     test_harnesses = None
 
+Mode = jax.lax.GatherScatterMode
 WHOLE = 60  # numbers in the arguments and the outputs of a case that is taken as it is
 MOST = 1_200  # that are too many, where the function takes no smaller arguments
 SIDES = (2, 3, 4, 6, 9, 12)  # to which longer axes are cut
@@ -131,15 +134,14 @@ def made(harness, dtype) -> Case | str:
     if harness.group_name == "eigh":  # not of a triangle: JAX differentiates it at the symmetric part of its argument
         f = functools.partial(jax.lax.linalg.eigh, lower=harness.params["lower"], symmetrize_input=False)
     args = harness.dyn_args_maker(np.random.RandomState(zlib.crc32(name.encode())))
-    promises = harness.params.get("mode") == jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
-    if promises and "out_of_bounds" in name and harness.group_name.startswith("scatter"):
-        return "its indices are promised to be in bounds, and are not: what that gives is not defined"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         args = tuple(one_nan(jnp.asarray(x)) for x in args)
         if not takes(f, args):
             return "JAX refuses it"
-        found = small_enough(f, args, sides=() if promises else SIDES)
+        if not keeps_promises(f, args):
+            return "its indices are promised to be in bounds, and are not: what that gives is not defined"
+        found = small_enough(f, args)
     return found if isinstance(found, str) else Case(name, harness.group_name, dtype, f, found)
 
 
@@ -148,19 +150,19 @@ def one_nan(x):
     return jnp.where(jnp.isnan(x), jnp.nan, x).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
-def small_enough(f, args, sides) -> tuple | str:
+def small_enough(f, args) -> tuple | str:
     """The arguments, with long axes cut where there are many numbers: all together, else one by one; or why none."""
     size = lambda args: sum(x.size for x in jax.tree.leaves((args, jax.eval_shape(f, *args))))
     if size(args) <= WHOLE:
         return args
-    for side in sides:
+    for side in SIDES:
         cut = tuple(x[tuple(slice(side) for _ in x.shape)] for x in args)
-        if takes(f, cut) and size(cut) <= MOST:
+        if takes(f, cut) and size(cut) <= MOST and keeps_promises(f, cut):
             return cut
-    for place, axis in ((i, axis) for i, x in enumerate(args) for axis in range(x.ndim) if sides):
+    for place, axis in ((i, axis) for i, x in enumerate(args) for axis in range(x.ndim)):
         x = jax.lax.slice_in_dim(args[place], 0, min(2, args[place].shape[axis]), axis=axis)
         cut = (*args[:place], x, *args[place + 1 :])
-        args = cut if takes(f, cut) else args
+        args = cut if takes(f, cut) and keeps_promises(f, cut) else args
     return args if size(args) <= MOST else f"{size(args)} numbers, and it takes no smaller arguments"
 
 
@@ -170,3 +172,36 @@ def takes(f, args) -> bool:
         f(*args)
         return True
     return False
+
+
+def keeps_promises(f, args) -> bool:
+    """Whether indices are in bounds where that is promised: then it changes nothing what becomes of those that are not.
+
+    A gather clips them where nobody asks and a scatter drops them; here the one fills in NaN and the other clips.
+    """
+    jaxpr = jax.make_jaxpr(f)(*args)
+    if not any(map(is_promise, equations(jaxpr))):
+        return True
+    pairs = zip(jax.tree.leaves(f(*args)), jx.evaluate(jaxpr, args, otherwise), strict=True)
+    return all(np.array_equal(a, b, equal_nan=jnp.issubdtype(a.dtype, jnp.inexact)) for a, b in pairs)
+
+
+def is_promise(eqn) -> bool:
+    return eqn.params.get("mode") == Mode.PROMISE_IN_BOUNDS
+
+
+def otherwise(eqn) -> Callable | None:
+    if not is_promise(eqn):
+        return None
+    if eqn.primitive.name != "gather":
+        return jx.binding(eqn, mode=Mode.CLIP)
+    dtype, is_bool = eqn.outvars[0].aval.dtype, eqn.outvars[0].aval.dtype == jnp.bool_
+    fill = jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else is_bool or jnp.iinfo(dtype).min
+    return jx.binding(eqn, mode=Mode.FILL_OR_DROP, fill_value=fill)
+
+
+def equations(jaxpr) -> Iterator:
+    for eqn in jx.opened(jaxpr).eqns:
+        yield eqn
+        for inner in jx.inner_jaxprs(eqn):
+            yield from equations(inner)

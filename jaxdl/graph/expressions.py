@@ -143,10 +143,11 @@ def _sliced(eqn, x, p):
     return f"{x[0]}[{', '.join(parts) or '...'}]"
 
 
-def _window(function, start, of_integers):
+def _window(function, start, of_integers, of_booleans="False"):
     def written(eqn, x, p):
         dtype = eqn.invars[0].aval.dtype
-        first = start if jnp.issubdtype(dtype, jnp.inexact) else of_integers.format(type_name(dtype))
+        of_others = of_integers if jnp.issubdtype(dtype, jnp.integer) else of_booleans
+        first = start if jnp.issubdtype(dtype, jnp.inexact) else of_others.format(type_name(dtype))
         window = ", ".join(setting(p[k]) for k in ("window_dimensions", "window_strides", "padding"))
         told = settings(p, "base_dilation", "window_dilation")
         return f"lax.reduce_window({x[0]}, {first}, {function}, {window}{told})"
@@ -157,12 +158,14 @@ def _window(function, start, of_integers):
 # By how the largest is chosen where it sends back.
 POOLINGS = {
     "ge": _window("lax.max", "-jnp.inf", "int(jnp.iinfo({}).min)"),
-    "le": _window("lax.min", "jnp.inf", "int(jnp.iinfo({}).max)"),
+    "le": _window("lax.min", "jnp.inf", "int(jnp.iinfo({}).max)", "True"),
 }
 
 
 def _unpooled(eqn, x, p):
     """What max pooling sends back has no function of its own in lax: it is the pullback of the pooling."""
+    if not jnp.issubdtype(eqn.invars[1].aval.dtype, jnp.inexact):
+        raise ValueError(f"source: {placed(eqn)} of {eqn.invars[1].aval.dtype} has no form in Python here")
     pooled = POOLINGS[p["select_prim"].name]
     around = p | {"base_dilation": None, "window_dilation": None}
     return f"jax.vjp(lambda x: {pooled(eqn, ['x'], around)}, {x[1]})[1]({x[0]})[0]"

@@ -177,6 +177,10 @@ FORMS = {
         V,
         jnp.arange(3),
     ),
+    "pooling of truths": (
+        lambda v: v[1:] * lax.reduce_window(v > 0, False, lax.max, (2,), (1,), "VALID").astype(v.dtype),
+        V,
+    ),
     "interpolation": (lambda v: jnp.interp(v, jnp.array([-1.0, 0.2, 1.0]), v), V),
     "order with NaN": (lambda v: v * (below(v) + below(v, side="right")).astype(v.dtype), V),
     "integer division": (lambda v, i: v * (lax.div(i, 2) + lax.rem(i, 3)).astype(v.dtype), V, jnp.int32(-5)),
