@@ -147,9 +147,8 @@ def executed_source(s):
 
     def like_f(f):
         def structured(*args):
-            arrays = [x for x in args if not isinstance(x, int)]
-            given = arrays if len(arrays) == len(written.signature.parameters) else jax.tree.leaves(arrays)
-            y = jax.tree.leaves(f(*given))
+            settings = [p for p in written.signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+            y = jax.tree.leaves(f(*[x for x in args if not (settings and isinstance(x, int))]))
             return jax.tree.unflatten(jax.tree.structure(s.outputs), y)
 
         return structured
