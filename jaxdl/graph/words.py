@@ -7,22 +7,31 @@ from jaxdl import jaxpr as jx
 from jaxdl.graph.node import Edge
 from jaxdl.report import bytes_text, number_text
 
-FEW = 4  # numbers of an array that are written out
+FEW = 4  # numbers of an array that are written out, and inputs of an operation
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 INFIX = {
     "add": "+", "add_any": "+", "sub": "−", "mul": "×", "div": "÷", "dot_general": "@", "pow": "^", "max": "max",
     "min": "min", "gt": ">", "lt": "<", "ge": "≥", "le": "≤", "eq": "=", "ne": "≠", "and": "∧", "or": "∨",
 }  # fmt: skip
 SYMBOLS = INFIX | {
-    "neg": "−", "reduce_sum": "Σ", "reduce_max": "max", "reduce_min": "min", "sqrt": "√", "integer_pow": "xⁿ",
+    "neg": "−", "reduce_sum": "Σ", "reduce_max": "max", "reduce_min": "min", "sqrt": "√",
     "conv_general_dilated": "conv", "broadcast_in_dim": "broadcast", "convert_element_type": "cast",
     "select_n": "select", "logistic": "σ", "square": "x²",
 }  # fmt: skip
 
 
 def symbol(node) -> str:
-    """What stands in the node: + × @ Σ, else the operation's name."""
-    return SYMBOLS.get(node.name, node.name.removeprefix("reduce_"))
+    """What stands in the node: + × @ Σ, else the operation's name; with numbers that go in: 2 ×, clamp(0, ·, 6)."""
+    sign = SYMBOLS.get(node.name, node.name.removeprefix("reduce_"))
+    if node.name == "integer_pow":
+        return "x" + str(node.equation.params["y"]).translate(RAISED)
+    numbers = ["" if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
+    if not any(numbers) or len(numbers) > FEW:
+        return sign
+    if node.name in INFIX and len(numbers) == 2:
+        return f"{numbers[0]} {sign} {numbers[1]}".strip()
+    return f"{sign}({', '.join(number or '·' for number in numbers)})"
 
 
 def shape_text(t) -> str:

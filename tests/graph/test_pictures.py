@@ -112,6 +112,33 @@ def test_svg_shows_values_and_gradients(lecture, tmp_path):
     assert sorted(w for w in words if w in ("1", "5", "−2")) == sorted(["1", "1", "1", "5", "5", "−2", "−2"])
 
 
+def numbered(x, n):
+    """With a number in each operation but two."""
+    y = 2 * x - 0.5
+    y = jnp.maximum(1 - y**3, 0) ** 0.5 + jnp.ones(2) * jax.lax.clamp(0.0, x, 6.0)
+    return (y / jax.lax.select_n(n, x, x)).sum() ** -2
+
+
+@pytest.mark.parametrize("types", [False, True])
+def test_numbers_of_the_program_are_shown(tmp_path, types):
+    x, n = (
+        (jax.ShapeDtypeStruct((2,), f32), jax.ShapeDtypeStruct((2,), bool)) if types else (jnp.ones(2), jnp.ones(2) > 0)
+    )
+    graph = trace(numbered)(x, n)
+    graph.draw(tmp_path / "f.svg")
+    signs = {"2 ×", "− 0.5", "x³", "1 −", "max 0", "broadcast(1)", "clamp(0, ·, 6)", "÷", "select", "Σ", "x⁻²"}
+    assert signs <= set(words_of((tmp_path / "f.svg").read_bytes()))
+    for kind in ("html", "dot", "mmd"):
+        graph.draw(tmp_path / f"f.{kind}")
+        assert all(sign in (tmp_path / f"f.{kind}").read_text() for sign in signs)
+
+
+def test_constant_arrays_are_shown_with_their_values(tmp_path):
+    two = jnp.array([2.0, 3.0])
+    trace(lambda x: two * x)(jnp.ones(2)).draw(tmp_path / "f.svg")
+    assert {"c1", "[2 3]"} <= set(words_of((tmp_path / "f.svg").read_bytes()))
+
+
 def test_folded_it_has_the_layers_alone(graph, tmp_path):
     graph.draw(tmp_path / "f.svg", depth=0)
     words = words_of((tmp_path / "f.svg").read_bytes())
