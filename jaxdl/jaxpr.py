@@ -18,16 +18,16 @@ from jax.interpreters import ad, batching, mlir
 
 # Primitives that take each entry alone; where those in STEPS have a derivative, it is 0.
 STEPS = {
-    "and", "ceil", "eq", "floor", "ge", "gt", "is_finite", "le", "lt", "ne", "nextafter", "not", "or", "round",
+    "and", "ceil", "eq", "floor", "ge", "gt", "is_finite", "le", "lt", "ne", "not", "or", "round",
     "sign", "stop_gradient", "xor",
 }  # fmt: skip
 ELEMENTWISE = STEPS | {
     "abs", "acos", "acosh", "add", "add_any", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e",
     "bessel_i1e", "cbrt", "clamp", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "div",
     "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "igamma", "igamma_grad_a", "igammac", "integer_pow",
-    "lgamma", "log", "log1p", "log2", "logistic", "max", "min", "mul", "neg", "one_minus_square", "polygamma",
-    "polynomial", "pow", "random_gamma_grad", "reduce_precision", "regularized_incomplete_beta", "rem", "rsqrt",
-    "select_n", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "zeta",
+    "lgamma", "log", "log1p", "log2", "logistic", "max", "min", "mul", "neg", "nextafter", "one_minus_square",
+    "polygamma", "polynomial", "pow", "random_gamma_grad", "reduce_precision", "regularized_incomplete_beta", "rem",
+    "rsqrt", "select_n", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "zeta",
 }  # fmt: skip
 
 # Primitives that only evaluate a jaxpr; that evaluate it again for the derivative; that have a rule for it.

@@ -86,7 +86,7 @@ def qr(mp, eqn, a):
     A column that is zero below the diagonal is left as it is (and, for complex ones, real).
     """
     if eqn.params.get("pivoting"):
-        raise NotImplementedError(f"jaxdl.exact has no qr with pivoting, which is called at {jx.where(eqn)}")
+        raise NotImplementedError(f"jaxdl.exact has no qr with pivoting, which is called at {place(eqn)}")
     r, (m, n) = a.copy(), a.shape
     q = identity(mp, m)
     for k in range(min(m, n)):
@@ -196,24 +196,28 @@ def _beyond(mp, vectors, likes):
 
 
 def eig(mp, eqn, a):
-    """A's eigenvalues, and its right eigenvectors of length 1, in the guide's order and with its phases."""
-    if eqn.params["compute_left_eigenvectors"]:
-        raise NotImplementedError(f"jaxdl.exact has no left eigenvectors, which are asked for at {jx.where(eqn)}")
-    w, v = mp.eig(matrix(mp, a))
+    """A's eigenvalues, and its left and right eigenvectors of length 1, in the guide's order and with its phases."""
+    left = eqn.params["compute_left_eigenvectors"]
+    w, *vectors = mp.eig(matrix(mp, a), left=left, right=True)
+    vectors = [adjoint(array(vectors[0])), *map(array, vectors[1:])] if left else [*map(array, vectors)]
     like, *likes = guide(mp, eqn, a)
-    left = list(range(len(w)))
+    free = list(range(len(w)))
     order = []
     for target in like:
-        order.append(min(left, key=lambda i: abs(w[i] - mp.mpc(complex(target)))))
-        left.remove(order[-1])
-    vectors = array(v)[:, order]
-    unit = np.stack([x / norm(mp, x) for x in vectors.T], 1)
-    return [filled([w[i] for i in order], (len(w),)), *[turned(mp, unit, g) for g in likes]]
+        order.append(min(free, key=lambda i: abs(w[i] - mp.mpc(complex(target)))))
+        free.remove(order[-1])
+    unit = lambda v: np.stack([x / norm(mp, x) for x in v[:, order].T], 1)
+    found = [turned(mp, unit(v), g) for v, g in zip(vectors, likes, strict=False)]
+    return [filled([w[i] for i in order], (len(w),)), *found]
+
+
+def place(eqn):
+    return jx.where(eqn) or "an unknown line"
 
 
 def _need_whole(eqn):
     if eqn.params.get("subset_by_index") is not None:
-        raise NotImplementedError(f"jaxdl.exact has no part of a spectrum, which is asked for at {jx.where(eqn)}")
+        raise NotImplementedError(f"jaxdl.exact has no part of a spectrum, which is asked for at {place(eqn)}")
 
 
 # --- solves ------------------------------------------------------------------------------------------

@@ -119,7 +119,8 @@ def _blamed(node, direction):
         yield
     except Exception as error:
         told = str(error) or type(error).__name__
-        raise ValueError(f"{node.label} ({node.name} at {node.where}) cannot be swept {direction}: {told}") from error
+        place = f" at {node.where}" if node.where else ""
+        raise ValueError(f"{node.label} ({node.name}{place}) cannot be swept {direction}: {told}") from error
 
 
 def _cotangent(y, given):

@@ -35,6 +35,8 @@ TABLE = [
     ("eigh", jnp.linalg.eigh, HERMITIAN, True),
     ("eig", jnp.linalg.eig, A, False),
     ("eig", jnp.linalg.eig, C, False),
+    ("eig both", lambda a: lax.linalg.eig(a, compute_left_eigenvectors=True), C, False),
+    ("eig left", lambda a: lax.linalg.eig(a, compute_right_eigenvectors=False), A, False),
     ("eigvals", jnp.linalg.eigvals, A, True),
     ("svd", jnp.linalg.svd, A, True),
     ("svd", jnp.linalg.svd, C, False),

@@ -270,6 +270,12 @@ def test_too_large_a_graph_is_refused():
         eliminate(lambda x: jnp.cos(x) @ jnp.ones((500, 500)))(jnp.ones(500))
 
 
+def test_what_jax_has_no_derivative_of_is_not_0():
+    f = lambda x: jnp.sin(x) + jax.lax.nextafter(x, 2 * x)
+    with pytest.raises(NotImplementedError, match="nextafter"):
+        eliminate(f)(jnp.ones(3))
+
+
 def test_what_jax_has_no_jacobian_of_is_named():
     """JAX has no pullback of a window of any function, and cannot map its tangents."""
     products = lambda x: jax.lax.reduce_window(x, 1.0, jax.lax.mul, (2,), (1,), "VALID")
