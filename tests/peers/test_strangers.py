@@ -1,0 +1,50 @@
+"""The tools on a few functions of other libraries; `python -m benchmarks.strangers` has them all."""
+
+import importlib.util
+import os
+
+import jax
+import pytest
+
+from benchmarks.strangers.entry import entries
+from benchmarks.strangers.judge import Status, of_exception
+from benchmarks.strangers.tools import TOOLS, Case
+
+IMPORTED = {"diffrax", "equinox", "interpax", "jaxopt", "lineax"}
+ALL = set(TOOLS)
+QUICK = {"rules", "automatic", "trace and backward", "draw", "sparse", "cut"}
+TRIED = {
+    "diffrax: ode by direct adjoint": QUICK,
+    "equinox: gru over a sequence": ALL - {"best", "source"},
+    "interpax: monotonic": QUICK | {"source"},
+    "jaxopt: projection onto the simplex": ALL,
+    "lineax: solve by lu": ALL - {"audit"},
+}
+# Refused, and what of the reason is to be read.
+REFUSED = {("lineax: solve by lu", "source"): "linear_solve"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _theirs():
+    """The libraries are there, in CI at least; they promote types and ranks."""
+    missing = sorted(name for name in IMPORTED if importlib.util.find_spec(name) is None)
+    if missing and "CI" in os.environ:
+        pytest.fail(f"{', '.join(missing)} should be installed by .ci/run")
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: pip install 'jaxdl[strangers]'")
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_each_tool_is_right_or_says_why_not(name):
+    entry = next(e for e in entries() if e.name == name)
+    case = Case(*entry.build(), name)
+    for tool in [t for t in TOOLS if t in TRIED[name]]:
+        try:
+            status, why = Status.RIGHT, TOOLS[tool](case)
+        except Exception as error:
+            status, why = of_exception(error)
+        reason = REFUSED.get((name, tool))
+        assert status == (Status.REFUSED if reason else Status.RIGHT), f"{tool}: {why}"
+        assert not reason or reason in why, f"{tool}: {why}"
