@@ -92,10 +92,10 @@ def signature(f, args, kwargs) -> tuple[Signature, Any, tuple]:
         elif set(names) <= {"_"} and leaves and _is_literal(x):
             settings[name] = repr(x)
         elif set(names) <= {"_"} and leaves:
-            fixed.append(f"{name}: {x!r}")
+            fixed.append(f"{name}: {_told(x)}")
         else:
             parameters.append(Parameter(name, names, distinct(f"{name}_tree")))
-            fixed += [f"{name}: {leaf!r}" for n, leaf in zip(names, leaves, strict=True) if n == "_"]
+            fixed += [f"{name}: {_told(leaf)}" for n, leaf in zip(names, leaves, strict=True) if n == "_"]
     names = [n for p in parameters for n in p.names if n != "_"]
     return Signature(parameters, settings, fixed, names, arrays), result, given
 
@@ -141,6 +141,12 @@ def _is_literal(x) -> bool:
         return ast.literal_eval(repr(x)) == x
     except (SyntaxError, ValueError, TypeError):
         return False
+
+
+def _told(x) -> str:
+    """What is fixed, as it may stand in a docstring."""
+    text = getattr(x, "__name__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(x))
+    return text.replace("\\", "/").replace('"', "'")
 
 
 def _is_leaf(tree):

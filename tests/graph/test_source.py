@@ -420,15 +420,15 @@ def test_what_f_needs_as_it_is_is_a_setting_of_that_value():
     for other in ({"axis": 0}, {"how": "max"}):
         with pytest.raises(ValueError, match=r"is written as"):
             written(W, **other)
-    assert "fixed: activation: " in text
+    assert "fixed: activation: tanh" in text
     with pytest.raises(TypeError):
         written(W, activation=jnp.sin)
 
 
 def test_a_part_that_is_fixed_is_told():
-    text = source(lambda p, x: x * p["w"] if p["on"] else x, {"w": W[0, 0], "on": True}, ROWS)
+    text = source(lambda p, x: x * p["w"] if p["on"] else x, {"w": W[0, 0], "on": True, "s": 'a"""\\'}, ROWS)
     assert "fixed: p: True" in text
-    y, pullback = rule_of(text)({"w": W[0, 0], "on": True}, ROWS)
+    y, pullback = rule_of(text)({"w": W[0, 0], "on": True, "s": ""}, ROWS)
     assert pullback(y)[0]["w"] == pytest.approx(float((ROWS * y).sum()), rel=1e-5)
 
 
