@@ -324,10 +324,11 @@ def _as_arrays(eqn, args):
     """What an equation is bound on: a rule may use its arguments as arrays, and constants are held as NumPy's."""
     if eqn.primitive.name not in RULES:
         return args
-    return [_as_array(x, v.aval) for x, v in zip(args, eqn.invars, strict=True)]
+    return [as_array(x, v.aval) for x, v in zip(args, eqn.invars, strict=True)]
 
 
-def _as_array(x, aval):
+def as_array(x, aval):
+    """A number of the program, or an array of NumPy's, as an array of JAX's."""
     if isinstance(x, jax.Array) or getattr(aval, "dtype", jax.dtypes.float0) == jax.dtypes.float0:
         return x
     if getattr(aval, "weak_type", False) and aval.shape == ():

@@ -243,7 +243,7 @@ def _sites(jaxpr, count, within, where):
 def _evaluated_primal(eqn, site, replacement, *args):
     primal = _primal(eqn, *args)
     forward, backward = _obstacles(primal, replacement)
-    args = [obstacle_p.bind(x, site=site, reason=forward[i])[0] if i in forward else x for i, x in enumerate(args)]
+    args = [obstacle_p.bind(x, site=site, **forward[i])[0] if i in forward else x for i, x in enumerate(args)]
     with jax.named_scope(site.name):
         y = jx.evaluate(primal, args, replacement)
     if backward:
@@ -260,30 +260,41 @@ class RuleNeeded(TypeError):
 
 
 def _obstacles(primal, replacement):
-    """The inputs of a primal in which it has no derivative, and those in which it has none backward, with the reasons.
+    """The inputs of a primal in which it has no derivative, of first or second order, and those in which it has none
+    backward, with the reasons.
 
-    Only primals with an equation that has no derivative itself are suspect; those are tried.
+    Only primals with an equation that has none itself are suspect; those are tried.
     """
-    if not any(map(_is_suspect, _unlike(primal))):
-        return {}, {}
+    fewest = {_derivatives(eqn) for eqn in _unlike(primal)}
     types = [v.aval for v in jx.opened(primal).invars]
     plain = lambda *args: jx.evaluate(primal, args, replacement)
-    smooth = _smooth(types)
-    if _forward_fault(plain, types, smooth) is None and _backward_fault(plain, types, smooth) is None:
-        return {}, {}
-    forward = {i: fault for i in smooth if (fault := _forward_fault(plain, types, [i]))}
-    backward = {i: fault for i in smooth if i not in forward and (fault := _backward_fault(plain, types, [i]))}
+    smooth, forward, backward = _smooth(types), {}, {}
+    if 0 in fewest and (_fault(_along, plain, types, smooth) or _fault(_back, plain, types, smooth)):
+        faults = {i: _fault(_along, plain, types, [i]) for i in smooth}
+        forward = {i: {"order": 1, "reason": reason} for i, reason in faults.items() if reason}
+        faults = {i: _fault(_back, plain, types, [i]) for i in smooth if i not in forward}
+        backward = {i: reason for i, reason in faults.items() if reason}
+    if 1 in fewest:
+        faults = {i: _fault(_along_twice, plain, types, [i]) for i in smooth if i not in forward}
+        forward |= {i: {"order": 2, "reason": reason} for i, reason in faults.items() if reason}
     return forward, backward
 
 
-def _is_suspect(eqn):
+def _derivatives(eqn) -> int:
+    """How many derivatives an equation has: none, one, or two and more."""
     if eqn.primitive.name in ("while", "pure_callback", "io_callback", "ffi_call"):
-        return True
+        return 0
     types = [v.aval for v in eqn.invars]
     moving = _smooth(types)
     if not moving or jx.inner_jaxprs(eqn) or "call" in eqn.params:  # the equations inside are asked themselves
-        return False
-    return not jx.has_derivative(eqn.primitive) or _backward_fault(jx.binding(eqn), types, moving) is not None
+        return 2
+    try:
+        back = jx.trace(functools.partial(_back, jx.binding(eqn), moving), types, [types[i] for i in moving])[0]
+    except Exception:  # JAX's, of any kind
+        return 0
+    return (
+        2 if all(jx.has_derivative(e.primitive) for e in jx.equations(back) if _smooth(v.aval for v in e.invars)) else 1
+    )
 
 
 def _unlike(jaxpr):
@@ -295,20 +306,23 @@ def _smooth(types):
     return [i for i, t in enumerate(types) if jnp.issubdtype(t.dtype, jnp.inexact)]
 
 
-def _forward_fault(f, types, moving):
-    """Why f has no derivative in its inputs at places `moving`; None where it has one, or a rule in it says so."""
-    along = lambda args, moved: jax.jvp(jx.in_some(f, args, moving), moved, moved)
-    return _fault(along, types, moving)
+def _along(f, moving, args, moved):
+    return jax.jvp(jx.in_some(f, args, moving), moved, moved)
 
 
-def _backward_fault(f, types, moving):
-    back = lambda args, moved: (lambda y, pull: pull(y))(*jax.vjp(jx.in_some(f, args, moving), *moved))
-    return _fault(back, types, moving)
+def _along_twice(f, moving, args, moved):
+    return jax.jvp(lambda *moved: _along(f, moving, args, moved), moved, moved)
 
 
-def _fault(derivative, types, moving):
+def _back(f, moving, args, moved):
+    y, pullback = jax.vjp(jx.in_some(f, args, moving), *moved)
+    return pullback(y)
+
+
+def _fault(derivative, f, types, moving):
+    """Why f has no such derivative in its inputs at places `moving`; None where it has one, or a rule in it says so."""
     try:
-        jax.eval_shape(derivative, types, [types[i] for i in moving])
+        jax.eval_shape(functools.partial(derivative, f, moving), types, [types[i] for i in moving])
     except RuleNeeded:
         return None
     except Exception as error:  # JAX's, of any kind: it is told where the derivative is asked for
@@ -316,7 +330,7 @@ def _fault(derivative, types, moving):
     return None
 
 
-# The identity, around an input of a primal, that says which rule to keep when a derivative comes by.
+# The identity, around an input of a primal, that says which rule to keep when a derivative of its order comes by.
 obstacle_p = Primitive("jaxdl_obstacle")
 # The identity of the first inputs, the outputs of a primal, which have no derivative back to the others.
 one_way_p = Primitive("jaxdl_one_way")
@@ -330,6 +344,12 @@ def _complain(site, reason):
         f"automatic: the primal of {site.name} ({site.kind}{place}) cannot be differentiated: "
         f"{reason} Keep its rule with automatic(f, {keep}) or contrast(f, {keep})."
     )
+
+
+def _obstacle_jvp(x, x_dot, *, site, order, reason):
+    if order == 1:
+        _complain(site, reason)
+    return obstacle_p.bind(*x, site=site, order=order - 1, reason=reason), list(x_dot)
 
 
 def _one_way_jvp(primals, tangents, *, outputs, site, reason):
@@ -347,7 +367,7 @@ _same = {"evaluate": lambda *x, **_: list(x), "typing": lambda *x, **_: list(x)}
 jx.define(
     obstacle_p,
     **_same,
-    jvp=lambda x, x_dot, *, site, reason: _complain(site, reason),
+    jvp=_obstacle_jvp,
     batch=lambda size, name, x, dims, **params: (obstacle_p.bind(*x, **params), dims),
 )
 jx.define(

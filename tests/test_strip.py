@@ -288,6 +288,24 @@ def test_a_derivative_that_raises_says_which_rule_to_keep(wrap, f, raising, righ
     assert_close(jax.grad(kept)(*args), 5.0, "float32")
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["plain", "jit"])
+def test_a_second_derivative_that_raises_says_which_rule_to_keep(wrap):
+    @jax.custom_jvp
+    def gamma(a, x):
+        return jax.scipy.special.gammainc(a, x)
+
+    gamma.defjvp(lambda x, x_dot: (gamma(*x), 5 * x_dot[0]))
+    plain, args = wrap(automatic(gamma)), (jnp.float32(1.3), jnp.float32(0.3))
+    expected = jax.grad(jax.scipy.special.gammainc, (0, 1))(*args)
+    for got, slope in zip(jax.grad(plain, (0, 1))(*args), expected, strict=True):
+        assert_close(got, slope, "float32")
+    for second in (jax.grad(jax.grad(plain)), jax.jacfwd(jax.jacfwd(plain)), jax.hessian(plain)):
+        with pytest.raises(TypeError, match=r"primal of gamma .*igamma_grad_a.*keep='gamma'"):
+            second(*args)
+    of_x = lambda f: jax.grad(jax.grad(f, 1), 1)(*args)
+    assert_close(of_x(plain), of_x(jax.scipy.special.gammainc), "float32")
+
+
 def test_a_loop_over_what_does_not_move_is_no_obstacle():
     @jax.custom_vjp
     def scaled(x, t):

@@ -27,6 +27,7 @@ class Builder:
         return self._leaf(label, ARGUMENT, aval, value)
 
     def constant(self, value) -> Output:
+        value = value if hasattr(value, "shape") else jx.as_array(value, jax.typeof(value))  # a number of the program
         return self._leaf(self._fresh("c"), CONSTANT, jax.typeof(value), value)
 
     def outputs(self, jaxpr, given, scope=()) -> list:

@@ -133,6 +133,12 @@ def test_numbers_of_the_program_are_shown(tmp_path, types):
         assert all(sign in (tmp_path / f"f.{kind}").read_text() for sign in signs)
 
 
+def test_a_result_that_is_a_number_is_shown(tmp_path):
+    for kind in ("html", "svg", "dot"):
+        trace(lambda x: (2, 0.5, x))(jnp.ones(2)).draw(tmp_path / f"f.{kind}")
+        assert "0.5" in (tmp_path / f"f.{kind}").read_text()
+
+
 def test_constant_arrays_are_shown_with_their_values(tmp_path):
     two = jnp.array([2.0, 3.0])
     trace(lambda x: two * x)(jnp.ones(2)).draw(tmp_path / "f.svg")
