@@ -14,7 +14,7 @@ from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
 from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
 from jaxdl.auditor.untold import BESIDE, untold
-from jaxdl.auditor.wide import wide
+from jaxdl.auditor.wide import parts, wide
 
 DIRECTIONS = 2
 NEARBY = 8
@@ -148,7 +148,7 @@ class At:
             room = [r + 32 * np.finfo(float).eps * most for r in room]
         for k, name in enumerate(self.subject.names):
             evidence, said = self.evidence(k, room[k])
-            automatic = _parts(self.native[k]).reshape(-1)
+            automatic = parts(self.native[k]).reshape(-1)
             witnesses = lambda i, a=automatic, said=said: {"automatic": number(a[i])} | said.get(i, {})
             at_entry = functools.partial(_entry, self.point, self.got[k])
             told = "value" if k < len(self.u) else "cotangents", name, at_entry, lambda i: tuple(self.inputs), witnesses
@@ -167,20 +167,20 @@ class At:
 
     def evidence(self, k, room):
         """What is known of output or cotangent k; and what the witnesses say of its entries."""
-        is_output, native = k < len(self.u), _parts(self.native[k])
+        is_output, native = k < len(self.u), parts(self.native[k])
         eps, dtype = float(jnp.finfo(self.got[k].dtype).eps), _real(self.got[k].dtype)
         if self.truth is None:  # what JAX derives is held to no more digits than rounding leaves of it
             room, of_formula = ROUNDED * top(native), ROUNDED * top(native)
             low = native
         else:
-            low = _parts(self.truth[k])
+            low = parts(self.truth[k])
             scale = top(low)
             of_formula = room * 1e-3 + 8 * eps * max(scale, self.usual[k])
             room = room + scale * eps**0.5 + 32 * eps * self.usual[k]
         if is_output:
             low = np.where(np.isfinite(native), low, np.nan)  # that it overflows is not the rule's fault
-        got = _parts(self.got[k])
-        evidence = Evidence(got, _parts(self.formula[k]), low, low, room, of_formula, dtype)
+        got = parts(self.got[k])
+        evidence = Evidence(got, parts(self.formula[k]), low, low, room, of_formula, dtype)
         evidence = _alike_in_its_precision(evidence, native)
         if is_output:
             return evidence, {}
@@ -233,7 +233,7 @@ class At:
                 for k, x in enumerate(self.inputs)
             ]
             found = in_float64(self.subject.steps[1], *moved, *self.u)
-            values += [] if found is None else [float(_parts(found[len(self.u) + i]).reshape(-1)[place])]
+            values += [] if found is None else [float(parts(found[len(self.u) + i]).reshape(-1)[place])]
         return [v for v in values if np.isfinite(v)] or [np.nan]
 
     def asked(self, along):
@@ -349,18 +349,12 @@ def _conditioning(subject, inputs, u, truth):
     return rooms
 
 
-def _parts(x):
-    """As real numbers: of a complex array the real and the imaginary part, along an axis more."""
-    x = np.asarray(x)
-    return np.stack([x.real, x.imag], -1).astype(np.float64) if np.iscomplexobj(x) else x.astype(np.float64)
-
-
 def _real(dtype):
     return np.dtype(np.zeros((), dtype).real.dtype) if jnp.issubdtype(dtype, jnp.complexfloating) else np.dtype(dtype)
 
 
 def _basis(x, place):
-    """The direction of an entry of `_parts`; of a cotangent's imaginary part it is −i, as JAX pairs without conj."""
+    """The direction of an entry of `parts`; of a cotangent's imaginary part it is −i, as JAX pairs without conj."""
     out = np.zeros(x.size, x.dtype)
     if np.iscomplexobj(x):
         out[place // 2] = 1 if place % 2 == 0 else -1j

@@ -12,7 +12,7 @@ from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.slopes import slopes_of_cotangents
 from jaxdl.auditor.subject import Raised, Subject, drawn, in_float64, run, theirs, top, vjp
 from jaxdl.auditor.untold import untold
-from jaxdl.auditor.wide import wide
+from jaxdl.auditor.wide import parts, wide
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
@@ -158,14 +158,20 @@ def _by_values_beside(subject, u, v, got, expected, floor):
     """What is expected of second cotangents, where rule and plain function disagree: of the plain function's and of
     what its first cotangents around the point allow, where these tell, the nearest to those got."""
     is_told = not any(mask.any() for mask in untold(subject, subject.inputs, u))
-    if not is_told or in_float64(subject.steps[1], *subject.inputs, *u) is None or any(map(np.iscomplexobj, got)):
+    if not is_told or in_float64(subject.steps[1], *subject.inputs, *u) is None:
         return expected
     half = half_of_the_digits(subject.dtype)
     most = [half * max(top(b), top(a) * 0.5, floor) for a, b in zip(got, expected, strict=True)]
     slopes = slopes_of_cotangents(subject, u, v, most)
-    allowed = [np.clip(a, s.low, s.high) for a, s in zip(got, slopes, strict=True)]
-    as_far = [np.abs(a - b) <= np.abs(a - c) for a, b, c in zip(got, expected, allowed, strict=True)]
-    return [np.where(f | ~np.isfinite(c), b, c) for f, b, c in zip(as_far, expected, allowed, strict=True)]
+    return [_nearest(a, b, s) for a, b, s in zip(got, expected, slopes, strict=True)]
+
+
+def _nearest(got, expected, slopes):
+    """To each entry got, of that expected and those that slopes allow."""
+    a, b = parts(got), parts(expected)
+    c = np.clip(a, slopes.low, slopes.high)
+    nearest = np.where((np.abs(a - b) <= np.abs(a - c)) | ~np.isfinite(c), b, c)
+    return nearest[..., 0] + 1j * nearest[..., 1] if np.iscomplexobj(expected) else nearest
 
 
 def first_order_only(subject, error) -> Finding:

@@ -11,7 +11,7 @@ from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
 from jaxdl.auditor.subject import Subject, compiled, in_float64, theirs, top
-from jaxdl.auditor.wide import wide, widened
+from jaxdl.auditor.wide import parts, wide, widened
 
 EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
 STEPS = 9
@@ -127,8 +127,8 @@ class Numerical:
 
 
 def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
-    """Those of each plain cotangent along a direction, from its values beside the point alone: where a branch has a
-    derivative of its own at the point itself, as `where` at x = 0, they are those of the function around it.
+    """Those of the parts of each plain cotangent along a direction, from its values beside the point alone: where a
+    branch has a derivative of its own at the point itself, as `where` at x = 0, they are those of the function around.
 
     Of each cotangent those are known that are no further off than `most`.
     """
@@ -145,7 +145,7 @@ def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
     beside = [[(at(s * t), at(2 * s * t)) for t in steps] for s in (1, -1)]
     slopes = []
     for k, room in enumerate(most):
-        sides = [[[np.asarray(y[k]) for y in pair] for pair in side] for side in beside]
+        sides = [[[parts(y[k]) for y in pair] for pair in side] for side in beside]
         noise = 16 * np.finfo(float).eps * np.abs(sides[0][-1][0])
         quotients = [
             [(far - near) / (s * t) for t, (near, far) in zip(steps, side, strict=True)]

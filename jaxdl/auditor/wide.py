@@ -30,6 +30,12 @@ def wide(x):
     return np.asarray(x, wide_type(x.dtype)) if jnp.issubdtype(x.dtype, jnp.inexact) else x
 
 
+def parts(x):
+    """In float64; of a complex array the real and the imaginary part, along an axis more."""
+    x = np.asarray(x)
+    return np.stack([x.real, x.imag], -1).astype(np.float64) if np.iscomplexobj(x) else x.astype(np.float64)
+
+
 def wide_type(dtype):
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return np.dtype(np.complex128)

@@ -231,3 +231,23 @@ def test_second_order_beside_integers_and_of_complex_outputs():
     pulled = lambda held: lambda x, dy: (dy.real * 2 * held(x) - dy.imag * 3 * held(x) ** 2,)
     assert second(powers, pulled(lambda x: x), x) == []
     assert second(powers, pulled(lax.stop_gradient), x) != []
+
+
+def test_second_order_of_complex_numbers():
+    """z², not computed at 0, where JAX's second derivative is 0 in place of 2."""
+    z = np.array([0, 0.5 + 1j], np.complex64)
+    plain = lambda z: jnp.where(z == 0, 0, z * z)
+    second = lambda held: checks.second_order(subject(plain, z, hand=by_rule(plain, lambda z, dy: (2 * held(z) * dy,))))
+    assert second(lambda z: z) == []
+    assert {f.at for f in second(lambda z: jnp.where(z == 0, 0, z))} == set()  # as JAX has it
+    assert {f.at for f in second(lambda z: jnp.where(z == 0, 2 * z, z))} == {"[0]"}
+    size = lambda z: jnp.where(z == 0, 0, (z * z.conj()).real)
+    second = lambda factor: checks.second_order(
+        subject(
+            size,
+            z,
+            hand=by_rule(size, lambda z, dy: (jnp.where(z == 0, factor * z, 2 * z).conj() * dy.astype(z.dtype),)),
+        )
+    )
+    assert second(2) == []
+    assert second(3) != []
