@@ -49,6 +49,7 @@ KINDS = (
     "straight-through",
     "forward and reverse disagree",
     "symbolic zeros",
+    "behind a stop",
 )
 
 

@@ -24,14 +24,16 @@ GIVEN = "the arrays given"
 
 
 def points(subject: Subject) -> dict[str, tuple]:
-    """Arrays to look at, by what is special about them.
-
-    A loop that runs until it has found something need not find it at numbers that are made up.
-    """
-    searches = not subject.is_whole and "while" in jx.primitives(subject.value)
-    if subject.size > LARGE or searches or not subject.edges:
+    """Arrays to look at, by what is special about them."""
+    if subject.size > LARGE or not subject.edges or (searches(subject) and not subject.is_whole):
         return {GIVEN: subject.inputs}
     return {GIVEN: subject.inputs} | made_up(subject)
+
+
+def searches(subject: Subject) -> bool:
+    """Whether a loop in it runs until it has found something: at numbers that are made up, or in other formats than
+    those it was meant for, it need not find it."""
+    return "while" in jx.primitives(subject.value)
 
 
 def made_up(subject: Subject) -> dict[str, tuple]:

@@ -25,6 +25,7 @@ from jaxdl.measure.differentiated import Differentiated
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
 SMALL = 4096  # numbers in a subject that is looked at in all floating-point formats
 MEANINGLESS = 0.1  # of the largest entry: so far off in a narrow format a function's values are noise
+STILL = "what it is given does not move with the arguments"
 MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or operations more than automatic
 
 
@@ -77,10 +78,15 @@ def unreached(site, reason) -> Audited:
 
 
 def of_subject(subject: Subject) -> Audited:
-    """All checks of one subject. Where one value enters a rule at several places, the derivative in it is the total:
-    that of a single place may be told by another, as in implicit rules."""
+    """All checks of one subject. One that is accused is judged by what is meant in f: where one value enters a rule at
+    several places, as in implicit rules, that of one place may be told by another; and what does not move is not."""
     audited = checked(subject)
-    return checked(subject.total) if subject.total and audited.verdict.is_fault else audited
+    meant = subject.total() if audited.verdict.is_fault else None
+    if meant is None:
+        return audited
+    if not meant.smooth:
+        return Audited(meant, (), (Finding(Verdict.NOT_REACHED, "reach", "the rule", "", STILL, "a derivative"),))
+    return checked(meant)
 
 
 def checked(subject: Subject) -> Audited:
@@ -170,11 +176,13 @@ def _also_in(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
             others = subjects(theirs(flat), cast, f, domains).audited
         except Raised:  # f insists on the types that it was given
             return audited
-        likeness = lambda s: (s.name, s.kind, s.edges, tuple(x.shape for x in s.inputs))
-        named = {likeness(s): s for other in reversed(others) for s in (other, other.total) if s}
+        likeness = lambda s: (s.name, s.kind, tuple(x.shape for x in s.inputs))
+        named = {True: {likeness(s): s for s in reversed(others)}}
+        if any(not a.subject.edges for a in small):  # judged by what is meant
+            named[False] = {likeness(s): s for s in [other.total() for other in reversed(others)] if s}
         out = []
         for a in audited:
-            other = named.get(likeness(a.subject))
+            other = named.get(a.subject.edges, {}).get(likeness(a.subject))
             found = guarded(in_format, "cotangents", other) if a in small and other else []
             out.append(a.with_format(str(jnp.dtype(dtype)), found))
         return out
@@ -188,4 +196,5 @@ def in_format(subject: Subject) -> list[Finding]:
     apart = [(np.abs(wide(a) - b), top(b)) for a, b in zip(values, truth or values, strict=True)]
     if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
         return []
-    return derivative(subject, orders=1)
+    found = derivative(subject, orders=1)
+    return [f for f in found if f.verdict == Verdict.WRONG] if along_arrays.searches(subject) else found

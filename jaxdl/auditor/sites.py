@@ -38,13 +38,14 @@ def subjects(flat, arrays, f, domains=()) -> Subjects:
     whole = Subject(name, WHOLE, where, 1, listed(flat), listed(automatic(flat)), arrays, domains)
     jaxpr, _ = jx.trace(flat, *arrays)
     asks, found = functools.cache(functools.partial(_asks, jaxpr, arrays)), {}
+    beside = functools.cache(lambda: _observed(flat, [_moved(x) for x in arrays], False))
     missing = {replace(site, count=1): site for site in rules(flat, *arrays) if not site.within}
     sharded = {key for key, site in missing.items() if asks()(site).is_sharded}
     for inputs in (arrays, *made_up(whole).values()):
         for seen in _observed(flat, inputs, inputs is arrays):
             key = replace(seen.site, count=1)
             if key in missing and key not in sharded:
-                subject = _subject(missing.pop(key), seen, asks, arrays, domains, where)
+                subject = _subject(missing.pop(key), seen, beside, asks, arrays, domains, where)
                 if subject.smooth and subject.outputs:
                     known = subject.name, subject.kind, str(subject.value)
                     count = subject.count + (found[known].count if known in found else 0)
@@ -71,9 +72,25 @@ def _asks(jaxpr, arrays, place=None):
     return asked(jaxpr, arrays, None if place is None else [place])
 
 
-def _subject(site, seen, asks, arrays, domains, where) -> Subject:
-    """A rule as f asks it: inputs that are constant in f are bound to it; `total` is the same where inputs that are one
-    value in f are one input."""
+def _moved(x):
+    """An array with other numbers, a little off."""
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return x
+    x, step = np.asarray(x), 2 * float(jnp.finfo(x.dtype).eps) ** 0.5
+    return np.asarray(x * (1 + step) + (np.abs(x) < step) * step, x.dtype)
+
+
+def _still(seen, beside) -> set[int]:
+    """The places of a rule's inputs whose values stay as the arguments of f move: that JAX gives them tangents, as it
+    does to all that comes out of a `custom_vjp`, says nothing of these."""
+    same = lambda other: (other.site, len(other.inputs)) == (seen.site, len(seen.inputs))
+    other = next(filter(same, beside()), None)
+    pairs = enumerate(zip(seen.inputs, other.inputs, strict=True)) if other else ()
+    return {i for i, (a, b) in pairs if _is_plain(a) and np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)}
+
+
+def _subject(site, seen, beside, asks, arrays, domains, where) -> Subject:
+    """A rule as f asks it: inputs that are constant in f are bound to it."""
     rule = asks()(site)
     ahead = len(rule.numbers) - len(seen.inputs)  # constants that the rule closes over
     numbers = rule.numbers[ahead:]
@@ -102,8 +119,12 @@ def _subject(site, seen, asks, arrays, domains, where) -> Subject:
             tuple(inputs[i] for i in places), tuple(domain), functools.cache(ways), **more,
         )  # fmt: skip
 
-    once = [i for i in free if alike[i] == i]
-    return made(free, total=made(once, edges=False) if once != free else None)
+    def total():
+        still = _still(seen, beside) & moving
+        once = [i for i in free if alike[i] == i and i not in still]
+        return made(once, edges=False) if once != free else None
+
+    return made(free, total=functools.cache(total))
 
 
 def _is_one_rule(jaxpr):

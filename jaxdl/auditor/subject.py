@@ -52,8 +52,9 @@ class Subject:
     It is differentiated in the inputs at places `smooth`, and in those of its outputs that are inexact.
 
     domains: one for each input, or none. ways: the sets of inputs in which it is differentiated where f is in one of
-    its arguments; None where any may be. total: the same where inputs that enter as one value are one. edges: whether
-    numbers that are made up are points of it.
+    its arguments; None where any may be. total: the same where inputs that enter as one value are one, and those whose
+    values stay where the arguments of f move are constant; None if there are none. edges: whether numbers that are made
+    up are points of it.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Subject:
     inputs: tuple
     domains: tuple = ()
     ways: Callable | None = None
-    total: "Subject | None" = None
+    total: Callable = lambda: None
     edges: bool = True
 
     def __repr__(self):

@@ -79,6 +79,13 @@ def test_the_total_of_an_implicit_rule_may_be_wrong():
     assert is_accused(functools.partial(root, factor=1.5), TWO)
 
 
+def test_a_rule_that_is_right_in_each_place_is_judged_in_each():
+    product = by_rule(lambda x, y: x * y, lambda x, y, dy: (dy * y, dy * x))
+    report = jaxdl.audit(lambda x: product(x, x) * 1, X)
+    assert report.faults == ()
+    assert [len(a.subject.inputs) for a in report.audited] == [1, 2]
+
+
 def test_one_value_is_told_from_equal_ones():
     product = jax.custom_jvp(lambda x, y: x * y)
     product.defjvp(lambda p, t: (product(*p), t[0] * p[1] + p[0] * t[1]))
@@ -160,6 +167,19 @@ def test_inputs_that_are_moved_through_every_kind_of_body():
     jaxpr, _ = jx.trace(f, X)
     asks = asked(jaxpr, [X])
     assert [asks(site).moving for site in rules(f, X) if not site.within] == [{0}] * 3
+
+
+def test_what_has_tangents_but_does_not_move():
+    """JAX gives tangents to all that comes out of a `custom_vjp`; a rule after it stops those of what is constant."""
+    both = by_rule(lambda x, t: (jnp.sin(x), 2 * t), lambda x, t, dy: (dy[0] * jnp.cos(x), 2 * dy[1]))
+
+    @jax.custom_jvp
+    def loop(y, t):
+        return y * t
+
+    loop.defjvp(lambda p, d: (loop(*p), d[0] * p[1]))
+    assert not is_accused(lambda x: loop(*both(x, jnp.float32(3))).sum() * 1, X)
+    assert is_accused(lambda x: loop(*both(x, x.sum())).sum() * 1, X)
 
 
 # --- where rules are reached ----------------------------------------------------------------------------------------
