@@ -77,19 +77,16 @@ def report() -> None:
     by_format = {path.stem: list(known_cells(path).values()) for path in sorted(CELLS.glob("*.jsonl"))}
     rows = [{"format": name, **row} for name, cells in by_format.items() for row in cells]
     number = len({(row["format"], row["case"]) for row in rows})
-    note = f"A number alone is of {RIGHT}."
-    formats = counted("format", rows, f"JAX's own cases, {number} in all, through jaxdl's tools", note)
-    keep("harnesses", {"rows": [*filter(unusual, rows)]}, formats)
-    keep("harnesses_primitives", {}, counted("group", rows, "The same by primitive", note))
-    keep("harnesses_reasons", {}, reasons(rows))
+    counted("harnesses", "format", rows, f"JAX's own cases, {number:,} in all, through jaxdl's tools")
+    counted("harnesses_primitives", "group", rows, "The same by primitive")
+    found = reasons(rows)
+    columns = "status", "tool", "cases", "such as", "what it said"
+    lines = [[str(v).replace("|", "\\|") for v in line] for line in found]
+    keep("harnesses_reasons", {"rows": found}, Table("What was not right", columns, lines, words=5))
 
 
-def unusual(row: dict) -> bool:
-    return row["status"] not in (RIGHT, LEFT_OUT)
-
-
-def counted(what: str, rows: list[dict], title: str, note: str) -> Table:
-    """A row for each format or group, with the number of its cases; a column for each tool."""
+def counted(name: str, what: str, rows: list[dict], title: str) -> None:
+    """Keeps a row for each format or group, with the number of its cases; a column for each tool."""
     counts, cases_of = defaultdict(Counter), defaultdict(set)
     for row in rows:
         for line in (row[what], "all"):
@@ -97,7 +94,9 @@ def counted(what: str, rows: list[dict], title: str, note: str) -> Table:
             cases_of[line].add((row["format"], row["case"]))
     lines = sorted(cases_of, key=lambda line: (line != "all", line))
     cells = [(line, f"{len(cases_of[line]):,}", *(cell(counts[line, tool]) for tool in TOOLS)) for line in lines]
-    return Table(title, ({"group": "primitive"}.get(what, what), "cases", *TOOLS), cells, note)
+    columns = ({"group": "primitive"}.get(what, what), "cases", *TOOLS)
+    data = {line: {"cases": len(cases_of[line]), **{tool: counts[line, tool] for tool in TOOLS}} for line in lines}
+    keep(name, data, Table(title, columns, cells, f"A number alone is of {RIGHT}."))
 
 
 def cell(count: Counter) -> str:
@@ -105,16 +104,16 @@ def cell(count: Counter) -> str:
     return ", ".join(parts) or "–"
 
 
-def reasons(rows: list[dict]) -> Table:
-    """What the tools said where they did not answer, equal sentences as one."""
+def reasons(rows: list[dict]) -> list[tuple]:
+    """What the tools said where they did not answer: (status, tool, how many, a case, a sentence), alike ones as one."""
     plain = lambda note: re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?(e-?\d+)?|\b(u?int|b?float|bool|complex)\d*\b", "…", note)
-    key = lambda row: (-ORDER.index(row["status"]), row["tool"], plain(row["note"]))
-    lines = []
+    key = lambda row: (-ORDER.index(row["status"]), row["tool"], re.sub(r"\[[…, ]*\]", "[]", plain(row["note"])))
+    found = []
     for _, same in itertools.groupby(sorted((row for row in rows if row["status"] != RIGHT), key=key), key):
         first, *rest = same
-        note = first["note"][:200].replace("|", "\\|")
-        lines.append((first["status"], first["tool"], str(1 + len(rest)), first["case"][:80], note))
-    return Table("What was not right", ("status", "tool", "cases", "such as", "what it said"), lines, words=5)
+        note = re.sub(r"(?<=at )/\S*/", "", first["note"])[:200]
+        found.append((first["status"], first["tool"], 1 + len(rest), first["case"][:80], note))
+    return found
 
 
 def main(
