@@ -105,7 +105,7 @@ def cell(count: Counter) -> str:
 
 
 def reasons(rows: list[dict]) -> list[tuple]:
-    """What the tools said where they did not answer: (status, tool, how many, a case, a sentence), alike ones as one."""
+    """What the tools said where they did not answer: (status, tool, how many, a case, a sentence), alike as one."""
     plain = lambda note: re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?(e-?\d+)?|\b(u?int|b?float|bool|complex)\d*\b", "…", note)
     key = lambda row: (-ORDER.index(row["status"]), row["tool"], re.sub(r"\[[…, ]*\]", "[]", plain(row["note"])))
     found = []
