@@ -189,9 +189,9 @@ _REVERSE_ONLY = {"custom_vjp_call", "custom_vjp_call_jaxpr"}
 def _working(eqn, moving, methods):
     """The first of the methods that JAX's derivative of the equation allows."""
     for method in methods:
-        of = lambda *inputs, method=method: method(jx.in_some(jx.binding(eqn), inputs, moving), argnums=0)(
-            *[inputs[j] for j in moving]
-        )
+        of = lambda *inputs, method=method: method(
+            jx.in_some(jx.binding(eqn), inputs, moving), argnums=tuple(range(len(moving)))
+        )(*[inputs[j] for j in moving])
         try:
             _trace(of, eqn)
         except (TypeError, ValueError, NotImplementedError) as error:

@@ -77,7 +77,7 @@ class StraightLine:
         numbers = dict(zip(plain.invars, inputs, strict=True))
         numbers.update(zip(plain.constvars, map(self._constant, getattr(jaxpr, "consts", ())), strict=True))
         read = lambda atom: numbers[atom] if jx.is_variable(atom) else self._literal(atom)
-        for eqn in plain.eqns:
+        for eqn in jx.needed_equations(jaxpr):
             numbers.update(zip(eqn.outvars, self._equation(eqn, tuple(map(read, eqn.invars))), strict=True))
         return [read(atom) for atom in plain.outvars]
 

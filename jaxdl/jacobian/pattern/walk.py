@@ -50,7 +50,7 @@ class Walk:
         env = dict(zip(plain.invars, values, strict=True))
         env.update((v, known(c, v.aval)) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
         read = lambda atom: env[atom] if jx.is_variable(atom) else known(atom.val, atom.aval)
-        for eqn in plain.eqns:
+        for eqn in jx.needed_equations(jaxpr):
             env.update(zip(eqn.outvars, self.equation(eqn, [read(v) for v in eqn.invars]), strict=True))
         return [read(v) for v in plain.outvars]
 
