@@ -9,6 +9,7 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.method import Vector, method
 from jaxdl.jacobian.vector import join, split
+from jaxdl.report import error_text
 
 LEVELS = 9  # steps h, h/4, …, h/4⁸
 FIRST = 2.0**-2
@@ -45,7 +46,11 @@ def finite(vector: Vector):
         if jx.is_staged(x) and not jax.config.jax_enable_x64:
             raise TypeError("jacobian.finite computes in float64: call it outside jit, or turn jax_enable_x64 on")
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-            matrix = columns(lambda x: widened(vector, x, others), wide(x))
+            try:
+                matrix = columns(lambda x: widened(vector, x, others), wide(x))
+            except Exception as error:
+                reason = error_text(error)
+                raise TypeError(f"jacobian.finite computes in float64, in which f cannot run: {reason}") from error
             return matrix.astype(x.dtype)
 
     return run

@@ -62,3 +62,11 @@ def test_as_the_exact_derivative_has_it():
     for j in range(3):
         column = exact.derivative(f, along=np.eye(3, dtype=np.float32)[j])(x)
         assert np.allclose(got[:, j], column.value.astype(float), rtol=1e-7, atol=0)
+
+
+def test_a_function_of_one_format_alone_is_refused_by_name():
+    whirled = lambda x: jax.lax.scan(lambda c, v: (c * jnp.exp(1j * v), jnp.real(c)), jnp.complex64(1), x)[1]
+    bits = lambda x: jax.lax.bitcast_convert_type(x, jnp.int32).astype(jnp.float32) * 0 + x
+    for f in (whirled, bits):
+        with pytest.raises(TypeError, match=r"jacobian\.finite computes in float64, in which f cannot run: \w+"):
+            jacobian.finite(f)(jnp.array([0.5, 2.0]))
