@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxdl import automatic, nn
+from jaxdl import automatic, nn, ops
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -124,6 +124,60 @@ def test_norm_layers(norm, key):
     if norm is nn.layer_norm:
         assert jnp.allclose(y.mean(-1), 0, atol=1e-5)
     assert (layer.apply({**params, "scale": 2 * params["scale"]}, x) == 2 * y).all()
+
+
+NOISE = jax.random.key(3)
+SAME = {"stride": (2, 1), "padding": "SAME"}
+CHANNELS = {"size": 3, "k": 1.0, "alpha": 0.3, "beta": 0.5}
+WINDOWS = {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "dilation": (1, 2), "groups": 2}
+BY_SETTING = {
+    "leaky_relu": (nn.leaky_relu(0.3), lambda p, x: ops.leaky_relu(x, slope=0.3)),
+    "layer_norm": (nn.layer_norm(epsilon=0.5), lambda p, x: ops.layer_norm(x, p["scale"], p["bias"], epsilon=0.5)),
+    "rms_norm": (nn.rms_norm(epsilon=0.5), lambda p, x: ops.rms_norm(x, p["scale"], epsilon=0.5)),
+    "batch_norm": (nn.batch_norm(epsilon=0.5), lambda p, x: ops.batch_norm(x, p["scale"], p["bias"], epsilon=0.5)[0]),
+    "local_response_norm": (nn.local_response_norm(**CHANNELS), lambda p, x: ops.local_response_norm(x, **CHANNELS)),
+    "dropout": (nn.dropout(0.2), lambda p, x: ops.dropout(x, NOISE, rate=0.2)),
+    "gaussian_noise": (nn.gaussian_noise(0.1), lambda p, x: x + 0.1 * jax.random.normal(NOISE, x.shape)),
+    "max_pool": (nn.max_pool(3, **SAME), lambda p, x: ops.max_pool(x, window=3, **SAME)),
+    "avg_pool": (nn.avg_pool(3, **SAME), lambda p, x: ops.avg_pool(x, window=3, **SAME)),
+    "conv": (nn.conv(6, 2, b_init=None, **WINDOWS), lambda p, x: ops.conv2d(x, p["w"], **WINDOWS)),
+    "conv_transpose": (
+        nn.conv_transpose(2, 2, b_init=None, **SAME), lambda p, x: ops.conv_transpose2d(x, p["w"], **SAME)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_SETTING)
+def test_layers_pass_their_settings_on(name, key):
+    layer, of = BY_SETTING[name]
+    params, x = layer.init(key, (5, 6, 4)), draw(2, 2, 5, 6, 4)
+    assert_close(layer.apply(params, x, key=NOISE), of(params, x), "float32")
+
+
+INITIALISED = {
+    "dense": lambda init: nn.dense(3, w_init=init, b_init=init).init(NOISE, (4,)),
+    "conv": lambda init: nn.conv(3, 2, w_init=init, b_init=init).init(NOISE, (4, 4, 2)),
+    "conv_transpose": lambda init: nn.conv_transpose(3, 2, w_init=init, b_init=init).init(NOISE, (4, 4, 2)),
+    "embedding": lambda init: nn.embedding(5, 3, init=init).init(NOISE, (4,)),
+}
+
+
+@pytest.mark.parametrize("name", INITIALISED)
+def test_layers_use_the_initialisers_that_they_are_given(name):
+    for init, value in {"ones": 1, "zeros": 0}.items():
+        assert all((p == value).all() for p in jax.tree.leaves(INITIALISED[name](init)))
+
+
+def test_every_layer_draws_numbers_of_its_own(key):
+    parts = nn.dense(4), nn.dense(4)
+    for model in (nn.serial(*parts), nn.parallel(*parts)):
+        first, second = model.init(key, (4,))
+        assert not jnp.allclose(first["w"], second["w"])
+    twice = nn.share(nn.gaussian_noise(1.0), 2)
+    noise = twice.apply((), jnp.zeros((2, 50)), key=key)
+    assert 1.1 < float(noise.std()) < 1.8  # √2: two draws, where one drawn twice has 2
+    both = nn.parallel(nn.dropout(0.5), nn.dropout(0.5)).apply(((), ()), jnp.ones((2, 50)), key=key)
+    assert not jnp.array_equal(*both)
 
 
 def test_initialisers_by_name_and_by_function(key):
