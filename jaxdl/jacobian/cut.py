@@ -87,13 +87,13 @@ class Chain:
         def push(start, end, matrix):
             matrix = jnp.eye(self.sizes[start], dtype=dtype(start)) if matrix is None else matrix
             for k in range(start, end):
-                matrix = jax.vmap(forward(k), in_axes=1, out_axes=1)(matrix)
+                matrix = jax.vmap(forward(k), in_axes=1, out_axes=1)(matrix.astype(dtype(k)))
             return matrix
 
         def pull(start, end, matrix):
             matrix = jnp.eye(self.sizes[end], dtype=dtype(end)) if matrix is None else matrix
             for k in reversed(range(start, end)):
-                matrix = jax.vmap(lambda dy, k=k: backward(k)(dy)[0])(matrix)
+                matrix = jax.vmap(lambda dy, k=k: backward(k)(dy)[0])(matrix.astype(dtype(k + 1)))
             return matrix
 
         def product(after, before):

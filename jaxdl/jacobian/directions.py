@@ -24,11 +24,11 @@ def hindrances(f, eqns, types) -> tuple[str, str]:
         return "", ""
     push = lambda x, *others: jax.jvp(lambda x: f(x, *others), (x,), (x,))
     pull = lambda x, *others: (lambda y, pullback: pullback(y))(*jax.vjp(lambda x: f(x, *others), x))
-    return _hindrance(push, types), _hindrance(pull, types)
+    return hindrance(push, types), hindrance(pull, types)
 
 
-def _hindrance(transformed, types):
-    """What JAX, or a rule, says when the transformed function is traced."""
+def hindrance(transformed, types):
+    """What JAX, or a rule, says against a transformed function when it is traced; empty where it has a meaning."""
     try:
         jaxpr = jax.make_jaxpr(transformed)(*types)
     except Exception as error:

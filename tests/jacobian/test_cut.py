@@ -135,3 +135,14 @@ def test_narrow_places_of_another_format():
     f = lambda x: (W.T.astype(jnp.bfloat16) @ jnp.tanh(W @ x).astype(jnp.bfloat16)).astype(jnp.float32)
     assert len(chain_of(f, WIDE).sizes) > 2
     assert jnp.allclose(jacobian.cut(f)(WIDE), jax.jacrev(f)(WIDE), atol=0.05)
+
+
+def test_sweeps_go_on_through_places_of_a_wider_format():
+    """A sum of 16-bit numbers in 32 bits: what was multiplied out before comes to it in 16."""
+    half = jnp.bfloat16
+    f = lambda x, z: (lambda u: (u, u, z.astype(jnp.float32).sum().astype(half)))(2 * x)
+    x, z = WIDE[:6].astype(half), jnp.ones((1, 4), half)
+    got, want = jacobian.cut(f, (0, 1))(x, z), jax.jacrev(f, (0, 1))(x, z)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert a.dtype == b.dtype
+        assert jnp.allclose(a.astype(jnp.float32), b.astype(jnp.float32), atol=0.05)

@@ -286,3 +286,11 @@ def test_what_jax_has_no_jacobian_of_is_named():
 def test_complex_is_refused():
     with pytest.raises(TypeError, match="real"):
         eliminate(jnp.sin, holomorphic=True)(jnp.ones(2, jnp.complex64))
+
+
+def test_a_loop_is_swept_in_a_direction_that_all_its_operands_have():
+    """Forward mode would do for the first carry, not for the second, which goes through a custom_vjp."""
+    body = lambda c, _: ((c[0] + 1, tripled_rule(c[1])), None)
+    f = lambda x: sum(lax.scan(body, (x, 2 * x), None, length=2)[0])
+    x = jnp.array([0.3, -0.8])
+    agrees(f, x)

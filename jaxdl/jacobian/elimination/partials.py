@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.directions import hindrance
 from jaxdl.jacobian.elimination.straight_line import INLINED
 from jaxdl.primitives import unknown_parameter
 
@@ -188,20 +189,17 @@ _REVERSE_ONLY = {"custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 def _working(eqn, moving, methods):
     """The first of the methods that JAX's derivative of the equation allows."""
+    every = tuple(range(len(moving)))
     for method in methods:
-        of = lambda *inputs, method=method: method(
-            jx.in_some(jx.binding(eqn), inputs, moving), argnums=tuple(range(len(moving)))
-        )(*[inputs[j] for j in moving])
-        try:
-            _trace(of, eqn)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            refused = error
-        else:
+        of = lambda *inputs, method=method: method(jx.in_some(jx.binding(eqn), inputs, moving), argnums=every)(
+            *[inputs[j] for j in moving]
+        )
+        if not (refused := hindrance(of, [v.aval for v in eqn.invars])):
             return method
     raise ValueError(
         f"jacobian.eliminate: JAX has no Jacobian of {eqn.primitive.name}, at {jx.where(eqn) or 'an unknown line'}: "
         f"{refused}"
-    ) from refused
+    )
 
 
 def _is_elementwise_call(eqn, moving):
