@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdl.nn import Layer
 from jaxdl.train import accumulated, frozen, grad_where
+from jaxdl.train.steps import gradient
 from tests.draws import draw
+from tests.tolerance import assert_close
 
 PARAMS = {"body": [draw(1, 3, 4), draw(2, 4)], "head": draw(3, 4)}
 X, Y = draw(4, 8, 3), draw(5, 8)
@@ -58,3 +61,17 @@ def test_errors():
         accumulated(jax.value_and_grad(loss), 3)(PARAMS, X, Y)
     with pytest.raises(ValueError, match="the mask must be True or False for parts of the parameters"):
         grad_where(loss, {"tail": True})(PARAMS, X, Y)
+
+
+def drawing(params, x, *, key=None):
+    """A normal number for each example, times a parameter: the gradient is the mean of what was drawn."""
+    return params * jax.random.normal(key, x.shape[:1])
+
+
+def test_each_part_of_a_batch_draws_numbers_of_its_own():
+    model, key = Layer(lambda key, shape: jnp.ones(()), drawing), jax.random.key(3)
+    x = jnp.zeros((6, 2))
+    for parts in (1, 2, 3):
+        drawn = [jax.random.normal(k, (6 // parts,)) for k in (jax.random.split(key, parts) if parts > 1 else [key])]
+        _, found = gradient(model, lambda y, _: y, parts)(jnp.ones(()), x, x, key)
+        assert_close(found, jnp.concatenate(drawn).mean(), "float32")
