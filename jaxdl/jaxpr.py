@@ -393,7 +393,7 @@ def _wrapped(jaxpr, wrapper=None):
         for frame in _frames(eqn):
             if frame.file_name.endswith(_WRAPPING) and frame.function_name.rpartition(".")[2] == wrapper:
                 break
-            found = frame if _is_users(frame) else found
+            found = found if _is_machinery(frame) else frame
         else:
             found = None if wrapper else found
         if eqn.primitive.name not in RULES:
@@ -408,8 +408,18 @@ def _users_frames(eqn):
 
 
 def _is_users(frame):
-    libraries = filter(None, map(sys.modules.get, ("jax", "jaxdl", "equinox")))
-    return not frame.file_name.startswith(tuple(os.path.dirname(library.__file__) + os.sep for library in libraries))
+    return not _is_in(frame, "jax", "jaxdl", "equinox")
+
+
+def _is_machinery(frame):
+    """Whether it is what calls the functions, JAX's or equinox's."""
+    parts = "equinox/_ad", "equinox/_jit", "equinox/_module"
+    return _is_in(frame, "jax") or any(part in frame.file_name for part in parts)
+
+
+def _is_in(frame, *names):
+    libraries = filter(None, map(sys.modules.get, names))
+    return frame.file_name.startswith(tuple(os.path.dirname(library.__file__) + os.sep for library in libraries))
 
 
 def _frames(eqn):

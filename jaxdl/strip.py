@@ -263,18 +263,20 @@ def _obstacles(primal, replacement):
     """The inputs of a primal in which it has no derivative, of first or second order, and those in which it has none
     backward, with the reasons.
 
-    Only primals with an equation that has none itself are suspect; those are tried.
+    Only primals with an equation that has none itself are suspect; those are tried, with the rules inside them: what
+    these hide has obstacles of its own.
     """
     fewest = {_derivatives(eqn) for eqn in _unlike(primal)}
     types = [v.aval for v in jx.opened(primal).invars]
-    plain = lambda *args: jx.evaluate(primal, args, replacement)
+    itself = lambda *args: jx.evaluate(primal, args, lambda eqn: None)
     smooth, forward, backward = _smooth(types), {}, {}
-    if 0 in fewest and (_fault(_along, plain, types, smooth) or _fault(_back, plain, types, smooth)):
-        faults = {i: _fault(_along, plain, types, [i]) for i in smooth}
+    if 0 in fewest and (_fault(_along, itself, types, smooth) or _fault(_back, itself, types, smooth)):
+        faults = {i: _fault(_along, itself, types, [i]) for i in smooth}
         forward = {i: {"order": 1, "reason": reason} for i, reason in faults.items() if reason}
-        faults = {i: _fault(_back, plain, types, [i]) for i in smooth if i not in forward}
+        faults = {i: _fault(_back, itself, types, [i]) for i in smooth if i not in forward}
         backward = {i: reason for i, reason in faults.items() if reason}
     if 1 in fewest:
+        plain = lambda *args: jx.evaluate(primal, args, replacement)
         faults = {i: _fault(_along_twice, plain, types, [i]) for i in smooth if i not in forward}
         forward |= {i: {"order": 2, "reason": reason} for i, reason in faults.items() if reason}
     return forward, backward

@@ -326,6 +326,17 @@ def test_the_inner_rule_is_named_that_is_needed():
         jax.grad(automatic(outer))(jnp.float32(1.3))
 
 
+def test_a_rule_around_another_is_named_where_both_are_needed():
+    @jax.custom_vjp
+    def outer(x):
+        return jax.lax.while_loop(lambda c: c.sum() > 1, lambda c: c / 2, unrolled(x))
+
+    outer.defvjp(lambda x: (outer(x), None), lambda _, dy: (dy,))
+    with pytest.raises(TypeError, match=r"primal of outer .*keep='outer'"):
+        jax.grad(lambda x: automatic(outer)(x).sum())(X)
+    assert_close(jax.grad(lambda x: automatic(outer, keep="outer")(x).sum())(X), jnp.ones(2), "float32")
+
+
 def test_observed_inputs_say_what_moves():
     stop = jax.lax.stop_gradient
     f = lambda x: jax.lax.scan(lambda c, a: (ops.multiply(stop(a), c), None), x[0], x)[0] * ops.tanh(stop(x[1]))
