@@ -354,8 +354,16 @@ def in_some(f, args, moving):
 
 def definition(f):
     """Where a function is defined, `file.py:12 (function)`; empty where that is not known."""
-    code = getattr(inspect.unwrap(f), "__code__", None)
+    code = getattr(users_function(f), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno} ({code.co_name})" if code else ""
+
+
+def users_function(f):
+    """The function inside wrappers that name it, and inside `jax.custom_gradient`, which does not."""
+    f = inspect.unwrap(f)
+    code = getattr(f, "__code__", None)
+    is_wrapped = code and code.co_name == "wrapped_fun" and code.co_filename.endswith(_WRAPPING)
+    return f.__closure__[code.co_freevars.index("fun")].cell_contents if is_wrapped else f
 
 
 def function_name(jaxpr):

@@ -114,7 +114,7 @@ class AuditReport:
 
     @property
     def name(self) -> str:
-        return getattr(self.f, "__name__", type(self.f).__name__)
+        return name_of(self.f)
 
     @property
     def script(self) -> str:
@@ -175,6 +175,12 @@ class AuditReport:
         """Writes `to_json()`, or the page where the path ends in .html."""
         text = self.html() if str(path).endswith(".html") else json.dumps(self.to_json(), indent=1)
         write_whole(path, text.encode())
+
+
+def name_of(f) -> str:
+    """What the user calls a function."""
+    name = getattr(f, "__name__", type(f).__name__)
+    return getattr(jx.users_function(f), "__name__", name) if name == "wrapped_fun" else name
 
 
 def worst(findings) -> Verdict:

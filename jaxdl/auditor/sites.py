@@ -10,6 +10,7 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.along_arrays import made_up
 from jaxdl.auditor.asked import asked
+from jaxdl.auditor.report import name_of
 from jaxdl.auditor.subject import WHOLE, Raised, Subject, theirs
 from jaxdl.strip import Observed, Site, automatic, observe, rules
 
@@ -33,7 +34,7 @@ def subjects(flat, arrays, f, domains=()) -> Subjects:
     """
     arrays = tuple(x if hasattr(x, "dtype") else jnp.asarray(x) for x in arrays)
     listed = lambda f: lambda *x: jax.tree.leaves(f(*x))
-    name, where = getattr(f, "__name__", type(f).__name__), jx.definition(f)
+    name, where = name_of(f), jx.definition(f)
     domains = tuple(domains) or (None,) * len(arrays)
     whole = Subject(name, WHOLE, where, 1, listed(flat), listed(automatic(flat)), arrays, domains)
     jaxpr, _ = jx.trace(flat, *arrays)

@@ -1,12 +1,17 @@
 """Reports: what is told of findings, in which order, and how they are found again."""
 
+import importlib
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdl
+from jaxdl import jaxpr as jx
 from jaxdl.auditor import Audited, AuditReport, Finding, Verdict, auditing
 from jaxdl.auditor.accepted import Accepted
-from tests.auditor.subjects import subject
+from tests.auditor.subjects import by_rule, subject
 
 X = np.array([0.5, 2.0], np.float32)
 SUBJECT = subject(jnp.sin, X)
@@ -96,3 +101,47 @@ def test_a_line_that_shows_a_finding():
 
 def doubled(x):
     return 2 * x
+
+
+def test_a_custom_gradient_has_the_users_function_and_line(monkeypatch):
+    @jax.custom_gradient
+    def sine(x):
+        return jnp.sin(x), lambda dy: dy * jnp.cos(x)
+
+    monkeypatch.setattr(auditing, "FORMATS", ())
+    report = jaxdl.audit(sine, jnp.float32(1))
+    (alone,) = report.audited
+    assert report.name == alone.name == "sine"
+    assert alone.subject.where.split(" ")[0].endswith(f"test_report.py:{sine_line(report.f)}")
+    _, inside = jaxdl.audit(lambda x: 2 * sine(x), jnp.float32(1)).audited
+    assert inside.name == "sine"
+    assert "test_report.py:" in inside.subject.where
+
+
+def sine_line(f):
+    return jx.users_function(f).__code__.co_firstlineno
+
+
+def test_what_got_is_is_what_grad_gives(monkeypatch):
+    wrong = by_rule(lambda x: jnp.sin(x).sum(), lambda x, dy: (1.5 * dy * jnp.cos(x),))
+    monkeypatch.setattr(auditing, "FORMATS", ())
+    x = jnp.array([0.3, -1.2, 2.5])
+    found = next(f for f in jaxdl.audit(wrong, x).faults if f.at == "[0] for the arrays given")
+    assert float(found.got) == pytest.approx(float(jax.grad(wrong)(x)[0]), rel=1e-6)
+
+
+def test_a_tangent_that_is_not_linear_is_called_that(monkeypatch):
+    bent = jax.custom_jvp(jnp.sin)
+    bent.defjvps(lambda x_dot, y, x: jnp.cos(x) * x_dot * x_dot)
+    monkeypatch.setattr(auditing, "FORMATS", ())
+    (found,) = jaxdl.audit(bent, jnp.array([0.3, -1.2])).faults
+    assert (found.verdict, found.what) == (Verdict.NOT_LINEAR, "the tangent")
+
+
+def test_a_module_of_a_like_name_is_the_users(monkeypatch, tmp_path):
+    (tmp_path / "my_jaxpr.py").write_text("def call(f):\n    return lambda x: f(x) + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(auditing, "FORMATS", ())
+    call = importlib.import_module("my_jaxpr").call
+    _, rule = jaxdl.audit(call(by_rule(jnp.sin, lambda x, dy: (dy * jnp.cos(x),))), jnp.float32(1)).audited
+    assert "my_jaxpr.py:2" in rule.subject.where
