@@ -167,8 +167,9 @@ def small_enough(f, args) -> tuple | str:
 
 
 def takes(f, args) -> bool:
-    """Whether f can be evaluated; some of JAX's functions find out as late as that."""
+    """Whether f can be traced and evaluated; some of JAX's functions find out in the one and some in the other."""
     with contextlib.suppress(Exception):  # JAX's, of any kind
+        jax.eval_shape(f, *args)
         f(*args)
         return True
     return False

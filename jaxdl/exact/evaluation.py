@@ -30,8 +30,8 @@ def evaluate(f, digits=50):
     where mpmath's series for a special function does not converge, its value is NaN. Some 10⁵ operations on numbers
     are done in a second, so sizes must be small.
 
-    Raises UnknownPrimitive, which names the primitive and the line it came from; ArithmeticError for a while loop
-    of more than 100,000 steps.
+    Raises UnknownPrimitive, which names the primitive (or a parameter of it that is not known here) and the line it
+    came from; ArithmeticError for a while loop of more than 100,000 steps.
     """
 
     def exactly(*args):
