@@ -117,6 +117,7 @@ def test_xor_and_separated_points():
     assert set(y) == {0, 1}
     again = data.separated(300, 0.2, 0)
     assert np.array_equal(again[0], x)
+    assert not (data.separated(300, 0.2, 1)[0] == x).all()
     mixed_x, mixed_y = data.separated(4000, -0.3, 1)
     assert mixed_x.shape == (4000, 2)
     assert 0.3 < mixed_y.mean() < 0.7
