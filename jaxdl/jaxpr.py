@@ -14,6 +14,7 @@ from jax._src import util
 from jax.experimental import jet, sparse
 from jax.extend import source_info_util
 from jax.extend.core import mapped_aval, unmapped_aval
+from jax.extend.core import primitives as primitives_of_jax
 from jax.interpreters import ad, batching, mlir
 
 # Primitives that take each entry alone; where those in STEPS have a derivative, it is 0.
@@ -558,6 +559,22 @@ class _context:
     def __exit__(self, *error):
         for part in reversed(self.parts):
             part.__exit__(*error)
+
+
+@functools.cache
+def of_jax():
+    """JAX's public primitives, by name."""
+    found = {}
+    for name in dir(primitives_of_jax):
+        primitive = getattr(primitives_of_jax, name)
+        if name.endswith("_p"):
+            found.setdefault(primitive.name, set()).add(primitive)
+    return found
+
+
+def is_foreign(primitive):
+    """Whether a primitive has the name of one of JAX's and is another."""
+    return primitive.name in of_jax() and primitive not in of_jax()[primitive.name]
 
 
 @functools.cache

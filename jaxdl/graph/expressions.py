@@ -67,6 +67,12 @@ def check_parameters(eqn) -> None:
         raise ValueError(f"source: {placed(eqn)} with {name}={value} has no form in Python here")
 
 
+def check_primitive(eqn) -> None:
+    """Refuses a primitive of another library that has the name of one of JAX's."""
+    if jx.is_foreign(eqn.primitive):
+        raise ValueError(f"source: {placed(eqn)}, which is not JAX's of that name, has no form in Python here")
+
+
 def placed(eqn) -> str:
     return f"{eqn.primitive.name} (at {jx.where(eqn)})" if jx.where(eqn) else eqn.primitive.name
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.control_flow import CONTROL
-from jaxdl.graph.expressions import check_parameters, expression, targets
+from jaxdl.graph.expressions import check_parameters, check_primitive, expression, targets
 from jaxdl.graph.literals import FEW, Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
@@ -53,6 +53,7 @@ class Writer:
 
     def _equation(self, eqn, inputs) -> list[str]:
         """Writes an equation; expressions for its outputs."""
+        check_primitive(eqn)
         name, settled = eqn.primitive.name, _settled(eqn, inputs)
         if settled is not None:
             return settled

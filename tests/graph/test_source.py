@@ -452,6 +452,9 @@ def test_primitives_of_other_libraries_are_refused_by_name():
     foreign.def_abstract_eval(lambda x: x)
     with pytest.raises(ValueError, match=r"source: their_own_solve .at .*test_source.py.* has no form in Python"):
         source(lambda x: foreign.bind(lax.stop_gradient(x)) * x, W)
+    foreign.name = "sin"
+    with pytest.raises(ValueError, match=r"source: sin .at .*, which is not JAX's of that name"):
+        source(lambda x: foreign.bind(lax.stop_gradient(x)) * x, W)
 
 
 def test_errors():
