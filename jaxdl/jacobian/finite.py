@@ -1,6 +1,7 @@
 """The Jacobian from values of the function alone: a reference with no derivative rule in it."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ LEVELS = 9  # steps h, h/4, …, h/4⁸
 FIRST = 2.0**-2
 TINY = 1e-30  # added to i·h, it is far below the rounding of x, and there is no difference to cancel
 
+DRAWS = re.compile("random_bits|threefry2x32|rng_|random_gamma")
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES
 
 # fmt: off
@@ -67,6 +69,8 @@ def widened(vector, x, others):
     Written in float32, arrays that f closes over would not meet x in the same format in all of JAX's functions.
     """
     if not all(map(_opens_up, jx.equations(vector.jaxpr))):
+        if drawn := sorted(set(filter(DRAWS.match, jx.primitives(vector.jaxpr)))):
+            raise TypeError(f"in another format {drawn[0]} draws other numbers, beside a loop")
         y = vector.written(split(x, vector.inputs), *map(wide, others[len(vector.constants) :]))
         return join(list(map(jnp.asarray, jax.tree.leaves(y))))
     return _in_float64(vector.jaxpr, (x, *map(wide, others)))[0]
@@ -88,6 +92,8 @@ def _widening(eqn):
     inner = jx.inner_jaxprs(eqn)
     if inner and eqn.primitive.name in OPENED:
         return lambda *args: _in_float64(inner[0], args)
+    if eqn.primitive.name == "bitcast_convert_type":  # the bits are those of its own format
+        return lambda x: jx.binding(eqn)(x.astype(eqn.invars[0].aval.dtype))
 
     def run(*args):
         kinds = [v.aval.dtype for v in eqn.invars]

@@ -65,8 +65,16 @@ def test_as_the_exact_derivative_has_it():
 
 
 def test_a_function_of_one_format_alone_is_refused_by_name():
-    whirled = lambda x: jax.lax.scan(lambda c, v: (c * jnp.exp(1j * v), jnp.real(c)), jnp.complex64(1), x)[1]
-    bits = lambda x: jax.lax.bitcast_convert_type(x, jnp.int32).astype(jnp.float32) * 0 + x
-    for f in (whirled, bits):
+    whirl = lambda c, v: (c * jnp.exp(jax.lax.complex(v, v)), jnp.real(c))
+    whirled = lambda x: jax.lax.scan(whirl, jnp.complex64(1), x)[1]
+    drawn = lambda x: jax.lax.map(lambda v: v * jax.random.uniform(jax.random.key(0)), x)
+    for f in (whirled, drawn):
         with pytest.raises(TypeError, match=r"jacobian\.finite computes in float64, in which f cannot run: \w+"):
             jacobian.finite(f)(jnp.array([0.5, 2.0]))
+
+
+def test_bits_are_those_of_their_own_format():
+    signs = lambda x: jnp.where(jax.lax.bitcast_convert_type(x, jnp.int32) < 0, -x, 3 * x)
+    assert_close(jacobian.finite(signs)(jnp.array([-0.5, 2.0])), jnp.diag(jnp.array([-1.0, 3.0])), "float32")
+    drawn = lambda x: x * jax.random.uniform(jax.random.key(0), (2,))
+    assert_close(jacobian.finite(drawn)(jnp.ones(2)), jnp.diag(drawn(jnp.ones(2))), "float32")
