@@ -133,6 +133,10 @@ def test_pattern_is_exact(name):
 COVERED = {
     "unknown index": (lambda x: x.reshape(2, 4)[:, jnp.argmax(x) % 4], 8),
     "unknown slice": (lambda x: jax.lax.dynamic_slice(x.reshape(2, 4), (0, jnp.argmax(x)), (2, 2)), 16),
+    "unknown update of nothing": (
+        lambda x: jax.lax.dynamic_update_slice(x.reshape(2, 4), x[:0, None], (0, jnp.argmax(x))),
+        8,
+    ),
     "unknown update": (lambda x: jax.lax.dynamic_update_slice(x.reshape(2, 4), x[:2, None], (0, jnp.argmax(x))), 15),
     "unknown scatter": (lambda x: x.reshape(2, 4).at[:, jnp.argmax(x) % 4].add(x[:2]), 15),
     "sorted by another": (lambda x: jnp.take_along_axis(x.reshape(2, 4), jnp.argsort(x.reshape(2, 4), 1), 1), 32),

@@ -123,6 +123,8 @@ def _dynamic_slice(walk, eqn, values):
 
 def _dynamic_update_slice(walk, eqn, values):
     operand, update, *starts = values
+    if 0 in update.shape:
+        return [operand.dependence]
     limits = [full - size for full, size in zip(operand.shape, update.shape, strict=True)]
     starts = [0 if limit == 0 else s for s, limit in zip(_starts(starts, limits), limits, strict=True)]
     window = tuple(slice(s or 0, (s or 0) + size) for s, size in zip(starts, update.shape, strict=True))
