@@ -5,6 +5,7 @@ program, `python -m tests.programs FILE.py` asks every tool of a program that wa
 """
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -62,6 +63,16 @@ def shows(program, fault) -> bool:
         return False
 
 
+def hold_many(campaign, seeds):
+    start = time.monotonic()
+    for seed in seeds:
+        campaign.hold(seed)
+        if seed % EVERY == EVERY - 1:
+            jax.clear_caches()
+            told = f"to seed {seed}, {time.monotonic() - start:.0f} s, {campaign.kinds.total()} faults"
+            print(told, file=sys.stderr, flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser("python -m tests.programs", description=__doc__)
     parser.add_argument("programs", help="how many, or a file with one")
@@ -76,13 +87,9 @@ def main():
             print(tool, outcome, sep=": ")
         return
     jax.config.update("jax_disable_most_optimizations", True)
-    campaign, start = Campaign(asked.all, asked.tools), time.monotonic()
-    for seed in range(asked.seed, asked.seed + int(asked.programs)):
-        campaign.hold(seed)
-        if seed % EVERY == EVERY - 1:
-            jax.clear_caches()
-            told = f"to seed {seed}, {time.monotonic() - start:.0f} s, {campaign.kinds.total()} faults"
-            print(told, file=sys.stderr, flush=True)
+    campaign = Campaign(asked.all, asked.tools)
+    with contextlib.suppress(KeyboardInterrupt):  # what was held so far is told
+        hold_many(campaign, range(asked.seed, asked.seed + int(asked.programs)))
     for what, count in sorted(campaign.tally.items()):
         print(count, *what)
     for key, count in campaign.kinds.most_common():
