@@ -27,7 +27,7 @@ class Case:
 
     @functools.cached_property
     def value(self):
-        return jax.jit(self.f)(*self.args)
+        return jax.jit(lambda *args: self.f(*args))(*self.args)  # f may be an object without a hash
 
     @functools.cached_property
     def cotangent(self):

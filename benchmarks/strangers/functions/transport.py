@@ -41,25 +41,10 @@ def plan_through_the_iterations():
 
 
 @stranger("ott-jax")
-def soft_sort():
-    from ott.tools import soft_sort
-
-    return lambda x: soft_sort.sort(x, axis=0, epsilon=1e-1), (jnp.array([0.7, -0.2, 0.4, 1.5]),)
-
-
-@stranger("ott-jax")
 def soft_ranks():
     from ott.tools import soft_sort
 
     return lambda x: soft_sort.ranks(x, epsilon=1e-1), (jnp.array([0.7, -0.2, 0.4, 1.5]),)
-
-
-@stranger("ott-jax")
-def cost_that_penalises_displacement():
-    from ott.geometry import costs
-
-    cost = costs.ElasticL1(0.5)
-    return lambda x, y: cost(x, y), (jnp.array([0.7, -0.2]), jnp.array([0.4, 1.5]))
 
 
 @stranger("ott-jax")
