@@ -60,12 +60,12 @@ def subjects(flat, arrays, f, domains=()) -> Subjects:
 
 
 def _observed(flat, inputs, are_given) -> list[Observed]:
-    if are_given:
-        return observe(flat, *inputs)
     try:
         return theirs(observe)(flat, *inputs)
-    except Raised:  # f refuses numbers that are made up
-        return []
+    except Raised:
+        if are_given:
+            raise
+        return []  # f refuses numbers that are made up
 
 
 def _asks(jaxpr, arrays, place=None):

@@ -56,7 +56,8 @@ def _opened(jaxpr, consts, args):
 
 
 def _equation(eqn, args):
-    if all(x.dtype == v.aval.dtype for x, v in zip(args, eqn.invars, strict=True) if hasattr(x, "dtype")):
+    is_native = all(x.dtype == v.aval.dtype for x, v in zip(args, eqn.invars, strict=True) if hasattr(x, "dtype"))
+    if is_native and not _narrows(eqn):
         return jx.binding(eqn)(*args)
     name = eqn.primitive.name
     args = [_widened_array(x) for x in args]
@@ -67,6 +68,15 @@ def _equation(eqn, args):
     if inner := _body(eqn):
         return _closed(inner, args)
     return jx.binding(eqn, **{key: _widened_type(value) for key, value in eqn.params.items()})(*args)
+
+
+def _narrows(eqn):
+    """Whether float64 is rounded to fewer digits in an equation, or inside of it."""
+    formats = lambda atoms: {v.aval.dtype for v in atoms if jnp.issubdtype(v.aval.dtype, jnp.inexact)}
+    is_wide = lambda dtype: dtype == wide_type(dtype)
+    if any(map(is_wide, formats(eqn.invars))) and not all(map(is_wide, formats(eqn.outvars))):
+        return True
+    return any(_narrows(e) for inner in jx.inner_jaxprs(eqn) for e in jx.opened(inner).eqns)
 
 
 def _widened_array(x):

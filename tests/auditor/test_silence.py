@@ -152,3 +152,10 @@ def test_an_infinite_derivative_at_the_arguments_given_is_not_right():
     assert verdicts(jnp.sqrt, X) == {Verdict.NON_FINITE}
     assert verdicts(root, X) == {Verdict.BORDER}
     assert verdicts(jnp.sqrt, X + 1) == set()
+
+
+def test_a_format_that_a_library_lacks_is_left_out():
+    """LAPACK has no 16-bit numbers: a linear solve is audited in those that it has."""
+    matrix, b = jnp.array([[3.0, 1.0], [1.0, 2.0]]), jnp.array([1.0, 2.0])
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # or 16 bits are refused earlier
+        assert jaxdl.audit(jnp.linalg.solve, matrix, b).verdict == Verdict.RIGHT

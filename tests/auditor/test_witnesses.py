@@ -158,6 +158,15 @@ def test_bits_are_those_of_the_type():
     np.testing.assert_array_equal(y.astype(np.float32), np.nextafter(X, np.float32(9)))
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit, lambda f: lambda x: jax.lax.map(f, x)], ids=["", "jit", "map"])
+def test_numbers_that_f_rounds_are_not_rounded_in_float64(wrap):
+    """Or its values would be too coarse for differences of them."""
+    x = np.linspace(0.1, 0.9, 3)
+    with jax.enable_x64(True):
+        traced = jax.make_jaxpr(wrap(lambda x: jnp.sin(x).astype(jnp.float32)))(x)
+    np.testing.assert_allclose(in_float64(traced, x)[0], np.sin(x), rtol=1e-14)
+
+
 def test_what_cannot_be_widened_is_not():
     callback = lambda x: jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
     assert in_float64(jax.make_jaxpr(callback)(X), X) is None
