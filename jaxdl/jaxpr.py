@@ -353,6 +353,14 @@ def in_some(f, args, moving):
     return of_moving
 
 
+def is_spoilt_trace(error):
+    """Whether JAX has lost what it knew of a `custom_vjp` inside a jitted function that it has traced before.
+
+    It happens where a rule raised when it was differentiated in other inputs; traced anew, the function is as it was.
+    """
+    return type(error).__name__ == "StoreException"
+
+
 def definition(f):
     """Where a function is defined, `file.py:12 (function)`; empty where that is not known."""
     code = getattr(users_function(f), "__code__", None)

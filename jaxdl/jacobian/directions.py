@@ -32,6 +32,8 @@ def hindrance(transformed, types):
     try:
         jaxpr = jax.make_jaxpr(transformed)(*types)
     except Exception as error:
+        if jx.is_spoilt_trace(error):
+            raise
         return f"{type(error).__name__}: {error}".split("\n")[0]
     if "custom_lin" in jx.primitives(jaxpr):  # refused only when it is lowered
         return "a custom_vjp has no forward mode"

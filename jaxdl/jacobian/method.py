@@ -56,6 +56,15 @@ class Jacobian:
         f is traced at each call: what it closes over may have changed. The preparation is kept by the program; arrays
         that f closes over are among its inputs.
         """
+        try:
+            return self._called(*args, **kwargs)
+        except Exception as error:
+            if not jx.is_spoilt_trace(error):
+                raise
+            jax.clear_caches()
+            return self._called(*args, **kwargs)
+
+    def _called(self, *args, **kwargs):
         chosen, tree = jax.tree.flatten(_chosen(self.name, self.argnums, args))
         for leaf in chosen:
             _check(self.name, self.holomorphic, "input", leaf)

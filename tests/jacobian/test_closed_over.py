@@ -128,3 +128,22 @@ def test_few_programs_are_kept():
         model.a = float(a)
         assert_close(jacobian_of(X), a * jnp.eye(4), "float32", "jacobian")
     assert len(jacobian_of.prepared) == 64
+
+
+def test_a_rule_that_raised_before_is_traced_anew():
+    """JAX keeps a jitted function's trace, and loses the structure of a custom_vjp in it whose rule has raised."""
+    product = jax.custom_vjp(lambda a, b: a * b)
+
+    def forward(a, b):
+        if b.perturbed:
+            raise ValueError("b is a constant")
+        return a.value * b.value, b.value
+
+    product.defvjp(forward, lambda b, dy: (dy * b, None), symbolic_zeros=True)
+    inner = jax.jit(lambda a, b: product(a, b))
+    x = jnp.array([1.0, 2.0])
+    with pytest.raises(ValueError, match="b is a constant"):
+        jax.jacrev(lambda x: inner(x, x))(x)
+    for method in (jacobian.sparse, jacobian.cut, jacobian.reverse, jacobian.best):
+        got = method(lambda x: inner(jnp.sin(x), jnp.ones(2)))(x)
+        np.testing.assert_allclose(got, jnp.diag(jnp.cos(x)), rtol=1e-6)
