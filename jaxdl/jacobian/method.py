@@ -41,14 +41,26 @@ class Jacobian:
         return f"<jacobian.{self.name} of {getattr(self.f, '__name__', self.f)}>"
 
     def __call__(self, *args, **kwargs):
-        call = self.called(*args, **kwargs)
-        result = call.blocks(call.prepared(call.x, *call.others))
+        call, matrix = self._run(*args, **kwargs)
+        result = call.blocks(matrix)
         return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
 
     def matrix(self, *args, **kwargs):
         """The (m, n) matrix between the inputs and the outputs, each joined to one vector."""
+        return self._run(*args, **kwargs)[1]
+
+    def _run(self, *args, **kwargs):
+        """A call and its matrix; once more, all traced anew, where JAX has lost what it knew of f."""
+        try:
+            call = self.called(*args, **kwargs)
+            return call, call.prepared(call.x, *call.others)
+        except Exception as error:
+            if not jx.is_spoilt_trace(error):
+                raise
+        jax.clear_caches()
+        self.prepared.clear()
         call = self.called(*args, **kwargs)
-        return call.prepared(call.x, *call.others)
+        return call, call.prepared(call.x, *call.others)
 
     def called(self, *args, **kwargs) -> "Called":
         """These arguments as vectors, and what was prepared for their types and for the program that f is on them.
@@ -56,15 +68,6 @@ class Jacobian:
         f is traced at each call: what it closes over may have changed. The preparation is kept by the program; arrays
         that f closes over are among its inputs.
         """
-        try:
-            return self._called(*args, **kwargs)
-        except Exception as error:
-            if not jx.is_spoilt_trace(error):
-                raise
-            jax.clear_caches()
-            return self._called(*args, **kwargs)
-
-    def _called(self, *args, **kwargs):
         chosen, tree = jax.tree.flatten(_chosen(self.name, self.argnums, args))
         for leaf in chosen:
             _check(self.name, self.holomorphic, "input", leaf)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.jacobian.cut import cut
 from jaxdl.jacobian.drawn import drawn, may_be_run
 from jaxdl.jacobian.eliminate import eliminate
@@ -171,6 +172,8 @@ def _way(vector, name) -> Way:
         program = jax.jit(run)
         compiled = program.lower(*vector.types).compile()
     except Exception as error:
+        if jx.is_spoilt_trace(error):
+            raise
         return Way(name, refused=_reason(error))
     cost = compiled.cost_analysis() or {}
     predicted = CALL + sum(rate * cost.get(key, 0.0) for key, rate in SECONDS_PER.items())
