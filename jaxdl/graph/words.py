@@ -62,6 +62,7 @@ def full_text(x) -> str:
     """An array's type, size in memory, and numbers or what is known of them."""
     if x is None:
         return "–"
+    x = x if jx.is_array(x) else jnp.asarray(x)  # a literal of a jaxpr is a number with a type
     told = f"{jx.typed(x)}, {bytes_text(x.nbytes)}"
     if np.size(x) <= FEW * FEW and jnp.issubdtype(x.dtype, jnp.number):
         return f"{_nested(np.asarray(x).tolist())} {told}"

@@ -16,7 +16,7 @@ from jaxdl.graph import examples
 from jaxdl.graph.boxes import MOST_ITEMS, boxes, opened_at_first
 from jaxdl.graph.layout import Passing, columns, frames
 from jaxdl.graph.picture import size_of
-from jaxdl.graph.words import value_text
+from jaxdl.graph.words import full_text, value_text
 
 f32 = jnp.float32
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -332,3 +332,12 @@ def test_a_page_of_very_many_steps_has_no_slider(graph, monkeypatch):
     assert len(told()["steps"]) == len([*graph.steps()])
     monkeypatch.setattr(page, "MOST_STEPS", 3)
     assert told()["steps"] == []
+
+
+def test_a_number_with_a_type_has_a_text():
+    """As JAX keeps literals: no array, with a dtype and without a shape."""
+
+    class Typed(int):
+        dtype = jnp.dtype("int32")
+
+    assert full_text(Typed(2)) == "2 int32[], 4 B"
