@@ -239,8 +239,20 @@ class Pullback:
         return cotangent
 
 
+class Wrapping:
+    """What wraps a `call` has its name and its gain."""
+
+    @property
+    def name(self):
+        return self.call.name
+
+    @property
+    def gain(self):
+        return self.call.gain
+
+
 @dataclass(frozen=True, eq=False)
-class Closed:
+class Closed(Wrapping):
     """A call traced for its arguments, after which come the traced values that its functions close over."""
 
     call: Call
@@ -251,14 +263,6 @@ class Closed:
     names: tuple  # of the captured values
 
     lasts = False
-
-    @property
-    def name(self):
-        return self.call.name
-
-    @property
-    def gain(self):
-        return self.call.gain
 
     def __repr__(self):
         return self.name
@@ -328,21 +332,13 @@ def closed(call: Call, flat: list) -> tuple[Closed, list, list]:
 
 
 @dataclass(frozen=True)
-class Batched:
+class Batched(Wrapping):
     """A call under vmap: `mapped` arguments have the batch in front, the others have none."""
 
     call: Any
     mapped: tuple
     size: int
     axis_name: Any
-
-    @property
-    def name(self):
-        return self.call.name
-
-    @property
-    def gain(self):
-        return self.call.gain
 
     @property
     def lasts(self):

@@ -52,13 +52,15 @@ class Jacobian:
     def _run(self, *args, **kwargs):
         """A call and its matrix; once more, all traced anew, where JAX has lost what it knew of f."""
         try:
-            call = self.called(*args, **kwargs)
-            return call, call.prepared(call.x, *call.others)
+            return self._evaluated(*args, **kwargs)
         except Exception as error:
             if not jx.is_spoilt_trace(error):
                 raise
         jax.clear_caches()
         self.prepared.clear()
+        return self._evaluated(*args, **kwargs)
+
+    def _evaluated(self, *args, **kwargs):
         call = self.called(*args, **kwargs)
         return call, call.prepared(call.x, *call.others)
 
