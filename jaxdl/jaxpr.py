@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax._src import util
 from jax.experimental import jet, sparse
-from jax.extend import source_info_util
+from jax.extend import linear_util, source_info_util
 from jax.extend.core import mapped_aval, unmapped_aval
 from jax.extend.core import primitives as primitives_of_jax
 from jax.interpreters import ad, batching, mlir
@@ -315,10 +315,36 @@ def binding(eqn, **changed):
     """An equation as a function of its inputs, that gives the list of its outputs; parameters may be changed."""
 
     def bound(*args):
-        y = eqn.primitive.bind(*_as_arrays(eqn, args), **eqn.primitive.get_bind_params(eqn.params | changed))
+        params = eqn.params | changed | _of_this_use(eqn)
+        y = eqn.primitive.bind(*_as_arrays(eqn, args), **eqn.primitive.get_bind_params(params))
         return y if eqn.primitive.multiple_results else [y]
 
     return bound
+
+
+def _of_this_use(eqn):
+    """Parameters of a `custom_vjp` with symbolic zeros, whose residuals may depend on which inputs move.
+
+    JAX keeps the trace of the forward function for each such set of inputs, but only one structure of the residuals,
+    that of the last trace. So it is traced again at each use, and before the pullback of that use.
+    """
+    forward, backward = eqn.params.get("fwd_jaxpr_thunk"), eqn.params.get("bwd")
+    held = inspect.getclosurevars(forward.f).nonlocals if forward and eqn.params["symbolic_zeros"] else {}
+    if getattr(held.get("fn"), "__name__", "") != "fwd_jaxpr_from_zeros":
+        return {}
+    moving = []
+
+    def traced(*nonzeros):
+        held["cells"].clear()
+        moving[:] = nonzeros
+        return forward.call_wrapped(*nonzeros)
+
+    def pulled(*args):
+        traced(*moving)
+        return backward.call_wrapped(*args)
+
+    wrap = lambda f, of: linear_util.wrap_init(f, debug_info=of.debug_info)
+    return {"fwd_jaxpr_thunk": wrap(traced, forward), "bwd": wrap(pulled, backward)}
 
 
 def _as_arrays(eqn, args):

@@ -7,7 +7,9 @@ import pytest
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from jaxdl import symbolic_zeros
+import jaxdl
+from jaxdl import jacobian, symbolic_zeros
+from jaxdl import jaxpr as jx
 
 X, INFINITE = jnp.float32(2), jnp.float32(-np.inf)
 
@@ -79,3 +81,30 @@ def test_rules_see_symbolic_zeros():
     both.defvjp(forward, back, symbolic_zeros=True)
     assert symbolic_zeros.pulled(lambda x, y: list(both(x, y)), [X, X], [0], [X, None]) == [4]
     assert seen == [(True, False), [False, True]]
+
+
+@jax.custom_vjp
+def sparing(x, y):
+    return jnp.sin(x) * y
+
+
+sparing.defvjp(
+    lambda x, y: (jnp.sin(x.value) * y.value, (jnp.sin(x.value) if y.perturbed else None, jnp.cos(x.value) * y.value)),
+    lambda kept, dy: (dy * kept[1], None if kept[0] is None else dy * kept[0]),
+    symbolic_zeros=True,
+)  # fmt: skip
+
+
+def test_residuals_may_depend_on_what_moves():
+    """JAX keeps one structure of them; pullbacks of one equation, called in any order, have each its own."""
+    x, y = jnp.float32(0.3), jnp.float32(0.5)
+    jaxpr = jax.make_jaxpr(sparing)(x, y)
+    f = lambda *args: jx.evaluate(jaxpr, args, lambda eqn: jx.binding(eqn))[0]
+    pulled = [jax.vjp(lambda x: f(x, y), x)[1], jax.vjp(f, x, y)[1], jax.vjp(lambda y: f(x, y), y)[1]]
+    pulled.append(jax.vjp(jax.jit(f), x, y)[1])
+    expected = np.cos(0.3) * 0.5, np.sin(0.3)
+    for _ in range(2):
+        for pullback, places in zip(pulled, ([0], [0, 1], [1], [0, 1]), strict=True):
+            np.testing.assert_allclose(pullback(jnp.float32(1)), [expected[i] for i in places], rtol=1e-6)
+    np.testing.assert_allclose(jacobian.structured(lambda x: sparing(x, x))(x).dense(), [[0.3 * np.cos(0.3) + np.sin(0.3)]], rtol=1e-6)
+    assert jaxdl.audit(lambda x: sparing(x, 2 * x), x).faults == ()

@@ -61,7 +61,7 @@ def judged(problem, tool: str) -> str:
     if jnp.shape(jax.eval_shape(objective, y)) == ():
         sparse = {"sparse": jacobian.sparse_hessian(objective), "best": jacobian.best(jax.grad(objective))}
         asked["Hessian"] = sparse[tool], jax.hessian(objective)
-    if hasattr(problem, "constraint"):
+    if hasattr(problem, "constraint") and jax.tree.leaves(jax.eval_shape(constraint, y)):
         asked["constraint Jacobian"] = getattr(jacobian, tool)(constraint), jax.jacrev(constraint)
     for what, (ours, truth) in asked.items():
         by = apart(ours(y), jax.jit(truth)(y))

@@ -217,11 +217,11 @@ def alone(subject: Subject) -> list[Finding]:
     def each(inputs, u):
         moving = [inputs[i] for i in subject.smooth]
         f = subject.of_smooth(subject.hand, inputs)
-        whole = vjp(f, *moving)[1]
-        pairs = []
+        whole = lambda u: vjp(f, *moving)[1](u)
+        pairs, together = [], whole(u)
         for k in range(len(moving)):
             only = lambda x, k=k: f(*moving[:k], x, *moving[k + 1 :])
-            pairs.append((vjp(only, moving[k])[1](u)[0], whole(u)[k]))
+            pairs.append((vjp(only, moving[k])[1](u)[0], together[k]))
         for k in range(len(u) if len(u) > 1 else 0):
             zeros = [x if j == k else jnp.zeros_like(x) for j, x in enumerate(u)]
             single = vjp(lambda *x, k=k: f(*x)[k], *moving)[1](u[k])

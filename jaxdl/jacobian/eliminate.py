@@ -81,7 +81,7 @@ def made(graph, seconds, seed) -> EliminationPlan:
 
 def elimination_plan(f, *args, argnums=0, has_aux=False, seconds: float = 5.0, seed: int = 0) -> EliminationPlan:
     """The plan by which `eliminate(f, argnums, has_aux)` works on these arguments, to look at or to save."""
-    return eliminate(f, argnums, has_aux, seconds=seconds, seed=seed).called(*args).prepared.plan
+    return eliminate(f, argnums, has_aux, seconds=seconds, seed=seed).evaluated(lambda call: call.plan, args, {})
 
 
 class Elimination:

@@ -50,19 +50,19 @@ class Jacobian:
         return self._run(*args, **kwargs)[1]
 
     def _run(self, *args, **kwargs):
-        """A call and its matrix; once more, all traced anew, where JAX has lost what it knew of f."""
+        """A call and its matrix."""
+        return self.evaluated(lambda call: (call, call.prepared(call.x, *call.others)), args, kwargs)
+
+    def evaluated(self, of, args, kwargs):
+        """What `of` makes of a call; once more, all traced anew, where JAX has lost what it knew of f."""
         try:
-            return self._evaluated(*args, **kwargs)
+            return of(self.called(*args, **kwargs))
         except Exception as error:
             if not jx.is_spoilt_trace(error):
                 raise
         jax.clear_caches()
         self.prepared.clear()
-        return self._evaluated(*args, **kwargs)
-
-    def _evaluated(self, *args, **kwargs):
-        call = self.called(*args, **kwargs)
-        return call, call.prepared(call.x, *call.others)
+        return of(self.called(*args, **kwargs))
 
     def called(self, *args, **kwargs) -> "Called":
         """These arguments as vectors, and what was prepared for their types and for the program that f is on them.
@@ -138,6 +138,14 @@ class Called:
     inputs: tuple
     in_tree: Any
     out_tree: Any
+
+    @property
+    def plan(self):
+        """What the method has decided. Raises ValueError where there is nothing to decide."""
+        m, n = self.vector.m, self.vector.n
+        if m == 0 or n == 0:
+            raise ValueError(f"jacobian.{self.vector.name}: the Jacobian is empty ({m}×{n}): there is no plan")
+        return self.prepared.plan
 
     def blocks(self, matrix):
         """The matrix as `jax.jacrev` arranges it: for each output, for each input, output.shape + input.shape."""
@@ -246,7 +254,8 @@ def _with(argnums, args, chosen):
 
 
 def _pieces(matrix, types, axis):
-    return jnp.split(matrix, np.cumsum([math.prod(t.shape) for t in types])[:-1], axis)
+    ends = np.cumsum([math.prod(t.shape) for t in types], dtype=int)
+    return jnp.split(matrix, ends, axis)[:-1]  # what is after the last is empty
 
 
 def _empty(vector):

@@ -126,7 +126,7 @@ def plan(f: Callable, *args, argnums=0, has_aux=False, **kwargs) -> Plan:
     effects or calls back into Python, nor in several processes, which must choose alike: there the prediction decides,
     and where a run fails.
     """
-    return best(f, argnums, has_aux).called(*args, **kwargs).prepared.plan
+    return best(f, argnums, has_aux).evaluated(lambda call: call.plan, args, kwargs)
 
 
 @method

@@ -22,11 +22,11 @@ class Sparse(Jacobian):
 
     def plan(self, *args, **kwargs) -> Plan:
         """The pattern, the colours and the sweeps for arguments of these types."""
-        return self._ready(*args, **kwargs)[0].plan
+        return self.evaluated(_compressed, args, kwargs).plan
 
     def bcoo(self, *args, **kwargs):
         """The result with each block as a `BCOO` of shape output.shape + input.shape; also under jit."""
-        compressed, call, data = self._entries(args, kwargs)
+        compressed, call, data = self.evaluated(_entries, args, kwargs)
         blocks = compressed.blocks([y.shape for y in call.vector.outputs], [x.shape for x in call.inputs])
         result = call.arranged(
             [
@@ -39,7 +39,7 @@ class Sparse(Jacobian):
 
     def scipy(self, *args, **kwargs) -> sp.csr_array:
         """The whole (m, n) matrix: all outputs, flattened, one below the other, by all inputs. Not under jit."""
-        compressed, _, data = self._entries(args, kwargs)
+        compressed, _, data = self.evaluated(_entries, args, kwargs)
         if isinstance(data, jax.core.Tracer):
             raise TypeError(
                 f"jacobian.{self.name}.scipy: SciPy has no matrices under jit, grad or vmap; take .bcoo there"
@@ -56,18 +56,18 @@ class Sparse(Jacobian):
         """
         return drawn(self.plan(*args, **kwargs), path)
 
-    def _ready(self, *args, **kwargs):
-        call = self.called(*args, **kwargs)
-        compressed = call.prepared
-        if not isinstance(compressed, Compressed):
-            vector = call.vector
-            empty = nothing(vector.m, vector.n).some
-            compressed = Compressed(vector, Plan(empty, np.zeros(vector.n, int) - 1, np.zeros(vector.m, int) - 1))
-        return compressed, call
 
-    def _entries(self, args, kwargs):
-        compressed, call = self._ready(*args, **kwargs)
-        return compressed, call, checked(compressed, *compressed.compiled(call.x, *call.others))
+def _compressed(call) -> Compressed:
+    if isinstance(call.prepared, Compressed):
+        return call.prepared
+    vector = call.vector
+    empty = nothing(vector.m, vector.n).some
+    return Compressed(vector, Plan(empty, np.zeros(vector.n, int) - 1, np.zeros(vector.m, int) - 1))
+
+
+def _entries(call):
+    compressed = _compressed(call)
+    return compressed, call, checked(compressed, *compressed.compiled(call.x, *call.others))
 
 
 def drawn(plan, path):

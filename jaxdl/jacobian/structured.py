@@ -38,10 +38,13 @@ class Structured(Jacobian):
     """What `structured` returns: called like f, it gives the operator (and aux, with has_aux)."""
 
     def __call__(self, *args, **kwargs):
-        call = self.called(*args, **kwargs)
-        size = call.vector.m, call.vector.n
-        jacobian = call.prepared(call.x, *call.others) if all(size) else Zero(size, call.x.dtype)
+        jacobian = self.evaluated(_operator, args, kwargs)
         return (jacobian, self.f(*args, **kwargs)[1]) if self.has_aux else jacobian
+
+
+def _operator(call):
+    size = call.vector.m, call.vector.n
+    return call.prepared(call.x, *call.others) if all(size) else Zero(size, call.x.dtype)
 
 
 def operator_of(vector: Vector) -> Callable:

@@ -107,6 +107,14 @@ def test_16_bit_numbers_stay(method):
 def test_nothing_in_or_out_is_an_empty_matrix(method):
     assert method(jnp.sin)(jnp.zeros((0, 2))).shape == (0, 2, 0, 2)
     assert method(lambda x: x[:0])(X).shape == (0, 6)
+    assert method(lambda x: (None, ()))(X) == (None, ())
+    assert method(lambda tree: {"a": X})({}) == {"a": {}}
+
+
+@pytest.mark.parametrize("plan", [jacobian.plan, jacobian.elimination_plan])
+def test_an_empty_matrix_has_no_plan(plan):
+    with pytest.raises(ValueError, match="the Jacobian is empty .0×6.: there is no plan"):
+        plan(lambda x: x[:0], X)
 
 
 @every_method
