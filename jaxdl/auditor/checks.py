@@ -125,7 +125,7 @@ def adjoint(subject: Subject) -> list[Finding]:
     terms = lambda xs, ys: [np.real(wide(x) * y) for x, y in zip(xs, ys, strict=True)]
     forward, reverse = (sum(t.sum() for t in terms(*two)) for two in ((u, pushed), (pulled, v)))
     size = sum(np.abs(t).sum() for t in terms(u, pushed))
-    if np.isfinite([forward, reverse]).all() and abs(forward - reverse) > _half(subject.dtype) * size:
+    if np.isfinite([forward, reverse]).all() and abs(forward - reverse) > _half(subject.roughest) * size:
         told = "⟨u, Jv⟩", "of forward mode", number(forward), f"⟨Jᵀu, v⟩ = {number(reverse)}"
         return [Finding(Verdict.WRONG, "adjoint", *told, inputs=subject.inputs)]
     return []
@@ -199,7 +199,7 @@ def mapped(subject: Subject) -> list[Finding]:
             results.append((together, *(step([pair[k] for pair in pairs], u) for k in (0, 1))))
         return results
 
-    unlike = functools.partial(_unlike, Verdict.WRONG, "vmap", subject, floor=_floor(subject, u))
+    unlike = functools.partial(_unlike, Verdict.WRONG, "vmap", subject, **_rounding(subject, u))
     return [
         found
         for way, (together, *alone) in zip(ways, run(every_way, inputs, others, u), strict=True)
@@ -231,7 +231,7 @@ def alone(subject: Subject) -> list[Finding]:
     u = drawn(1, subject.outputs)
     names = [(name, "alone") for name in subject.cotangents]
     names += [(name, f"from output {k} alone") for k in range(len(u)) for name in subject.cotangents]
-    unlike = functools.partial(_unlike, Verdict.WRONG, "asked alone", subject, floor=_floor(subject, u))
+    unlike = functools.partial(_unlike, Verdict.WRONG, "asked alone", subject, **_rounding(subject, u))
     pairs = [*zip(names, run(each, subject.inputs, u), strict=False)]
     found = [[*unlike(name, at, a, b)] for (name, at), (a, b) in pairs]
     if any(found[: len(subject.smooth)]) and subject.ways:  # f need not ask for each input alone
@@ -247,11 +247,11 @@ def eager(subject: Subject) -> list[Finding]:
     found = []
     for name, a, b in zip(subject.names, *_inside_and_outside(subject, subject.hand, u), strict=True):
         verdict = Verdict.WRONG if _differ(a, b, ROUNDED) else Verdict.INACCURATE
-        found.append(_unlike(verdict, "jit", subject, name, "inside jit", a, b, floor=_floor(subject, u)))
+        found.append(_unlike(verdict, "jit", subject, name, "inside jit", a, b, **_rounding(subject, u)))
     if not any(found):
         return []
     plainly = zip(*_inside_and_outside(subject, subject.plain, u), strict=True)
-    alike = [not _differ(a, b, floor=_floor(subject, u)) for a, b in plainly]
+    alike = [not _differ(a, b, **_rounding(subject, u)) for a, b in plainly]
     alike += [True] * (len(found) - len(alike))
     return [f for new, is_alike in zip(found, alike, strict=True) for f in new if is_alike]
 
@@ -285,7 +285,12 @@ def _half(dtype):
 
 def _floor(subject, u):
     """A size below which cotangents are but the rounding of what cancels."""
-    return _half(subject.dtype) * max(map(top, u))
+    return _half(subject.roughest) * max(map(top, u))
+
+
+def _rounding(subject, u):
+    """What two runs may differ by where each rounds in its own way."""
+    return {"room": _half(subject.roughest), "floor": _floor(subject, u)}
 
 
 def _differ(a, b, room=None, floor=0.0) -> bool:

@@ -107,6 +107,13 @@ class Subject:
         types = [self.inputs[i].dtype for i in self.smooth] + [t.dtype for t in self.outputs]
         return max(types, key=lambda t: float(jnp.finfo(t).eps))
 
+    @functools.cached_property
+    def roughest(self):
+        """The least precise type that a number goes through on the way to an output or a cotangent."""
+        held = [v.aval for eqn in jx.equations(self.steps[0]) for v in eqn.outvars]
+        inside = [t.dtype for t in held if jnp.issubdtype(getattr(t, "dtype", None), jnp.inexact)]
+        return max([self.dtype, *inside], key=lambda t: float(jnp.finfo(t).eps))
+
     @property
     def size(self) -> int:
         """Numbers in and out."""
