@@ -13,7 +13,7 @@ from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
 from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
-from jaxdl.auditor.untold import BESIDE, untold
+from jaxdl.auditor.untold import BESIDE, unsettled, untold
 from jaxdl.auditor.wide import parts, wide
 
 DIRECTIONS = 2
@@ -219,7 +219,8 @@ class At:
             alone = is_automatic & np.isnan(low)
             low, high = (np.where(alone, evidence.low.reshape(-1), x) for x in (low, high))
         shape = evidence.low.shape
-        return dataclasses.replace(evidence, low=low.reshape(shape), high=high.reshape(shape)), said
+        evidence = dataclasses.replace(evidence, low=low.reshape(shape), high=high.reshape(shape))
+        return _as_far_as_settled(evidence, self.subject), said
 
     def untold_parts(self, i):
         mask = self.untold[i]
@@ -283,6 +284,7 @@ class At:
             evidence = Evidence(
                 got, got, np.asarray(slope.low), np.asarray(slope.high), room, room, _real(subject.dtype)
             )
+            evidence = _as_far_as_settled(evidence, subject)
             witnesses = lambda _, slope=slope: {"numerical": _said(slope)}
             at_point = lambda _: "along a drawn direction"
             findings += found(evidence, "cotangents", "derivative", at_point, lambda _: tuple(self.inputs), witnesses)
@@ -330,6 +332,14 @@ def _alike_in_its_precision(e, native):
         near = np.abs(e.got - native) <= e.of_formula + float(jnp.finfo(e.dtype).eps) ** 0.5 * np.abs(native)
     got = np.where(near & np.isfinite(e.low) & np.isfinite(native), e.formula, e.got)
     return dataclasses.replace(e, got=got, room=e.room + 4 * own[np.isfinite(own)].max(initial=0))
+
+
+def _as_far_as_settled(e, subject):
+    """Half of the digits that the values have, where a search in the function stops before they have all."""
+    if not set(verdicts(e).flat) & {Verdict.WRONG, Verdict.INACCURATE}:
+        return e
+    room = unsettled(subject) ** 0.5 * max(top(e.low), top(e.high))
+    return dataclasses.replace(e, room=e.room + room, of_formula=e.of_formula + room)
 
 
 def _conditioning(subject, inputs, u, truth):

@@ -1,13 +1,16 @@
-"""Where values tell nothing of the derivative that is meant: behind stops, and of what is drawn by rejection."""
+"""Where values tell nothing of the derivative that is meant: behind stops, and of what is drawn by rejection; and where
+they tell less than their format holds: of a search that stops at a tolerance of its own."""
 
 import functools
 
 import numpy as np
+from jax import lax
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.subject import LARGE, Subject, in_float64, top
 
+NEAR = 1e-4  # of a value: a loop after which it still moves by more did not stop near anything
 BESIDE = 1e-6  # how far from a point its neighbours are
 DRAWS = {"random_gamma"}  # the values jump where a draw is rejected; JAX's derivative is that of the distribution
 BITS = {"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"}
@@ -56,3 +59,35 @@ def unstopped(subject: Subject):
     """The jaxpr of outputs and cotangents where nothing is stopped; None where JAX cannot derive it."""
     passed = lambda eqn: (lambda *x: list(x)) if eqn.primitive.name == "stop_gradient" else None
     return subject.plain_step(lambda *x: jx.evaluate(subject.value, x, passed))
+
+
+@functools.lru_cache(maxsize=64)
+def unsettled(subject: Subject) -> float:
+    """By what part of the largest value values still move where each loop that stops by itself runs as long again: what
+    a search has not settled. 0 where there is none."""
+    if "while" not in jx.primitives(subject.value):
+        return 0.0
+    longer, _ = jx.trace(lambda *x: jx.evaluate(subject.value, x, _as_long_again), *subject.types)
+    values, later = (in_float64(jaxpr, *subject.inputs) for jaxpr in (subject.value, longer))
+    if values is None or later is None:
+        return 0.0
+    moved = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(values, later, strict=True))
+    part = moved / max(1e-30, *map(top, values))
+    return part if part <= NEAR else 0.0
+
+
+def _as_long_again(eqn):
+    if eqn.primitive.name != "while":
+        return None
+    p = eqn.params
+    to_test, to_body = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+
+    def run(*args):
+        of = lambda jaxpr, *given: jx.evaluate(jaxpr, given, lambda eqn: None)
+        goes_on = lambda carry: of(p["cond_jaxpr"], *args[:to_test], *carry)[0]
+        step = lambda carry: of(p["body_jaxpr"], *args[to_test:to_body], *carry)
+        counted = lambda s: (s[0] + 1, step(s[1]))
+        times, end = lax.while_loop(lambda s: goes_on(s[1]), counted, (0, list(args[to_body:])))
+        return lax.fori_loop(0, times, lambda _, carry: step(carry), end)
+
+    return run

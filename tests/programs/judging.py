@@ -159,6 +159,8 @@ def _apart(a, b):
 def _matrix(blocks, s):
     """The blocks of the Jacobian as one matrix."""
     sizes = lambda tree: [math.prod(x.shape) for x in jax.tree.leaves(tree)]
+    if not jax.tree.leaves(s.outputs):
+        raise Meaningless("nothing comes out")
     given = iter(blocks)
     rows = [[np.asarray(next(given)).reshape(m, n) for n in sizes(s.chosen)] for m in sizes(s.outputs)]
     return np.concatenate([np.concatenate(row, 1) for row in rows], 0)
