@@ -16,6 +16,7 @@ from jaxdl.auditor.wide import parts, wide
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
+ROUNDING_LEFT = 1e-12  # of the largest value or cotangent: what float64 leaves of a second derivative that is 0
 PULLBACK, TANGENT = "the pullback", "the tangent"  # what is wrong where there is no pullback that could be called
 
 
@@ -145,6 +146,7 @@ def second_order(subject: Subject) -> list[Finding]:
     floor = half * max(map(top, expected))  # where all is 0 but for rounding, nothing can be said
     unlike = functools.partial(_unlike, Verdict.WRONG_SECOND, "second order", subject)
     if any(_differ(a, b, half, floor) for a, b in zip(got, expected, strict=True)):
+        floor = max(floor, ROUNDING_LEFT * max(map(top, in_float64(subject.steps[0], *subject.inputs, *u) or expected)))
         expected = _by_values_beside(subject, u, v, got, expected, floor)
     return [
         found

@@ -215,6 +215,27 @@ def test_a_rule_on_each_device_is_judged_in_the_whole(kind, factor):
     assert whole.verdict == (Verdict.RIGHT if factor == 3 else Verdict.WRONG)
 
 
+# --- a search that stops at a tolerance of its own ------------------------------------------------------------------
+
+
+def settled(factor, tolerance=1e-6):
+    """The x that cos(x) / 2 + p is, to the tolerance alone; a factor of 1 makes the rule right."""
+
+    @jax.custom_vjp
+    def solved(p):
+        moves = lambda s: jnp.max(jnp.abs(s[0] - s[1])) > tolerance
+        return lax.while_loop(moves, lambda s: (jnp.cos(s[0]) / 2 + p, s[0]), (p, p + 1))[0]
+
+    solved.defvjp(lambda p: (x := solved(p), x), lambda x, dy: (factor * dy / (1 + jnp.sin(x) / 2),))
+    return solved
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, Verdict.RIGHT), (0.995, Verdict.WRONG)])
+def test_a_search_is_judged_by_the_digits_that_it_has_found(factor, verdict):
+    with jax.enable_x64(True):
+        assert jaxdl.audit(settled(factor), np.array([0.3, 0.8])).verdict == verdict
+
+
 # --- domains --------------------------------------------------------------------------------------------------------
 
 
