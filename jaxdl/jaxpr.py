@@ -198,8 +198,12 @@ def equations(jaxpr):
     """All equations in a jaxpr, however deep."""
     for eqn in opened(jaxpr).eqns:
         yield eqn
-        for inner in inner_jaxprs(eqn):
-            yield from equations(inner)
+        yield from equations_inside(eqn)
+
+
+def equations_inside(eqn):
+    """All equations in the bodies of an equation, however deep."""
+    return (e for inner in inner_jaxprs(eqn) for e in equations(inner))
 
 
 def primitives(jaxpr):
@@ -315,6 +319,8 @@ def binding(eqn, **changed):
     """An equation as a function of its inputs, that gives the list of its outputs; parameters may be changed."""
 
     def bound(*args):
+        if eqn.primitive.name not in RULES and any(map(_has_symbolic_zeros, equations_inside(eqn))):
+            return _equation(eqn, args, lambda e: binding(e) if _has_symbolic_zeros(e) else None)
         params = eqn.params | changed | _of_this_use(eqn)
         y = eqn.primitive.bind(*_as_arrays(eqn, args), **eqn.primitive.get_bind_params(params))
         return y if eqn.primitive.multiple_results else [y]
@@ -329,7 +335,7 @@ def _of_this_use(eqn):
     that of the last trace. So it is traced again at each use, and before the pullback of that use.
     """
     forward, backward = eqn.params.get("fwd_jaxpr_thunk"), eqn.params.get("bwd")
-    held = inspect.getclosurevars(forward.f).nonlocals if forward and eqn.params["symbolic_zeros"] else {}
+    held = inspect.getclosurevars(forward.f).nonlocals if _has_symbolic_zeros(eqn) else {}
     if getattr(held.get("fn"), "__name__", "") != "fwd_jaxpr_from_zeros":
         return {}
     moving = []
@@ -345,6 +351,10 @@ def _of_this_use(eqn):
 
     wrap = lambda f, of: linear_util.wrap_init(f, debug_info=of.debug_info)
     return {"fwd_jaxpr_thunk": wrap(traced, forward), "bwd": wrap(pulled, backward)}
+
+
+def _has_symbolic_zeros(eqn):
+    return "fwd_jaxpr_thunk" in eqn.params and eqn.params["symbolic_zeros"]
 
 
 def _as_arrays(eqn, args):

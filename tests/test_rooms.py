@@ -14,8 +14,8 @@ MAY_IMPORT = {
     "data": set(),
     "nn": {"ops"},
     "graph": {"strip", "symbolic_zeros", "jaxpr", "primitives", "report"},
-    "jacobian": {"strip", "symbolic_zeros", "jaxpr", "primitives", "report"},
-    "auditor": {"exact", "measure", "strip", "jaxpr", "primitives", "report"},
+    "jacobian": {"strip", "symbolic_zeros", "wide", "jaxpr", "primitives", "report"},
+    "auditor": {"exact", "measure", "strip", "wide", "jaxpr", "primitives", "report"},
     "measure": {"strip", "report", "jaxpr", "primitives"},
     "exact": {"jaxpr", "primitives"},
     "strip": {"rule", "symbolic_zeros", "jaxpr", "primitives"},
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "closures": {"jaxpr"},
     "report": set(),
     "symbolic_zeros": set(),
+    "wide": {"jaxpr"},
     "jaxpr": set(),
     "primitives": set(),
 }

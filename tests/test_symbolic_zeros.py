@@ -106,5 +106,7 @@ def test_residuals_may_depend_on_what_moves():
     for _ in range(2):
         for pullback, places in zip(pulled, ([0], [0, 1], [1], [0, 1]), strict=True):
             np.testing.assert_allclose(pullback(jnp.float32(1)), [expected[i] for i in places], rtol=1e-6)
-    np.testing.assert_allclose(jacobian.structured(lambda x: sparing(x, x))(x).dense(), [[0.3 * np.cos(0.3) + np.sin(0.3)]], rtol=1e-6)
+    np.testing.assert_allclose(
+        jacobian.structured(lambda x: sparing(x, x))(x).dense(), [[0.3 * np.cos(0.3) + np.sin(0.3)]], rtol=1e-6
+    )
     assert jaxdl.audit(lambda x: sparing(x, 2 * x), x).faults == ()

@@ -14,11 +14,12 @@ from jaxdl.auditor.judge import Evidence, found, verdicts
 from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
 from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
 from jaxdl.auditor.untold import BESIDE, unsettled, untold
-from jaxdl.auditor.wide import parts, wide
+from jaxdl.wide import parts, wide
 
 DIRECTIONS = 2
 NEARBY = 8
 DISPUTED = 6  # entries for which witnesses are called
+SHORTER = 1e-3  # of a step beside the point
 ROUNDED = 0.02  # of the largest entry: what rounding explains where nothing is computed in float64
 GIVEN = "the arrays given"
 
@@ -128,18 +129,29 @@ class At:
         return all(np.isfinite(y).all() for y in self.got[: len(self.u)])
 
     @functools.cached_property
-    def is_border(self):
-        """Whether the function is not defined, or not finite, somewhere beside the point."""
+    def beside(self):
+        """Values of the function beside the point, in some directions, after a step and after a shorter one."""
         random, smooth = np.random.default_rng(0), self.subject.smooth
         steps = lambda x: BESIDE * np.maximum(1, np.abs(wide(np.asarray(x))))
         ways = [{i: sign} for i in smooth for sign in (-1, 1)] + [dict.fromkeys(smooth, sign) for sign in (-1, 1)]
         ways += [{i: random.standard_normal(np.shape(self.inputs[i])) for i in smooth} for _ in range(NEARBY)]
-        for way in ways:
-            moved = [wide(np.asarray(x)) + way[i] * steps(x) if i in way else x for i, x in enumerate(self.inputs)]
-            values = in_float64(self.subject.value, *moved)
-            if values is not None and not all(np.isfinite(y).all() for y in values):
-                return True
-        return False
+        moved = lambda way, part: [
+            wide(np.asarray(x)) + way[i] * steps(x) * part if i in way else x for i, x in enumerate(self.inputs)
+        ]
+        values = ([in_float64(self.subject.value, *moved(way, part)) for part in (1, SHORTER)] for way in ways)
+        return [pair for pair in values if None not in pair]
+
+    @functools.cached_property
+    def jumps(self):
+        """Whether the function is not continuous at the point."""
+        here = [wide(y) for y in self.got[: len(self.u)]]
+        off = lambda values: max(float(np.abs(a - b).max(initial=0)) for a, b in zip(values, here, strict=True))
+        return any(off(short) > 0.5 * off(long) > 1e-9 for long, short in self.beside)
+
+    @functools.cached_property
+    def is_border(self):
+        """Whether the function is not defined, not finite or has jumped somewhere beside the point."""
+        return self.jumps or not all(np.isfinite(y).all() for pair in self.beside for values in pair for y in values)
 
     def findings(self) -> list[Finding]:
         findings, unknown = [], []
@@ -190,7 +202,8 @@ class At:
         evidence = dataclasses.replace(evidence, given=self.is_given and self.is_finite)
         shared = ~np.isfinite(got) & ~np.isfinite(native)
         if self.subject.is_whole:  # where there is no rule that could be at fault
-            shared &= ~(evidence.low == evidence.high) & (not self.is_given)
+            shared &= not self.is_given
+            shared &= ~(evidence.low == evidence.high) | (bool(shared.any()) and self.jumps)
         border = shared & (bool(shared.any()) and self.is_border)
         return dataclasses.replace(evidence, border=border), said
 

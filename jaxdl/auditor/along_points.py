@@ -17,7 +17,7 @@ from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
 from jaxdl.auditor.slopes import Slopes, exact_slopes
 from jaxdl.auditor.subject import Raised, Subject, evaluated, in_float64, run
 from jaxdl.auditor.untold import BESIDE, differ, has_stops, unstopped, untold
-from jaxdl.auditor.wide import wide, widened
+from jaxdl.wide import wide, widened
 
 MANY_DIGITS = 1500
 MOST_GIVEN = 8  # of the entries given

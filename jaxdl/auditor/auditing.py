@@ -18,9 +18,9 @@ from jaxdl.auditor.report import Audited, AuditReport
 from jaxdl.auditor.sites import subjects
 from jaxdl.auditor.subject import LARGE, Raised, Subject, evaluated, in_float64, theirs, top, works_on_bits
 from jaxdl.auditor.untold import is_drawn
-from jaxdl.auditor.wide import NotWidened, wide
 from jaxdl.measure.comparison import check_differentiable
 from jaxdl.measure.differentiated import Differentiated
+from jaxdl.wide import NotWidened, wide
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
 SMALL = 4096  # numbers in a subject that is looked at in all floating-point formats

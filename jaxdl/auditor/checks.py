@@ -12,7 +12,7 @@ from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.slopes import slopes_of_cotangents
 from jaxdl.auditor.subject import Raised, Subject, drawn, in_float64, run, theirs, top, vjp
 from jaxdl.auditor.untold import untold
-from jaxdl.auditor.wide import parts, wide
+from jaxdl.wide import parts, wide
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains

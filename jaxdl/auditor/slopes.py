@@ -11,7 +11,7 @@ from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
 from jaxdl.auditor.subject import Subject, compiled, in_float64, theirs, top
-from jaxdl.auditor.wide import parts, wide, widened
+from jaxdl.wide import parts, wide, widened
 
 EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
 STEPS = 9

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.wide import wide, widened
 from jaxdl.measure.differentiated import normal
+from jaxdl.wide import wide, widened
 
 WHOLE = "whole"
 LARGE = 10**6  # numbers, above which running counts more than compiling

@@ -75,7 +75,7 @@ class Jacobian:
             _check(self.name, self.holomorphic, "input", leaf)
         chosen = [jnp.asarray(leaf) for leaf in chosen]
         rest, rest_tree = jax.tree.flatten((_without(self.argnums, args), kwargs))
-        found = traced(lambda fixed: self._of_leaves(tree, fixed, rest_tree, checked=True), chosen, rest)
+        found = traced(lambda fixed: self._of_leaves(tree, fixed, rest_tree), chosen, rest)
         consts, others = tuple(found.jaxpr.consts), found.others
         known = tuple(None if jx.is_staged(c) else c for c in consts)
         types = tuple(map(jax.typeof, (*chosen, *others)))
@@ -83,7 +83,7 @@ class Jacobian:
         key = types, tree, rest_tree, settings, fingerprint(found.jaxpr)
         entry = next((entry for entry in self.prepared.get(key, ()) if entry[1].fits(known)), None)
         if entry is None:
-            vector = self._vector(found, chosen, known, self._of_leaves(tree, found.fixed, rest_tree))
+            vector = self._vector(found, chosen, known)
             run = _empty(vector) if vector.m == 0 or vector.n == 0 else self.prepare(vector)
             entry = run, vector, found.out_tree
             self._keep(key, entry)
@@ -95,7 +95,7 @@ class Jacobian:
         while len(self.prepared) > MOST_KEPT:
             del self.prepared[next(iter(self.prepared))]
 
-    def _vector(self, found, chosen, known, written):
+    def _vector(self, found, chosen, known):
         program, count = jx.opened(found.jaxpr), len(known)
 
         def of_arrays(xs, *others):
@@ -103,9 +103,9 @@ class Jacobian:
 
         inputs = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen)
         others = tuple(v.aval for v in (*program.constvars, *program.invars[len(chosen) :]))
-        return Vector(self.name, of_arrays, inputs, others, found.outputs, known, written)
+        return Vector(self.name, of_arrays, inputs, others, found.outputs, known)
 
-    def _of_leaves(self, tree, fixed, rest_tree, checked=False):
+    def _of_leaves(self, tree, fixed, rest_tree):
         """f's output as the user's function gives it, as a function of the leaves of its arguments."""
 
         def of_leaves(xs, *others):
@@ -120,7 +120,7 @@ class Jacobian:
                         f"got {type(y).__name__}"
                     )
                 y = y[0]
-            for leaf in jax.tree.leaves(y) if checked else ():
+            for leaf in jax.tree.leaves(y):
                 _check(self.name, self.holomorphic, "output", leaf)
             return y
 

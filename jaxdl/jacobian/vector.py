@@ -19,8 +19,7 @@ class Vector:
     `of_arrays(xs, *others)` is the same from the list of arrays, of the types `inputs`, that are joined in x, to that
     of the `outputs`. `name` is the method's, for messages. What the function closes over comes first among the others:
     `constants` has its values, None where an outer trace has not given them yet. An analysis that uses one asks for
-    it by `constant`, which keeps it in `looked`: what was found holds for these values alone. `written(xs, *others)`
-    is the user's function itself, without the constants.
+    it by `constant`, which keeps it in `looked`: what was found holds for these values alone.
     """
 
     name: str
@@ -29,7 +28,6 @@ class Vector:
     others: tuple
     outputs: tuple
     constants: tuple = ()
-    written: Callable | None = None
     looked: dict = dataclasses.field(default_factory=dict)
 
     def f(self, x, *others):
