@@ -24,7 +24,8 @@ def evaluate(graph) -> None:
         )
     for node in graph.nodes:
         if node.kept is None:
-            node.kept = jx.binding(node.equation)(*_arguments(node))
+            with _blamed(node, "evaluated"):
+                node.kept = jx.binding(node.equation)(*_arguments(node))
 
 
 def _arguments(node):
@@ -106,21 +107,21 @@ def _pulled(node, cotangents, moved):
     edges = [e for e in node.edges if e.source in moved]
     if not edges:  # what is differentiated in stands here
         return []
-    with _blamed(node, "backward"):
+    with _blamed(node, "swept backward"):
         local = jx.binding(node.equation)
         sent = symbolic_zeros.pulled(local, _arguments(node), [e.place for e in edges], cotangents)
     return [(edge, c) for edge, c in zip(edges, sent, strict=True) if c is not None]
 
 
 @contextlib.contextmanager
-def _blamed(node, direction):
+def _blamed(node, done):
     """An error of JAX's or of a rule's, of any kind, names the node at which it arises."""
     try:
         yield
     except Exception as error:
         told = str(error) or type(error).__name__
         place = f" at {node.where}" if node.where else ""
-        raise ValueError(f"{node.label} ({node.name}{place}) cannot be swept {direction}: {told}") from error
+        raise ValueError(f"{node.label} ({node.name}{place}) cannot be {done}: {told}") from error
 
 
 def _cotangent(y, given):
@@ -156,7 +157,7 @@ def moving(graph, starts, ends, moved=None) -> set:
 
 
 def _moved(node, places):
-    with _blamed(node, "backward"):
+    with _blamed(node, "swept backward"):
         return symbolic_zeros.moved(jx.binding(node.equation), [v.aval for v in node.equation.invars], places)
 
 
@@ -232,6 +233,6 @@ def forward(graph, moving) -> None:
 
 def _pushed(node, edges):
     along = {e.place: e.source.node.tangents[e.source.place] for e in edges}
-    with _blamed(node, "forward"):
+    with _blamed(node, "swept forward"):
         tangents = [along.get(place) for place in range(len(node.inputs))]
         return symbolic_zeros.pushed(jx.binding(node.equation), _arguments(node), tangents)

@@ -12,6 +12,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.graph.literals import Number, array, tuple_of
 from jaxdl.graph.python import Writer
 from jaxdl.graph.signature import Names, OtherContainer, displayed, identifier, places, signature
+from jaxdl.report import error_text
 from jaxdl.strip import automatic
 
 HEAD = '''"""{name} and its derivative: written by jaxdl.source, a start for a rule by hand."""
@@ -35,7 +36,7 @@ def source(f: Callable, *args: Any, **kwargs: Any) -> str:
     opened, and of what depends on the platform the present one's form is taken.
 
     Raises ValueError where f holds an operation that has no form in Python, as those of other libraries have none, or a
-    large constant, and where it takes or gives no array.
+    large constant, where it takes or gives no array, and where JAX cannot differentiate it in all of its arrays.
     """
     head, result, args = signature(f, args, kwargs)
     if not head.arrays:
@@ -106,7 +107,7 @@ def _rule(f, head, result) -> list[str]:
         leaves, kept["tree"] = jax.tree.flatten(pullback)
         return y, leaves
 
-    ahead, (y_types, residual_types) = jx.trace(forward, *arrays)
+    ahead, (y_types, residual_types) = _derived(forward, *arrays)
     is_smooth = [jnp.issubdtype(t.dtype, jnp.inexact) for t in y_types]
 
     nothing = [np.zeros(t.shape, jax.dtypes.float0) for t in y_types]
@@ -117,12 +118,20 @@ def _rule(f, head, result) -> list[str]:
             [next(given) if s else n for s, n in zip(is_smooth, nothing, strict=True)]
         )
 
-    back = jx.trace(backward, residual_types, [t for t, s in zip(y_types, is_smooth, strict=True) if s])[0]
+    back, _ = _derived(backward, residual_types, [t for t, s in zip(y_types, is_smooth, strict=True) if s])
     used = jx.used_inputs(back)[: len(residual_types)]
     writer = Writer(taken=head.taken)
     found = writer.write(ahead, names, [True] * len(y_types) + used)
     outputs, residuals = [*map(array, found[: len(y_types)])], found[len(y_types) :]
     return _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, head, result)
+
+
+def _derived(f, *types):
+    """The jaxpr of what JAX derives."""
+    try:
+        return jx.trace(f, *types)
+    except Exception as error:  # of any kind: JAX's, or that of a rule
+        raise ValueError(f"source: the function has no derivative in its arguments: {error_text(error)}") from error
 
 
 def _with_pullback(writer, back, outputs, residuals, is_smooth, smooth, head, result):

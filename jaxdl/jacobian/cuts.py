@@ -14,9 +14,11 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from jaxdl import jaxpr as jx
+from jaxdl import symbolic_zeros
 
 ENDLESS = np.iinfo(np.int32).max // 4  # the flow's capacities have 32 bits
 WIDE = ENDLESS // 64  # wider than any cut that is looked for
+CONTROL_FLOW = {"cond", "scan", "while"}
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,24 @@ def active(jaxpr):
     eqns, start, (end,) = jaxpr.eqns, jaxpr.invars[0], jaxpr.outvars
     moved = {start}
     for eqn in eqns:
-        if any(jx.is_variable(v) and v in moved for v in eqn.invars):
-            moved.update(v for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact) and _size(v))
+        moved.update(v for v in _moved_outputs(eqn, moved) if jnp.issubdtype(v.aval.dtype, jnp.inexact) and _size(v))
     used = {end}
     for eqn in reversed(eqns):
         if any(v in used for v in eqn.outvars):
             used.update(v for v in eqn.invars if jx.is_variable(v))
     return moved & used
+
+
+def _moved_outputs(eqn, moved):
+    """The outputs of an equation that move with those of its inputs that have; in control flow not all need do so."""
+    moving = [i for i, v in enumerate(eqn.invars) if jx.is_variable(v) and v in moved]
+    if not moving or eqn.primitive.name not in CONTROL_FLOW:
+        return eqn.outvars if moving else ()
+    try:
+        moves = symbolic_zeros.moved(jx.binding(eqn), [v.aval for v in eqn.invars], moving)
+    except Exception:  # of any kind: there is no forward mode, so JAX does not say
+        return eqn.outvars
+    return [v for v, moves in zip(eqn.outvars, moves, strict=True) if moves]
 
 
 def narrow_chain(jaxpr, below: int) -> list[Cut]:

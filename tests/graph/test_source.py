@@ -446,6 +446,11 @@ def test_keys_inside():
     assert_same(lambda x: x * jax.random.normal(jax.random.PRNGKey(3), x.shape), W)
 
 
+def test_a_function_without_a_derivative_is_refused():
+    with pytest.raises(ValueError, match="source: the function has no derivative in its arguments: .*nextafter"):
+        source(lambda x: jax.lax.nextafter(x, x), jnp.ones(2))
+
+
 def test_primitives_of_other_libraries_are_refused_by_name():
     foreign = Primitive("their_own_solve")
     foreign.def_impl(lambda x: x)

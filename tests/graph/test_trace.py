@@ -214,6 +214,9 @@ def test_errors():
     loop = trace(lambda x: jax.lax.while_loop(lambda x: x < 9.0, lambda x: x * 2, x))(f32(1))
     with pytest.raises(ValueError, match=r"u1 .while at .*cannot be swept backward"):
         loop.backward()
+    half = trace(lambda x: jnp.linalg.svd(x)[1])(jnp.eye(2, dtype=jnp.bfloat16))
+    with pytest.raises(ValueError, match=r"u1 .svd.* cannot be evaluated: .*bfloat16"):
+        half.backward()
 
 
 def test_inside_a_loop_values_and_adjoints_of_a_step():

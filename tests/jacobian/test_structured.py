@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from jaxdl import nn, ops
@@ -255,3 +256,11 @@ def test_lineax_solves_with_it():
     solver = lineax.GMRES(rtol=1e-6, atol=1e-6)
     by_products = lineax.linear_solve(jacobian.as_lineax(), X, solver, throw=False).value
     np.testing.assert_allclose(by_products, solved, rtol=1e-3, atol=1e-4)
+
+
+def test_what_a_loop_does_not_move_need_have_no_derivative():
+    """As for JAX: the rows of this scan do not move with its carry."""
+    step = lambda carry, row: (jnp.tanh(carry), jnp.sin(row))
+    f = lambda x: jnp.concatenate([(out := lax.scan(step, x, jnp.ones(3)))[0], lax.nextafter(out[1], out[1])])
+    x = jnp.array([0.3, -0.7])
+    np.testing.assert_allclose(structured(f)(x).dense(), jax.jacrev(f)(x), rtol=1e-6)

@@ -10,6 +10,7 @@ import numpy as np
 
 import jaxdl
 from jaxdl import Op, automatic, jacobian
+from jaxdl.auditor import Verdict
 from jaxdl.graph import Output
 
 
@@ -198,8 +199,10 @@ def by_differences(s):
 
 
 def judged(s):
-    """The faults that the audit tells."""
-    return [str(fault) for fault in jaxdl.audit(s.f, *s.args).faults]
+    """The faults that the audit tells, and what it could not reach."""
+    report = jaxdl.audit(s.f, *s.args)
+    unreached = [found for found in report.findings if found.verdict == Verdict.NOT_REACHED]
+    return [str(found) for found in (*report.faults, *unreached)]
 
 
 def contrasted(s):
