@@ -1,0 +1,63 @@
+"""Faults of other libraries that the audit found, confirmed by mpmath, one formula each.
+
+    pip install '.[strangers]'
+    python -m benchmarks.strangers.confirmed
+
+Nothing of jaxdl is asked: the derivative of the library is that of `jax.grad`, the other comes from a formula written
+out here, at the same numbers in float16.
+"""
+
+import distrax
+import e3nn_jax
+import jax
+import jax.numpy as jnp
+import mpmath as mp
+import numpy as np
+
+from jaxdl.report import Table
+
+half = jnp.float16
+SMALL = np.array([5e-4, -3e-4, 8e-4], half)
+
+
+def harmonic(x):
+    """The first component of degree 1: √3 x / |x|"""
+    found = e3nn_jax.spherical_harmonics("1o", e3nn_jax.IrrepsArray("1o", jnp.asarray(SMALL).at[0].set(x)), True)
+    return found.array[0]
+
+
+def exact_harmonic(x):
+    y, z = (mp.mpf(float(v)) for v in SMALL[1:])
+    return mp.sqrt(3) * x / mp.sqrt(x**2 + y**2 + z**2)
+
+
+SHARP = np.zeros(13, half)  # 4 bins: their widths, their heights, the slopes at the knots
+SHARP[[0, 4, 12]] = -30, -30, 1.5  # the first bin is nearly empty
+
+
+def spline(x):
+    """Beyond the interval [−2, 2] it is linear, with the slope of its end"""
+    return distrax.RationalQuadraticSpline(jnp.asarray(SHARP), -2.0, 2.0).forward(x)
+
+
+def exact_spline(x):
+    least = mp.mpf("1e-4")
+    slope = mp.log(1 + mp.exp(mp.mpf(1.5)) * (mp.exp(1 - least) - 1)) + least
+    return 2 + slope * (x - 2)
+
+
+CLAIMS = [
+    ("e3nn_jax.spherical_harmonics(normalize=True)", harmonic, exact_harmonic, SMALL[0]),
+    ("distrax.RationalQuadraticSpline", spline, exact_spline, half(3)),
+]
+
+
+def row(name, f, exactly, x):
+    told = lambda y: f"{float(y):.9g}"
+    truth = mp.diff(exactly, mp.mpf(float(x)))
+    return f"{name}, float16", told(x), "∂/∂x", told(f(half(x))), told(jax.grad(f)(half(x))), mp.nstr(truth, 9)
+
+
+if __name__ == "__main__":
+    columns = "function", "at", "derivative", "its value of the function", "its derivative", "mpmath"
+    Table("Faults of other libraries", columns, [row(*claim) for claim in CLAIMS]).print()
