@@ -319,7 +319,7 @@ def binding(eqn, **changed):
     """An equation as a function of its inputs, that gives the list of its outputs; parameters may be changed."""
 
     def bound(*args):
-        if eqn.primitive.name not in RULES and any(map(_has_symbolic_zeros, equations_inside(eqn))):
+        if not (changed or eqn.primitive.name in RULES) and any(map(_has_symbolic_zeros, equations_inside(eqn))):
             return _equation(eqn, args, lambda e: binding(e) if _has_symbolic_zeros(e) else None)
         params = eqn.params | changed | _of_this_use(eqn)
         y = eqn.primitive.bind(*_as_arrays(eqn, args), **eqn.primitive.get_bind_params(params))

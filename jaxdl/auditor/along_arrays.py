@@ -144,7 +144,7 @@ class At:
     @functools.cached_property
     def jumps(self):
         """Whether the function is not continuous at the point."""
-        here = [wide(y) for y in self.got[: len(self.u)]]
+        here = in_float64(self.subject.value, *self.inputs)
         off = lambda values: max(float(np.abs(a - b).max(initial=0)) for a, b in zip(values, here, strict=True))
         return any(off(short) > 0.5 * off(long) > 1e-9 for long, short in self.beside)
 
@@ -203,7 +203,6 @@ class At:
         shared = ~np.isfinite(got) & ~np.isfinite(native)
         if self.subject.is_whole:  # where there is no rule that could be at fault
             shared &= not self.is_given
-            shared &= ~(evidence.low == evidence.high) | (bool(shared.any()) and self.jumps)
         border = shared & (bool(shared.any()) and self.is_border)
         return dataclasses.replace(evidence, border=border), said
 

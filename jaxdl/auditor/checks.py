@@ -10,12 +10,13 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, number, said
 from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.slopes import slopes_of_cotangents
-from jaxdl.auditor.subject import Raised, Subject, drawn, in_float64, run, theirs, top, vjp
+from jaxdl.auditor.subject import Raised, Subject, drawn, evaluated, in_float64, run, theirs, top, vjp
 from jaxdl.auditor.untold import untold
 from jaxdl.wide import parts, wide
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
+SEVERAL = 8
 ROUNDING_LEFT = 1e-12  # of the largest value or cotangent: what float64 leaves of a second derivative that is 0
 PULLBACK, TANGENT = "the pullback", "the tangent"  # what is wrong where there is no pullback that could be called
 
@@ -253,7 +254,7 @@ def eager(subject: Subject) -> list[Finding]:
     if not any(found):
         return []
     plainly = zip(*_inside_and_outside(subject, subject.plain, u), strict=True)
-    alike = [not _differ(a, b, **_rounding(subject, u)) for a, b in plainly]
+    alike = [not _differ(a, b, _half(subject.roughest), _floor(subject, u)) for a, b in plainly]
     alike += [True] * (len(found) - len(alike))
     return [f for new, is_alike in zip(found, alike, strict=True) for f in new if is_alike]
 
@@ -292,7 +293,19 @@ def _floor(subject, u):
 
 def _rounding(subject, u):
     """What two runs may differ by where each rounds in its own way."""
-    return {"room": _half(subject.roughest), "floor": _floor(subject, u)}
+    noise = functools.cache(lambda: _noise(subject, u))
+    return {"room": _half(subject.roughest), "floor": _floor(subject, u), "noise": lambda name: noise().get(name, 0.0)}
+
+
+def _noise(subject, u) -> dict[str, float]:
+    """By name, how far an output or cotangent lies from the same computed in float64, several times."""
+    step = subject.steps[0]
+    wider = in_float64(step, *subject.inputs, *u)
+    if wider is None:
+        return {}
+    with np.errstate(all="ignore"):
+        off = [np.abs(a - b) for a, b in zip(map(wide, evaluated(step, *subject.inputs, *u)), wider, strict=True)]
+    return {name: SEVERAL * float(x[np.isfinite(x)].max(initial=0)) for name, x in zip(subject.names, off, strict=True)}
 
 
 def _differ(a, b, room=None, floor=0.0) -> bool:
@@ -306,13 +319,15 @@ def _differ(a, b, room=None, floor=0.0) -> bool:
     return bool(np.abs(a - b).max(initial=0) > room * max(top(b), top(a) * 0.5, floor) + tiny)
 
 
-def _unlike(verdict, check, subject, what, at, got, expected, room=None, floor=0.0) -> list[Finding]:
-    """A finding with the entry that is the furthest off, where two arrays differ."""
+def _unlike(verdict, check, subject, what, at, got, expected, room=None, floor=0.0, noise=None) -> list[Finding]:
+    """A finding with the entry that is the furthest off, where two arrays differ by more than noise(what)."""
     if not _differ(got, expected, room, floor):
         return []
     a, b = (wide(np.asarray(x)).reshape(-1) for x in (got, expected))
     with np.errstate(all="ignore"):
         apart = np.where(np.isfinite(b), np.nan_to_num(np.abs(a - b), nan=np.inf), 0)
+    if noise and apart.max() <= noise(what):
+        return []
     i = int(np.argmax(apart))
     told = what, f"{at} {entry(i, np.shape(got))}".strip(), number(a[i]), number(b[i])
     return [Finding(verdict, check, *told, inputs=tuple(subject.inputs))]
