@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
+from jax_md import energy, quantity, space
 
 from jaxdl.report import Table
 
@@ -46,9 +47,24 @@ def exact_spline(x):
     return 2 + slope * (x - 2)
 
 
+BESIDE = np.array([1e-3, 0], half)
+
+
+def force(y):
+    """Across, of two soft spheres of diameter 2, with the energy (1 − r/2)²/2, that are 0.001 apart"""
+    forces = quantity.force(energy.soft_sphere_pair(space.free()[0], sigma=2.0))
+    return forces(jnp.stack([jnp.zeros(2, half).at[1].set(y), jnp.asarray(BESIDE)]))[0, 1]
+
+
+def exact_force(y):
+    r = mp.sqrt(mp.mpf(float(BESIDE[0])) ** 2 + y**2)
+    return (1 - r / 2) / 2 * y / r
+
+
 CLAIMS = [
     ("e3nn_jax.spherical_harmonics(normalize=True)", harmonic, exact_harmonic, SMALL[0]),
     ("distrax.RationalQuadraticSpline", spline, exact_spline, half(3)),
+    ("jax_md.energy.soft_sphere_pair, its force", force, exact_force, half(0)),
 ]
 
 
