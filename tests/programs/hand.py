@@ -128,7 +128,8 @@ def _careful_forward(a, b):
 def _careful_backward(kept, dy):
     _, a, b = kept
     first, second = map(dense, dy)
-    return first * jnp.cos(a) * b, first * jnp.sin(a) + second * (1 - jnp.tanh(b) ** 2)
+    da, db = first * jnp.cos(a) * b, first * jnp.sin(a) + second * (1 - jnp.tanh(b) ** 2)
+    return da.astype(a.dtype), db.astype(b.dtype)  # also where the two are of different formats
 
 
 careful.defvjp(_careful_forward, _careful_backward, symbolic_zeros=True)

@@ -28,7 +28,7 @@ ELEMENTWISE = [
     "jnp.where({a} > 0.2, jnp.sin({a}), {b})", "jnp.hypot({a}, jnp.abs({b}) + 0.5)", "{a} % 1.3",
     "jnp.copysign({a}, {b})", "lax.select({a} > {b}, {b}, {a})", "lax.clamp({b} - 1, {a}, {b} + 1)", "{a} * {K}",
     "{a} + {K}", "{K} - {a}", "jnp.maximum({a}, {K})", "{a} * (2.5 * {K})", "lax.nextafter({a}, {b})",
-    "lax.stop_gradient({a})", "{a} - lax.stop_gradient({b})", "lax.stop_gradient({a}) * {b}", "{a} * 0",
+    "lax.stop_gradient({a})", "{a} - 0.7 * lax.stop_gradient({b})", "lax.stop_gradient({a}) * {b}", "{a} * 0",
     "jnp.zeros_like({a})", "lax.optimization_barrier({a})", "checkpoint_name({a}, 'kept')",
     "jnp.polyval(jnp.array([1, -0.5, 2], real), {a})", "lax.reduce_precision({a}, 8, 23)", "jnp.deg2rad({a}) * 40",
     "jnp.heaviside({a}, 0.5) * {b}", "jnp.fmod({a}, 1.3)", "jnp.positive({a})", "jnp.real({a}) + jnp.imag({a})",
