@@ -22,6 +22,16 @@ class Accepted:
         return (self.rule, self.verdict) == (rule, finding.verdict) and self.check in ("", finding.check)
 
 
+# What JAX's own functions call, and is no derivative by design.
+OF_JAX = (
+    Accepted(
+        "_sinc_maclaurin",
+        Verdict.WRONG_SECOND,
+        "jnp.sinc: a coefficient of the series at 0, whose rule gives the next one; sinc as a whole is right there",
+    ),
+)
+
+
 def load_accepted(path: str | os.PathLike) -> list[Accepted]:
     """Reads a TOML file of tables `[[accepted]]` with rule, verdict, reason and perhaps check.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdl import exact
 from jaxdl import jaxpr as jx
-from jaxdl.auditor import along_arrays, along_points, checks
+from jaxdl.auditor import accepted, along_arrays, along_points, checks
 from jaxdl.auditor.domains import domains_of
 from jaxdl.auditor.findings import Finding, Verdict, raised_at, said
 from jaxdl.auditor.report import Audited, AuditReport
@@ -68,7 +68,8 @@ def audit(f: Callable, *args: Any, domains: Mapping | Sequence | None = None, **
     audited = [of_subject(subject) for subject in found.audited]
     for dtype in FORMATS:
         audited = _also_in(dtype, f, flat, arrays, stated, audited)
-    return AuditReport(f, args, kwargs, (*audited, *itertools.starmap(unreached, found.unreached)))
+    missed = itertools.starmap(unreached, found.unreached)
+    return AuditReport(f, args, kwargs, (*audited, *missed)).accepting(accepted.OF_JAX)
 
 
 def unreached(site, reason) -> Audited:

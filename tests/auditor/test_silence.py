@@ -159,3 +159,9 @@ def test_a_format_that_a_library_lacks_is_left_out():
     matrix, b = jnp.array([[3.0, 1.0], [1.0, 2.0]]), jnp.array([1.0, 2.0])
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # or 16 bits are refused earlier
         assert jaxdl.audit(jnp.linalg.solve, matrix, b).verdict == Verdict.RIGHT
+
+
+def test_what_jax_itself_calls_and_is_no_derivative_by_design_accuses_nobody():
+    report = jaxdl.audit(lambda x: jnp.sinc(x * x + 1), np.float32(0.3))
+    assert report.verdict == Verdict.RIGHT
+    assert {finding.verdict for finding, _ in report.accepted} == {Verdict.WRONG_SECOND}
