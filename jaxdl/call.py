@@ -6,6 +6,8 @@ form, `pullback(residuals, cotangents) -> cotangents`, with None where nothing f
 that they can be parameters of primitives, and of a call that `lasts`, keys of caches.
 """
 
+import contextlib
+import contextvars
 import functools
 import inspect
 from collections.abc import Callable
@@ -84,11 +86,34 @@ def push(pullback, residuals, tangents, dy):
     return transposed([None if c is None else t for c, t in zip(cotangents, tangents, strict=True)])
 
 
+_RUNNING = contextvars.ContextVar("rules that run", default=())
+
+
+@contextlib.contextmanager
+def _inside(call, flat):
+    """Notes that the rule of a call on arrays of these types runs."""
+    before = _RUNNING.set((*_RUNNING.get(), (call, tuple(map(jx.typed, map(jax.typeof, flat))))))
+    try:
+        yield
+    finally:
+        _RUNNING.reset(before)
+
+
+def refuse_itself(call, flat):
+    """Raises TypeError where a rule makes its own value by the op that it is the rule of."""
+    if (running := _RUNNING.get()) and (call, tuple(map(jx.typed, map(jax.typeof, flat)))) in running:
+        raise TypeError(
+            f"{call.name}: its rule calls {call.name} itself, whose value is what its rule gives, so that it never "
+            f"ends; in the rule, call the definition, {call.name}.primal"
+        )
+
+
 @dataclass(frozen=True)
 class Call:
     """An op called with settings, on arguments of the pytree structure `tree`.
 
-    It holds the op's functions, not the op: a trace of the op itself would keep it alive for ever.
+    It holds the op's functions, not the op: a trace of the op itself would keep it alive for ever. numbers: those among
+    the settings, as keys that tell 1 from 1.0.
     """
 
     name: str
@@ -97,6 +122,7 @@ class Call:
     tree: Any
     settings: tuple
     surroundings: tuple | None
+    numbers: tuple = ()
 
     @property
     def lasts(self):
@@ -117,7 +143,7 @@ class Call:
             return self.definition(*self.tree.unflatten(flat), **dict(self.settings))
 
     def rule(self, *flat):
-        with jax.named_scope(self.name):
+        with jax.named_scope(self.name), _inside(self, flat):
             returned = self.derivative(*self.tree.unflatten(flat), **dict(self.settings))
         y, saved = self._checked(returned)
         residuals, residual_tree = jax.tree.flatten(saved.residuals)

@@ -14,7 +14,8 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 
-CONSTANTS = (bool, int, float, complex, str, bytes, enum.Enum, type(None), type(...), np.dtype, np.generic)
+NUMBERS = bool, int, float, complex, np.generic
+CONSTANTS = (*NUMBERS, str, bytes, enum.Enum, type(None), type(...), np.dtype)
 
 
 def is_importable(f: Any) -> bool:
@@ -44,7 +45,7 @@ class Surroundings:
     def _read(self, value):
         """Notes what a value is or depends on; False where that may change unseen."""
         if isinstance(value, CONSTANTS):
-            self.found.append((type(value), value))
+            self.found.append(jx.exactly(value))
             return True
         if id(value) in self.seen or isinstance(value, ModuleType | type):
             return True

@@ -250,6 +250,12 @@ def typed(x):
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"
 
 
+def exactly(value):
+    """A constant as a key. For Python 1, 1.0 and True are equal, and 0.0 and -0.0; no NaN is equal to itself."""
+    is_inexact = isinstance(value, float | complex | np.inexact)
+    return type(value), np.asarray(value).tobytes() if is_inexact else value
+
+
 def likeness(eqn):
     """A key that is the same for equations that do the same on equal types."""
     params = tuple(sorted(eqn.params.items()))

@@ -33,10 +33,11 @@ from jaxdl.call import (
     primal,
     pull,
     push,
+    refuse_itself,
     rule,
     saving,
 )
-from jaxdl.closures import CONSTANTS, Surroundings, hoisted, is_importable
+from jaxdl.closures import CONSTANTS, NUMBERS, Surroundings, hoisted, is_importable
 
 __all__ = ["Op", "hoisted", "op", "op_p", "saving"]
 
@@ -79,7 +80,9 @@ class Op:
         flat, tree = jax.tree.flatten(bound.args)
         self._check(bound, flat)
         settings, surroundings = tuple(bound.kwargs.items()), self._surroundings(bound.kwargs)
-        call = Call(self.__name__, self.primal, self.derivative, tree, settings, surroundings)
+        numbers = tuple(jx.exactly(v) for v in jax.tree.leaves(bound.kwargs) if isinstance(v, NUMBERS))
+        call = Call(self.__name__, self.primal, self.derivative, tree, settings, surroundings, numbers)
+        refuse_itself(call, flat)
         flat = jx.vary_alike(flat)
         if not call.lasts:
             call, flat, captured = closed(call, flat)

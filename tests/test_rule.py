@@ -1,12 +1,14 @@
 """What an op promises: its rule runs, its residuals are kept, nothing else costs, faults are named."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxdl
-from jaxdl import ops
+from jaxdl import op, ops, saving
 from tests.tolerance import assert_close
 
 
@@ -265,6 +267,36 @@ def test_a_cotangent_for_integers_is_a_fault():
     f.rule(lambda x, w: (x * w.astype(jnp.float32), jaxdl.saving(lambda dy: (dy, dy))))
     with pytest.raises(TypeError, match="scaled: w has dtype int32, so the pullback must return None"):
         jax.grad(lambda x: f(x, jnp.arange(3)).sum())(X)
+
+
+def test_settings_that_python_takes_for_equal_are_others():
+    """1, 1.0 and True; 0.0 and −0.0."""
+    slope = lambda n: (1.0 if isinstance(n, bool) else 2.0 if isinstance(n, int) else 3.0) * math.copysign(1, n)
+
+    @op
+    def steep(x, *, n):
+        return x * slope(n)
+
+    steep.rule(lambda x, *, n: (x * slope(n), saving(lambda dy: (dy * slope(n),))))
+    for n in (1, True, 1.0, 0.0, -0.0, 1):
+        for f in (jax.grad(lambda x, n=n: steep(x, n=n)), jax.jit(lambda x, n=n: steep(x, n=n))):
+            assert f(jnp.float32(1)) == slope(n)
+
+
+def test_a_rule_that_calls_its_own_op():
+    @op
+    def cubed(x):
+        return x**3
+
+    @cubed.rule
+    def _(x):
+        return cubed(x), saving(lambda x, dy: (3 * x**2 * dy,), x)
+
+    for f in (cubed, jax.grad(cubed), jax.jit(cubed)):
+        with pytest.raises(TypeError, match=r"cubed: its rule calls cubed itself.*cubed\.primal"):
+            f(jnp.float32(2))
+    cubed.rule(lambda x: (cubed.primal(x), saving(lambda x, dy: (3 * x**2 * dy,), x)))
+    assert jax.grad(cubed)(jnp.float32(2)) == 12
 
 
 def test_settings_must_be_static():

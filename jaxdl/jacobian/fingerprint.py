@@ -146,7 +146,7 @@ def value(x, depth=0, by_value=False):
         hash(x)
     except TypeError:
         return Itself(x)
-    return type(x), x
+    return jx.exactly(x)
 
 
 def _cells(f):

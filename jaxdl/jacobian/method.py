@@ -268,7 +268,7 @@ def _hashable(leaves):
     for leaf in leaves:
         try:
             hash(leaf)
-            keys.append((type(leaf), leaf))
+            keys.append(jx.exactly(leaf))
         except TypeError:
             keys.append(id(leaf))
     return tuple(keys)

@@ -112,6 +112,11 @@ def test_many_columns():
     agrees(lambda x: jnp.stack([jnp.sin(jnp.sin(x)).sum(), jnp.cos(jnp.exp(x)).sum()]), jnp.linspace(0.1, 1.0, 33))
 
 
+def test_a_step_is_no_constant():
+    """2·g and the product of g with the step of number 2 are different steps."""
+    agrees(lambda x: (m := x.reshape(2, 2)) @ m @ m)
+
+
 def test_while_loop_has_forward_derivative():
     agrees(lambda x: lax.while_loop(lambda y: y[0] < 2, lambda y: y * 1.5, x * x), reference=jax.jacfwd)
 

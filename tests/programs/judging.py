@@ -184,7 +184,10 @@ def _hold_arrays(tool, what, got, truth, quantity):
     for i, (a, b) in enumerate(zip(map(np.asarray, got), own, strict=True)):
         if a.shape != b.shape:
             raise Fault(tool, "wrong", f"{what}: shape {a.shape} in place of {b.shape}")
-        if a.dtype != b.dtype and quantity not in ("matrix", "jacobian"):  # by rows the input's, by columns the output's
+        if a.dtype != b.dtype and quantity not in (
+            "matrix",
+            "jacobian",
+        ):  # that of either side
             raise Fault(tool, "wrong", f"{what}: {a.dtype} in place of {b.dtype}")
         if not jnp.issubdtype(b.dtype, jnp.inexact):
             continue

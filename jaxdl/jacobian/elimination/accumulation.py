@@ -53,10 +53,11 @@ class _Steps:
         self.listed, self.numbers = [], {}
 
     def step(self, *step):
-        if step not in self.numbers:
-            self.numbers[step] = len(self.listed)
+        key = (*step, *map(type, step))  # a step's number 2 is not the constant 2.0
+        if key not in self.numbers:
+            self.numbers[key] = len(self.listed)
             self.listed.append(step)
-        return self.numbers[step]
+        return self.numbers[key]
 
     def partial(self, weight):
         if isinstance(weight, float):
