@@ -126,7 +126,7 @@ def adjoint(subject: Subject) -> list[Finding]:
         raise
     terms = lambda xs, ys: [np.real(wide(x) * y) for x, y in zip(xs, ys, strict=True)]
     forward, reverse = (sum(t.sum() for t in terms(*two)) for two in ((u, pushed), (pulled, v)))
-    size = sum(np.abs(t).sum() for t in terms(u, pushed))
+    size = max(sum(np.abs(t).sum() for t in terms(u, pushed)), _floor(subject, u) * max(map(top, v)))
     if np.isfinite([forward, reverse]).all() and abs(forward - reverse) > _half(subject.roughest) * size:
         told = "⟨u, Jv⟩", "of forward mode", number(forward), f"⟨Jᵀu, v⟩ = {number(reverse)}"
         return [Finding(Verdict.WRONG, "adjoint", *told, inputs=subject.inputs)]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.chain import bracketing, multiplied, sweeps
 from jaxdl.jacobian.cuts import active, narrow_chain
-from jaxdl.jacobian.directions import hindrances
+from jaxdl.jacobian.directions import hindrances, linearize
 from jaxdl.jacobian.method import Vector, method
 from jaxdl.jacobian.vector import join, split
 from jaxdl.jacobian.work import work
@@ -80,7 +80,7 @@ class Chain:
         if self.way is None:
             return jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
         values = self.values(x, others)
-        forward = functools.cache(lambda k: jax.linearize(self.segment(k, values), self.at(k, values))[1])
+        forward = functools.cache(lambda k: linearize(self.segment(k, values), self.at(k, values))[1])
         backward = functools.cache(lambda k: jax.vjp(self.segment(k, values), self.at(k, values))[1])
         dtype = lambda k: self.at(k, values).dtype
 

@@ -38,3 +38,13 @@ def hindrance(transformed, types):
     if "custom_lin" in jx.primitives(jaxpr):  # refused only when it is lowered
         return "a custom_vjp has no forward mode"
     return ""
+
+
+def linearize(f, *x):
+    """As `jax.linearize`; by `jax.jvp` where JAX has only that, as for rules with `optimize_remat`."""
+    try:
+        return jax.linearize(f, *x)
+    except ValueError as error:
+        if "Linearization failed" not in str(error):
+            raise
+    return f(*x), lambda *v: jax.jvp(f, x, v)[1]

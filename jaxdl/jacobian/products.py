@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jaxdl.jacobian.directions import linearize
 from jaxdl.jacobian.lanczos import lanczos
 from jaxdl.jacobian.method import bound
 
 
 def jvp(f: Callable, argnums=0) -> Callable:
     """`jvp(f)(*args)` is v ↦ J v, linearised once: v like the arguments `argnums`, J v like the output."""
-    return lambda *args, **kwargs: jax.linearize(*bound("jvp", f, argnums, args, kwargs))[1]
+    return lambda *args, **kwargs: linearize(*bound("jvp", f, argnums, args, kwargs))[1]
 
 
 def vjp(f: Callable, argnums=0) -> Callable:
@@ -35,7 +36,7 @@ def hvp(f: Callable, argnums=0) -> Callable:
 
     def at(*args, **kwargs):
         g, x = bound("hvp", f, argnums, args, kwargs)
-        return jax.linearize(jax.grad(_scalar("hvp", g)), x)[1]
+        return linearize(jax.grad(_scalar("hvp", g)), x)[1]
 
     return at
 
@@ -48,9 +49,9 @@ def gauss_newton(f: Callable, loss: Callable, argnums=0) -> Callable:
 
     def at(*args, **kwargs):
         g, x = bound("gauss_newton", f, argnums, args, kwargs)
-        y, push = jax.linearize(g, x)
+        y, push = linearize(g, x)
         pull = jax.linear_transpose(push, x)
-        curve = jax.linearize(jax.grad(_scalar("gauss_newton", loss)), y)[1]
+        curve = linearize(jax.grad(_scalar("gauss_newton", loss)), y)[1]
         return lambda v: pull(curve(push(v)))[0]
 
     return at
@@ -166,7 +167,7 @@ def _square(name, g, x):
     """v ↦ J v between vectors of the same length, the point as a vector, and the way back."""
     x, unravel = ravel_pytree(x)
     flat = lambda x: ravel_pytree(g(unravel(x)))[0]
-    y, push = jax.linearize(flat, x)
+    y, push = linearize(flat, x)
     if y.size != x.size:
         raise ValueError(f"jacobian.{name} needs a square Jacobian: f takes {x.size} numbers and gives {y.size}")
     return push, x, unravel

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from jaxdl.jacobian.directions import linearize
 from jaxdl.jacobian.method import Vector, method
 
 
@@ -27,7 +28,7 @@ def sharded(vector: Vector, *, mesh: Mesh):
         if by_rows:
             pullback = jax.vjp(f, x)[1]
             return jax.vmap(lambda dy: pullback(dy)[0])(one_hot)
-        return jax.vmap(jax.linearize(f, x)[1], out_axes=1)(one_hot)
+        return jax.vmap(linearize(f, x)[1], out_axes=1)(one_hot)
 
     over_devices = jax.shard_map(
         sweeps,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.jacobian.directions import linearize
 from jaxdl.jacobian.method import Vector, method
 from jaxdl.jacobian.vector import split
 
@@ -44,7 +45,7 @@ def rows(vector: Vector, x, others, chunk: int):
 def columns(vector: Vector, x, others, chunk: int):
     """ẋ = e_j for each j: ẏ is column j."""
     along, xs = lambda xs: vector.of_arrays(xs, *others), split(x, vector.inputs)
-    push = (lambda t: jax.jvp(along, (xs,), (t,))[1]) if chunk >= vector.n else jax.linearize(along, xs)[1]
+    push = (lambda t: jax.jvp(along, (xs,), (t,))[1]) if chunk >= vector.n else linearize(along, xs)[1]
 
     def sweeps(one_hot):
         tangents = jax.vmap(push, out_axes=-1)(_rows_as(one_hot, vector.inputs))

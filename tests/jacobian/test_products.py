@@ -100,3 +100,12 @@ def test_spectrum_counts_the_directions_of_a_code():
     assert np.isclose(full.condition, jnp.linalg.cond(J), rtol=1e-4)  # its error grows with itself
     small = lambda x: 1e-9 * jnp.array([1, 0.1, 1e-3]) * x
     assert jacobian.spectrum(small, tolerance=0.01)(jnp.ones(3)).rank == 2
+
+
+def test_rules_that_jax_pushes_forward_but_does_not_linearise():
+    rebuilt = jax.custom_vjp(lambda x: jnp.exp(jnp.sin(x)))
+    forward, backward = lambda x: (jnp.exp(jnp.sin(x)), x), lambda x, dy: (dy * jnp.exp(jnp.sin(x)) * jnp.cos(x),)
+    rebuilt.defvjp(forward, backward, optimize_remat=True)
+    f = lambda x: (rebuilt(x) * x).sum()
+    x, v = jnp.array([0.3, -0.7]), jnp.array([1.0, 0.5])
+    np.testing.assert_allclose(jacobian.hvp(f)(x)(v), jax.jvp(jax.grad(f), (x,), (v,))[1], rtol=1e-6)

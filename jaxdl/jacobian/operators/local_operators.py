@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.directions import linearize
 from jaxdl.jacobian.operators.algebra import Diagonal, Identity, Operator, Zero, chain
 from jaxdl.jacobian.operators.equations import (
     MOVES,
@@ -43,7 +44,7 @@ def whole(vector, x, others) -> Operator:
     """The Jacobian of a whole function as one linear function."""
     along = lambda x: vector.f(x, *others)
     after = jax.eval_shape(along, x)
-    return Linear(jax.linearize(along, x)[1], False, vector.x, after, "linear", float(vector.n * vector.m))
+    return Linear(linearize(along, x)[1], False, vector.x, after, "linear", float(vector.n * vector.m))
 
 
 # --- one kind each -----------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ def _linear(edge, inputs):
     if _reverse_only(edge.eqn):
         pullback = jax.vjp(along, at)[1]
         return Linear(_First(pullback), True, x, y, name, work(edge.eqn))
-    return Linear(jax.linearize(along, at)[1], False, x, y, name, work(edge.eqn))
+    return Linear(linearize(along, at)[1], False, x, y, name, work(edge.eqn))
 
 
 @jax.tree_util.register_dataclass
