@@ -447,8 +447,8 @@ def test_keys_inside():
 
 
 def test_a_function_without_a_derivative_is_refused():
-    with pytest.raises(ValueError, match=r"source: the function has no derivative in its arguments: .*nextafter"):
-        source(lambda x: jax.lax.nextafter(x, x), jnp.ones(2))
+    with pytest.raises(ValueError, match=r"source: the function has no derivative in its arguments: .*igamma_grad_a"):
+        source(lambda x: jax.lax.igamma_grad_a(x, x), jnp.ones(2))
 
 
 def test_primitives_of_other_libraries_are_refused_by_name():

@@ -276,8 +276,8 @@ def test_too_large_a_graph_is_refused():
 
 
 def test_what_jax_has_no_derivative_of_is_not_0():
-    f = lambda x: jnp.sin(x) + jax.lax.nextafter(x, 2 * x)
-    with pytest.raises(NotImplementedError, match="nextafter"):
+    f = lambda x: jnp.sin(x) + jax.lax.igamma_grad_a(x, 2 * x)
+    with pytest.raises(NotImplementedError, match="igamma_grad_a"):
         eliminate(f)(jnp.ones(3))
 
 
