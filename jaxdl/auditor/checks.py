@@ -16,7 +16,7 @@ from jaxdl.wide import parts, wide
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
-SEVERAL = 8
+SEVERAL = 32
 ROUNDING_LEFT = 1e-12  # of the largest value or cotangent: what float64 leaves of a second derivative that is 0
 PULLBACK, TANGENT = "the pullback", "the tangent"  # what is wrong where there is no pullback that could be called
 
