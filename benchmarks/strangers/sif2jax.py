@@ -64,7 +64,9 @@ def judged(problem, tool: str) -> str:
     if hasattr(problem, "constraint") and jax.tree.leaves(jax.eval_shape(constraint, y)):
         asked["constraint Jacobian"] = getattr(jacobian, tool)(constraint), jax.jacrev(constraint)
     for what, (ours, truth) in asked.items():
-        by = apart(ours(y), jax.jit(truth)(y))
+        expected = jax.jit(truth)(y)
+        known = lambda ours, jaxs: jnp.where(jnp.isnan(jaxs), jaxs, ours)  # where it is nan there is no truth
+        by = apart(jax.tree.map(known, ours(y), expected), expected)
         if by > ALLOWED:
             raise Wrong(f"{what} of {size(problem)} variables: {by:.3g} times what is allowed")
     jax.clear_caches()

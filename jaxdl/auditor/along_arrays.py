@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, number
-from jaxdl.auditor.judge import Evidence, found, verdicts
+from jaxdl.auditor.judge import Evidence, found, half_of_the_digits, verdicts
 from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
 from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
 from jaxdl.auditor.untold import BESIDE, unsettled, untold
@@ -21,6 +21,7 @@ NEARBY = 8
 DISPUTED = 6  # entries for which witnesses are called
 SHORTER = 1e-3  # of a step beside the point
 ROUNDED = 0.02  # of the largest entry: what rounding explains where nothing is computed in float64
+NEAR = 1e-6  # of the largest value, by which a search may still move where its values tell a slope
 GIVEN = "the arrays given"
 
 
@@ -251,6 +252,17 @@ class At:
             values += [] if found is None else [float(parts(found[len(self.u) + i]).reshape(-1)[place])]
         return [v for v in values if np.isfinite(v)] or [np.nan]
 
+    def by_values(self, along):
+        """The numerical witness. What a search stops at may be stairs, that tell no slope."""
+        slope = self.numerical().slope(self.inputs, self.u, along)
+        if not searches(self.subject) or np.isnan(slope.low):
+            return slope
+        steep = max(abs(float(slope.low)), abs(float(slope.high)))
+        is_stairs = slope.high - slope.low > half_of_the_digits(self.subject.dtype) * steep
+        if is_stairs or unsettled(self.subject) > NEAR:
+            return Slopes(np.float64(np.nan), np.float64(np.nan))
+        return slope
+
     def asked(self, along):
         """The exact witness where it can be had, else the numerical; and what each says."""
         smooth = self.subject.smooth
@@ -261,7 +273,7 @@ class At:
             said["exact"] = _said(slope)
         if slope is None or np.isnan(slope.low):
             try:
-                slope = self.numerical().slope(self.inputs, self.u, full)
+                slope = self.by_values(full)
                 said["numerical"] = _said(slope)
             except Raised as raised:  # of what the function holds something does not work in float64
                 slope = Slopes(np.float64(np.nan), np.float64(np.nan))
@@ -281,7 +293,7 @@ class At:
             drawn_along = drawn(seed, [subject.types[i] for i in subject.smooth])
             along = [np.where(mask, 0, v).astype(v.dtype) for v, mask in zip(drawn_along, self.untold, strict=True)]
             try:
-                slope = self.numerical().slope(self.inputs, self.u, along)
+                slope = self.by_values(along)
             except Raised:  # of what the function holds something does not work in float64
                 return findings, False
             formula = self.formula[len(self.u) :]

@@ -10,7 +10,8 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.subject import LARGE, Subject, in_float64, top
 
-NEAR = 1e-4  # of a value: a loop after which it still moves by more did not stop near anything
+COARSE = 0.05  # a loop after which values move by more is no search
+ROUNDING = 1e-12
 BESIDE = 1e-6  # how far from a point its neighbours are
 DRAWS = {"random_gamma"}  # the values jump where a draw is rejected; JAX's derivative is that of the distribution
 BITS = {"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"}
@@ -73,7 +74,7 @@ def unsettled(subject: Subject) -> float:
         return 0.0
     moved = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(values, later, strict=True))
     part = moved / max(1e-30, *map(top, values))
-    return part if part <= NEAR else 0.0
+    return part if ROUNDING < part <= COARSE else 0.0
 
 
 def _as_long_again(eqn):

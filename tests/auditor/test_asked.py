@@ -270,3 +270,15 @@ def test_domains_that_do_not_fit():
     of = domains_of({"tree": (0, 1), "eps": (2, 3)}, lambda x, tree, eps: 0, (X, {"a": X, "b": 2, "c": X}), {"eps": X})
     assert of == [None, Domain(0, 1), Domain(0, 1), Domain(2, 3)]
     assert list(Domain(0, 2).admitted(X, X)) == [np.float32(0.3), 0, 2, np.float32(0.7)]
+
+
+def test_the_stairs_of_a_bisection_tell_no_slope():
+    """Values that are halves of intervals say nothing against a rule; nobody can judge it there."""
+
+    @jax.custom_vjp
+    def root(a):
+        halved = lambda s: (jnp.where((m := (s[0] + s[1]) / 2) ** 2 < a, m, s[0]), jnp.where(m**2 < a, s[1], m))
+        return lax.while_loop(lambda s: s[1] - s[0] > 1e-3, halved, (0.0 * a, 0.0 * a + 2))[0]
+
+    root.defvjp(lambda a: (x := root(a), x), lambda x, dy: (dy / (2 * x),))
+    assert jaxdl.audit(root, np.float32(1.7)).verdict == Verdict.NOT_VERIFIABLE
