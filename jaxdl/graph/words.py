@@ -44,6 +44,7 @@ def value_text(x) -> str:
     """An array in a few characters: its numbers where they are few, else its shape; – where there is none."""
     if x is None:
         return "–"
+    x = x if hasattr(x, "dtype") else np.asarray(x)  # a literal of a jaxpr
     is_plain = jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool  # no random key
     if np.size(x) > FEW or not is_plain:
         return shape_text(x)

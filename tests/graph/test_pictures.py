@@ -341,3 +341,7 @@ def test_a_number_with_a_type_has_a_text():
         dtype = jnp.dtype("int32")
 
     assert full_text(Typed(2)) == "2 int32[], 4 B"
+
+
+def test_values_that_are_literals_of_python():
+    assert [value_text(x) for x in (True, 2, 0.5)] == ["True", "2", "0.5"]
