@@ -10,6 +10,7 @@ Results are kept after each function, so that a run may be cut off at any time.
 """
 
 import json
+import re
 from importlib.metadata import version
 
 import tyro
@@ -64,6 +65,8 @@ def kept() -> dict[tuple, dict]:
 
 def save(rows: dict[tuple, dict]) -> None:
     """The rows of functions that are still there, with the tables."""
+    for row in rows.values():
+        row["why"] = re.sub(r"/[^\s(]*/(site-packages/|(?=benchmarks/))", "", row["why"])
     order = {(e.library, e.what): i for i, e in enumerate(entries())}
     chosen = sorted((r for r in rows.values() if (r["library"], r["function"]) in order),
                     key=lambda r: (order[r["library"], r["function"]], [ITSELF, *TOOLS].index(r["tool"])))  # fmt: skip
