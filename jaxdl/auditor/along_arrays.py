@@ -362,7 +362,10 @@ def _as_far_as_settled(e, subject):
     """Half of the digits that the values have, where a search in the function stops before they have all."""
     if not set(verdicts(e).flat) & {Verdict.WRONG, Verdict.INACCURATE}:
         return e
-    room = unsettled(subject) ** 0.5 * max(top(e.low), top(e.high))
+    moved = unsettled(subject)
+    if moved > NEAR:  # its values were not asked
+        return e
+    room = moved**0.5 * max(top(e.low), top(e.high))
     return dataclasses.replace(e, room=e.room + room, of_formula=e.of_formula + room)
 
 

@@ -89,7 +89,7 @@ def main():
         return
     jax.config.update("jax_disable_most_optimizations", True)
     campaign = Campaign(asked.all, asked.tools)
-    with contextlib.suppress(KeyboardInterrupt):  # what was held so far is told
+    with contextlib.suppress(KeyboardInterrupt):  # the tally so far is printed
         hold_many(campaign, range(asked.seed, asked.seed + int(asked.programs)))
     for what, count in sorted(campaign.tally.items()):
         print(count, *what)
