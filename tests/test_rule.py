@@ -269,15 +269,20 @@ def test_a_cotangent_for_integers_is_a_fault():
         jax.grad(lambda x: f(x, jnp.arange(3)).sum())(X)
 
 
+def slope(n):
+    return (1.0 if isinstance(n, bool) else 2.0 if isinstance(n, int) else 3.0) * math.copysign(1, n)
+
+
+@op
+def steep(x, *, n):
+    return x * slope(n)
+
+
+steep.rule(lambda x, *, n: (x * slope(n), saving(lambda s, dy: (dy * s,), jnp.float32(slope(n)))))
+
+
 def test_settings_that_python_takes_for_equal_are_others():
-    """1, 1.0 and True; 0.0 and −0.0."""
-    slope = lambda n: (1.0 if isinstance(n, bool) else 2.0 if isinstance(n, int) else 3.0) * math.copysign(1, n)
-
-    @op
-    def steep(x, *, n):
-        return x * slope(n)
-
-    steep.rule(lambda x, *, n: (x * slope(n), saving(lambda dy: (dy * slope(n),))))
+    """1, 1.0 and True; 0.0 and −0.0. Of an op of a module, whose traces are kept."""
     for n in (1, True, 1.0, 0.0, -0.0, 1):
         for f in (jax.grad(lambda x, n=n: steep(x, n=n)), jax.jit(lambda x, n=n: steep(x, n=n))):
             assert f(jnp.float32(1)) == slope(n)
