@@ -51,6 +51,14 @@ class Case:
             return columns(*self.args)
 
     @functools.cached_property
+    def has_reverse(self) -> bool:
+        try:
+            jax.eval_shape(lambda dy, *args: jax.vjp(self.f, *args)[1](dy), self.cotangent, *self.args)
+        except Exception:
+            return False
+        return True
+
+    @functools.cached_property
     def gradient(self):
         return self.pulled(self.f)
 
@@ -137,6 +145,8 @@ def automatic(case: Case) -> str:
 
     def gradients(c: Case):
         plain = without_rules(c)
+        if not c.has_reverse:
+            return c.pulled(plain), c.gradient
         return jax.jit(lambda dy, *args: jax.vjp(plain, *args)[1](dy))(c.cotangent, *c.args), c.gradient
 
     hold(case, "gradient", *gradients(case), gradients)

@@ -11,9 +11,9 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, found, half_of_the_digits, verdicts
-from jaxdl.auditor.slopes import Numerical, Slopes, exact_slope
+from jaxdl.auditor.slopes import UNKNOWN, Numerical, exact_slope
 from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
-from jaxdl.auditor.untold import BESIDE, unsettled, untold
+from jaxdl.auditor.untold import BESIDE, search, untold
 from jaxdl.wide import parts, wide
 
 DIRECTIONS = 2
@@ -21,7 +21,6 @@ NEARBY = 8
 DISPUTED = 6  # entries for which witnesses are called
 SHORTER = 1e-3  # of a step beside the point
 ROUNDED = 0.02  # of the largest entry: what rounding explains where nothing is computed in float64
-NEAR = 1e-6  # of the largest value, by which a search may still move where its values tell a slope
 GIVEN = "the arrays given"
 
 
@@ -70,7 +69,7 @@ _CHANGES = {
 
 def at_points(subject: Subject) -> list[Finding]:
     """What is found at all points: values, and cotangents for one cotangent."""
-    numerical = functools.cache(lambda: Numerical(subject))
+    numerical = functools.cache(lambda longer: Numerical(subject, longer))
     findings, usual = [], None
     for name, inputs in points(subject).items():
         u = subject.seeds()
@@ -215,7 +214,7 @@ class At:
         with np.errstate(all="ignore"):
             apart = np.abs(evidence.formula - evidence.low).reshape(-1)[places]
         places = places[np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")]
-        low, high = evidence.low.reshape(-1).copy(), evidence.high.reshape(-1).copy()
+        low, high, room = evidence.low.reshape(-1).copy(), evidence.high.reshape(-1).copy(), np.zeros(evidence.got.size)
         is_automatic = self.truth is None and np.isfinite(low)
         low[places], high[places] = np.nan, np.nan
         said = {}
@@ -223,7 +222,7 @@ class At:
             along = [None] * len(self.subject.smooth)
             along[i] = _basis(self.inputs[self.subject.smooth[i]], place)
             slope, names = self.asked(along)
-            low[place], high[place] = float(slope.low), float(slope.high)
+            low[place], high[place], room[place] = float(slope.low), float(slope.high), slope.room
             if slope.low < slope.high:
                 near = self.nearby(i, place)
                 low[place], high[place] = np.nanmin([low[place], *near]), np.nanmax([high[place], *near])
@@ -231,9 +230,9 @@ class At:
         if self.truth is None:  # where no other witness speaks, JAX's is the only one
             alone = is_automatic & np.isnan(low)
             low, high = (np.where(alone, evidence.low.reshape(-1), x) for x in (low, high))
-        shape = evidence.low.shape
-        evidence = dataclasses.replace(evidence, low=low.reshape(shape), high=high.reshape(shape))
-        return _as_far_as_settled(evidence, self.subject), said
+        low, high, room = (x.reshape(evidence.low.shape) for x in (low, high, room))
+        rooms = {"room": evidence.room + room, "of_formula": evidence.of_formula + room}
+        return dataclasses.replace(evidence, low=low, high=high, **rooms), said
 
     def untold_parts(self, i):
         mask = self.untold[i]
@@ -253,15 +252,24 @@ class At:
         return [v for v in values if np.isfinite(v)] or [np.nan]
 
     def by_values(self, along):
-        """The numerical witness. What a search stops at may be stairs, that tell no slope."""
-        slope = self.numerical().slope(self.inputs, self.u, along)
-        if not searches(self.subject) or np.isnan(slope.low):
+        """The numerical witness. What a search stops at tells the slope only as far as the search has settled: there
+        the one of a run twice as long is asked, and how far both are apart is the room."""
+        slope = self.numerical(None).slope(self.inputs, self.u, along)
+        found = search(self.subject)
+        if found is None or np.isnan(slope.low):
             return slope
+        if found.longer is None:
+            return UNKNOWN
+        settled = self.numerical(found.longer).slope(self.inputs, self.u, along)
+        if self.is_stairs(slope) or self.is_stairs(settled):
+            return UNKNOWN
+        apart = max(abs(float(slope.low - settled.low)), abs(float(slope.high - settled.high)))
+        return dataclasses.replace(settled, room=2 * apart)
+
+    def is_stairs(self, slope):
+        """What a bisection gives: between its steps nothing moves."""
         steep = max(abs(float(slope.low)), abs(float(slope.high)))
-        is_stairs = slope.high - slope.low > half_of_the_digits(self.subject.dtype) * steep
-        if is_stairs or unsettled(self.subject) > NEAR:
-            return Slopes(np.float64(np.nan), np.float64(np.nan))
-        return slope
+        return not slope.high - slope.low <= half_of_the_digits(self.subject.dtype) * steep
 
     def asked(self, along):
         """The exact witness where it can be had, else the numerical; and what each says."""
@@ -276,7 +284,7 @@ class At:
                 slope = self.by_values(full)
                 said["numerical"] = _said(slope)
             except Raised as raised:  # of what the function holds something does not work in float64
-                slope = Slopes(np.float64(np.nan), np.float64(np.nan))
+                slope = UNKNOWN
                 said["numerical"] = type(raised.error).__name__
         return slope, said
 
@@ -304,11 +312,11 @@ class At:
             are_known |= bool(np.isfinite(slope.low))
             if not np.isfinite(got):  # which was said of its entries
                 continue
-            room = np.asarray(float(jnp.finfo(subject.dtype).eps) ** 0.5 * sum(np.abs(x).sum() for x in terms) * 0.1)
+            rounding = float(jnp.finfo(subject.dtype).eps) ** 0.5 * sum(np.abs(x).sum() for x in terms) * 0.1
+            room = np.asarray(rounding + slope.room)
             evidence = Evidence(
                 got, got, np.asarray(slope.low), np.asarray(slope.high), room, room, _real(subject.dtype)
             )
-            evidence = _as_far_as_settled(evidence, subject)
             witnesses = lambda _, slope=slope: {"numerical": _said(slope)}
             at_point = lambda _: "along a drawn direction"
             findings += found(evidence, "cotangents", "derivative", at_point, lambda _: tuple(self.inputs), witnesses)
@@ -356,17 +364,6 @@ def _alike_in_its_precision(e, native):
         near = np.abs(e.got - native) <= e.of_formula + float(jnp.finfo(e.dtype).eps) ** 0.5 * np.abs(native)
     got = np.where(near & np.isfinite(e.low) & np.isfinite(native), e.formula, e.got)
     return dataclasses.replace(e, got=got, room=e.room + 4 * own[np.isfinite(own)].max(initial=0))
-
-
-def _as_far_as_settled(e, subject):
-    """Half of the digits that the values have, where a search in the function stops before they have all."""
-    if not set(verdicts(e).flat) & {Verdict.WRONG, Verdict.INACCURATE}:
-        return e
-    moved = unsettled(subject)
-    if moved > NEAR:  # its values were not asked
-        return e
-    room = moved**0.5 * max(top(e.low), top(e.high))
-    return dataclasses.replace(e, room=e.room + room, of_formula=e.of_formula + room)
 
 
 def _conditioning(subject, inputs, u, truth):

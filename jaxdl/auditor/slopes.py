@@ -19,10 +19,17 @@ STEPS = 9
 
 @dataclass(frozen=True)
 class Slopes:
-    """The derivative lies between low and high, arrays in float64; NaN where this witness cannot tell."""
+    """The derivative lies between low and high, arrays in float64; NaN where this witness cannot tell.
+
+    room: how far beyond them it may lie, as the function is a search that has not settled.
+    """
 
     low: np.ndarray
     high: np.ndarray
+    room: float = 0.0
+
+
+UNKNOWN = Slopes(np.float64(np.nan), np.float64(np.nan))
 
 
 def exact_slopes(jaxpr, points, along, order=1) -> list[Slopes]:
@@ -91,12 +98,15 @@ def _summed(slopes) -> Slopes:
 
 
 class Numerical:
-    """The function in float64, and its one-sided derivatives by Richardson's extrapolation of difference quotients."""
+    """The function in float64, and its one-sided derivatives by Richardson's extrapolation of difference quotients.
 
-    def __init__(self, subject: Subject):
+    jaxpr: what stands in for the function.
+    """
+
+    def __init__(self, subject: Subject, jaxpr=None):
         self.subject = subject
         with jax.enable_x64(True):
-            self.program = compiled(widened(subject.value), *map(wide, subject.types))
+            self.program = compiled(widened(jaxpr or subject.value), *map(wide, subject.types))
 
     def slope(self, inputs, u, along) -> Slopes:
         """That of Re Σ u·f along a direction, a list like the differentiated inputs; low = high where it is smooth."""

@@ -2,6 +2,7 @@
 they tell less than their format holds: of a search that stops at a tolerance of its own."""
 
 import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax import lax
@@ -10,7 +11,8 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.subject import LARGE, Subject, in_float64, top
 
-COARSE = 0.05  # a loop after which values move by more is no search
+COARSE = 0.05  # of its result, by which a search may still move; a loop that moves all by more is none
+NEAR = 1e-6  # the same, where its values tell a slope
 ROUNDING = 1e-12
 BESIDE = 1e-6  # how far from a point its neighbours are
 DRAWS = {"random_gamma"}  # the values jump where a draw is rejected; JAX's derivative is that of the distribution
@@ -62,19 +64,35 @@ def unstopped(subject: Subject):
     return subject.plain_step(lambda *x: jx.evaluate(subject.value, x, passed))
 
 
+class Search(NamedTuple):
+    """A loop that stops when it has found something to its own tolerance. longer: the function with such loops run
+    twice as long; None where that moves its values by more than they can tell a slope."""
+
+    longer: Any
+
+
 @functools.lru_cache(maxsize=64)
-def unsettled(subject: Subject) -> float:
-    """By what part of the largest value values still move where each loop that stops by itself runs as long again: what
-    a search has not settled. 0 where there is none."""
+def search(subject: Subject) -> Search | None:
+    """The search that a function is; None where it is none, or one that has settled all digits.
+
+    A search that goes on moves its result a little, and the error that it has left by more; an integration that goes on
+    moves all.
+    """
     if "while" not in jx.primitives(subject.value):
-        return 0.0
+        return None
     longer, _ = jx.trace(lambda *x: jx.evaluate(subject.value, x, _as_long_again), *subject.types)
     values, later = (in_float64(jaxpr, *subject.inputs) for jaxpr in (subject.value, longer))
     if values is None or later is None:
-        return 0.0
-    moved = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(values, later, strict=True))
-    part = moved / max(1e-30, *map(top, values))
-    return part if ROUNDING < part <= COARSE else 0.0
+        return None
+    moved = [
+        top(a - b) / max(1e-30, top(a))
+        for a, b in zip(values, later, strict=True)
+        if np.issubdtype(a.dtype, np.inexact)
+    ]
+    results = [part for part in moved if 0 < part <= COARSE]
+    if not results or max(moved) <= ROUNDING:
+        return None
+    return Search(longer if max(moved) <= NEAR else None)
 
 
 def _as_long_again(eqn):

@@ -12,6 +12,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from jaxdl.report import draft_of
+
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 SHOWN = 4  # names in an error
 
@@ -55,12 +57,9 @@ def save_torch_state_dict(path: str | os.PathLike, params: Any, layout: Callable
     """Writes `torch_state_dict(params, layout)` to a safetensors file, whole or not at all."""
     path = Path(path)
     _refuse_pickle(path)
-    tensors, draft = torch_state_dict(params, layout), path.with_name(path.name + ".part")
-    try:
+    tensors = torch_state_dict(params, layout)
+    with draft_of(path) as draft:
         save_file(tensors, draft, metadata={"format": "pt"})  # transformers reads no file without this
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _by_path(params):

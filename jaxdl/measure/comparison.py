@@ -149,8 +149,8 @@ def contrast(
     both sides. A column that cannot be measured (a solver in f that refuses the drawn cotangent, or float64) is empty,
     and the table says why.
 
-    Raises ValueError if f has no floating-point array among its arguments or its outputs; TypeError where the primal of
-    a rule has no derivative that f needs, with the name of the rule to keep.
+    Raises ValueError if f has no floating-point array among its arguments or its outputs; TypeError where f has no
+    derivative in reverse mode, or the primal of a rule none that f needs, with the name of the rule to keep.
 
         contrast(loss, params, batch, keep="odeint").print()
     """
@@ -160,7 +160,11 @@ def contrast(
     arrays = [jnp.asarray(x) for x in arrays]
     in_arrays = jx.in_arrays(f, args, kwargs)
     plain = automatic(in_arrays, only=only, keep=keep)
-    whole = _compare(Site("whole", "", "", (), ()), in_arrays, plain, arrays, None, names, time)
+    try:
+        whole = _compare(Site("whole", "", "", (), ()), in_arrays, plain, arrays, None, names, time)
+    except Exception:
+        _check_reverse(in_arrays, arrays)
+        raise
     found, left_out = [], []
     for seen in observe(in_arrays, *arrays) if sites else ():
         if chosen(only, keep)(seen.site):
@@ -170,6 +174,18 @@ def contrast(
                 left_out.append((seen.site, error_text(error)))
     device = jax.devices()[0]
     return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found), tuple(left_out))
+
+
+def _check_reverse(f, arrays):
+    """TypeError where f as it is, with all its rules, has no derivative that can be pulled back."""
+    side = Differentiated(f, arrays)
+    try:
+        jax.eval_shape(side.step, arrays, side.cotangent())
+    except Exception as error:  # JAX's, or that of a rule
+        raise TypeError(
+            f"contrast: the function has no derivative in reverse mode, which contrast measures ({error_text(error)}): "
+            f"give what has none a rule (jaxdl.op, jax.custom_vjp), or contrast a part of the function without it"
+        ) from error
 
 
 def _compare_site(seen, time):

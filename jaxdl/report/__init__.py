@@ -1,7 +1,7 @@
 """One style for everything that reports: numbers, tables, plots, pages."""
 
 from jaxdl.report.errors import error_text
-from jaxdl.report.files import plain, write_whole
+from jaxdl.report.files import draft_of, plain, sync, write_whole
 from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text, seconds_text
 from jaxdl.report.page import Page
 from jaxdl.report.plot import AUTOMATIC, HAND, figure, png
@@ -14,6 +14,7 @@ __all__ = [
     "Table",
     "bytes_text",
     "count_text",
+    "draft_of",
     "error_text",
     "figure",
     "number_text",
@@ -21,5 +22,6 @@ __all__ = [
     "png",
     "ratio_text",
     "seconds_text",
+    "sync",
     "write_whole",
 ]

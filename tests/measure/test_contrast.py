@@ -272,3 +272,9 @@ def test_errors_in_a_line():
     assert error_text(ValueError("one\ntwo")) == "ValueError: one"
     inner = "INTERNAL: it failed: Traceback (most recent call last):\n  File x\n    y\npackage.OwnError: why\nmore"
     assert error_text(RuntimeError(inner)) == "package.OwnError: why"
+
+
+def test_a_function_without_reverse_mode_is_refused_by_name():
+    halved = lambda x: jax.lax.while_loop(lambda x: x > 1, lambda x: x / 2, x)
+    with pytest.raises(TypeError, match="contrast: the function has no derivative in reverse mode, which contrast"):
+        contrast(halved, jnp.float32(3.0), time=False)
