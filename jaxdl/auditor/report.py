@@ -15,7 +15,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor.accepted import Accepted
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
-from jaxdl.report import Page, Table, plain, write_whole
+from jaxdl.report import Page, Table, plain, terminal, write_whole
 
 SHOWN = 6  # numbers of an array that are written out, and inputs of a rule
 
@@ -153,12 +153,12 @@ class AuditReport:
 
     def print(self, console: Console | None = None) -> None:
         """Prints the table, and the findings if there are any."""
-        console = console or Console()
+        console = console or terminal()
         self.table().print(console)
         if self.findings:
             self.found().print(console)
         for f, reason in self.accepted:
-            console.print(f"accepted, {reason}: {f}", highlight=False)
+            console.print(f"accepted, {reason}: {f}")
 
     def html(self) -> str:
         """One self-contained page."""

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from jaxdl.auditor import AuditReport, generated, load_accepted, public_callables
 from jaxdl.auditor import audit as audit_rules
 from jaxdl.cli.strangers import arguments_in, function_of, imported
 from jaxdl.cli.usage import BadUsage, usage
-from jaxdl.report import Table
+from jaxdl.report import Table, error_text, terminal
 
 
 def audit(
@@ -21,6 +20,7 @@ def audit(
 ) -> int:
     """Audit the derivative rules of a function, or of every public function of a module that takes arrays.
 
+    The module is imported and its functions are called, as Python would: give it none that you would not run.
     Exit status: 0 no fault, 1 a derivative is wrong, inaccurate or not finite, 2 something could not be run.
 
     Args:
@@ -30,7 +30,7 @@ def audit(
         accepted: A TOML file of findings that are known: tables [[accepted]] with rule, verdict, reason, check.
         out: Where the report goes, as .json, or as a page, .html; of a module a folder, with a page for each function.
     """
-    console = Console()
+    console = terminal()
     is_module = ":" not in target
     functions = public_callables(imported(target)) if is_module else dict([function_of(target)])
     given = arguments_in(args)
@@ -45,8 +45,8 @@ def audit(
             continue
         try:
             reports[name] = audit_rules(f, *arguments).accepting(known)
-        except Exception as error:  # whatever a stranger's function raises
-            left_out[name] = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # whatever a stranger's function raises
+            left_out[name] = error_text(error)
     if is_module:
         _table(target, reports, left_out).print(console)
     for name, report in reports.items():

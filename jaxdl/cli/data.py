@@ -5,11 +5,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 
 from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.data import Samples, data_folder, listed, prepare, samples
-from jaxdl.report import Table, bytes_text, figure, png, write_whole
+from jaxdl.report import Table, bytes_text, figure, png, terminal, write_whole
 
 COLUMNS = 8
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
@@ -54,12 +53,12 @@ def prepare_set(name: Name, folder: Folder = None) -> int:
         name: Of TensorFlow Datasets, such as mnist, cifar10, glue/sst2 or mnist:3.0.1.
         folder: Where it goes; without it TFDS_DATA_DIR, else ~/tensorflow_datasets.
     """
-    console = Console()
+    console = terminal()
     if name == "digits":
         console.print("digits come with jaxdl: there is nothing to prepare")
         return 0
     path = usage(prepare, name, folder)
-    console.print(f"{name} is in {path}", highlight=False, soft_wrap=True)
+    console.print(f"{name} is in {path}", soft_wrap=True)
     return 0
 
 
@@ -83,7 +82,7 @@ def show_set(
     if count < 1:
         raise BadUsage(f"--count must be 1 or more, got {count}")
     usage(write_whole, out, _picture(usage(samples, name, count, folder)))
-    Console().print(f"written: {out}", highlight=False, soft_wrap=True)
+    terminal().print(f"written: {out}", soft_wrap=True)
     return 0
 
 
@@ -93,13 +92,13 @@ def _picture(shown: Samples) -> bytes:
     columns = min(count, COLUMNS)
     rows = -(-count // columns)
     with figure(rows, columns, width=1.1 * COLUMNS, height=1.35 * rows + 0.3, squeeze=False) as (fig, axes):
-        fig.suptitle(f"{shown.name}: {count} of {shown.of:,} examples", x=0.01, ha="left")
+        fig.suptitle(f"{shown.name}: {count} of {shown.of:,} examples", x=0.01, ha="left", parse_math=False)
         for ax in axes.flat:
             ax.axis("off")
         for ax, image, label in zip(axes.flat, shown.images, shown.labels, strict=False):
             colours = {} if image.shape[-1] in (3, 4) else {"cmap": "gray", "vmin": 0, "vmax": _white(image)}
             ax.imshow(image if not colours else image[..., 0], **colours)
-            ax.set_title(label, fontsize=8, loc="center", pad=2)
+            ax.set_title(label, fontsize=8, loc="center", pad=2, parse_math=False)
         return png(fig)
 
 

@@ -7,14 +7,13 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import tyro
-from rich.console import Console
 
 from jaxdl.auditor import generated
 from jaxdl.cli.strangers import arguments_in, function_of
 from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.graph import Graph, examples, formula, trace, value_text
 from jaxdl.nn import lenet5
-from jaxdl.report import Table, bytes_text
+from jaxdl.report import Table, bytes_text, terminal
 
 MOST_ROWS = 60
 
@@ -29,6 +28,7 @@ def graph(
 ) -> int:
     """Show the computational graph of a function: values forward, gradients backward.
 
+    Its module is imported and the function is called, as Python would: give it none that you would not run.
     Without a target the lectures' examples are listed. Of an output that is no single number, the gradient is that of
     its sum.
 
@@ -40,7 +40,7 @@ def graph(
         costs: Tell the operations of each node, forward and backward, and the bytes it keeps.
         depth: How many levels of boxes the picture shows open.
     """
-    console = Console()
+    console = terminal()
     if not target:
         rows = [(name, (make()[0].__doc__ or "").split("\n")[0]) for name, make in EXAMPLES.items()]
         Table("jaxdl graph EXAMPLE", ("example", "what it computes"), rows, words=2).print(console)
@@ -50,14 +50,14 @@ def graph(
     usage(found.backward, jax.tree.map(_ones, found.outputs, is_leaf=lambda x: hasattr(x, "node")))
     if steps:
         for step in found.steps():
-            console.print(step.text, highlight=False, soft_wrap=True)
+            console.print(step.text, soft_wrap=True)
     elif costs:
         found.costs().table().print(console)
     else:
         _table(found).print(console)
     if out:
         usage(lambda: found.draw(out, depth=depth))
-        console.print(f"written: {out}", highlight=False)
+        console.print(f"written: {out}")
     return 0
 
 

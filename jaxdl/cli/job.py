@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
 
 from jaxdl import nn
 from jaxdl.cli.page import page, pictures
@@ -20,7 +19,7 @@ from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.data import Dataset, check_inputs, check_labels, load
 from jaxdl.measure import Contrast
 from jaxdl.measure import contrast as measure
-from jaxdl.report import Table, bytes_text, number_text, plain, ratio_text, seconds_text, write_whole
+from jaxdl.report import Table, bytes_text, number_text, plain, ratio_text, seconds_text, terminal, write_whole
 from jaxdl.strip import automatic
 from jaxdl.train import Diverged, Trained, fit
 from jaxdl.train.steps import averaged
@@ -83,7 +82,7 @@ def contrast(
         out: Where report.json, report.html and the plots go.
         quiet: No progress bars and no tables, only errors.
     """
-    console = Console(quiet=quiet)
+    console = terminal(quiet=quiet)
     chosen, folder = usage(setups, model), _writable(out)
     if epochs is not None and epochs < 1:
         raise BadUsage(f"--epochs must be 1 or more, got {epochs}")
@@ -105,7 +104,7 @@ def contrast(
                 raise BadUsage(f"{name}: {error}") from error
     summary(outcomes).print(console)
     for outcome in outcomes.values():
-        console.print(f"\n[bold]{outcome.setup.title}: where the differences come from[/]")
+        console.print(f"\n{outcome.setup.title}: where the differences come from", style="bold")
         outcome.contrast.print(console)
     settings = {"data": data, "seed": seed, "precision": precision, "device": str(device), "jax": jax.__version__}
     _write(folder, settings, outcomes, dataset)
@@ -230,5 +229,5 @@ def _verdict(outcomes, precision, console):
         console.print(f"The gradients agree within {tolerance:g} of their largest entry, all along the training.")
         return 0
     found = ", ".join(f"{name}: {number_text(d)}" for name, d in far.items())
-    Console(stderr=True).print(f"The gradients differ by more than {tolerance:g} of their largest entry: {found}")
+    terminal(stderr=True).print(f"The gradients differ by more than {tolerance:g} of their largest entry: {found}")
     return 1

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
 
 from jaxdl.cli.prepared import model_of
 from jaxdl.cli.settings import Settings
@@ -14,6 +13,7 @@ from jaxdl.cli.setups import setup
 from jaxdl.cli.training import OPTIMIZERS
 from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.data import Dataset
+from jaxdl.report import terminal
 from jaxdl.train import CHIPS, fully_sharded, replicated
 from jaxdl.train import plan as planned
 
@@ -66,7 +66,7 @@ def plan(
             shard=fully_sharded if shard else replicated, accumulate=accumulate, title=chosen.title,
         )
     )  # fmt: skip
-    console = Console()
+    console = terminal()
     for table in found.tables():
         table.print(console)
     return 0 if found.fits else 1

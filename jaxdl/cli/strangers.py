@@ -9,14 +9,16 @@ from types import ModuleType
 
 from jaxdl.auditor import public_callables
 from jaxdl.cli.usage import BadUsage
+from jaxdl.report import error_text
 
 
 def imported(module: str) -> ModuleType:
+    """A module, which runs the code in it; BadUsage for whatever that raises."""
     sys.path.insert(0, "")  # as `python -m` finds modules in the current folder
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        raise BadUsage(f"cannot import {module}: {error}; give package.module:function") from error
+    except (Exception, SystemExit) as error:
+        raise BadUsage(f"cannot import {module}: {error_text(error)}; give package.module:function") from error
 
 
 def function_of(target: str) -> tuple[str, Callable]:
@@ -40,6 +42,6 @@ def arguments_in(path: Path | None) -> dict[str, tuple]:
         return {}
     try:
         found = runpy.run_path(str(path))
-    except Exception as error:  # whatever the file does
-        raise BadUsage(f"--args {path}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever the file does
+        raise BadUsage(f"--args {path}: {error_text(error)}") from error
     return {name: value for name, value in found.items() if isinstance(value, tuple) and not name.startswith("_")}

@@ -13,7 +13,6 @@ from typing import Annotated
 import jax
 import optax
 import tyro
-from rich.console import Console
 
 from jaxdl.cli.metrics import Metrics
 from jaxdl.cli.prepared import choose_platform, data_of, mesh_of, model_of
@@ -22,7 +21,7 @@ from jaxdl.cli.setups import Setup, setup
 from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.data import Records
 from jaxdl.nn import parameter_count
-from jaxdl.report import Table, number_text, seconds_text, write_whole
+from jaxdl.report import Table, number_text, seconds_text, terminal, write_whole
 from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_sharded, launch, replicated
 from jaxdl.train.processes import INDEX, join_as_launched
 
@@ -94,8 +93,8 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     rate = SCHEDULES[settings.schedule](chosen.rate if settings.rate is None else settings.rate, max(steps, 1))
     usage(_keep_settings, settings, out)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's, which tells in hundreds of lines what is told here
-    console = Console(quiet=quiet or jax.process_index() > 0)
-    console.print(_heading(chosen, known, mesh), highlight=False, soft_wrap=True)
+    console = terminal(quiet=quiet or jax.process_index() > 0)
+    console.print(_heading(chosen, known, mesh), soft_wrap=True)
     start = time.perf_counter()
     with _told(out), _metrics(out) as metrics:
         trained = fit(

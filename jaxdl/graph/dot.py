@@ -11,7 +11,8 @@ from jaxdl.graph.words import shape_text, value_text
 
 
 class Syntax(NamedTuple):
-    """How a language writes the beginning, a node, the beginning and the end of a box, an edge, and the end."""
+    """How a language writes the beginning, a node, the beginning and the end of a box, an edge, and the end; and what
+    it writes in the place of characters that would end a text or mean something in it."""
 
     begin: str
     node: str
@@ -19,6 +20,7 @@ class Syntax(NamedTuple):
     box_end: str
     edge: str
     end: str
+    instead: dict[str, str]
 
 
 DOT = Syntax(
@@ -28,8 +30,12 @@ DOT = Syntax(
     "}",
     "{a} -> {b} [label={text}];",
     "}",
+    {"\\": "\\\\", '"': '\\"'},
 )
-MERMAID = Syntax("flowchart LR", "{id}({text})", "subgraph b{id} [{text}]", "end", "{a} -- {text} --> {b}", "")
+MERMAID = Syntax(
+    "flowchart LR", "{id}({text})", "subgraph b{id} [{text}]", "end", "{a} -- {text} --> {b}", "",
+    {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "\\": "#92;", "`": "#96;"},
+)  # fmt: skip
 
 
 def written(root: Box, opened: set, syntax: Syntax) -> bytes:
@@ -38,7 +44,9 @@ def written(root: Box, opened: set, syntax: Syntax) -> bytes:
     lines = [syntax.begin, *_items(root, "  ", ids, itertools.count(1), syntax)]
     for node in root.nodes:
         for edge in node.edges:
-            lines.append("  " + syntax.edge.format(a=ids[edge.source.node], b=ids[node], text=_quoted(_told(edge))))
+            lines.append(
+                "  " + syntax.edge.format(a=ids[edge.source.node], b=ids[node], text=_quoted(_told(edge), syntax))
+            )
     return "\n".join([*lines, syntax.end]).rstrip().encode() + b"\n"
 
 
@@ -48,9 +56,9 @@ dot, mermaid = (functools.partial(written, syntax=syntax) for syntax in (DOT, ME
 def _items(box, indent, ids, numbers, syntax):
     for item in box.items:
         if isinstance(item, Node):
-            yield indent + syntax.node.format(id=ids[item], text=_quoted(" ".join(title(item)).strip()))
+            yield indent + syntax.node.format(id=ids[item], text=_quoted(" ".join(title(item)).strip(), syntax))
         else:
-            yield indent + syntax.box.format(id=next(numbers), text=_quoted(item.name))
+            yield indent + syntax.box.format(id=next(numbers), text=_quoted(item.name, syntax))
             yield from _items(item, indent + "  ", ids, numbers, syntax)
             yield indent + syntax.box_end
 
@@ -61,5 +69,5 @@ def _told(edge):
     return value if edge.adjoint is None else f"{value} | {value_text(edge.adjoint)}"
 
 
-def _quoted(text):
-    return '"' + text.replace('"', "'") + '"'
+def _quoted(text, syntax):
+    return '"' + "".join(syntax.instead.get(c, c) for c in " ".join(text.splitlines())) + '"'

@@ -160,5 +160,14 @@ def _symbol(x: Output) -> str:
     return text if len(x.node.types) == 1 else rf"{text}_{{{x.place}}}"
 
 
+# Of a name what means something to LaTeX, or to matplotlib, which knows fewer commands; quotes stand around keys.
+_IN_LATEX = str.maketrans(
+    {
+        "_": r"\_", "$": r"\$", "%": r"\%", "{": r"\{", "}": r"\}", "\\": r"\backslash ", "#": r"\sharp ",
+        "&": r"\wedge ", "^": r"\uparrow ", "~": r"\sim ", "'": "", '"': "", "`": "",
+    }
+)  # fmt: skip
+
+
 def _plain(text):
-    return text.replace("\\", "").replace("_", r"\_").replace("'", "").replace("{", "(").replace("}", ")")
+    return " ".join(text.split()).translate(_IN_LATEX)

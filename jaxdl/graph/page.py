@@ -36,7 +36,7 @@ def page(root: Box, opened: set) -> bytes:
     parts = {
         "TITLE": escape(graph.name),
         "GRAPH": _html(root, opened, parents, ids),
-        "DATA": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
+        "DATA": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     }
     for name, text in parts.items():
         template = template.replace(f"{{{{{name}}}}}", text)

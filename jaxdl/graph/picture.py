@@ -16,6 +16,7 @@ from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
 from jaxdl.graph.words import shape_text, symbol, value_text
 from jaxdl.report import AUTOMATIC, HAND
 
+PLAIN = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}  # a name may hold dollars
 PORT = 19.0  # points between the ends of edges at one item
 LETTER = 5.6  # points of width of a character
 MOST_PIXELS = 12_000
@@ -137,7 +138,7 @@ def drawn(root: Box, opened: set) -> Figure:
 
 def _box(axes, box, frame):
     _rectangle(axes, frame, OPEN_FILL, "#b5b5b5", 6, 0)
-    axes.text(frame.x + 8, frame.y + 12, box.name, fontsize=8, color="#555555", va="center")
+    axes.text(frame.x + 8, frame.y + 12, box.name, fontsize=8, color="#555555", va="center", parse_math=False)
 
 
 def _item(axes, item, frame):
@@ -145,9 +146,9 @@ def _item(axes, item, frame):
     _rectangle(axes, frame, fill, "#444444", 12 if isinstance(item, Node) else 4, 3)
     first, second = title(item)
     middle = frame.x + frame.width / 2
-    axes.text(middle, frame.middle - (5 if second else 0), first, fontsize=9, ha="center", va="center", zorder=4)
+    axes.text(middle, frame.middle - (5 if second else 0), first, fontsize=9, **PLAIN)
     if second:
-        axes.text(middle, frame.middle + 8, second, fontsize=6.5, color="#666666", ha="center", va="center", zorder=4)
+        axes.text(middle, frame.middle + 8, second, fontsize=6.5, color="#666666", **PLAIN)
 
 
 def _rectangle(axes, frame, fill, line, rounding, order):

@@ -14,7 +14,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.measure.differentiated import Cost, Differentiated
 from jaxdl.measure.show import comparison_plot, comparison_table, gains_table
 from jaxdl.measure.timing import Pairs, pairs
-from jaxdl.report import Table, error_text, plain, write_whole
+from jaxdl.report import Table, error_text, plain, terminal, write_whole
 from jaxdl.strip import Choice, Site, automatic, chosen, observe
 
 NO_DIGIT = 0.5  # of the largest entry: an error beyond which no digit is right
@@ -115,7 +115,7 @@ class Contrast:
 
     def print(self, console: Console | None = None) -> None:
         """Prints the table, brief on a terminal narrower than 150 columns, and where the rules gain."""
-        console = console or Console()
+        console = console or terminal()
         self.table(brief=console.width < 150).print(console)
         if self.sites:
             self.gains().print(console)

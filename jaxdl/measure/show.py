@@ -102,7 +102,7 @@ def comparison_plot(comparisons) -> bytes:
         for ax, (label, value) in zip(axes, panels, strict=True):
             _bars(ax, label, [(value(c, "hand"), value(c, "automatic")) for c in comparisons])
         names = ["\n".join(textwrap.wrap(_label(c), 26)) for c in comparisons]
-        axes[0].set(yticks=np.arange(len(names)), yticklabels=names)
+        axes[0].set_yticks(np.arange(len(names)), names, parse_math=False)
         axes[0].invert_yaxis()
         fig.suptitle("Hand-written rules against the automatic derivative", x=0.01, ha="left")
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -6,6 +6,7 @@ from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text
 from jaxdl.report.page import Page
 from jaxdl.report.plot import AUTOMATIC, HAND, figure, png
 from jaxdl.report.table import Table
+from jaxdl.report.terminal import terminal
 
 __all__ = [
     "AUTOMATIC",
@@ -23,5 +24,6 @@ __all__ = [
     "ratio_text",
     "seconds_text",
     "sync",
+    "terminal",
     "write_whole",
 ]

@@ -5,7 +5,7 @@ import re
 _RAISED = re.compile(r"^(?:[\w]+\.)*\w*(?:Error|Exception|Warning)\b.*", re.MULTILINE)
 
 
-def error_text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """What an error says first, after its kind; of one that holds another's traceback, what that one says."""
     told = str(error).strip()
     if "Traceback (most recent call last)" in told and (raised := _RAISED.findall(told)):

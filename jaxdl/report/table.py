@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from jaxdl.report.terminal import terminal
+
 
 @dataclass(frozen=True)
 class Table:
@@ -22,19 +24,21 @@ class Table:
 
     def rich(self) -> RichTable:
         look = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-        table = RichTable(title=self.title or None, caption=Text(self.note) if self.note else None, **look)
+        table = RichTable(
+            title=Text(self.title) if self.title else None, caption=Text(self.note) if self.note else None, **look
+        )
         for i, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if i < self.words else "right", overflow="fold")
+            table.add_column(Text(column), justify="left" if i < self.words else "right", overflow="fold")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         return table
 
     def print(self, console: Console | None = None) -> None:
-        (console or Console()).print(self.rich())
+        (console or terminal()).print(self.rich())
 
     def __str__(self) -> str:
         """The table as plain text, as wide as it needs."""
-        console = Console(width=1000, color_system=None)
+        console = terminal(width=1000, color_system=None)
         with console.capture() as text:
             console.print(replace(self, title="", note="").rich())
         parts = self.title, *(line.rstrip() for line in text.get().splitlines()), self.note

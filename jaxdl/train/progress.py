@@ -1,15 +1,21 @@
 """How far a run is, on a terminal."""
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jaxdl.report import terminal
 
 
 class StepsBar:
     """A progress bar of steps on a terminal; elsewhere nothing. Calling it says how many are done, and the loss."""
 
     def __init__(self, title: str, steps: int, quiet: bool):
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = terminal(stderr=True)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self.bar = Progress(*columns, TextColumn("{task.fields[last]}"), console=console, transient=True)
         self.bar.disable = quiet or not console.is_terminal
         self.task = self.bar.add_task(title, total=steps, last="")
