@@ -34,7 +34,7 @@ TURNING = {"not": ("not", "never"), "but": ("but",), "although": ("although",)} 
 
 def corpus() -> tuple[Texts, list[str]]:
     """The made sentences, and the kind of each held-out one."""
-    rows = [line.split("\t") for line in PATH.read_text().splitlines()]
+    rows = [line.split("\t") for line in PATH.read_text(encoding="utf-8").splitlines()]
     of = lambda split: [row for row in rows if row[0] == split]
     labels = lambda rows: np.array([LABELS.index(label) for _, label, _, _ in rows], np.int32)
     sentences = lambda rows: [sentence for *_, sentence in rows]

@@ -38,7 +38,7 @@ def load_accepted(path: str | os.PathLike) -> list[Accepted]:
     Raises ValueError that says which entry is wrong and how; OSError where the file cannot be read.
     """
     try:
-        entries = tomllib.loads(Path(path).read_text()).get("accepted", [])
+        entries = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("accepted", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
     return [_entry(path, number, entry) for number, entry in enumerate(entries, 1)]

@@ -253,7 +253,8 @@ class At:
 
     def by_values(self, along):
         """The numerical witness. What a search stops at tells the slope only as far as the search has settled: there
-        the one of a run twice as long is asked, and how far both are apart is the room."""
+        the one of a run twice as long is asked; how far both are apart, and half of the digits that moved, is the room.
+        """
         slope = self.numerical(None).slope(self.inputs, self.u, along)
         found = search(self.subject)
         if found is None or np.isnan(slope.low):
@@ -264,7 +265,8 @@ class At:
         if self.is_stairs(slope) or self.is_stairs(settled):
             return UNKNOWN
         apart = max(abs(float(slope.low - settled.low)), abs(float(slope.high - settled.high)))
-        return dataclasses.replace(settled, room=2 * apart)
+        steep = max(abs(float(settled.low)), abs(float(settled.high)))  # a rule sees the point that is not settled
+        return dataclasses.replace(settled, room=2 * apart + found.part**0.5 * steep)
 
     def is_stairs(self, slope):
         """What a bisection gives: between its steps nothing moves."""

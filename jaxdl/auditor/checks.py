@@ -1,6 +1,7 @@
 """What must hold of any derivative, whatever its values: each check gives findings, none where it holds."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jaxdl.auditor.findings import Finding, Verdict, entry, number, said
 from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.slopes import slopes_of_cotangents
 from jaxdl.auditor.subject import Raised, Subject, drawn, evaluated, in_float64, run, theirs, top, vjp
-from jaxdl.auditor.untold import untold
+from jaxdl.auditor.untold import search, untold
 from jaxdl.wide import parts, wide
 
 SCALES = 2.0**-12, 2.0**12
@@ -311,14 +312,16 @@ def _rounding(subject, u):
 
 
 def _noise(subject, u) -> dict[str, float]:
-    """By name, how far an output or cotangent lies from the same computed in float64, several times."""
+    """By name, how far an output or cotangent lies from the same computed in float64, several times, and how far a
+    search moves its values where it goes on: with another rounding it stops elsewhere."""
     step = subject.steps[0]
-    wider = in_float64(step, *subject.inputs, *u)
-    if wider is None:
-        return {}
+    wider = in_float64(step, *subject.inputs, *u) or ()
     with np.errstate(all="ignore"):
-        off = [np.abs(a - b) for a, b in zip(map(wide, evaluated(step, *subject.inputs, *u)), wider, strict=True)]
-    return {name: SEVERAL * float(x[np.isfinite(x)].max(initial=0)) for name, x in zip(subject.names, off, strict=True)}
+        off = [np.abs(a - b) for a, b in zip(map(wide, evaluated(step, *subject.inputs, *u)), wider, strict=False)]
+    rounded = [float(x[np.isfinite(x)].max(initial=0)) for x in off]
+    found = search(subject)
+    of_both = itertools.zip_longest(subject.names, rounded, found.moved if found else (), fillvalue=0.0)
+    return {name: SEVERAL * max(by, also) for name, by, also in of_both}
 
 
 def _differ(a, b, room=None, floor=0.0) -> bool:

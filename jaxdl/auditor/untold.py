@@ -65,10 +65,15 @@ def unstopped(subject: Subject):
 
 
 class Search(NamedTuple):
-    """A loop that stops when it has found something to its own tolerance. longer: the function with such loops run
-    twice as long; None where that moves its values by more than they can tell a slope."""
+    """A loop that stops when it has found something to its own tolerance.
+
+    longer: the function with such loops run twice as long; None where values that move so far tell no slope. moved: by
+    how much that moves each of its values at most. part: the same in parts of the value, the largest.
+    """
 
     longer: Any
+    moved: tuple[float, ...]
+    part: float
 
 
 @functools.lru_cache(maxsize=64)
@@ -84,20 +89,27 @@ def search(subject: Subject) -> Search | None:
     values, later = (in_float64(jaxpr, *subject.inputs) for jaxpr in (subject.value, longer))
     if values is None or later is None:
         return None
-    moved = [
-        top(a - b) / max(1e-30, top(a))
-        for a, b in zip(values, later, strict=True)
-        if np.issubdtype(a.dtype, np.inexact)
-    ]
-    results = [part for part in moved if 0 < part <= COARSE]
-    if not results or max(moved) <= ROUNDING:
+    moved = tuple(top(a - b) if _is_inexact(a) else 0.0 for a, b in zip(values, later, strict=True))
+    parts = [by / max(1e-30, top(a)) for by, a in zip(moved, values, strict=True)]
+    if not any(0 < part <= COARSE for part in parts) or max(parts) <= ROUNDING:
         return None
-    return Search(longer if max(moved) <= NEAR else None)
+    return Search(longer if max(parts) <= NEAR else None, moved, max(parts))
+
+
+def _is_inexact(x):
+    return np.issubdtype(np.asarray(x).dtype, np.inexact)
 
 
 def _as_long_again(eqn):
-    if eqn.primitive.name != "while":
-        return None
+    """What evaluates a loop, and an assertion, a branch that calls out of the program: it is taken to hold."""
+    if eqn.primitive.name == "cond":
+        quiet = [branch for branch in eqn.params["branches"] if "pure_callback" not in jx.primitives(branch)]
+        if len(quiet) == 1 < len(eqn.params["branches"]):
+            return lambda index, *args: jx.evaluate(quiet[0], args, _as_long_again)
+    return _loop_as_long_again(eqn) if eqn.primitive.name == "while" else None
+
+
+def _loop_as_long_again(eqn):
     p = eqn.params
     to_test, to_body = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
 

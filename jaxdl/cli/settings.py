@@ -69,7 +69,7 @@ NAMES = {field.name: field for field in dataclasses.fields(Settings)}
 def settings_in(path: Path) -> Settings:
     """The settings in a TOML file; BadUsage for what it does not say rightly."""
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadUsage(f"the settings in {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:

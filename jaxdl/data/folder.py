@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.data.digits import digits
+from jaxdl.data.foreign import check_features
 from jaxdl.data.tfds import data_folder, decoded, example, image_features, prepared
 
 
@@ -75,6 +76,7 @@ def _digits():
 def _prepared(name, path):
     import tensorflow_datasets as tfds  # slow to import, and only needed here
 
+    check_features(path)
     info = tfds.builder_from_directory(str(path)).info
     splits = {split: described.num_examples for split, described in info.splits.items()}
     features = {feature: _text(described) for feature, described in info.features.items()}

@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxdl.data.tfds import decoded, example, image_features, prepared
+from jaxdl.data.tfds import decoded, example, files_digest, image_features, prepared
 
 THREADS = 4  # that read and decode, each a batch
 AHEAD = 4  # batches
@@ -20,14 +19,14 @@ class Records:
     """Examples that are read when they are wanted.
 
     read(rows), of an integer array, gives (x, y): arrays or pytrees of arrays with these examples in front. `digest`
-    names what they are: data sets with the same digest hold the same examples in the same order. classes: how many
-    labels there are, where there are any.
+    names what they are, or is a function that does, called where a run is kept: data sets with the same digest hold the
+    same examples in the same order. classes: how many labels there are, where there are any.
     """
 
     name: str
     count: int
     read: Callable[[np.ndarray], tuple[Any, Any]]
-    digest: str
+    digest: str | Callable[[], str]
     classes: int | None = None
 
     def __len__(self) -> int:
@@ -58,8 +57,7 @@ def records(name: str, split: str = "train", folder: str | None = None, *, memor
     example(source, len(source) - 1, where)  # a set that was cut short says so before training
     first, _ = example(source, 0, where)
     read = _Kept(functools.partial(_read, source, where, classes, first.shape), len(source), memory)
-    named = f"{builder.info.full_name} {split} {len(source)}"
-    return Records(name, len(source), read, hashlib.sha256(named.encode()).hexdigest()[:16], classes)
+    return Records(name, len(source), read, functools.cache(lambda: files_digest(builder, split)), classes)
 
 
 def _read(source, where, classes, shape, rows):

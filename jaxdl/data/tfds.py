@@ -2,13 +2,17 @@
 
 import difflib
 import functools
+import hashlib
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from jaxdl.data.dataset import Dataset
+from jaxdl.data.foreign import check_features, folders_of
 
 NAME = r"\w+(/[\w-][\w.-]*)?(:[\d.*]+)?"  # no path: nothing is read or written outside of the data folder
 
@@ -66,6 +70,8 @@ def prepared(name: str, folder: str | None):
     import tensorflow_datasets as tfds  # slow to import, and only needed here
 
     folder = data_folder(folder)
+    for files in folders_of(name, Path(folder)):
+        check_features(files)
     try:
         builder = tfds.builder(name, data_dir=folder, try_gcs=False, file_format="array_record")
     except tfds.core.registered.DatasetNotFoundError:
@@ -112,13 +118,41 @@ def source_of(builder, name: str, split: str, method=None):
             f"{name} is on disk in the format {builder.info.file_format.value}, which is not read by row: "
             f"prepare it in another folder, by jaxdl data prepare {name} --folder FOLDER"
         ) from error
-    declared = builder.info.splits[split].num_examples
-    if len(source) != declared:
+    declared, there = builder.info.splits[split].num_examples, _count(builder, split, source)
+    if there != declared:
         raise OSError(
-            f"{name}: split {split} declares {declared} examples, its files hold {len(source)}: "
+            f"{name}: split {split} declares {declared} examples, its files hold {there}: "
             f"delete it, and prepare it again by jaxdl data prepare {name}"
         )
     return source
+
+
+def _count(builder, split, source) -> int:
+    """How many examples a split's files hold, whatever is said of them beside."""
+    described = builder.info.splits[split]
+    if builder.info.file_format.value != "array_record" or len(source) != described.num_examples:
+        return len(source)
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    try:
+        readers = [ArrayRecordReader(str(path)) for path in described.filepaths]
+        return sum(reader.num_records() for reader in readers)
+    except Exception:  # a file that is not whole, which reading an example says better
+        return len(source)
+
+
+def files_digest(builder, split: str) -> str:
+    """Of the contents of a split's files, and of what says how they are read."""
+    split_files = [str(path) for path in builder.info.splits[split].filepaths]
+    about = [str(path) for path in sorted(Path(str(builder.data_path)).glob("*.json"))]
+    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
+        digests = [*pool.map(_digest_of, [*about, *split_files])]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+
+
+def _digest_of(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def example(source, i: int, where: str) -> dict:

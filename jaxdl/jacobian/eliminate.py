@@ -39,7 +39,7 @@ class EliminationPlan:
     def load(cls, path: str | os.PathLike) -> "EliminationPlan":
         """Reads what `save` wrote. Raises ValueError if the file holds no plan."""
         try:
-            fields = json.loads(Path(path).read_text())
+            fields = json.loads(Path(path).read_text(encoding="utf-8"))
             order, counts, fingerprint = (fields[field.name] for field in dataclasses.fields(cls))
             return cls(tuple(map(int, order)), {str(k): int(n) for k, n in counts.items()}, str(fingerprint))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

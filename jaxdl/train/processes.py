@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 HEARTBEAT_SECONDS = 20  # without a sign of life: then a process counts as lost, and the others stop
+LOOPBACK = "127.0.0.1"
 ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
 
 
@@ -25,9 +26,11 @@ def join(
     are there. CPUs talk by gloo.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    here = address if (address or "").startswith(f"{LOOPBACK}:") else None  # by default it listens on all interfaces
     jax.distributed.initialize(
-        address, count, index, local_device_ids=devices, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
-    )
+        address, count, index, local_device_ids=devices, heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        coordinator_bind_address=here,
+    )  # fmt: skip
 
 
 def join_as_launched() -> bool:
@@ -57,8 +60,8 @@ def launch(command: Sequence[str], count: int, grace: float = 10.0) -> int:
     than the first one only standard error is shown.
     """
     with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+        free.bind((LOOPBACK, 0))
+        address = f"{LOOPBACK}:{free.getsockname()[1]}"
     told = lambda i: os.environ | {ADDRESS: address, COUNT: str(count), INDEX: str(i)}
     running = [
         subprocess.Popen(command, env=told(i), stdout=None if i == 0 else subprocess.DEVNULL) for i in range(count)

@@ -54,7 +54,7 @@ def test_lost_rows_are_noticed(stripes_folder, tmp_path):
     for split in described["splits"]:
         split["shardLengths"] = [str(int(n) + 1) for n in split["shardLengths"]]
     info.write_text(json.dumps(described))
-    with pytest.raises(OSError, match="stripes: split train: example 30 of 31 cannot be read"):
+    with pytest.raises(OSError, match="stripes: split train declares 31 examples, its files hold 30"):
         data.load("stripes", folder=str(copy))
 
 

@@ -175,7 +175,9 @@ def test_a_set_that_was_cut_short_says_so_before_training(copy, length):
     folder, files = copy
     (shard,) = files.glob("*train.array_record*")
     shard.write_bytes(shard.read_bytes()[:length])
-    with pytest.raises(OSError, match="stripes: split train: example 29 of 30 cannot be read"):
+    with pytest.raises(
+        OSError, match="split train declares 30 examples, its files hold 0: delete it, and prepare it again"
+    ):
         data.records("stripes", folder=folder)
 
 
@@ -195,13 +197,14 @@ def test_an_image_that_is_none(copy, monkeypatch):
         data.records("stripes", folder=copy[0]).read(np.arange(30))
 
 
-def test_the_number_of_examples_is_compared_with_the_declared_one(copy):
+@pytest.mark.parametrize("declared", [31, 25])
+def test_the_number_of_examples_is_compared_with_the_declared_one(copy, declared):
     folder, files = copy
     described = json.loads((files / "dataset_info.json").read_text())
     for split in described["splits"]:
-        split["shardLengths"] = ["31"]
+        split["shardLengths"] = [str(declared)]
     (files / "dataset_info.json").write_text(json.dumps(described))
-    with pytest.raises(OSError, match="example 30 of 31 cannot be read"):
+    with pytest.raises(OSError, match=f"split train declares {declared} examples, its files hold 30: delete it"):
         data.records("stripes", folder=folder)
 
 
@@ -265,4 +268,57 @@ def test_unknown_split(stripes_folder):
 
 def test_digests_tell_data_sets_apart(stripes, stripes_folder):
     again, test = (data.records("stripes", split, str(stripes_folder)) for split in ("train", "test"))
-    assert stripes.digest == again.digest != test.digest
+    assert stripes.digest() == again.digest() != test.digest()
+
+
+def test_digests_are_of_the_contents(copy, stripes):
+    folder, files = copy
+    assert data.records("stripes", folder=folder).digest() == stripes.digest()
+    (shard,) = files.glob("*train.array_record*")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:1940] + bytes([whole[1940] ^ 16]) + whole[1941:])
+    assert data.records("stripes", folder=folder).digest() != stripes.digest()
+
+
+# --- what a folder names is not run ----------------------------------------------------------------------------
+
+IN_JSON = json.dumps({"feature": {"type": "evil.Feature", "content": {}}})
+HOSTILE = {
+    "in features.json": ("features.json", {"pythonClassName": "evil.Feature", "jsonFeature": {"json": "{}"}}),
+    "in a dictionary": (
+        "features.json",
+        {
+            "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+            "featuresDict": {"features": {"image": {"python_class_name": "evil.Feature"}}},
+        },
+    ),
+    "as old files do": ("features.json", {"type": "evil.Feature", "content": {}}),
+    "in a text within": (
+        "features.json",
+        {
+            "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
+            "jsonFeature": {"json": IN_JSON},
+        },
+    ),
+    "in dataset_info.json": ("dataset_info.json", {"features": {"pythonClassName": "evil.Feature"}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", HOSTILE)
+def test_a_feature_of_somebody_elses_module_is_not_imported(copy, where, monkeypatch, tmp_path, capsys):
+    folder, files = copy
+    name, content = HOSTILE[where]
+    described = json.loads((files / name).read_text()) if name == "dataset_info.json" else {}
+    (files / name).write_text(json.dumps(described | content))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    refused = f"{name} names the feature evil.Feature, which is not one of tensorflow_datasets.features"
+    for read in (data.load, data.records, data.prepare, lambda name, folder: data.samples(name, 3, folder)):
+        with pytest.raises(ValueError, match=refused):
+            read("stripes", folder=folder)
+        with pytest.raises(ValueError, match=refused):
+            read("Stripes", folder=folder)
+    sets, broken = data.listed(folder)
+    assert [s.name for s in sets] == ["digits"]
+    assert refused in broken["stripes 1.0.0"]
+    assert not (tmp_path / "ran").exists()
