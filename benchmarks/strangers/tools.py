@@ -135,8 +135,13 @@ def rules(case: Case) -> str:
 
 # Rules that are not the derivative that JAX would derive, by design: `space.transform` of jax-md takes the cotangent of
 # a position in the box for that of the position in space; `softmin` of ott has infinite costs at the edge of its table,
-# for which the derivative of logsumexp is NaN.
-OTHER_BY_DESIGN = {"jax-md: morse in a deformed box": "transform", "ott-jax: soft dynamic time warping": "softmin"}
+# for which the derivative of logsumexp is NaN; `_random_gamma_gradient` of TFP differentiates the distribution, not the
+# draws, which are rejected and drawn again.
+OTHER_BY_DESIGN = {
+    "jax-md: morse in a deformed box": "transform",
+    "ott-jax: soft dynamic time warping": "softmin",
+    "tfp-nightly: gamma reparametrised draws": "_random_gamma_gradient",
+}
 
 
 def automatic(case: Case) -> str:

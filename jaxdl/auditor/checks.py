@@ -316,6 +316,8 @@ def _noise(subject, u) -> dict[str, float]:
     search moves its values where it goes on: with another rounding it stops elsewhere."""
     step = subject.steps[0]
     wider = in_float64(step, *subject.inputs, *u) or ()
+    if not wider and "while" in jx.primitives(subject.value):  # where it stops nobody can tell
+        return dict.fromkeys(subject.names, np.inf)
     with np.errstate(all="ignore"):
         off = [np.abs(a - b) for a, b in zip(map(wide, evaluated(step, *subject.inputs, *u)), wider, strict=False)]
     rounded = [float(x[np.isfinite(x)].max(initial=0)) for x in off]

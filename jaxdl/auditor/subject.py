@@ -286,4 +286,4 @@ def top(x) -> float:
 
 
 def _is_inexact(x):
-    return jnp.issubdtype(x.dtype, jnp.inexact)
+    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)  # of a Python number too

@@ -1,26 +1,34 @@
-"""What a run needs to go on where it was: written by orbax, atomically and in the background, checked when read."""
+"""What a run needs to go on where it was: written whole, in the background, and checked when it is read.
+
+Arrays and notes are written to files of `arrays`; orbax makes a checkpoint of them, or none, and removes old ones.
+"""
 
 import contextlib
+import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from filelock import FileLock, Timeout
 from jax.experimental import multihost_utils
 
-from jaxdl.report import plain
+from jaxdl.report import plain, sync
+from jaxdl.train.arrays import Unreadable, own_shards, read_arrays, write_shards
 from jaxdl.train.checksum import checksums
+from jaxdl.train.identity import unlike
 from jaxdl.train.processes import everywhere
 
-FORMAT = 1
+FORMAT = 2
+RUN, NOTES = "run", "notes.json"  # the folder in a checkpoint, and a file in it
 DAMAGED = "damaged"  # where what cannot be read is set aside
 
 log = logging.getLogger(__name__)
@@ -35,11 +43,16 @@ class Checkpoint(NamedTuple):
 
     every: steps between checkpoints; by default those of an epoch. keep: how many of the last ones stay, besides the
     best one, that of the lowest `test_loss` (`loss` where nothing is held out).
+    settings: what else makes the run the run it is, by name: plain numbers and texts. They stand in the checkpoint, and
+    a run with other ones is refused. By default they are a digest of the compiled step: of model, loss, optimiser, its
+    learning rate and schedule. begun: called when it is settled that the run may be kept there, before the first step.
     """
 
     folder: str | os.PathLike
     every: int | None = None
     keep: int = 3
+    settings: Mapping[str, Any] | None = None
+    begun: Callable[[], None] | None = None
 
 
 class Saved(NamedTuple):
@@ -58,12 +71,14 @@ class Store:
             raise ValueError(f"Checkpoint: every and keep must be 1 or more, got {where.every} and {where.keep}")
         self.where = where
         self.folder = Path(where.folder).absolute()
+        self.thread = ThreadPoolExecutor(1)  # one for all that is written: what a thread frees stays its own
+        self.written = None  # the future of the last checkpoint
 
     def __enter__(self) -> "Store":
         self._lock = _locked(self.folder) if jax.process_index() == 0 else None
         with self._telling("be used"):
             self.measured = {}
-            self.manager = _manager(self.folder, self.where.keep, self.measured)
+            self.manager = _manager(self.folder, self.where.keep, self.measured, self.thread)
         for step in self.manager.all_steps():
             with contextlib.suppress(Damaged):
                 self.measured[step] = _or_worst(self._notes(step).get("measured"))
@@ -76,6 +91,7 @@ class Store:
             if error is None:
                 raise
         finally:
+            self.thread.shutdown()
             with contextlib.suppress(Exception):  # what it has to say was said
                 self.manager.close()
             if self._lock:
@@ -90,16 +106,30 @@ class Store:
 
         about = {"format": FORMAT, "jaxdl": version("jaxdl"), "step": step, "measured": measured}
         document = _signed(plain({**about, **notes, "checksums": checksums(state)}))
-        self.measured[step] = _or_worst(measured)
         with self._telling(f"be written at step {step}"):
-            self.manager.wait_until_finished()
-            parts = args.Composite(state=args.StandardSave(_on_host(state)), notes=args.JsonSave(document))
-            self.manager.save(step, args=parts)
+            self._finish()
+            there = self.manager.all_steps()
+            for old in self.measured.keys() - {*there}:
+                del self.measured[old]
+            self.measured[step] = _or_worst(measured)
+            self.manager.save(step, args=args.Composite(run=_handling()[1](own_shards(state), document)))
+            self.written = self.thread.submit(self._on_disk, step)
 
     def wait(self) -> None:
         """Waits until all that was saved is on disk; CheckpointError where it is not."""
         with self._telling("be written"):
-            self.manager.wait_until_finished()
+            self._finish()
+
+    def _finish(self):
+        written, self.written = self.written, None
+        if written:
+            written.result()
+
+    def _on_disk(self, step):
+        """Waits until orbax has given the last checkpoint its name, and that is on disk."""
+        self.manager.wait_until_finished()
+        sync(self.folder / str(step))
+        sync(self.folder)
 
     def latest(self, like: Any, run: dict) -> Saved | None:
         """The last checkpoint that is whole, or None where there are none at all.
@@ -125,12 +155,17 @@ class Store:
 
     def _read(self, step, like, run) -> Saved:
         notes = _by_all(lambda: self._notes(step))
-        if notes["format"] > FORMAT:
+        if notes["format"] != FORMAT:
             raise CheckpointError(
                 f"the checkpoint at step {step} in {self.folder} was written by jaxdl {notes['jaxdl']} in format "
-                f"{notes['format']}; this one reads up to {FORMAT}: install a newer jaxdl"
+                f"{notes['format']}; this one reads {FORMAT}: take the jaxdl that wrote it"
             )
-        _check_same(run, notes["run"], self.folder)
+        if notes["step"] != step:
+            raise CheckpointError(
+                f"the checkpoint in {self.folder / str(step)} is that of step {notes['step']}, as it says: it was "
+                f"renamed or copied; give it its name again"
+            )
+        _check_same(plain(run), notes["run"], self.folder)
         state = _by_all(lambda: self._state(step, like))
         found = checksums(state)
         for path, total in found.items():
@@ -139,22 +174,19 @@ class Store:
         return Saved(step, state, notes)
 
     def _state(self, step, like):
-        """By orbax's handler itself: its manager waits for all processes, and one of them may find damage alone."""
-        from orbax.checkpoint import StandardCheckpointHandler, args
-
-        types = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        path, wanted = self.folder / str(step) / "state", args.StandardRestore(types)
+        """Not by orbax's manager, which waits for all processes: one of them may find damage alone."""
         try:
-            return StandardCheckpointHandler().restore(path, args=wanted)
-        except Exception as error:  # orbax's, of any kind
+            return read_arrays(self.folder / str(step) / RUN, like)
+        except Unreadable as error:
             raise Damaged(f"it cannot be read: {_first_line(error)}") from error
 
     def _notes(self, step) -> dict:
-        from orbax.checkpoint import JsonCheckpointHandler
-
+        path = self.folder / str(step) / RUN / NOTES
+        if not path.exists():
+            path = self.folder / str(step) / "notes" / "metadata"  # where they were in format 1
         try:
-            document = JsonCheckpointHandler().restore(self.folder / str(step) / "notes")
-        except Exception as error:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise Damaged(f"its notes cannot be read: {_first_line(error)}") from error
         if not isinstance(document, dict) or document != _signed(document):
             raise Damaged("its notes are not what was saved, or it was not written by jaxdl")
@@ -191,8 +223,8 @@ class Damaged(Exception):
     """A checkpoint cannot be used."""
 
 
-def _manager(folder, keep, measured):
-    """measured: what was measured at each step, which says the best one."""
+def _manager(folder, keep, measured, thread):
+    """measured: what was measured at each step, which says the best one. thread: an executor that writes."""
     import orbax.checkpoint as ocp  # slow to import, and only needed here
     from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
@@ -202,8 +234,49 @@ def _manager(folder, keep, measured):
             stay = {*sorted(steps)[-keep:], min(steps, key=lambda step: measured.get(step, math.inf), default=None)}
             return [step in stay for step in steps]
 
-    options = ocp.CheckpointManagerOptions(preservation_policy=LastAndBest(), cleanup_tmp_directories=True)
-    return ocp.CheckpointManager(folder, options=options)
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=LastAndBest(),
+        cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+    )
+    return ocp.CheckpointManager(folder, options=options, item_handlers={RUN: _handling()[0](thread)})
+
+
+@functools.cache
+def _handling():
+    """What orbax calls to write a run's arrays and notes, and what it is given."""
+    import orbax.checkpoint as ocp
+
+    class Handler(ocp.AsyncCheckpointHandler):
+        def __init__(self, thread):
+            self.thread = thread
+
+        async def async_save(self, directory, args):
+            return [self.thread.submit(_write, Path(directory), args.shards, args.notes)]
+
+        def save(self, directory, args):
+            _write(Path(directory), args.shards, args.notes)
+
+        def restore(self, directory, args=None):
+            raise NotImplementedError
+
+    @ocp.args.register_with_handler(Handler, for_save=True, for_restore=True)
+    @dataclasses.dataclass
+    class Save(ocp.args.CheckpointArgs):
+        shards: dict
+        notes: dict
+
+    return Handler, Save
+
+
+def _write(folder, shards, notes):
+    path = write_shards(folder, shards)
+    sync(path)
+    if jax.process_index() == 0:
+        (folder / NOTES).write_text(json.dumps(notes), encoding="utf-8")
+        sync(folder / NOTES)
+    sync(folder)
+    sync(folder.parent)
 
 
 def _by_all(read):
@@ -215,12 +288,6 @@ def _by_all(read):
     if not everywhere(problem is None):
         raise problem or Damaged("another process cannot read its part of it")
     return found
-
-
-def _on_host(state):
-    """In NumPy's arrays where one process has all: of JAX's arrays orbax counts what it writes, and what TensorStore
-    answers to that is never freed, 18 kB a checkpoint."""
-    return jax.tree.map(np.asarray, state) if jax.process_count() == 1 else state
 
 
 def _locked(folder):
@@ -237,13 +304,13 @@ def _locked(folder):
 
 
 def _check_same(run, saved, folder):
-    """Both are the settings that make a run what it is."""
-    for name in {**saved, **run}:
-        if saved.get(name) != run.get(name):
-            raise ValueError(
-                f"{folder} holds another run: its {name} is {saved.get(name)}, here it is {run.get(name)}; "
-                f"go on with the same settings, or take another folder"
-            )
+    """Both are what makes a run what it is."""
+    name = unlike(saved, run)
+    if name is not None:
+        raise ValueError(
+            f"{folder} holds another run: its {name} is {saved.get(name)}, here it is {run.get(name)}; "
+            f"go on with the same settings, or take another folder"
+        )
 
 
 def _signed(document: dict) -> dict:

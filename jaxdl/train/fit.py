@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import math
 import os
 import time
@@ -15,15 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxdl.data import Batches, Records, check_inputs, in_memory
-from jaxdl.nn import Layer, parameter_count
+from jaxdl.data import Batches, Records
+from jaxdl.nn import Layer
+from jaxdl.train.arguments import check_classes, check_metrics, check_numbers, check_test, source_of
 from jaxdl.train.checkpoints import Checkpoint, Store
 from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
+from jaxdl.train.history import History
+from jaxdl.train.identity import identity, program
 from jaxdl.train.interrupt import Interrupted, Interruption
 from jaxdl.train.nonfinite import Before, Diverged, Trained, has_enough, write_before
 from jaxdl.train.progress import StepsBar
-from jaxdl.train.steps import averaged, gradient, scaled, shape_of_example, stopping, training_step
+from jaxdl.train.steps import averaged, gradient, judged_step, scaled, shape_of_example, stopping
 from jaxdl.train.stretch import InMemory, Read
+
+HISTORY = "history.jsonl"  # beside the checkpoints
 
 
 def fit(
@@ -58,34 +62,37 @@ def fit(
     epoch's row of the history, with those of before a stop as well.
     checkpoint: a folder, or a `Checkpoint`. A run that was stopped, in whatever way, goes on at its last checkpoint
     when it is called again in the same way, and ends with the same parameters to the bit; `epochs` may be more.
-    Ctrl-C saves before it raises Interrupted.
+    Ctrl-C saves before it raises Interrupted. A run of another model, loss, optimiser, rate or data is refused there.
     mesh: devices over which every batch is shared out; shard(mesh, params), `replicated` or `fully_sharded`, says where
     the parameters lie. The result is that of one device, up to the order of summation. In several processes
     (`train.join`) all call fit alike, on the same data.
     accumulate: in how many parts a batch is taken, one after the other, in the memory of one.
-    skip_nonfinite: leave out steps whose loss or gradients are not finite, in place of stopping there.
+    skip_nonfinite: leave out steps whose loss, gradients, updates or parameters are not finite, in place of stopping
+    there.
     The progress bar shows on a terminal only, and never with `quiet`.
 
-    Raises ValueError for data without examples, of unequal lengths or with NaN, or a checkpoint of another run,
-    TypeError for integer inputs other than tokens (signed) and images (uint8), Diverged at the first step whose loss is
-    not finite, CheckpointError (an OSError) where a checkpoint cannot be read or written.
+    Raises ValueError for data without examples, of unequal lengths, with NaN, or with labels that the model has no
+    output for, and for a checkpoint of another run, TypeError for integer inputs other than tokens (signed) and images
+    (uint8), Diverged at the first step whose loss or new parameters are not finite, or where an epoch left out all of
+    its steps, CheckpointError (an OSError) where a checkpoint cannot be read or written.
     """
-    source, arrays = _source(data)
-    if epochs < 0 or batch < 1 or accumulate < 1:
-        raise ValueError(
-            f"fit: epochs must be 0 or more, batch and accumulate 1 or more, got {epochs}, {batch} and {accumulate}"
-        )
+    check_numbers(epochs, batch, accumulate)
+    source, arrays = source_of(data)
+    check_test(test, arrays)
+    check_metrics(metrics or {})
     init_key, order_key, noise_key = jax.random.split(key, 3)
     place = Placement(mesh, shard)
     place.check(min(batch, len(source)))
     batches = Batches(source, min(batch, len(source)), np.asarray(jax.random.key_data(order_key)).tolist(), place.part)
-    x, _ = arrays or jax.tree.map(np.asarray, source.read(np.arange(1)))
+    x, y = arrays or jax.tree.map(np.asarray, source.read(np.arange(1)))
     params = place.started(lambda: model.init(init_key, jax.tree.map(shape_of_example, x)))
     state = place.started(lambda: optimizer.init(params))
+    check_classes(loss, _output(model, params, x), source, [pair[1] for pair in (arrays, test) if pair])
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}
+    plain_step = judged_step(model, loss, optimizer, **settings)
     if mesh is not None and is_mean_of_parts(gradient(model, loss), params, *_first(source, place), noise_key):
         settings["over_devices"] = place.each_its_share
-    step = stopping(place.step(training_step(model, loss, optimizer, **settings)), with_state=skip_nonfinite)
+    step = stopping(place.step(judged_step(model, loss, optimizer, **settings)), with_state=skip_nonfinite)
     steps = epochs * batches.epoch_steps
     run = _Run(
         batches, noise_key, params, state, skip_nonfinite,
@@ -95,10 +102,15 @@ def fit(
     with contextlib.ExitStack() as stack:
         if checkpoint is not None:
             where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-            run.keep_in(stack.enter_context(Store(where)), _settings(run, key, accumulate, data))
+            same = identity(batches, key, accumulate, data, params, state)
+            if where.settings is None:
+                same |= program(plain_step, params, state, *_batch_of(x, y, batches.batch), noise_key)
+            run.keep_in(stack.enter_context(Store(where)), same | dict(where.settings or {}))
+            if where.begun:
+                where.begun()
         bar = stack.enter_context(StepsBar(title, steps, quiet))
         run.to(steps, bar, stack.enter_context(Interruption(run.store is not None)))
-    return Trained(run.params, run.history)
+    return run.trained()
 
 
 @dataclasses.dataclass
@@ -116,9 +128,10 @@ class _Run:
     log: Callable | None
     step: int = 0
     end: int = 0
-    no_matter: bool = False  # whether a loss that is not finite is passed over
-    history: list = dataclasses.field(default_factory=list)
-    losses: list = dataclasses.field(default_factory=list)  # of the steps of the epoch under way
+    no_matter: bool = False  # whether a step that is not finite is passed over
+    history: History = dataclasses.field(default_factory=History)
+    last_row: dict | None = None
+    losses: list = dataclasses.field(default_factory=list)  # of the steps of the epoch under way; NaN of those left out
     store: Store | None = None
     settings: dict | None = None
 
@@ -129,7 +142,10 @@ class _Run:
         if saved:
             self.params, self.state = saved.state["params"], saved.state["state"]
             self.step, self.losses = saved.step, [*map(_number, saved.notes["losses"])]
-            self.history = [{name: _number(x) for name, x in row.items()} for row in saved.notes["history"]]
+        epochs = self.step // self.batches.epoch_steps
+        self.history.keep_in(store.folder / HISTORY, epochs, writes=jax.process_index() == 0)
+        for row in self.history:
+            self.last_row = row
 
     def to(self, steps: int, bar: Callable, interruption: Interruption) -> None:
         """Goes on up to so many steps, keeping itself on the way."""
@@ -152,27 +168,32 @@ class _Run:
                 self.store.wait()
                 raise Interrupted(self.step, self.store.folder)
 
+    def trained(self) -> Trained:
+        return Trained(self.params, [*self.history])
+
     def _stretch(self, stop):
-        losses = self._steps(stop, self.no_matter)
-        if self.no_matter or np.isfinite(losses).all():
-            self._count(losses)
+        losses, fine = self._steps(stop, self.no_matter)
+        counted = np.where(fine, losses, np.nan)
+        if self.no_matter or fine.all():
+            self._count(counted)
             return
-        bad = int(np.argmin(np.isfinite(losses)))
-        self._count(losses[:bad])  # from there on nothing was changed
+        bad = int(np.argmin(fine))
+        self._count(counted[:bad])  # from there on nothing was changed
         self._nonfinite(losses[bad])
-        self._count(losses[bad : bad + 1])
+        self._count(counted[bad : bad + 1])
         if self.step < stop:
-            self._count(self._steps(stop, True))
+            losses, fine = self._steps(stop, True)
+            self._count(np.where(fine, losses, np.nan))
 
     def _steps(self, stop, no_matter):
-        """Takes the steps up to stop; their losses."""
+        """Takes the steps up to stop; their losses, and whether they are finite."""
         keys = self._keys(self.step, stop)
         self.params, self.state, losses = self.stretch(self.params, self.state, self.step, stop, keys, no_matter)
         if stop < self.end:  # while the devices compute
             following = stop, self._next_stop(stop)
             self._keys(*following)
             self.stretch.prepare(*following)
-        return np.asarray(losses)
+        return [*map(np.asarray, losses)]
 
     def _count(self, losses):
         self.losses += losses.tolist()
@@ -200,7 +221,7 @@ class _Run:
         if not self.skip_nonfinite:
             epoch, first = divmod(step, self.batches.epoch_steps)
             when = f"step {first + 1} of {self.batches.epoch_steps} in epoch {epoch + 1}"
-            raise Diverged(loss, when, path, Trained(self.params, self.history), before)
+            raise Diverged(float(loss), when, path, self.trained(), before)
         self.no_matter = self._keeps_no_more()
 
     def _keeps_no_more(self):
@@ -208,21 +229,25 @@ class _Run:
 
     def _end_epoch(self, seconds):
         fine = [loss for loss in self.losses if math.isfinite(loss)]
-        row = {"epoch": len(self.history) + 1, "loss": float(np.mean(fine)) if fine else math.nan, "seconds": seconds}
+        epoch = self.step // self.batches.epoch_steps
+        if not fine:
+            raise Diverged(math.nan, f"every step of epoch {epoch}", None, self.trained(), None)
+        row = {"epoch": epoch, "loss": float(np.mean(fine)), "seconds": seconds}
         if len(fine) < len(self.losses):
             row["skipped"] = len(self.losses) - len(fine)
         row |= self.evaluate(self.params)
         self.history.append(row)
-        self.losses = []
+        self.last_row, self.losses = row, []
         if self.log:
             self.log(row)
         if self.watch:
             self.watch(row["epoch"], _copied(self.params))
 
     def _save(self):
-        notes = {"run": self.settings, "history": self.history, "losses": self.losses}
-        last = self.history[-1] if self.history else {"loss": float(np.mean(self.losses))}
+        self.history.sync()
+        last = self.last_row or {"loss": float(np.mean(self.losses))}
         state = {"params": self.params, "state": self.state}
+        notes = {"run": self.settings, "losses": self.losses}
         self.store.save(self.step, state, notes, last.get("test_loss", last["loss"]))
 
     @property
@@ -235,14 +260,14 @@ class _Run:
         return min(self.end, *(step // span * span + span for span in spans if span))
 
 
-def _source(data) -> tuple[Records, tuple | None]:
-    """The data to read from, and the arrays where they are in memory."""
-    if isinstance(data, Records):
-        return data, None
-    x, y = data
-    source = in_memory(x, y)
-    jax.tree.map(_check, x)
-    return source, (x, y)
+def _output(model, params, x):
+    """The types of what the model gives for one example."""
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), x)
+    return jax.eval_shape(lambda params, x: model.apply(params, scaled(x)), params, one)
+
+
+def _batch_of(x, y, size):
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype), (x, y))
 
 
 def _copied(params):
@@ -260,12 +285,6 @@ def _first(source, place):
     return place.everywhere(source.read(np.arange(min(4, len(source)))))
 
 
-def _check(x):
-    """Signed integers are tokens, which the model's embedding looks up, uint8 images; all else is floating point."""
-    if len(x) == 0 or not (np.issubdtype(x.dtype, np.signedinteger) or x.dtype == np.uint8):
-        check_inputs(x)
-
-
 def _evaluation(model, loss, metrics, test):
     """A function of the parameters that gives the numbers of the held-out data, none where there are none."""
 
@@ -277,39 +296,3 @@ def _evaluation(model, loss, metrics, test):
     if test is None:
         return lambda params: {}
     return lambda params: {name: float(value) for name, value in evaluate(params, *test).items()}
-
-
-def _settings(run, key, accumulate, data) -> dict:
-    """What makes a run the run it is: those of a checkpoint must be the same."""
-    described = lambda tree: f"{parameter_count(tree)} numbers ({_digest(map(_described, _with_paths(tree)))})"
-    digest = data.digest if isinstance(data, Records) else _digest(map(_content, jax.tree.leaves(data)))
-    return {
-        "batch": run.batches.batch,
-        "examples": len(run.batches.data),
-        "data": digest,
-        "key": str(np.asarray(jax.random.key_data(key)).tolist()),
-        "accumulate": accumulate,
-        "parameters": described(run.params),
-        "optimizer's state": described(run.state),
-    }
-
-
-def _with_paths(tree):
-    return jax.tree_util.tree_flatten_with_path(tree)[0]
-
-
-def _described(entry):
-    path, x = entry
-    return f"{jax.tree_util.keystr(path)} {x.dtype} {x.shape}".encode()
-
-
-def _content(x):
-    x = np.ascontiguousarray(x)
-    return f"{x.dtype} {x.shape}".encode() + x.tobytes()
-
-
-def _digest(parts) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]

@@ -1,5 +1,6 @@
-"""A step whose loss is not finite, and what it saw, so that it can be looked into."""
+"""A step that is not finite, and what it saw, so that it can be looked into."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,16 +37,22 @@ class Before(NamedTuple):
 
 
 class Diverged(FloatingPointError):
-    """The loss became NaN or infinite. `trained` is what there was before that step, `before` what the step saw, `path`
-    where that is kept (None where the run is not).
+    """Loss or parameters became NaN or infinite. `trained` is what there was before that step, `before` what the step
+    saw, `path` where that is kept (None where the run is not).
     """
 
-    def __init__(self, loss: float, when: str, path: Path | None, trained: Trained, before: Before):
+    def __init__(self, loss: float, when: str, path: Path | None, trained: Trained, before: Before | None):
         kept = f"; what the step saw is in {path}, for train.read_before" if path else ""
-        super().__init__(
-            f"the loss is {loss} at {when}: try a smaller learning rate, and check the labels "
-            f"(a label outside the classes gives NaN){kept}"
+        is_loss = not math.isfinite(loss)
+        what = (
+            f"the loss is {loss}" if is_loss else f"the loss is {loss}, but the parameters that follow are not finite,"
         )
+        why = (
+            "check the labels (a label outside the classes gives NaN)"
+            if is_loss
+            else "check its derivative and the rate"
+        )
+        super().__init__(f"{what} at {when}: try a smaller learning rate, and {why}{kept}")
         self.trained, self.before, self.path = trained, before, path
 
 

@@ -23,22 +23,45 @@ def training_step(
     """One step on a batch, for `jax.jit` or a scan: (params, state, x, y, key) → (params, state, loss).
 
     Images of 0 … 255 in x, uint8, are scaled to [0, 1] on the device. accumulate: in how many parts the batch is taken,
-    one after the other, their gradients averaged. skip_nonfinite: a step whose loss or gradients are not finite changes
-    neither parameters nor state; its loss is given as it is. over_devices: transforms the function
-    (params, x, y, key) → (loss, gradients).
+    one after the other, their gradients averaged. skip_nonfinite: a step whose loss, gradients, updates or parameters
+    are not finite changes neither parameters nor state; its loss is given as it is. over_devices: transforms the
+    function (params, x, y, key) → (loss, gradients).
     """
+    settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite, "over_devices": over_devices}
+    judged = judged_step(model, loss, optimizer, **settings)
+
+    def step(params, state, x, y, key):
+        *new, (value, _) = judged(params, state, x, y, key)
+        return *new, value
+
+    return step
+
+
+def judged_step(
+    model: Layer, loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int, skip_nonfinite: bool,
+    over_devices: Callable = lambda value_and_grad: value_and_grad,
+) -> Callable:  # fmt: skip
+    """As `training_step`, with the loss and whether loss and new parameters are finite in the place of the loss."""
     value_and_grad = over_devices(gradient(model, loss, accumulate))
 
     def step(params, state, x, y, key):
         value, gradients = value_and_grad(params, x, y, key)
         updates, new_state = optimizer.update(gradients, state, params)
-        new = optax.apply_updates(params, updates), new_state
+        new = optax.apply_updates(params, updates)
+        is_fine = jnp.isfinite(value) & are_finite(new)
         if skip_nonfinite:
-            is_fine = jnp.isfinite(value) & jnp.stack([jnp.isfinite(g).all() for g in jax.tree.leaves(gradients)]).all()
-            new = jax.tree.map(lambda a, b: jnp.where(is_fine, a, b), new, (params, state))
-        return *new, value
+            is_fine &= are_finite((gradients, updates))
+            taken = lambda new, old: jax.tree.map(lambda a, b: jnp.where(is_fine, a, b), new, old)
+            new, new_state = taken(new, params), taken(new_state, state)
+        return new, new_state, (value, is_fine)
 
     return step
+
+
+def are_finite(tree: Any) -> jax.Array:
+    """Whether all numbers of a pytree are."""
+    inexact = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
+    return jnp.stack([jnp.isfinite(x).all() for x in inexact] or [jnp.bool_(True)]).all()
 
 
 def gradient(model: Layer, loss: Callable, parts: int = 1) -> Callable:
@@ -65,18 +88,20 @@ def averaged(loss: Callable) -> Callable:
 
 
 def stopping(step: Callable, with_state: bool) -> Callable:
-    """A step of a run whose parameters stay what they are from the first loss on that is not finite, unless that is no
-    matter: (params, state, goes_on, x, y, key, no_matter) → (params, state, goes_on, loss).
+    """A step of a run whose parameters stay what they are from the first step on that is not finite, unless that is no
+    matter: (params, state, goes_on, x, y, key, no_matter) → (params, state, goes_on, (loss, is_fine)).
 
-    with_state: whether the optimiser's state stays too, so that the run can go on from there. In a run that ends there
-    nobody asks for it, and passing over it takes a tenth of a small step.
+    step: a `judged_step`; of a `training_step` the loss alone is judged. with_state: whether the optimiser's state
+    stays too, so that the run can go on from there. In a run that ends there nobody asks for it, and passing over it
+    takes a tenth of a small step.
     """
 
     def or_none(params, state, goes_on, x, y, key, no_matter):
         *new, value = step(params, state, x, y, key)
-        goes_on &= jnp.isfinite(value) | no_matter
+        value, is_fine = value if isinstance(value, tuple) else (value, jnp.isfinite(value))
+        goes_on &= is_fine | no_matter
         stay = lambda new, old: jax.tree.map(lambda a, b: jnp.where(goes_on, a, b), new, old)
-        return stay(new[0], params), stay(new[1], state) if with_state else new[1], goes_on, value
+        return stay(new[0], params), stay(new[1], state) if with_state else new[1], goes_on, (value, is_fine)
 
     return or_none
 

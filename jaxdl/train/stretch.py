@@ -1,8 +1,8 @@
 """A stretch of steps from one place in a run to another: one program on data in memory, step by step on data read.
 
 Both are made of a step that is `stopping`, take (params, state, start, stop, keys, no_matter), give (params, state,
-losses), and use up the arrays they are given. After a loss that is not finite, unless that is no matter, the parameters
-that come back are those that its step saw.
+(losses, are_fine)), and use up the arrays they are given. After a step that is not finite, unless that is no matter,
+the parameters that come back are those that it saw.
 """
 
 import functools
@@ -57,7 +57,7 @@ class Read:
             batch = self.place.batch(part)
             params, state, goes_on, value = self.step(params, state, goes_on, *batch, key, no_matter)
             if losses:  # one step waits while one runs: collectives of many on one machine's devices may hang
-                losses[-1].block_until_ready()
+                jax.block_until_ready(losses[-1])
             losses.append(value)
         self.position = stop
-        return params, state, jax.device_get(losses)
+        return params, state, tuple(zip(*jax.device_get(losses), strict=True))

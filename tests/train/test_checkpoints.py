@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -26,6 +27,7 @@ from jaxdl.train import (
     Interrupted,
     checksums,
     fit,
+    in_bfloat16,
     read_before,
     training_step,
 )
@@ -120,7 +122,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(state, tmp_path):
     with Store(Checkpoint(tmp_path)) as store:
         store.save(1, state, {"run": {}}, 0.0)
     files = [p for p in (tmp_path / "1").rglob("*") if p.is_file() and p.stat().st_size]
-    arrays = max((tmp_path / "1" / "state" / "ocdbt.process_0" / "d").iterdir(), key=lambda p: p.stat().st_size)
+    arrays = tmp_path / "1" / "run" / "arrays-0.safetensors"
     draws, noticed = random.Random(0), 0
     for trial in range(60):
         path = arrays if trial % 2 else draws.choice(files)
@@ -140,8 +142,8 @@ def test_arrays_that_can_be_read_but_are_not_those_saved(state, tmp_path):
     for folder, saved in (("a", state), ("b", jax.tree.map(lambda x: x + 1, state))):
         with Store(Checkpoint(tmp_path / folder)) as store:
             store.save(1, saved, {"run": {}}, 0.0)
-    shutil.rmtree(tmp_path / "a" / "1" / "state")
-    (tmp_path / "b" / "1" / "state").rename(tmp_path / "a" / "1" / "state")
+    (other, own) = (tmp_path / name / "1" / "run" / "arrays-0.safetensors" for name in "ba")
+    other.replace(own)
     with Store(Checkpoint(tmp_path / "a")) as store, pytest.raises(CheckpointError, match="its checksum differs"):
         store.latest(state, {})
 
@@ -179,16 +181,16 @@ def test_of_another_run_of_a_newer_format_or_foreign(key, tmp_path):
         run(key, tmp_path, batch=15)
     with pytest.raises(ValueError, match="holds another run: its data is"):
         run(key, tmp_path, data=(X, 2 * Y))
-    notes = tmp_path / "3" / "notes" / "metadata"
+    notes = tmp_path / "3" / "run" / "notes.json"
     document = json.loads(notes.read_text())
-    notes.write_text(json.dumps(document | {"format": 2}))
+    notes.write_text(json.dumps(document | {"format": 3}))
     with pytest.raises(CheckpointError, match="its notes are not what was saved"):
         run(key, tmp_path)
     with Store(Checkpoint(tmp_path)) as store:
         import jaxdl.train.checkpoints as checkpoints
 
-        notes.write_text(json.dumps(checkpoints._signed(document | {"format": 2, "jaxdl": "9.0"})))
-        with pytest.raises(CheckpointError, match=r"was written by jaxdl 9.0 in format 2; this one reads up to 1"):
+        notes.write_text(json.dumps(checkpoints._signed(document | {"format": 3, "jaxdl": "9.0"})))
+        with pytest.raises(CheckpointError, match=r"was written by jaxdl 9.0 in format 3; this one reads 2"):
             store.latest({}, {})
     import orbax.checkpoint as ocp
 
@@ -325,3 +327,157 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     assert told["kills"] == 20
     assert told["saves cut off"] > 0
     assert told["whole"] == told["killed"]
+
+
+# --- what makes a run the run it is ------------------------------------------------------------------------------
+
+RUN = {"model": MODEL, "loss": ops.squared_error, "data": (X, Y), "optimizer": optax.sgd(0.05), "batch": 20}
+WEIGHTED = jnp.linspace(0.5, 1.5, 20)[:, None]
+OTHER = {
+    "model": {"model": nn.serial(nn.dense(8), nn.relu, nn.dropout(0.5), nn.dense(1))},
+    "loss": {"loss": lambda p, y: jnp.abs(p - y)},
+    "what the loss closes over": {"loss": lambda p, y: ops.squared_error(p, y) * WEIGHTED},
+    "rate": {"optimizer": optax.sgd(0.06)},
+    "schedule": {"optimizer": optax.sgd(optax.cosine_decay_schedule(0.05, 100))},
+    "optimiser": {"optimizer": optax.chain(optax.clip(1.0), optax.sgd(0.05))},
+    "data": {"data": (X, np.where(np.arange(60)[:, None] == 59, 0, Y))},
+    "dtype": {"model": in_bfloat16(MODEL)},
+    "batch": {"batch": 15},
+    "accumulation": {"accumulate": 2},
+}  # fmt: skip
+
+
+def kept(key, folder, epochs=1, **settings):
+    settings = RUN | settings
+    own = [settings.pop(name) for name in ("model", "loss", "data", "optimizer")]
+    with jax.numpy_dtype_promotion("standard"):  # optax's schedules promote
+        return fit(*own, epochs, key, checkpoint=folder, quiet=True, **settings)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("identity") / "run"
+    kept(jax.random.key(0), folder)
+    return folder
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_a_run_of_another_kind_is_refused(what, one_epoch, tmp_path):
+    folder = shutil.copytree(one_epoch, tmp_path / "run")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="holds another run: its "):
+        kept(jax.random.key(0), folder, epochs=2, **OTHER[what])
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    kept(jax.random.key(0), folder, epochs=2)  # and it can go on as it was
+
+
+def test_another_seed_is_refused(one_epoch):
+    with pytest.raises(ValueError, match="holds another run: its key is"):
+        kept(jax.random.key(1), one_epoch, epochs=2)
+
+
+def test_settings_of_ones_own_stand_in_for_the_program(key, tmp_path):
+    named = lambda rate: Checkpoint(tmp_path, settings={"rate": rate})
+    kept(key, named(0.05))
+    with pytest.raises(ValueError, match=r"holds another run: its rate is 0\.05, here it is 0\.06"):
+        kept(key, named(0.06), optimizer=optax.sgd(0.06))
+    kept(key, named(0.05), epochs=2, optimizer=optax.sgd(0.06))  # by its name it is the same
+
+
+def test_another_version_traces_another_program(key, tmp_path, monkeypatch):
+    kept(key, tmp_path)
+    monkeypatch.setattr(jax, "__version__", "99.0")
+    kept(key, tmp_path, epochs=2, optimizer=optax.sgd(0.06))  # it cannot be told
+
+
+def test_a_program_is_the_same_in_another_process():
+    script = """
+        import jax, optax
+        from tests.train.test_checkpoints import RUN, MODEL, X, Y
+        from jaxdl.train.identity import program
+        from jaxdl.train.steps import judged_step
+        from jaxdl import nn, ops
+        model = nn.lenet5(10)
+        params = model.init(jax.random.key(0), (28, 28, 1))
+        optimizer = optax.adam(1e-3)
+        loss = ops.softmax_cross_entropy_with_integer_labels
+        step = judged_step(model, loss, optimizer, accumulate=1, skip_nonfinite=True)
+        x, y = jax.numpy.zeros((4, 28, 28, 1)), jax.numpy.zeros(4, int)
+        print(*program(step, params, optimizer.init(params), x, y, jax.random.key(0)).values())
+    """
+    told = set()
+    for seed in ("1", "2"):
+        env = os.environ | {"PYTHONHASHSEED": seed, "JAX_PLATFORMS": "cpu"}
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], env=env)
+        assert done.returncode == 0, done.stderr
+        told.add(done.stdout)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("how", ["renamed", "copied"])
+def test_a_checkpoint_under_another_name_is_refused(how, one_epoch, tmp_path):
+    folder = shutil.copytree(one_epoch, tmp_path / "run")
+    (shutil.move if how == "renamed" else shutil.copytree)(folder / "3", folder / "30")
+    with pytest.raises(CheckpointError, match=r"run/30 is that of step 3, as it says: it was renamed or copied"):
+        kept(jax.random.key(0), folder, epochs=2)
+
+
+# --- the history ---------------------------------------------------------------------------------------------------
+
+
+def test_a_history_that_is_cut_or_damaged(key, tmp_path, caplog):
+    whole = run(key)
+    run(key, tmp_path, epochs=3)
+    history = tmp_path / "history.jsonl"
+    first, second, third = history.read_bytes().splitlines(keepends=True)
+    history.write_bytes(first + second.replace(b"epoch", b"epock") + third + b'{"epoch": 4, "lo')
+    again = run(key, tmp_path)
+    assert_same_bits(again.params, whole.params)
+    assert [row["epoch"] for row in again.history] == [1, 3, 4]
+    assert "the rows of 1 epochs cannot be read, the first is epoch 2" in caplog.text
+
+
+def test_rows_after_the_last_checkpoint_are_not_told_twice(key, tmp_path):
+    run(key, Checkpoint(tmp_path, keep=9), epochs=3)
+    shutil.rmtree(tmp_path / "9")
+    assert [row["epoch"] for row in run(key, tmp_path).history] == [1, 2, 3, 4]
+
+
+def test_all_that_a_resume_needs_is_on_disk_before_its_name(key, tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def recording(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    run(key, tmp_path, epochs=1)
+    told = [re.sub(r"\.orbax-checkpoint-tmp|\.jaxdl-\w+/", "", os.path.relpath(path, tmp_path)) for path in synced]
+    assert {"3/run/arrays-0.safetensors", "3/run/notes.json", "3/run", "history.jsonl"} <= {*told}
+    assert told[-2:] == ["3", "."]  # their names, after all of that
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def no_slope(output, y):
+    """0, whose derivative is 0 · ∞ where the outputs are 0."""
+    return jnp.sqrt(0 * (output**2).sum()) + ((output - y) ** 2).mean()
+
+
+def test_a_finite_loss_with_a_gradient_that_is_not(key, tmp_path):
+    with pytest.raises(
+        Diverged, match="but the parameters that follow are not finite, at step 1 of 3 in epoch 1"
+    ) as stop:
+        kept(key, tmp_path, loss=no_slope)
+    assert all(np.isfinite(p).all() for p in jax.tree.leaves(stop.value.trained.params))
+    before = read_before(stop.value.path, stop.value.trained.params)
+    assert before.step == 0
+    assert not any(path.name.isdigit() for path in tmp_path.iterdir())  # nothing was saved of it
+
+
+def test_where_every_step_is_left_out_it_says_so(key):
+    for settings in ({"loss": no_slope}, {"optimizer": optax.sgd(float("nan"))}):
+        with pytest.raises(Diverged, match="every step of epoch 1"):
+            kept(key, None, skip_nonfinite=True, **settings)

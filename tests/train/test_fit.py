@@ -1,12 +1,14 @@
 """Training: it learns, it repeats, it stops when it must."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxdl import nn, ops
+from jaxdl import automatic, nn, ops
 from jaxdl.train import Diverged, fit, gradient_descent
 from tests.tolerance import assert_close
 
@@ -106,8 +108,12 @@ def test_it_stops_at_the_first_loss_that_is_not_finite(key):
 
 def test_impossible_labels_stop_it_at_once(key):
     loss = ops.softmax_cross_entropy_with_integer_labels
+    told = "100 of 100 labels are outside 0 … 3: the first is label 7 of example 0"
+    for named in (loss, jax.jit(loss), functools.partial(loss), automatic(loss)):
+        with pytest.raises(ValueError, match=told):
+            fit(nn.mlp(4), named, (X, np.full(100, 7)), gradient_descent(0.1), 1, key, batch=100)
     with pytest.raises(Diverged, match="the loss is nan at step 1 of 1 in epoch 1"):
-        fit(nn.mlp(4), loss, (X, np.full(100, 7)), gradient_descent(0.1), 1, key, batch=100)
+        fit(nn.mlp(4), lambda p, y: loss(p, y).mean(), (X, np.full(100, 7)), gradient_descent(0.1), 1, key, batch=100)
 
 
 ERRORS = {
@@ -116,6 +122,18 @@ ERRORS = {
     "must be floating point, got uint16": {"data": (X.astype(np.uint16), Y)},
     "1 of 100 examples hold NaN": {"data": (np.where(np.arange(100)[:, None] == 3, np.nan, X), Y)},
     "epochs must be 0 or more": {"epochs": -1},
+    "epochs must be a whole number, got nan": {"epochs": float("nan")},
+    "epochs must be a whole number, got 1.5": {"epochs": 1.5},
+    "accumulate must be a whole number, got 2.0": {"accumulate": 2.0},
+    "the history has loss of its own": {"metrics": {"loss": lambda output, y: 0.0}},
+    "data must be .x, y. or jaxdl.data.records": {"data": X},
+    r"data\[0\]\[0\] is float, not an array": {"data": ([1.0, 2.0], Y)},
+    r"data\[0\] has shape \(100, 0\): its examples hold no numbers": {"data": (X[:, :0], Y)},
+    r"an example of x in test has shape \(2,\), in data \(3,\)": {"test": (X[:, :2], Y)},
+    r"an example of y in test has shape \(2,\), in data \(1,\)": {"test": (X, X[:, :2])},
+    "x and y must have as many examples, got 100 and 7": {"test": (X, Y[:7])},
+    "test holds no examples": {"test": (X[:0], Y[:0])},
+    "test must be .x, y., got ndarray": {"test": X},
 }
 
 

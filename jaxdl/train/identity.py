@@ -1,0 +1,73 @@
+"""What makes a run the run it is: it stands in each checkpoint, and one with other values is refused."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl.data import Batches, Records
+from jaxdl.nn import parameter_count
+
+PROGRAM, VERSIONS = "program (model, loss, optimiser, rate and schedule)", "versions"
+ADDRESS = re.compile(r" at 0x[0-9a-f]+|(?<=id=)\d+")  # of an object in this process
+
+
+def identity(batches: Batches, key: jax.Array, accumulate: int, data: Any, params: Any, state: Any) -> dict:
+    """Batches, data by their contents, the key, and the types of parameters and optimiser's state."""
+    described = lambda tree: f"{parameter_count(tree)} numbers ({_digest(map(_described, _with_paths(tree)))})"
+    return {
+        "batch": batches.batch,
+        "examples": len(batches.data),
+        "data": _data_digest(data),
+        "key": str(np.asarray(jax.random.key_data(key)).tolist()),
+        "accumulate": accumulate,
+        "parameters": described(params),
+        "optimizer's state": described(state),
+    }
+
+
+def program(step: Callable, *args: Any) -> dict:
+    """A digest of a training step as JAX traces it: of all that the parameters become. Other versions of JAX and jaxdl
+    trace the same step otherwise, so that it is compared only where they are the same."""
+    closed = jax.make_jaxpr(step)(*args)
+    digest = _digest([ADDRESS.sub("", str(closed)).encode(), *map(_content, map(np.asarray, closed.consts))])
+    return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {version('jaxdl')}"}
+
+
+def unlike(saved: dict, here: dict) -> str | None:
+    """The name of what is not the same, None where all is."""
+    names = {**saved, **here}.keys() - {VERSIONS}
+    if saved.get(VERSIONS) != here.get(VERSIONS):
+        names -= {PROGRAM}
+    return next((name for name in {**saved, **here} if name in names and saved.get(name) != here.get(name)), None)
+
+
+def _data_digest(data) -> str:
+    if isinstance(data, Records):
+        return data.digest() if callable(data.digest) else data.digest
+    return _digest(map(_content, jax.tree.leaves(data)))
+
+
+def _with_paths(tree):
+    return jax.tree_util.tree_flatten_with_path(tree)[0]
+
+
+def _described(entry):
+    path, x = entry
+    return f"{jax.tree_util.keystr(path)} {x.dtype} {x.shape}".encode()
+
+
+def _content(x):
+    x = np.ascontiguousarray(x)
+    return f"{x.dtype} {x.shape}".encode() + x.tobytes()
+
+
+def _digest(parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
