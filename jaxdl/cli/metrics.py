@@ -14,27 +14,45 @@ class Metrics:
     """Called with each epoch's row, those of before a stop as well, writes it to metrics.jsonl and for TensorBoard.
 
     A context, in which it counts the programs that JAX compiles: `compiled`, the seconds `compiling`, and those that
-    are compiled `again`, after the second epoch, when all should be known.
+    are compiled `again`, after the second epoch, when all should be known. `begin` opens its files: nothing is written
+    before.
     """
 
     def __init__(self, folder: Path):
-        from tensorboardX import SummaryWriter  # slow to import, and only needed here
-
-        self.path = folder / "metrics.jsonl"
-        self.known = len(self.path.read_text().splitlines()) if self.path.exists() else 0
-        self.lines: list[str] = []
-        self.board = SummaryWriter(str(folder / "tensorboard"))
+        self.folder, self.path, self.board = folder, folder / "metrics.jsonl", None
         self.compiled, self.compiling, self.again = 0, 0.0, 0
         self.epochs = 0  # in this process
+        self.there: list[str] = []  # lines of before
+        self.told: list[str] = []  # of those that the rows so far are told by
+
+    def begin(self) -> None:
+        from tensorboardX import SummaryWriter  # slow to import, and only needed here
+
+        self.there = [*_whole_lines(self.path)]
+        self.known = len(self.there)
+        self.board = SummaryWriter(str(self.folder / "tensorboard"))
 
     def __call__(self, row: dict) -> None:
-        self.lines.append(json.dumps(plain(row)))
-        write_whole(self.path, ("\n".join(self.lines) + "\n").encode())
-        if len(self.lines) > self.known:
-            self.epochs += 1
-            for name in row.keys() - {"epoch"}:
-                self.board.add_scalar(name, row[name], row["epoch"])
-            self.board.flush()
+        line = json.dumps(plain(row))
+        if self.there is not None:
+            self.told.append(line)
+            if self.there[: len(self.told)] == self.told:
+                return
+            if row["epoch"] <= self.known:  # more of before may follow
+                return
+            self._catch_up()
+        else:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        self.epochs += 1
+        for name in row.keys() - {"epoch"}:
+            self.board.add_scalar(name, row[name], row["epoch"])
+        self.board.flush()
+
+    def _catch_up(self):
+        """The file, once, with all that was told; from then on lines are added."""
+        write_whole(self.path, ("\n".join(self.told) + "\n").encode())
+        self.there = self.told = None
 
     def __enter__(self):
         jax.monitoring.register_event_duration_secs_listener(self._heard)
@@ -48,4 +66,19 @@ class Metrics:
 
     def __exit__(self, *error):
         jax.monitoring.unregister_event_duration_listener(self._heard)
-        self.board.close()
+        if self.told and self.told != self.there:
+            self._catch_up()
+        if self.board:
+            self.board.close()
+
+
+def _whole_lines(path):
+    """The lines up to one that was cut off, or is none of ours."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            json.loads(line)
+        except ValueError:
+            return
+        yield line

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import io
 import json
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,17 +64,24 @@ class Settings:
     """How many of the last checkpoints stay, besides the best."""
 
 
+MOST = 80  # characters of a value in an error
 NAMES = {field.name: field for field in dataclasses.fields(Settings)}
 
 
-def settings_in(path: Path) -> Settings:
-    """The settings in a TOML file; BadUsage for what it does not say rightly."""
+def settings_in(path: Path, whole: bool = False) -> Settings:
+    """The settings in a TOML file; BadUsage for what it does not say rightly. whole: those of a run, all of them."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadUsage(f"the settings in {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadUsage(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # of what is not TOML, or of numbers and nesting beyond bounds
+        raise BadUsage(f"{path} is not TOML: {_line(error)}") from error
+    missing = [name for name in NAMES if name not in found and NAMES[name].default is not None] if whole else []
+    if missing:
+        raise BadUsage(
+            f"{path} is not as the run wrote it: it says nothing of {', '.join(missing)}; give it what it had, as the "
+            f"checkpoints in {path.parent} are of a run with those settings"
+        )
     for name in found:
         if name not in NAMES:
             close = difflib.get_close_matches(name, NAMES, n=1)
@@ -86,9 +94,33 @@ def _parsed(path, name, value):
     """A value as the flag would take it."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # one line says it better
-            return getattr(tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG), name)
-    except SystemExit:
-        raise BadUsage(f"{path}: {name} = {json.dumps(value)} is not what --{_flag(name)} takes") from None
+            parsed = getattr(tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG), name)
+    except (SystemExit, ValueError):  # the latter of whole numbers of thousands of digits
+        raise BadUsage(f"{path}: {name} = {_shown(value)} is not what --{_flag(name)} takes") from None
+    return parsed
+
+
+def check(settings: Settings) -> None:
+    """BadUsage for numbers that no run can have."""
+    for name, value in dataclasses.asdict(settings).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadUsage(f"--{_flag(name)} must be a finite number, got {value}")
+        if isinstance(value, str) and not value.isprintable():
+            raise BadUsage(f"--{_flag(name)} holds characters that cannot be printed: {value!r}")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise BadUsage(f"--{_flag(name)} is a number beyond bounds")
+
+
+def _shown(value) -> str:
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) < MOST else f"{text[:MOST]}…"
+
+
+def _line(error) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 CONFIG = (tyro.conf.FlagCreatePairsOff,)

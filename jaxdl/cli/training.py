@@ -16,7 +16,7 @@ import tyro
 
 from jaxdl.cli.metrics import Metrics
 from jaxdl.cli.prepared import choose_platform, data_of, mesh_of, model_of
-from jaxdl.cli.settings import Settings, as_toml, settings_in
+from jaxdl.cli.settings import Settings, as_toml, check, settings_in
 from jaxdl.cli.setups import Setup, setup
 from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.data import Records
@@ -27,6 +27,7 @@ from jaxdl.train.processes import INDEX, join_as_launched
 
 OUT = Path("jaxdl-run")
 STOPPED = 130  # as a shell says of Ctrl-C
+SAME = "model", "data", "automatic", "optimizer", "schedule", "batch", "bfloat16", "checkpointed", "seed"  # in a run
 OPTIMIZERS = {
     "adam": optax.adam,
     "adamw": lambda rate: optax.adamw(rate, weight_decay=0.01),
@@ -44,10 +45,12 @@ def command(arguments: Sequence[str]) -> Callable[..., int]:
     """`train`, whose defaults are those of the TOML file, or of the run to go on with, that the arguments name."""
     given = dict(itertools.pairwise(part for a in arguments for part in a.split("=", 1)))
     kept = Path(given.get("--out", OUT)) / "settings.toml"
-    if "--resume" in arguments and not kept.exists():
-        raise BadUsage(f"there is no run in {kept.parent} to go on with")
-    path = given.get("--config") or (kept if "--resume" in arguments else None)
-    default = settings_in(Path(path)) if path else Settings()
+    if "--resume" in arguments:
+        if not kept.exists():
+            raise BadUsage(f"there is no run in {kept.parent} to go on with")
+        default = settings_in(Path(given.get("--config", kept)), whole="--config" not in given)
+    else:
+        default = settings_in(Path(given["--config"])) if "--config" in given else Settings()
 
     def train(
         settings: Annotated[Settings, tyro.conf.arg(name="")] = default,
@@ -69,9 +72,15 @@ def command(arguments: Sequence[str]) -> Callable[..., int]:
             processes: How many processes on this machine train together, each with its own devices.
             quiet: No progress bar and no tables, only errors.
         """
+        if processes is not None and processes < 1:
+            raise BadUsage(f"--processes must be 1 or more, got {processes}")
         if processes and INDEX not in os.environ:
             with _told(out):
-                return launch([sys.executable, "-m", "jaxdl", *arguments], processes)
+                status = launch([sys.executable, "-m", "jaxdl", *arguments], processes)
+            if status not in (0, 1, 2, STOPPED):  # of those it was told why
+                again = f"to go on from the last checkpoint: jaxdl train --resume --out {out} --processes {processes}"
+                raise Ended(f"a process of this run was lost (status {status}), and the others were ended; {again}", 1)
+            return status
         if (out / "checkpoints").exists() and not resume:
             raise BadUsage(f"{out} holds a run: --resume goes on with it, --out takes another folder")
         return _run(settings, out, quiet)
@@ -80,6 +89,7 @@ def command(arguments: Sequence[str]) -> Callable[..., int]:
 
 
 def _run(settings: Settings, out: Path, quiet: bool) -> int:
+    check(settings)
     chosen = usage(setup, settings.model)
     if settings.batch < 1:
         raise BadUsage(f"--batch must be 1 or more, got {settings.batch}")
@@ -89,18 +99,26 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     data, test, known = usage(data_of, chosen, settings)
     model, loss = model_of(chosen, settings, known)
     epochs = chosen.epochs if settings.epochs is None else settings.epochs
-    steps = epochs * (len(data if isinstance(data, Records) else data[0]) // settings.batch)
-    rate = SCHEDULES[settings.schedule](chosen.rate if settings.rate is None else settings.rate, max(steps, 1))
-    usage(_keep_settings, settings, out)
+    examples = len(data if isinstance(data, Records) else data[0])
+    steps = epochs * (examples // min(settings.batch, examples))
+    learning_rate = chosen.rate if settings.rate is None else settings.rate
+    rate = SCHEDULES[settings.schedule](learning_rate, max(steps, 1))
+    same = {name: getattr(settings, name) for name in SAME} | {"rate": learning_rate}
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's, which tells in hundreds of lines what is told here
     console = terminal(quiet=quiet or jax.process_index() > 0)
     console.print(_heading(chosen, known, mesh), soft_wrap=True)
     start = time.perf_counter()
     with _told(out), _metrics(out) as metrics:
+
+        def begun():
+            _keep_settings(settings, out)
+            if metrics:
+                metrics.begin()
+
         trained = fit(
             model, loss, data, OPTIMIZERS[settings.optimizer](rate), epochs, jax.random.key(settings.seed),
             batch=settings.batch, test=test, metrics=chosen.metrics, log=metrics,
-            checkpoint=Checkpoint(out / "checkpoints", settings.every, settings.keep),
+            checkpoint=Checkpoint(out / "checkpoints", settings.every, settings.keep, same, begun),
             mesh=mesh, shard=fully_sharded if settings.shard else replicated,
             accumulate=settings.accumulate, skip_nonfinite=settings.skip_nonfinite, title=chosen.title, quiet=quiet,
         )  # fmt: skip
@@ -129,7 +147,7 @@ def _told(out):
         raise Ended(f"stopped; to go on from the last checkpoint: {again}", STOPPED) from error
     except Diverged as error:
         raise Ended(str(error), 1) from error
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise BadUsage(str(error)) from error
     except jax.errors.JaxRuntimeError as error:
         line = str(error).strip().splitlines()[0]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a run that is kept: the steps under way end, the run is saved, then it stops."""
+"""Ctrl-C and what schedulers send to a run that is kept: the steps under way end, the run is saved, then it stops."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import threading
 
 import jax
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 
 
 class Interrupted(KeyboardInterrupt):

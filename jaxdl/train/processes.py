@@ -1,8 +1,13 @@
 """One run in several processes: joining them, and starting them all on this machine."""
 
+import contextlib
+import ctypes
 import os
+import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Sequence
 
@@ -10,6 +15,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxdl.train.interrupt import SIGNALS
+
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 HEARTBEAT_SECONDS = 20  # without a sign of life: then a process counts as lost, and the others stop
 LOOPBACK = "127.0.0.1"
 ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
@@ -37,9 +45,25 @@ def join_as_launched() -> bool:
     """Joins the processes that `launch` started, in one of them, with an accelerator each; whether it is one."""
     if ADDRESS not in os.environ:
         return False
-    index = int(os.environ[INDEX])
-    join(os.environ[ADDRESS], int(os.environ[COUNT]), index, [index])
+    index, address = int(os.environ[INDEX]), os.environ[ADDRESS]
+    if index == 0:
+        _check_free(address)
+    join(address, int(os.environ[COUNT]), index, [index])
     return True
+
+
+def _check_free(address):
+    """JAX would end the process where another program has taken the port meanwhile."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as meeting:
+        meeting.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            meeting.bind((host, int(port)))
+        except OSError as error:
+            raise RuntimeError(
+                f"the processes of this run cannot meet at {address} ({error.strerror}): start it again, with --resume "
+                f"where it is kept"
+            ) from error
 
 
 def agreed(found: bool) -> bool:
@@ -63,19 +87,57 @@ def launch(command: Sequence[str], count: int, grace: float = 10.0) -> int:
         free.bind((LOOPBACK, 0))
         address = f"{LOOPBACK}:{free.getsockname()[1]}"
     told = lambda i: os.environ | {ADDRESS: address, COUNT: str(count), INDEX: str(i)}
-    running = [
-        subprocess.Popen(command, env=told(i), stdout=None if i == 0 else subprocess.DEVNULL) for i in range(count)
-    ]
+    running = []
     try:
-        failed = _first_failed(running)
-        end = time.monotonic() + grace
-        while failed and time.monotonic() < end and any(p.poll() is None for p in running):
-            time.sleep(0.1)
-        return failed
+        with _ended_by_signals():
+            for i in range(count):
+                out = None if i == 0 else subprocess.DEVNULL
+                running.append(subprocess.Popen(command, env=told(i), stdout=out, preexec_fn=_with_parent()))
+            return _status(running, grace)
     finally:
         for process in running:
             process.kill()  # SIGTERM does not end one that hangs in a collective
             process.wait()
+
+
+def _status(running, grace) -> int:
+    failed = _first_failed(running)
+    end = time.monotonic() + grace
+    while failed and time.monotonic() < end and any(p.poll() is None for p in running):
+        time.sleep(0.1)
+    return failed
+
+
+@contextlib.contextmanager
+def _ended_by_signals():
+    """What schedulers send ends this process as Ctrl-C does, so that it ends the others first."""
+
+    def end(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, end) for s in SIGNALS if s != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def _with_parent():
+    """What a new process calls, so that it ends when this one does, in whatever way; None where that cannot be."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc, this = ctypes.CDLL(None), os.getpid()
+
+    def tie():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != this:  # it has ended meanwhile
+            os._exit(1)
+
+    return tie
 
 
 def _first_failed(running) -> int:

@@ -57,7 +57,7 @@ def test_what_a_run_leaves(trained, capsys):
     assert found[1]["loss"] < found[0]["loss"]
     assert found[1]["accuracy"] > 0.8
     assert told(trained)["accuracy", 2] == pytest.approx(found[1]["accuracy"])
-    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"22", "44", "lock"}
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"22", "44", "history.jsonl", "lock"}
 
 
 def test_it_goes_on_with_its_settings(trained, capsys):

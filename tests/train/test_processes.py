@@ -2,18 +2,22 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import textwrap
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from jaxdl.train import read_before
 from tests.train.process import MODEL, losses
 
 ROOT = Path(__file__).parents[2]
-ZSTD = bytes.fromhex("28b52ffd")  # with which a compressed block begins
 LAUNCH = "import sys; from jaxdl.train import launch; sys.exit(launch(sys.argv[2:], int(sys.argv[1])))"
 
 
@@ -28,15 +32,14 @@ def launched(count, *arguments):
 
 
 def damage_a_share(folder):
-    """Of the last checkpoint the head of the largest compressed block, a share of the weights: who needs it sees that
-    it cannot be read, the others see nothing.
+    """Of the last checkpoint one shard of the weights, in the second process's file, is named otherwise: who needs it
+    sees that it is not there, the others see nothing.
     """
     last = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    largest = max((last / "state" / "ocdbt.process_1").rglob("*"), key=lambda p: p.stat().st_size)
-    before, *blocks = largest.read_bytes().split(ZSTD)
-    place = max(range(len(blocks)), key=lambda i: len(blocks[i]))
-    heads = [ZSTD if i != place else bytes(4) for i in range(len(blocks))]
-    largest.write_bytes(before + b"".join(head + block for head, block in zip(heads, blocks, strict=True)))
+    path = last / "run" / "arrays-1.safetensors"
+    whole = path.read_bytes()
+    (name, *_) = re.findall(rb"\['params'\]\[\d\]\['w'\]", whole)
+    path.write_bytes(whole.replace(name, name.replace(b"params", b"parans"), 1))
 
 
 def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
@@ -55,3 +58,105 @@ def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
     assert np.isnan(steps[0].x).any(1).sum() == 1
     same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     jax.tree.map(same, *[(before.step, before.params, before.x, before.y) for before in steps])
+
+
+def listed(script):
+    """A command that runs a text."""
+    return [sys.executable, "-c", textwrap.dedent(script)]
+
+
+def is_there(pid):
+    """Whether a process runs, or sleeps; what has ended may not have been waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert condition()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux' parent-death signal and /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGKILL])
+def test_a_launcher_that_ends_leaves_nobody(number, tmp_path):
+    script = "import os, sys, time; open(os.path.join(sys.argv[1], str(os.getpid())), 'w'); time.sleep(600)"
+    sleep = [sys.executable, "-c", script, str(tmp_path)]
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCH, "3", *sleep], stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(list(tmp_path.iterdir())) == 3)
+    launcher.send_signal(number)
+    launcher.wait(60)
+    wait_for(lambda: not any(is_there(path.name) for path in tmp_path.iterdir()))
+
+
+MEETING = """
+    import json, os, signal, sys, time
+    from pathlib import Path
+    import jax
+    from jaxdl.train import processes
+    jax.config.update("jax_platforms", "cpu")
+    processes.HEARTBEAT_SECONDS = 3
+    processes.join_as_launched()
+    index = jax.process_index()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux' list of sockets")
+def test_they_meet_where_no_other_machine_can():
+    """In /proc/net/tcp an address is hexadecimal, 0100007F is 127.0.0.1, also in IPv6, and state 0A is listening."""
+    script = (
+        MEETING
+        + """
+    port = int(os.environ[processes.ADDRESS].rpartition(":")[2])
+    if index == 0:
+        rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+        found = [row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
+        print("listening", json.dumps(found), flush=True)
+    processes.everywhere(True)
+    """
+    )
+    env = os.environ | {"XLA_FLAGS": ""}
+    command = [sys.executable, "-c", LAUNCH, "2", *listed(script)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, env=env)
+    assert done.returncode == 0, done.stderr
+    (addresses,) = [json.loads(line[10:]) for line in done.stdout.splitlines() if line.startswith("listening ")]
+    assert addresses
+    assert all(re.match("(0000000000000000FFFF0000)?0100007F:", address) for address in addresses)
+
+
+def test_a_process_that_is_stopped_ends_all(tmp_path):
+    script = (
+        MEETING
+        + """
+    if index == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(200)
+    """
+    )
+    env = os.environ | {"XLA_FLAGS": ""}
+    command = [sys.executable, "-c", LAUNCH, "2", *listed(script)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=150, env=env)
+    assert done.returncode not in (0, None)
+
+
+def test_a_port_that_is_taken(tmp_path):
+    script = """
+    import os, socket, sys
+    from jaxdl.train import processes
+    taken = socket.socket()
+    taken.bind((processes.LOOPBACK, 0))
+    taken.listen()
+    os.environ |= {processes.ADDRESS: f"{processes.LOOPBACK}:{taken.getsockname()[1]}", processes.COUNT: "1",
+                   processes.INDEX: "0"}
+    try:
+        processes.join_as_launched()
+    except RuntimeError as error:
+        print("TOLD", error)
+    """
+    done = subprocess.run(listed(script), capture_output=True, text=True, cwd=ROOT, timeout=240)
+    assert re.search(
+        r"TOLD the processes of this run cannot meet at .*Address already in use.*: start it again", done.stdout
+    ), done
