@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -481,3 +482,34 @@ def test_where_every_step_is_left_out_it_says_so(key):
     for settings in ({"loss": no_slope}, {"optimizer": optax.sgd(float("nan"))}):
         with pytest.raises(Diverged, match="every step of epoch 1"):
             kept(key, None, skip_nonfinite=True, **settings)
+
+
+def test_several_runs_in_threads(key, tmp_path):
+    """A folder each, at the same time."""
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(run, key, Checkpoint(tmp_path / str(i), every=1)) for i in range(4)]
+        trained = [future.result() for future in runs]
+    for other in trained[1:]:
+        assert_same_bits(other.params, trained[0].params)
+    for i in range(4):
+        assert newest(tmp_path / str(i)) == 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_what_schedulers_send_saves_too(number, key, tmp_path):
+    ask = lambda row: row["epoch"] == 1 and os.kill(os.getpid(), number)
+    with pytest.raises(Interrupted, match="stopped at step 3"):
+        run(key, tmp_path, log=ask)
+    assert newest(tmp_path) == 3
+
+
+def test_drafts_follow_no_links(key, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("history.jsonl", "history.jsonl.part"):
+        (folder / name).symlink_to(victim)
+    run(key, folder, epochs=1)
+    assert victim.read_text() == "mine"
+    assert not (folder / "history.jsonl").is_symlink()
