@@ -13,7 +13,7 @@ from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, found, half_of_the_digits, verdicts
 from jaxdl.auditor.slopes import UNKNOWN, Numerical, exact_slope
 from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
-from jaxdl.auditor.untold import BESIDE, search, untold
+from jaxdl.auditor.untold import BESIDE, is_drawn_in_a_loop, search, untold
 from jaxdl.wide import parts, wide
 
 DIRECTIONS = 2
@@ -198,6 +198,9 @@ class At:
         evidence = _alike_in_its_precision(evidence, native)
         if is_output:
             return evidence, {}
+        if is_drawn_in_a_loop(self.subject):
+            unknown = np.full(np.shape(got), np.nan)
+            return dataclasses.replace(evidence, low=unknown, high=unknown), {}
         evidence, said = self.disputed(evidence, k - len(self.u))
         evidence = dataclasses.replace(evidence, given=self.is_given and self.is_finite)
         shared = ~np.isfinite(got) & ~np.isfinite(native)

@@ -49,12 +49,14 @@ def has_stops(subject: Subject) -> bool:
 @functools.lru_cache(maxsize=64)
 def is_drawn(subject: Subject) -> bool:
     """Whether values are drawn by rejection: by JAX's gamma variates, or in a loop that draws until it has enough."""
-    return any(map(_is_rejection, jx.equations(subject.value)))
+    return bool(DRAWS & {*jx.primitives(subject.value)}) or is_drawn_in_a_loop(subject)
 
 
-def _is_rejection(eqn):
-    loops = jx.inner_jaxprs(eqn) if eqn.primitive.name == "while" else ()
-    return eqn.primitive.name in DRAWS or any(BITS & {*jx.primitives(body)} for body in loops)
+@functools.lru_cache(maxsize=64)
+def is_drawn_in_a_loop(subject: Subject) -> bool:
+    """JAX derives the draws that were accepted; what is meant is the derivative of the distribution."""
+    loops = [eqn for eqn in jx.equations(subject.value) if eqn.primitive.name == "while"]
+    return any(BITS & {*jx.primitives(body)} for eqn in loops for body in jx.inner_jaxprs(eqn))
 
 
 @functools.lru_cache(maxsize=64)
