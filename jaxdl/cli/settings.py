@@ -92,6 +92,8 @@ def settings_in(path: Path, whole: bool = False) -> Settings:
 
 def _parsed(path, name, value):
     """A value as the flag would take it."""
+    if not isinstance(value, str | int | float):  # a date, a list, a table
+        raise BadUsage(f"{path}: {name} = {_shown(value)} is not what --{_flag(name)} takes")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # one line says it better
             parsed = getattr(tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG), name)

@@ -105,7 +105,7 @@ def fit(
             same = identity(batches, key, accumulate, data, params, state)
             if where.settings is None:
                 same |= program(plain_step, params, state, *_batch_of(x, y, batches.batch), noise_key)
-            run.keep_in(stack.enter_context(Store(where)), same | dict(where.settings or {}))
+            run.keep_in(stack.enter_context(Store(where)), dict(where.settings or {}) | same)
             if where.begun:
                 where.begun()
         bar = stack.enter_context(StepsBar(title, steps, quiet))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,9 @@ import tomllib
 import jax
 import pytest
 
-from jaxdl.cli import main
+from jaxdl.cli import main, metrics
+from jaxdl.train import Checkpoint
+from jaxdl.train.checkpoints import Store
 
 
 def run(*arguments):
@@ -107,8 +111,6 @@ def test_a_file_that_is_not_right(text, tmp_path, capsys):
     path = tmp_path / "settings.toml"
     path.write_text(text)
     assert run("--config", path, "--out", tmp_path / "run") == 2
-    import re
-
     assert re.search(BAD[text], capsys.readouterr().err)
     assert not (tmp_path / "run").exists()
 
@@ -129,8 +131,6 @@ MISTAKES = {
 
 @pytest.mark.parametrize("message", MISTAKES)
 def test_mistakes(message, tmp_path, capsys):
-    import re
-
     assert run("--out", tmp_path / "run", "--epochs", "1", *MISTAKES[message]) == 2
     assert re.search(message, capsys.readouterr().err)
 
@@ -177,3 +177,112 @@ def test_a_set_that_is_read_as_it_is_needed(stripes_folder, tmp_path):
     assert run(*settings, "--out", tmp_path / "in memory") == 0
     for read, whole in zip(rows(tmp_path / "read"), rows(tmp_path / "in memory"), strict=True):
         assert read["loss"] == pytest.approx(whole["loss"], rel=1e-4)
+
+
+# --- what a run is ---------------------------------------------------------------------------------------------------
+
+
+def copied(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+REFUSED = {
+    "batch": "32", "seed": "4", "model": "autoencoder", "rate": "0.1", "schedule": "constant", "optimizer": "sgd",
+    "accumulate": "2", "bfloat16": None, "automatic": None, "checkpointed": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_resume_changes_nothing(name, trained, tmp_path, capsys):
+    folder = copied(trained, tmp_path)
+    before = files(folder)
+    value = [] if REFUSED[name] is None else [REFUSED[name]]
+    assert run("--resume", "--out", folder, "--epochs", 3, f"--{name}", *value) == 2
+    assert f"holds another run: its {name} is " in capsys.readouterr().err
+    assert files(folder) == before
+
+
+def test_a_second_run_in_the_folder_changes_nothing(trained, tmp_path, capsys):
+    folder = copied(trained, tmp_path)
+    with Store(Checkpoint(folder / "checkpoints")):
+        before = files(folder)
+        assert run("--resume", "--out", folder, "--epochs", 3) == 2
+        assert "another run is writing to" in capsys.readouterr().err
+        assert files(folder) == before
+
+
+def test_settings_that_are_damaged_are_no_defaults(trained, tmp_path, capsys):
+    folder = copied(trained, tmp_path)
+    settings = folder / "settings.toml"
+    whole = settings.read_text()
+    settings.write_text("")
+    assert run("--resume", "--out", folder, "--epochs", 3) == 2
+    assert "settings.toml is not as the run wrote it: it says nothing of model, data, " in capsys.readouterr().err
+    settings.write_text(whole.replace("seed = 3", "seed = 4"))
+    assert run("--resume", "--out", folder, "--epochs", 3) == 2
+    assert "holds another run: its seed is 3, here it is 4" in capsys.readouterr().err
+    settings.write_text(whole)
+    assert run("--resume", "--out", folder, "--epochs", 3, "--quiet") == 0
+
+
+BEYOND = {
+    "rate = nan": "--rate must be a finite number, got nan",
+    "rate = inf": "--rate must be a finite number, got inf",
+    f"seed = {2**70}": "--seed is a number beyond bounds",
+    f"seed = {'9' * 5000}": "",
+    "model = 1979-05-27": "model = a date is not what --model takes",
+    'data = "a\\u0007b"': "holds characters that cannot be printed|a data set's name is like",
+    f"model = {'[' * 3000}{']' * 3000}": "",
+    "folder = {a = 1}": 'folder = {"a": 1} is not what --folder takes',
+}
+
+
+@pytest.mark.parametrize("text", BEYOND, ids=[text[:20] for text in BEYOND])
+def test_settings_beyond_bounds(text, tmp_path, capsys):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    assert run("--config", path, "--out", tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("jaxdl: ")
+    assert len(said.splitlines()) == 1
+    assert re.search(BEYOND[text], said)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_larger_than_the_set_learns(tmp_path):
+    assert run("--batch", 5000, "--epochs", 20, "--out", tmp_path / "run", "--quiet") == 0
+    found = rows(tmp_path / "run")
+    assert found[-1]["loss"] < 0.7 * found[0]["loss"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "gone"])
+def test_metrics_are_made_whole_again(damage, trained, tmp_path):
+    folder = copied(trained, tmp_path)
+    before, path = rows(folder), folder / "metrics.jsonl"
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-20] + (b"" if damage == "cut" else b"\xff\xfe no line\n"))
+    assert run("--resume", "--out", folder, "--epochs", 4, "--quiet") == 0
+    assert rows(folder)[:2] == before
+    assert [row["epoch"] for row in rows(folder)] == [1, 2, 3, 4]
+
+
+def test_metrics_are_written_once_a_resume(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(metrics, "write_whole", lambda path, content: written.append(len(content)))
+    with metrics.Metrics(tmp_path) as told:
+        told.begin()
+        for epoch in range(1, 200):
+            told({"epoch": epoch, "loss": 1.0})
+    assert len(written) == 1
+
+
+@pytest.mark.parametrize("count", [0, -2])
+def test_numbers_of_processes_that_cannot_be(count, tmp_path, capsys):
+    assert run("--processes", count, "--out", tmp_path / "run") == 2
+    assert f"--processes must be 1 or more, got {count}" in capsys.readouterr().err
