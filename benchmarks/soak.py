@@ -4,8 +4,8 @@
     python -m benchmarks.soak --minutes 3 --every 15
 
 A multi-layer perceptron, a checkpoint every ten epochs. Kept are the checksums of both runs' parameters, the number of
-kills, and the memory of the unbroken run at some 300 of its epochs. The short form in the tests is
-tests/train/test_checkpoints.py: twenty kills within seconds.
+kills, and the memory of the unbroken run at some 300 of its epochs, with the seconds since its first. The short form in
+the tests is tests/train/test_checkpoints.py: twenty kills within seconds.
 """
 
 import json
@@ -23,7 +23,7 @@ from benchmarks.results_folder import keep
 from jaxdl.report import Table, bytes_text
 
 STEPS_BETWEEN = 220  # checkpoints: ten epochs
-WARM = 20  # epochs, in which memory may still grow: compiled programs, caches
+WARM = 300  # seconds, in which memory may still grow: compiled programs, caches, the arenas of threads
 
 
 def train(folder: Path, epochs: int) -> None:
@@ -33,11 +33,19 @@ def train(folder: Path, epochs: int) -> None:
 
     from jaxdl import data, nn, ops
     from jaxdl.train import Checkpoint, checksums, fit
+    from jaxdl.train.checkpoints import Store
+
+    def save(store, *args, whole=Store.save):
+        start = time.perf_counter()
+        whole(store, *args)
+        with open(folder / "saves", "a") as file:
+            file.write(f"{time.perf_counter() - start}\n")
 
     def watch(epoch, params):
         with open(folder / "memory", "a") as file:
-            file.write(f"{resident()}\n")
+            file.write(f"{time.monotonic()} {resident()}\n")
 
+    Store.save = save
     digits, loss = data.load("digits"), ops.softmax_cross_entropy_with_integer_labels
     trained = fit(
         nn.mlp(512, 512, 10), loss, (digits.train_x, digits.train_y), optax.adam(1e-3), epochs, jax.random.key(0),
@@ -70,6 +78,12 @@ def killed(folder: Path, seconds: float, every: float) -> int:
     return kills
 
 
+def save_seconds(folder: Path, count: int = 20) -> tuple[float, float]:
+    """Medians of what the run waits for a save, of the first ones but one and of the last ones."""
+    seconds = np.loadtxt(folder / "saves", ndmin=1)
+    return float(np.median(seconds[1 : count + 1])), float(np.median(seconds[-count:]))
+
+
 def epochs_in(folder: Path) -> int:
     """Up to the last checkpoint."""
     step = max((int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit()), default=0)
@@ -91,17 +105,21 @@ def main(minutes: float = 60, every: float = 60) -> None:
         for folder in (broken, whole):
             started(folder, epochs).join()
             ends[folder.name] = json.loads((folder / "end.json").read_text())
-        memory = np.array([int(line) for line in (whole / "memory").read_text().split()])
-    same = ends["killed"] == ends["whole"]
-    warm = memory[min(WARM, len(memory) - 1) :]
-    growth = np.polyfit(np.arange(len(warm)), warm, 1)[0] if len(warm) > 1 else 0.0
+        seconds, memory = np.loadtxt(whole / "memory", unpack=True, ndmin=2)
+        spent = save_seconds(whole)
+    same, seconds = ends["killed"] == ends["whole"], seconds - seconds[0]
+    is_warm = seconds >= min(WARM, seconds[-1] / 2)
+    warm, growth = memory[is_warm], np.polyfit(seconds[is_warm], memory[is_warm], 1)[0] * 3600
     rows = [
         ("minutes with kills", f"{minutes:g}"), ("kills", str(kills)), ("epochs", str(epochs)),
         ("parameters at the end", "the same to the bit" if same else "DIFFERENT"),
-        (f"memory after {WARM} epochs", bytes_text(int(warm[0]))), ("memory at the end", bytes_text(int(warm[-1]))),
-        ("growth an epoch, fitted", f"{growth / 1000:.1f} kB"),
+        (f"memory after {seconds[is_warm][0]:.0f} s", bytes_text(int(warm[0]))),
+        (f"memory at the end, after {seconds[-1]:.0f} s", bytes_text(int(warm[-1]))),
+        ("growth an hour, fitted from there to the end", f"{growth / 1e6:.2f} MB"),
+        ("median of 20 saves at the end of the run, over that at its beginning", f"{spent[1] / spent[0]:.2f}"),
     ]  # fmt: skip
-    some = memory[:: max(1, len(memory) // 300)].tolist()
+    every = max(1, len(memory) // 300)
+    some = [seconds[::every].round(1).tolist(), memory[::every].astype(int).tolist()]
     data = {"minutes": minutes, "kills": kills, "epochs": epochs, "same": same, "ends": ends, "memory": some}
     keep("soak", data, Table("A run killed again and again, and one without a break", ("what", "figure"), rows))
 

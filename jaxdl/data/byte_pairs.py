@@ -9,6 +9,7 @@ import math
 import os
 import re
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -142,9 +143,12 @@ def _read_pairs(path):
     if content.startswith(b"\x1f\x8b"):
         try:
             content = gzip.decompress(content)
-        except EOFError as error:
+        except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path} is not whole ({error}): copy or download it again") from error
-    first, *lines = content.decode().split("\n")
+    try:
+        first, *lines = content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error}): copy or download it again") from error
     if "#version" not in first:
         raise ValueError(f"{path}: the first line of a file of merges has #version in it, this one is {first[:60]!r}")
     pairs = [tuple(line.split()) for line in lines[:PUBLISHED_MERGES] if line]

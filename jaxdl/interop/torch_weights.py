@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from jaxdl.report import draft_of
 
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 SHOWN = 4  # names in an error
+FAR = 1e6  # times as large as half of a tensor's numbers, or as 1
 
 
 def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout: Callable, like: Any) -> Any:
@@ -25,6 +27,9 @@ def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout:
     {name: tensor.numpy() for name, tensor in module.state_dict().items()}. layout is one of `jaxdl.interop.layouts`.
     like are the model's parameters, which may be abstract: jax.eval_shape(lambda: model.init(key, shape)); the
     result has their structure, shapes and dtypes. Every tensor is read and used, or is known to say nothing.
+
+    Numbers that no training leaves there are loaded as they are, with a UserWarning that names the tensors: NaN,
+    infinity, also by a narrower type than the file's, and single ones that are far larger than all others.
 
     Raises ValueError for a pickle, for a file that is not whole, for parameters that the layout does not describe,
     and for weights that do not fit them: names missing or not used, other shapes, no floating point numbers.
@@ -38,9 +43,10 @@ def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout:
     for entry in plan.entries:
         arrays = entry.conversion.into(*(tensors[name] for name in entry.theirs))
         ours.update(zip(entry.ours, arrays, strict=True))
-    return jax.tree.unflatten(
-        jax.tree.structure(like), [jnp.array(ours[path], leaf.dtype) for path, leaf in leaves.items()]
-    )
+    with np.errstate(over="ignore"):  # of which is warned
+        loaded = {path: jnp.array(ours[path], leaf.dtype) for path, leaf in leaves.items()}
+    _warn_of_odd(tensors, [(entry, loaded) for entry in plan.entries])
+    return jax.tree.unflatten(jax.tree.structure(like), [loaded[path] for path in leaves])
 
 
 def torch_state_dict(params: Any, layout: Callable) -> dict[str, np.ndarray]:
@@ -100,6 +106,42 @@ def _read(source):
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from error
+    except (KeyError, AttributeError, TypeError):  # of a type that NumPy does not have
+        return _load_others(path)
+
+
+def _load_others(path):
+    """Of a file with types that NumPy alone does not have; ValueError where JAX has no such type either."""
+    tensors = {}
+    with safe_open(path, "flax") as file:
+        for name in file.keys():  # noqa: SIM118 – it is no dict
+            try:
+                tensors[name] = np.asarray(file.get_tensor(name))
+            except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+                kind = file.get_slice(name).get_dtype()
+                raise ValueError(
+                    f"{path}: {name} is of the type {kind}, which is not read here: write it in float32 or bfloat16"
+                ) from error
+    return tensors
+
+
+def _warn_of_odd(tensors, entries):
+    """A warning of tensors with numbers that no training leaves there."""
+    odd = {}
+    for entry, loaded in entries:
+        for name in entry.theirs:
+            x = np.asarray(tensors[name]).astype(np.float64)
+            finite = np.abs(x[np.isfinite(x)])
+            if finite.size < x.size:
+                odd[name] = f"{x.size - finite.size} numbers are NaN or infinite"
+            elif not all(np.isfinite(np.asarray(loaded[path]).astype(np.float64)).all() for path in entry.ours):
+                odd[name] = f"its largest number, {finite.max():.3g}, is beyond the type of the parameters"
+            elif finite.size and finite.max() > FAR * max(float(np.median(finite)), 1.0):
+                odd[name] = f"its largest number is {finite.max():.3g}, half of them are below {np.median(finite):.3g}"
+    if odd:
+        told = "; ".join(f"{name}: {why}" for name, why in [*odd.items()][:SHOWN])
+        more = f" (and {len(odd) - SHOWN} more)" if len(odd) > SHOWN else ""
+        warnings.warn(f"load_torch_state_dict: the file may be damaged: {told}{more}", stacklevel=3)
 
 
 def _refuse_pickle(path):

@@ -116,3 +116,16 @@ def test_other_files_are_refused(tmp_path):
     path.write_text("#version: 0.2\nl o\nlow\n")
     with pytest.raises(ValueError, match=r"vocab.json: line 3 must be two parts of a merge, got 'low'"):
         BytePairTokenizer(path)
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "merges.txt.gz"
+    whole = gzip.compress("\n".join(["#version: 0.2", *MERGES, ""]).encode())
+    broken = [whole[:-3], whole[:30], whole[:20] + bytes([whole[20] ^ 255]) + whole[21:], whole[:-6] + bytes(6)]
+    for content in broken:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"merges.txt.gz is not whole .*: copy or download it again"):
+            BytePairTokenizer(path)
+    path.write_bytes(b"#version: 0.2\n\xff\xfe a\n")
+    with pytest.raises(ValueError, match="is no text in UTF-8"):
+        BytePairTokenizer(path)

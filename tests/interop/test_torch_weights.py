@@ -1,5 +1,6 @@
 """PyTorch's weights without PyTorch: there and back, what does not fit, files that are not whole."""
 
+import json
 import re
 
 import jax
@@ -204,3 +205,54 @@ def test_nothing_is_half_written(path, monkeypatch):
         save_torch_state_dict(path, jax.tree.map(lambda p: 2 * p, params), layouts.vit_torchvision)
     assert path.read_bytes() == whole
     assert list(path.parent.iterdir()) == [path]
+
+
+# --- weights that may be damaged ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (np.nan, "heads.head.weight: 1 numbers are NaN or infinite"),
+        (-np.inf, "heads.head.weight: 1 numbers are NaN or infinite"),
+        (2.0**127, r"heads.head.weight: its largest number is 1\.7e\+38, half of them are below"),
+    ],
+)
+def test_odd_numbers_are_loaded_with_a_warning(number, told):
+    params, layout = drawn("vit_torchvision"), layouts.vit_torchvision
+    weights = torch_state_dict(params, layout)
+    weights["heads.head.weight"].reshape(-1)[5] = number
+    with pytest.warns(UserWarning, match=told):
+        loaded = load_torch_state_dict(weights, layout, params)
+    assert np.isclose(
+        np.asarray(torch_state_dict(loaded, layout)["heads.head.weight"]).reshape(-1)[5], number, equal_nan=True
+    )
+
+
+def test_what_overflows_in_a_narrower_type():
+    params, layout = drawn("vit_torchvision"), layouts.vit_torchvision
+    weights = torch_state_dict(params, layout)
+    weights["heads.head.weight"].reshape(-1)[5] = 1e5
+    narrow = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float16), params)
+    with pytest.warns(UserWarning, match=r"heads.head.weight: its largest number, 1e\+05, is beyond the type"):
+        load_torch_state_dict(weights, layout, narrow)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(jnp.bfloat16, "BF16"), (jnp.float8_e4m3fn, "F8_E4M3"), (jnp.float8_e5m2, "F8_E5M2")]
+)
+def test_types_that_numpy_does_not_have(dtype, name, path):
+    """A file as the format is published: the header's length, the header in JSON, the numbers."""
+    params, layout = drawn("vit_torchvision"), layouts.vit_torchvision
+    header, content = {}, b""
+    for key, x in torch_state_dict(params, layout).items():
+        numbers = x.astype(dtype).tobytes()
+        header[key] = {"dtype": name, "shape": x.shape, "data_offsets": [len(content), len(content) + len(numbers)]}
+        content += numbers
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+    if name == "BF16":
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=0.01)
+        jax.tree.map(close, load_torch_state_dict(path, layout, params), params)
+    else:
+        refused(path, rf"is of the type {name}, which is not read here: write it in float32 or bfloat16")
