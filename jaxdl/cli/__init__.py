@@ -18,6 +18,7 @@ from jaxdl.cli.usage import BadUsage
 from jaxdl.report import terminal
 
 COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph, "plan": plan, "data": data}
+NO_DEVICE = "there is no device for JAX_PLATFORMS={} here, or this JAX cannot use it"
 ABOUT = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
 
 
@@ -32,7 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
         if sys.stdout:  # there is none where it was closed
             sys.stdout.flush()
     except (BadUsage, Ended) as error:
-        status = _told(error, getattr(error, "status", 2))
+        missing = not _is_device_there() and NO_DEVICE.format(os.environ["JAX_PLATFORMS"])
+        status = _told(missing or error, getattr(error, "status", 2))
     except BrokenPipeError:  # who was reading has seen enough
         status = 0
         _close_output()
@@ -44,12 +46,14 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception:
         if _is_device_there():
             raise
-        wanted = os.environ.get("JAX_PLATFORMS", "")
-        status = _told(f"there is no device for JAX_PLATFORMS={wanted} here, or this JAX cannot use it", 2)
+        status = _told(NO_DEVICE.format(os.environ["JAX_PLATFORMS"]), 2)
     sys.exit(status)
 
 
 def _is_device_there() -> bool:
+    """Whether there is one that JAX_PLATFORMS asks for, if it does."""
+    if os.environ.get("JAX_PLATFORMS") in (None, "", "cpu"):
+        return True
     try:
         return bool(jax.devices())
     except (RuntimeError, AssertionError):

@@ -13,7 +13,7 @@ from jaxdl.cli.strangers import arguments_in, function_of
 from jaxdl.cli.usage import BadUsage, usage
 from jaxdl.graph import Graph, examples, formula, trace, value_text
 from jaxdl.nn import lenet5
-from jaxdl.report import Table, bytes_text, terminal
+from jaxdl.report import Table, bytes_text, error_text, terminal
 
 MOST_ROWS = 60
 
@@ -46,8 +46,11 @@ def graph(
         Table("jaxdl graph EXAMPLE", ("example", "what it computes"), rows, words=2).print(console)
         return 0
     f, given = _chosen(target, args)
-    found = usage(trace(f), *given)
-    usage(found.backward, jax.tree.map(_ones, found.outputs, is_leaf=lambda x: hasattr(x, "node")))
+    try:
+        found = trace(f)(*given)
+        found.backward(jax.tree.map(_ones, found.outputs, is_leaf=lambda x: hasattr(x, "node")))
+    except (Exception, SystemExit) as error:  # whatever a stranger's function raises
+        raise BadUsage(f"{target}: {error_text(error)}") from error
     if steps:
         for step in found.steps():
             console.print(step.text, soft_wrap=True)

@@ -86,3 +86,31 @@ def test_given_arguments_that_will_not_do(module, tmp_path, capsys):
     )
     assert status(module, "--args", given) == 2  # of a module the others are audited
     assert "tripled" in capsys.readouterr().out
+
+
+RUDE = {
+    "raise KeyError('[/x]')": "cannot import rude: KeyError: '[/x]'",
+    "import sys; sys.exit(0)": "cannot import rude: SystemExit: 0",
+    "import sys; sys.exit(1)": "cannot import rude: SystemExit: 1",
+    "def f(": "cannot import rude: SyntaxError: ",
+    "import none_such": "cannot import rude: ModuleNotFoundError: ",
+    "def f(x): raise KeyError(3)": "KeyError: 3",
+    "def f(x): raise SystemExit(1)": "SystemExit: 1",
+    "def f(x): assert False": "AssertionError",
+}
+
+
+@pytest.mark.parametrize("command", ["audit", "graph"])
+@pytest.mark.parametrize("text", RUDE)
+def test_a_module_that_ends_the_program(text, command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "rude.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "given.py").write_text("import jax.numpy as jnp\nf = (jnp.ones(2),)\n")
+    with pytest.raises(SystemExit) as ended:
+        main([command, "rude:f", "--args", str(tmp_path / "given.py")])
+    sys.modules.pop("rude", None)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert RUDE[text] in said
+    assert said.startswith("jaxdl: ")
+    assert len(said.splitlines()) == 1
