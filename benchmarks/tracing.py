@@ -1,22 +1,26 @@
-"""An op against the same rule in `jax.custom_vjp`: compiled code, and the time to trace it.
+"""An op against the same rule in `jax.custom_vjp`: compiled code, the time to trace it, and what stays in memory.
 
     python -m benchmarks.tracing
 
 The step is the gradient of an MLP's loss (64–128–128–10, batch 64) in all its parameters. Tracing is timed with
 JAX's caches empty, as in a new process, and with them filled, as when a training script traces its second
-function; by interleaved pairs, after one uncounted run of each.
+function; by interleaved pairs, after one uncounted run of each. What stays in memory is counted after 200 operations
+that are defined, differentiated and dropped, each with an array of 1 MB that its primal closes over, and after 200
+eager steps of a loss with fresh weights in its `reduce`.
 """
 
+import gc
 import itertools
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.results_folder import keep
-from jaxdl import ops
-from jaxdl.report import Table, ratio_text, seconds_text
+from jaxdl import op, ops, saving
+from jaxdl.report import Table, bytes_text, ratio_text, seconds_text
 
 WIDTHS = (64, 128, 128, 10)
 
@@ -59,8 +63,54 @@ def traced(make, arguments, *, cold: bool, runs: int = 40):
     return np.array(times[1:])
 
 
+def alive() -> int:
+    """Bytes of all arrays that something still holds."""
+    gc.collect()
+    return sum(x.nbytes for x in jax.live_arrays())
+
+
+def defined_and_dropped(by: Callable, count: int = 200) -> int:
+    """Bytes that stay of operations that close over 1 MB each, differentiated once."""
+
+    def once(own):
+        primal = lambda x: x * own.sum()
+        derivative = lambda x: (x * own.sum(), saving(lambda s, dy: (dy * s,), own.sum()))
+        jax.grad(by(primal, derivative))(1.0)
+
+    before = alive()
+    for i in range(count):
+        once(jnp.full(250_000, float(i)))
+    return alive() - before
+
+
+def by_jaxdl(primal, derivative):
+    made = op(primal)
+    made.rule(derivative)
+    return made
+
+
+def by_jax(primal, derivative):
+    made = jax.custom_vjp(primal)
+    made.defvjp(derivative, lambda saved, dy: saved(dy))
+    return made
+
+
+def fresh_reductions(count: int = 200) -> tuple[int, float, float]:
+    """Bytes that stay after eager steps with a fresh function as a setting; seconds of the tenth step and the last."""
+    before, seconds = alive(), []
+    p, t = jnp.ones(250_000), jnp.zeros(250_000)
+    for i in range(count):
+        w = jnp.full(250_000, float(i))
+        start = time.perf_counter()
+        jax.grad(lambda p, w=w: ops.squared_error(p, t, reduce=lambda x: (x * w).mean()))(p).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+        del w
+    del p, t
+    return alive() - before, *(float(np.median(part)) for part in (seconds[5:15], seconds[-10:]))
+
+
 def main() -> None:
-    """Measure, print and keep the table."""
+    """Measure, print and keep the tables."""
     key = jax.random.key(0)
     params = [(jax.random.normal(key, (i, o)) * i**-0.5, jnp.zeros(o)) for i, o in itertools.pairwise(WIDTHS)]
     arguments = params, jax.random.normal(key, (64, 64)), jax.random.normal(key, (64, 10))
@@ -82,6 +132,16 @@ def main() -> None:
         data[name] = {"op_seconds": medians[0], "custom_vjp_seconds": medians[1], "ratio": ratio}
     title = "The gradient of an MLP's loss, by jaxdl.op and by jax.custom_vjp with the same rules"
     keep("tracing", data, Table(title, ("", "op", "custom_vjp", "ratio"), rows))
+    stays = {"op": defined_and_dropped(by_jaxdl), "custom_vjp": defined_and_dropped(by_jax)}
+    left, early, late = fresh_reductions()
+    rows = [
+        ("200 operations defined, differentiated and dropped, by jaxdl.op", bytes_text(stays["op"])),
+        ("the same, by jax.custom_vjp", bytes_text(stays["custom_vjp"])),
+        ("200 eager steps with a fresh function in reduce=", bytes_text(left)),
+        ("the time of the last steps over that of the tenth", ratio_text(late / early)),
+    ]
+    kept = {"defined_bytes": stays, "fresh_bytes": left, "early_seconds": early, "late_seconds": late}
+    keep("memory_of_ops", kept, Table("What stays in memory of arrays that a rule closes over", ("", "stays"), rows))
 
 
 if __name__ == "__main__":
