@@ -390,7 +390,8 @@ def in_some(f, args, moving):
         full = list(args)
         for i, x in zip(moving, moved, strict=True):
             full[i] = x
-        return [y for y in jax.tree.leaves(f(*full)) if jax.numpy.issubdtype(y.dtype, jax.numpy.inexact)]
+        inexact = lambda y: jax.numpy.issubdtype(jax.numpy.result_type(y), jax.numpy.inexact)  # of a Python number too
+        return [y for y in jax.tree.leaves(f(*full)) if inexact(y)]
 
     return of_moving
 

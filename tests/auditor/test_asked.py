@@ -282,3 +282,87 @@ def test_the_stairs_of_a_bisection_tell_no_slope():
 
     root.defvjp(lambda a: (x := root(a), x), lambda x, dy: (dy / (2 * x),))
     assert jaxdl.audit(root, np.float32(1.7)).verdict == Verdict.NOT_VERIFIABLE
+
+
+def steffensen(factor, tolerance=1e-6):
+    """The x that cos(p x) is, by steps whose derivative settles later than their value, and how many it took."""
+
+    @jax.custom_vjp
+    def solved(p):
+        def step(s):
+            x, _, count = s
+            a, b = (y := jnp.cos(p * x)), jnp.cos(p * y)
+            return x - (a - x) ** 2 / (b - 2 * a + x + 1e-30), x, count + 1
+
+        x, before, count = lax.while_loop(lambda s: jnp.abs(s[0] - s[1]) > tolerance, step, (p, p + 1, 0))
+        return x, jnp.abs(x - before), count
+
+    def forward(p):
+        x, *others = solved(p)
+        return (x, *others), (p, x)
+
+    def backward(saved, dy):
+        p, x = saved
+        slope = -x * jnp.sin(p * x) / (1 + p * jnp.sin(p * x))
+        return (factor * slope * dy[0],)
+
+    solved.defvjp(forward, backward)
+    return solved
+
+
+def test_the_error_that_a_search_has_left_says_nothing_of_its_rule():
+    """How far the last step went and how many there were are no results, and a rule need not differentiate them."""
+    f = lambda factor: lambda p: steffensen(factor)(p)
+    with jax.enable_x64(True):
+        assert not jaxdl.audit(f(1.0), np.float64(0.7)).faults
+    assert not jaxdl.audit(f(1.0), np.float32(0.7)).faults
+
+
+def test_a_search_that_checks_itself_is_run_longer_without_its_checks():
+    """Where a run twice as long would fail an assertion that the steps are few."""
+
+    def few(x, count):
+        fail = lambda x: jax.pure_callback(
+            lambda x: 1 / 0, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="sequential"
+        )
+        return lax.cond(count > 30, fail, lambda x: x, x)
+
+    @jax.custom_vjp
+    def solved(p):
+        moves = lambda s: jnp.abs(s[0] - s[1]) > 1e-6
+        x, _, count = lax.while_loop(moves, lambda s: (jnp.cos(s[0]) / 2 + p, s[0], s[2] + 1), (p, p + 1, 0))
+        return few(x, count)
+
+    def by(factor):
+        solved.defvjp(lambda p: (x := solved(p), x), lambda x, dy: (factor * dy / (1 + jnp.sin(x) / 2),))
+        return lambda p: solved(p)
+
+    with jax.enable_x64(True):
+        assert not jaxdl.audit(by(1.0), np.float64(0.3)).faults
+        assert jaxdl.audit(by(0.99), np.float64(0.3)).verdict == Verdict.WRONG
+
+
+def test_draws_that_a_loop_rejects_are_nobodys_to_judge():
+    """By von Neumann, of the density proportional to exp(−p x) on [0, 1]; JAX derives the draw that was accepted."""
+
+    @jax.custom_vjp
+    def drawn(p, key):
+        def again(s):
+            key, _, _ = s
+            key, of_x, of_u = jax.random.split(key, 3)
+            x = jax.random.uniform(of_x)
+            return key, x, jax.random.uniform(of_u) < jnp.exp(-p * x)
+
+        return p * lax.while_loop(lambda s: ~s[2], again, (key, jnp.float32(0), jnp.bool_(False)))[1]
+
+    drawn.defvjp(lambda p, key: (drawn(p, key), p), lambda p, dy: (dy * 0.123, None))
+    assert not jaxdl.audit(lambda p: drawn(p, jax.random.key(0)), np.float32(1.5)).faults
+
+
+def test_outputs_that_are_python_numbers():
+    @jax.custom_vjp
+    def flagged(x):
+        return jnp.sin(x), True
+
+    flagged.defvjp(lambda x: ((jnp.sin(x), True), x), lambda x, dy: (dy[0] * jnp.cos(x),))
+    assert jaxdl.audit(lambda x: flagged(x)[0], np.float32(0.3)).verdict == Verdict.RIGHT
