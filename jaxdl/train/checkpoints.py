@@ -75,6 +75,7 @@ class Store:
         self.written = None  # the future of the last checkpoint
 
     def __enter__(self) -> "Store":
+        logging.getLogger("absl").addFilter(_is_of_use)
         self._lock = _locked(self.folder) if jax.process_index() == 0 else None
         with self._telling("be used"):
             self.measured = {}
@@ -277,6 +278,11 @@ def _write(folder, shards, notes):
         sync(folder / NOTES)
     sync(folder)
     sync(folder.parent)
+
+
+def _is_of_use(record) -> bool:
+    """Not that orbax has read its own metadata while it wrote them, which nobody reads here."""
+    return "_CHECKPOINT_METADATA" not in record.getMessage()
 
 
 def _by_all(read):
