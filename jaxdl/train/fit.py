@@ -104,7 +104,7 @@ def fit(
             where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
             same = identity(batches, key, accumulate, data, params, state)
             if where.settings is None:
-                same |= program(plain_step, params, state, *_batch_of(x, y, batches.batch), noise_key)
+                same |= program(plain_step, params, state, *_examples((x, y), batches.batch), noise_key)
             run.keep_in(stack.enter_context(Store(where)), dict(where.settings or {}) | same)
             if where.begun:
                 where.begun()
@@ -262,12 +262,13 @@ class _Run:
 
 def _output(model, params, x):
     """The types of what the model gives for one example."""
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), x)
-    return jax.eval_shape(lambda params, x: model.apply(params, scaled(x)), params, one)
+    return jax.eval_shape(lambda params, x: model.apply(params, scaled(x)), params, _examples(x, 1))
 
 
-def _batch_of(x, y, size):
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype), (x, y))
+def _examples(tree, count):
+    """The types of so many examples on the device."""
+    dtype = jax.dtypes.canonicalize_dtype
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape[1:]), dtype(a.dtype)), tree)
 
 
 def _copied(params):
