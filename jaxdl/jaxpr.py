@@ -380,6 +380,22 @@ def as_array(x, aval):
     return jax.numpy.asarray(x, aval.dtype)
 
 
+def while_loop(goes_on, step, carry):
+    """`lax.while_loop` on a list, whose test may give a Boolean for each element of a batch, as that of a loop under
+    `vmap` does: an element stays as it is from where its own is false.
+    """
+    some = lambda carry: jax.numpy.any(goes_on(carry))
+    return jax.lax.while_loop(some, lambda carry: advanced(goes_on(carry), step(carry), carry), carry)
+
+
+def advanced(going, new, old):
+    """The state of a loop after a step: the new one, of a batch where it goes on."""
+    if not going.ndim:
+        return new
+    of = lambda x: going.reshape(going.shape + (1,) * (x.ndim - going.ndim))
+    return [jax.numpy.where(of(x), y, x) for x, y in zip(old, new, strict=True)]
+
+
 def in_some(f, args, moving):
     """f, which gives a pytree, in its arguments at places `moving`: the outputs that can be differentiated, in a list.
 

@@ -67,7 +67,10 @@ def _equation(eqn, args):
         return _BUILT_ANEW[name](eqn, args)
     if inner := _body(eqn):
         return _closed(inner, args)
-    return jx.binding(eqn, **{key: _widened_type(value) for key, value in eqn.params.items()})(*args)
+    settings = {key: _widened_type(value) for key, value in eqn.params.items()}
+    if "precision" in settings:  # which may be an algorithm that rounds to bfloat16
+        settings["precision"] = None
+    return jx.binding(eqn, **settings)(*args)
 
 
 def _narrows(eqn):
@@ -123,7 +126,7 @@ def _while(eqn, args):
     of_test, of_body, carry = _cut(args, p["cond_nconsts"], p["body_nconsts"])
     test = lambda carry: _closed(p["cond_jaxpr"], [*of_test, *carry])[0]
     body = lambda carry: [_widened_array(v) for v in _closed(p["body_jaxpr"], [*of_body, *carry])]
-    return lax.while_loop(test, body, carry)
+    return jx.while_loop(test, body, list(carry))
 
 
 def _cond(eqn, args):

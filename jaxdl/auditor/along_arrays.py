@@ -265,6 +265,8 @@ class At:
         if found.longer is None:
             return UNKNOWN
         settled = self.numerical(found.longer).slope(self.inputs, self.u, along)
+        if np.isnan(settled.low):  # what has settled need not stand more steps
+            settled = slope
         if self.is_stairs(slope) or self.is_stairs(settled):
             return UNKNOWN
         apart = max(abs(float(slope.low - settled.low)), abs(float(slope.high - settled.high)))

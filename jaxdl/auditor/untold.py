@@ -4,6 +4,7 @@ they tell less than their format holds: of a search that stops at a tolerance of
 import functools
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -119,8 +120,10 @@ def _loop_as_long_again(eqn):
         of = lambda jaxpr, *given: jx.evaluate(jaxpr, given, lambda eqn: None)
         goes_on = lambda carry: of(p["cond_jaxpr"], *args[:to_test], *carry)[0]
         step = lambda carry: of(p["body_jaxpr"], *args[to_test:to_body], *carry)
-        counted = lambda s: (s[0] + 1, step(s[1]))
-        times, end = lax.while_loop(lambda s: goes_on(s[1]), counted, (0, list(args[to_body:])))
-        return lax.fori_loop(0, times, lambda _, carry: step(carry), end)
+        start = list(args[to_body:])
+        count = jnp.zeros(goes_on(start).shape, np.int32)  # of the steps, under vmap of each element
+        counted = lambda carry: [carry[0] + 1, *step(carry[1:])]
+        times, *end = jx.while_loop(lambda carry: goes_on(carry[1:]), counted, [count, *start])
+        return lax.fori_loop(0, times.max(), lambda _, carry: step(carry), end)
 
     return run

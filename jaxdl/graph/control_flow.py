@@ -35,6 +35,11 @@ def _while(writer, eqn, inputs):
     test = writer.function("test", carry(inputs[:k]), p["cond_jaxpr"], lambda outputs: outputs[0])
     body = writer.function("body", carry(inputs[k:m]), p["body_jaxpr"], tuple_of)
     names = [writer.fresh() for _ in eqn.outvars]
+    batch = p["cond_jaxpr"].out_avals[0].shape
+    if batch:  # under vmap: an element stays as it is from where its own test fails
+        going = f"{test}(carry).reshape({batch} + (1,) * (x.ndim - {len(batch)}))"
+        body = f"lambda carry: tuple(jnp.where({going}, y, x) for x, y in zip(carry, {body}(carry)))"
+        test = f"lambda carry: jnp.any({test}(carry))"
     writer.lines.append(f"{tuple_of(names)} = lax.while_loop({test}, {body}, {tuple_of(inputs[m:])})")
     return names
 

@@ -37,7 +37,7 @@ def makes_a_step(node) -> bool:
     if node.name == "while":
         p, inputs = node.equation.params, _inputs(node)
         of_test, carry = inputs[: p["cond_nconsts"]], inputs[p["cond_nconsts"] + p["body_nconsts"] :]
-        return bool(jx.evaluate(p["cond_jaxpr"], [*of_test, *carry], lambda eqn: None)[0])
+        return bool(jnp.any(jx.evaluate(p["cond_jaxpr"], [*of_test, *carry], lambda eqn: None)[0]))
     return node.equation.params.get("length", 1) > 0
 
 
@@ -92,10 +92,11 @@ def _while(node, inputs, step):
     of_test, of_body = p["cond_nconsts"], p["body_nconsts"]
     test, fixed, carry = inputs[:of_test], inputs[of_test : of_test + of_body], inputs[of_test + of_body :]
     for i in range(step + 1):
-        if not jx.evaluate(p["cond_jaxpr"], [*test, *carry], lambda eqn: None)[0]:
+        (going,) = jx.evaluate(p["cond_jaxpr"], [*test, *carry], lambda eqn: None)
+        if not jnp.any(going):
             _check_step(node, step, i)
         if i < step:
-            carry = jx.evaluate(p["body_jaxpr"], [*fixed, *carry], lambda eqn: None)
+            carry = jx.advanced(going, jx.evaluate(p["body_jaxpr"], [*fixed, *carry], lambda eqn: None), carry)
     return Body(p["body_jaxpr"], [*fixed, *carry])
 
 

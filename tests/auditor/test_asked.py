@@ -366,3 +366,10 @@ def test_outputs_that_are_python_numbers():
 
     flagged.defvjp(lambda x: ((jnp.sin(x), True), x), lambda x, dy: (dy[0] * jnp.cos(x),))
     assert jaxdl.audit(lambda x: flagged(x)[0], np.float32(0.3)).verdict == Verdict.RIGHT
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, Verdict.RIGHT), (0.99, Verdict.WRONG)])
+def test_a_search_under_vmap(factor, verdict):
+    each = lambda p: jax.vmap(settled(factor))(p)
+    with jax.enable_x64(True):
+        assert jaxdl.audit(each, np.array([[0.3], [0.8]])).verdict == verdict

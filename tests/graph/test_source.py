@@ -243,8 +243,8 @@ def remembered(x):
 
 def newton(x):
     """√2 from x, on values alone: the loop is not differentiated."""
-    root = lax.while_loop(lambda y: jnp.abs(y * y - 2) > 1e-6, lambda y: (y + 2 / y) / 2, lax.stop_gradient(x))
-    return root * x
+    unlike = lambda y: jnp.abs(y * y - 2).max() > 1e-6
+    return lax.while_loop(unlike, lambda y: (y + 2 / y) / 2, lax.stop_gradient(x)) * x
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,9 @@ def newton(x):
         (branch, (draw(1), jnp.int32(2))),
         (remembered, (draw(1, 3),)),
         (newton, (1 + draw(1) ** 2,)),
+        (jax.vmap(newton), (1 + draw(3, 4, 2) ** 2,)),
     ],
-    ids=["scan", "switch", "checkpoint", "while"],
+    ids=["scan", "switch", "checkpoint", "while", "while under vmap"],
 )  # fmt: skip
 def test_of_loops_and_branches(f, args):
     assert_same(f, *args)

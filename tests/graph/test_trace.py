@@ -248,6 +248,11 @@ def test_inside_branches_checkpoints_rules_and_while_loops():
     assert [float(doubling.inside("u1", step).flat_arguments[0].value) for step in range(4)] == [1, 2, 4, 8]
     with pytest.raises(IndexError, match="makes 4 steps here"):
         doubling.inside("u1", 4)
+    each = trace(jax.vmap(lambda x: jax.lax.while_loop(lambda x: x < 9.0, lambda x: x * 2, x)))(jnp.array([1.0, 6.0]))
+    values = [each.inside("u1", step).flat_arguments[0].value.tolist() for step in range(4)]
+    assert values == [[1, 6], [2, 12], [4, 12], [8, 12]]  # an element stays from where its own test fails
+    with pytest.raises(IndexError, match="makes 4 steps here"):
+        each.inside("u1", 4)
     with pytest.raises(ValueError, match="is one operation, there is nothing inside"):
         trace(jnp.sin)(f32(1)).inside("u1")
 

@@ -80,3 +80,19 @@ def test_bits_are_those_of_their_own_format():
     assert_close(jacobian.finite(signs)(jnp.array([-0.5, 2.0])), jnp.diag(jnp.array([-1.0, 3.0])), "float32")
     drawn = lambda x: x * jax.random.uniform(jax.random.key(0), (2,))
     assert_close(jacobian.finite(drawn)(jnp.ones(2)), jnp.diag(drawn(jnp.ones(2))), "float32")
+
+
+def test_loops_of_a_batch_end_each_for_itself():
+    halved = lambda x: jax.lax.while_loop(lambda s: s[0] > 1, lambda s: (s[0] / 2, s[1] * 1.5), (x, x))[1]
+    x = jnp.array([0.5, 3.0, 9.0])
+    assert_close(jacobian.finite(jax.vmap(halved))(x), np.diag([1, 1.5**2, 1.5**4]), "float32")
+
+
+def test_products_that_round_to_16_bits_do_not_here():
+    """JAX's attention multiplies numbers in bfloat16 by an algorithm that rounds them."""
+    q, k, v = (draw(i, 1, 3, 1, 2, dtype="bfloat16") for i in range(3))
+    attend = lambda q: jax.nn.dot_product_attention(q, k.astype(q.dtype), v.astype(q.dtype))
+    with jax.numpy_dtype_promotion("standard"):  # which it needs
+        true = np.asarray(jax.jacfwd(attend)(q.astype(jnp.float32)))
+        got = np.asarray(jacobian.finite(attend)(q), np.float32)
+    assert np.abs(got - true).max() < 0.02 * np.abs(true).max()
