@@ -85,7 +85,10 @@ def wait_for(condition, seconds=120):
 def test_a_launcher_that_ends_leaves_nobody(number, tmp_path):
     script = "import os, sys, time; open(os.path.join(sys.argv[1], str(os.getpid())), 'w'); time.sleep(600)"
     sleep = [sys.executable, "-c", script, str(tmp_path)]
-    launcher = subprocess.Popen([sys.executable, "-c", LAUNCH, "3", *sleep], stderr=subprocess.DEVNULL)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell has its background jobs ignore
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, "3", *sleep], stderr=subprocess.DEVNULL, preexec_fn=heard
+    )
     wait_for(lambda: len(list(tmp_path.iterdir())) == 3)
     launcher.send_signal(number)
     launcher.wait(60)
