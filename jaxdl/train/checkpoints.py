@@ -44,8 +44,9 @@ class Checkpoint(NamedTuple):
     every: steps between checkpoints; by default those of an epoch. keep: how many of the last ones stay, besides the
     best one, that of the lowest `test_loss` (`loss` where nothing is held out).
     settings: what else makes the run the run it is, by name: plain numbers and texts. They stand in the checkpoint, and
-    a run with other ones is refused. By default they are a digest of the compiled step: of model, loss, optimiser, its
-    learning rate and schedule. begun: called when it is settled that the run may be kept there, before the first step.
+    a run with other ones is refused. By default they are a digest of the step as JAX traces it: of model, loss,
+    optimiser, its learning rate and schedule. begun: called when it is settled that the run may be kept there, before
+    the first step.
     """
 
     folder: str | os.PathLike
