@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = 0
         _close_output()
     except OSError as error:
-        if sys.stdout.closed or error.filename is not None:
+        if not sys.stdout or sys.stdout.closed or error.filename is not None:
             raise
         _close_output()
         status = _told(f"standard output cannot be written: {error.strerror}", 2)

@@ -22,8 +22,8 @@ class Metrics:
         self.folder, self.path, self.board = folder, folder / "metrics.jsonl", None
         self.compiled, self.compiling, self.again = 0, 0.0, 0
         self.epochs = 0  # in this process
-        self.there: list[str] = []  # lines of before
-        self.told: list[str] = []  # of those that the rows so far are told by
+        self.there: list[str] = []  # the file's lines when the run began
+        self.told: list[str] = []  # the lines of the rows so far
 
     def begin(self) -> None:
         from tensorboardX import SummaryWriter  # slow to import, and only needed here
@@ -38,7 +38,7 @@ class Metrics:
             self.told.append(line)
             if self.there[: len(self.told)] == self.told:
                 return
-            if row["epoch"] <= self.known:  # more of before may follow
+            if row["epoch"] <= self.known:  # more rows from before a stop may follow
                 return
             self._catch_up()
         else:
@@ -50,7 +50,7 @@ class Metrics:
         self.board.flush()
 
     def _catch_up(self):
-        """The file, once, with all that was told; from then on lines are added."""
+        """The file, once, with the lines of all rows so far; after that lines are appended."""
         write_whole(self.path, ("\n".join(self.told) + "\n").encode())
         self.there = self.told = None
 

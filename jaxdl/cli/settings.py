@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxdl.cli.usage import BadUsage
+from jaxdl.report import error_text
 
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N")]
 
@@ -75,7 +76,7 @@ def settings_in(path: Path, whole: bool = False) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise BadUsage(f"the settings in {path} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:  # of what is not TOML, or of numbers and nesting beyond bounds
-        raise BadUsage(f"{path} is not TOML: {_line(error)}") from error
+        raise BadUsage(f"{path} is not TOML: {error_text(error)}") from error
     missing = [name for name in NAMES if name not in found and NAMES[name].default is not None] if whole else []
     if missing:
         raise BadUsage(
@@ -96,10 +97,9 @@ def _parsed(path, name, value):
         raise BadUsage(f"{path}: {name} = {_shown(value)} is not what --{_flag(name)} takes")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # one line says it better
-            parsed = getattr(tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG), name)
+            return getattr(tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG), name)
     except (SystemExit, ValueError):  # the latter of whole numbers of thousands of digits
         raise BadUsage(f"{path}: {name} = {_shown(value)} is not what --{_flag(name)} takes") from None
-    return parsed
 
 
 def check(settings: Settings) -> None:
@@ -119,10 +119,6 @@ def _shown(value) -> str:
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
     return text if len(text) < MOST else f"{text[:MOST]}…"
-
-
-def _line(error) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 CONFIG = (tyro.conf.FlagCreatePairsOff,)

@@ -147,7 +147,7 @@ def _told(out):
         raise Ended(f"stopped; to go on from the last checkpoint: {again}", STOPPED) from error
     except Diverged as error:
         raise Ended(str(error), 1) from error
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise BadUsage(str(error)) from error
     except jax.errors.JaxRuntimeError as error:
         line = str(error).strip().splitlines()[0]

@@ -53,7 +53,7 @@ def _classes(value: Any) -> Iterator[str]:
     elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             inner = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):  # which TensorFlow Datasets cannot read either
             return
         yield from _classes(inner)
 

@@ -45,7 +45,7 @@ def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout:
         ours.update(zip(entry.ours, arrays, strict=True))
     with np.errstate(over="ignore"):  # of which is warned
         loaded = {path: jnp.array(ours[path], leaf.dtype) for path, leaf in leaves.items()}
-    _warn_of_odd(tensors, [(entry, loaded) for entry in plan.entries])
+    _warn_of_odd(tensors, plan.entries, loaded)
     return jax.tree.unflatten(jax.tree.structure(like), [loaded[path] for path in leaves])
 
 
@@ -125,10 +125,10 @@ def _load_others(path):
     return tensors
 
 
-def _warn_of_odd(tensors, entries):
+def _warn_of_odd(tensors, entries, loaded):
     """A warning of tensors with numbers that no training leaves there."""
     odd = {}
-    for entry, loaded in entries:
+    for entry in entries:
         for name in entry.theirs:
             x = np.asarray(tensors[name]).astype(np.float64)
             finite = np.abs(x[np.isfinite(x)])

@@ -231,7 +231,7 @@ class _Run:
         fine = [loss for loss in self.losses if math.isfinite(loss)]
         epoch = self.step // self.batches.epoch_steps
         if not fine:
-            raise Diverged(math.nan, f"every step of epoch {epoch}", None, self.trained(), None)
+            raise Diverged(None, f"any step of epoch {epoch}", None, self.trained(), None)
         row = {"epoch": epoch, "loss": float(np.mean(fine)), "seconds": seconds}
         if len(fine) < len(self.losses):
             row["skipped"] = len(self.losses) - len(fine)

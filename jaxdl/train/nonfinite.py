@@ -41,17 +41,16 @@ class Diverged(FloatingPointError):
     saw, `path` where that is kept (None where the run is not).
     """
 
-    def __init__(self, loss: float, when: str, path: Path | None, trained: Trained, before: Before | None):
+    def __init__(self, loss: float | None, when: str, path: Path | None, trained: Trained, before: Before | None):
+        """loss: None where the steps of a whole epoch were left out, for different reasons."""
         kept = f"; what the step saw is in {path}, for train.read_before" if path else ""
-        is_loss = not math.isfinite(loss)
-        what = (
-            f"the loss is {loss}" if is_loss else f"the loss is {loss}, but the parameters that follow are not finite,"
-        )
-        why = (
-            "check the labels (a label outside the classes gives NaN)"
-            if is_loss
-            else "check its derivative and the rate"
-        )
+        labels, slope = "check the labels (a label outside the classes gives NaN)", "check its derivative and the rate"
+        if loss is None:
+            what, why = "loss, gradients and parameters are not finite together", f"{labels} and the loss's derivative"
+        elif math.isfinite(loss):
+            what, why = f"the loss is {loss}, but the parameters that follow are not finite,", slope
+        else:
+            what, why = f"the loss is {loss}", labels
         super().__init__(f"{what} at {when}: try a smaller learning rate, and {why}{kept}")
         self.trained, self.before, self.path = trained, before, path
 

@@ -1,8 +1,8 @@
 """A stretch of steps from one place in a run to another: one program on data in memory, step by step on data read.
 
 Both are made of a step that is `stopping`, take (params, state, start, stop, keys, no_matter), give (params, state,
-(losses, are_fine)), and use up the arrays they are given. After a step that is not finite, unless that is no matter,
-the parameters that come back are those that it saw.
+(losses, are_fine)), and use up the arrays they are given. After a step that is not finite the parameters that come
+back are those before it, unless `no_matter` says to ignore such steps.
 """
 
 import functools

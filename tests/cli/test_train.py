@@ -262,7 +262,7 @@ def test_a_batch_larger_than_the_set_learns(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "foreign", "gone"])
 def test_metrics_are_made_whole_again(damage, trained, tmp_path):
     folder = copied(trained, tmp_path)
-    before, path = rows(folder), folder / "metrics.jsonl"
+    before, path = rows(folder)[:2], folder / "metrics.jsonl"  # the run has two epochs or, after another test, three
     if damage == "gone":
         path.unlink()
     else:
