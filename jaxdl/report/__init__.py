@@ -5,6 +5,7 @@ from jaxdl.report.files import draft_of, plain, sync, write_whole
 from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text, seconds_text
 from jaxdl.report.page import Page
 from jaxdl.report.plot import AUTOMATIC, HAND, figure, png
+from jaxdl.report.report import Report, picture
 from jaxdl.report.table import Table
 from jaxdl.report.terminal import terminal
 
@@ -12,6 +13,7 @@ __all__ = [
     "AUTOMATIC",
     "HAND",
     "Page",
+    "Report",
     "Table",
     "bytes_text",
     "count_text",
@@ -19,6 +21,7 @@ __all__ = [
     "error_text",
     "figure",
     "number_text",
+    "picture",
     "plain",
     "png",
     "ratio_text",

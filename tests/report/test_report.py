@@ -7,6 +7,7 @@ import pytest
 
 from jaxdl.report import (
     Page,
+    Report,
     Table,
     bytes_text,
     count_text,
@@ -94,3 +95,28 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path, full_disk
     with pytest.raises(OSError, match="File too large"):
         write_whole(tmp_path / "b.json", b"first, and longer than the disk has room for")
     assert list(tmp_path.iterdir()) == [path]
+
+
+class _Counts(Report):
+    def table(self):
+        return Table("Counts", ("name", "count"), [("a", "1"), ("b|c", "2")])
+
+    def to_json(self):
+        return {"a": 1, "b": float("nan")}
+
+
+def test_a_report_is_saved_in_the_form_of_the_suffix(tmp_path):
+    report = _Counts()
+    report.save(tmp_path / "counts.json")
+    assert json.loads((tmp_path / "counts.json").read_text()) == {"a": 1, "b": None}
+    for suffix in (".md", ".txt", ".html"):
+        report.save(tmp_path / f"counts{suffix}")
+        assert "Counts" in (tmp_path / f"counts{suffix}").read_text() or suffix == ".md"
+    assert str(report).startswith("Counts\n")
+    assert "<table>" in report._repr_html_()
+
+
+def test_a_suffix_without_a_form_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write .*counts.png.*\.txt, \.md, \.html, \.json"):
+        _Counts().save(tmp_path / "counts.png")
+    assert not list(tmp_path.iterdir())
