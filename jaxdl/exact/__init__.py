@@ -4,7 +4,7 @@ evaluate     a function by the mathematical definition of its primitives
 derivative   its first or second derivative along a line, from both sides: kinks, jumps and infinite slopes are known
 """
 
-from jaxdl.exact.derivative import Derivative, derivative
+from jaxdl.exact.differentiation import Derivative, derivative
 from jaxdl.exact.evaluation import evaluate
 from jaxdl.exact.interpreter import UnknownPrimitive
 

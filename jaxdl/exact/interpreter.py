@@ -6,7 +6,7 @@ A rule takes the context, the equation and its inputs, and gives its output or t
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.exact import elementwise, matrices, moves, sums
+from jaxdl.exact import elementwise, indexing, matrices, reductions
 from jaxdl.exact.numbers import empty, exact, filled, fitted, is_exact, is_inexact, is_opaque, remembered
 from jaxdl.primitives import unknown_parameter
 
@@ -55,7 +55,7 @@ def outputs(mp, eqn, inputs):
 def rule_of(eqn):
     name = eqn.primitive.name
     if name not in FLOW and name != "convert_element_type" and not any(is_inexact(v.aval) for v in eqn.invars):
-        return moves.native
+        return indexing.native
     rule = FLOW.get(name) or RULES.get(name) or (own_primitive if name.startswith("jaxdl_") else None)
     unknown = unknown_parameter(eqn)
     if rule is None or unknown:
@@ -136,17 +136,17 @@ def reduce(mp, eqn, *args):
     """A reduction by any jaxpr of two values, or of two groups of values."""
     axes, body = eqn.params["dimensions"], eqn.params["jaxpr"]
     arrays, starts = split(args, len(args) // 2)
-    return fold(mp, body, starts, [sums.rows(x, axes) for x in arrays])
+    return fold(mp, body, starts, [reductions.rows(x, axes) for x in arrays])
 
 
 def reduce_window(mp, eqn, *args):
     arrays, starts = split(args, len(args) // 2)
-    at = sums.windows_of(eqn, arrays[0].shape)
+    at = reductions.windows_of(eqn, arrays[0].shape)
     return fold(
         mp,
         eqn.params["jaxpr"],
         starts,
-        [moves.taken([*x.ravel(), s[()]], at) for x, s in zip(arrays, starts, strict=True)],
+        [indexing.taken([*x.ravel(), s[()]], at) for x, s in zip(arrays, starts, strict=True)],
     )
 
 
@@ -163,8 +163,8 @@ def scatter(mp, eqn, *args):
     """Updates put in their places; with `x.at[i].apply(f)`, f of what is there."""
     body = eqn.params["update_jaxpr"]
     if body is None or not jx.opened(body).eqns:
-        return moves.move(mp, eqn, *args)
-    return moves.scatter(lambda mp, x, y: run_each(body, [x, y], mp)[0][()])(mp, eqn, *args)
+        return indexing.move(mp, eqn, *args)
+    return indexing.scatter(lambda mp, x, y: run_each(body, [x, y], mp)[0][()])(mp, eqn, *args)
 
 
 def run_each(body, values, mp):
@@ -193,4 +193,4 @@ FLOW = {
     "debug_callback": nothing,
     "debug_print": nothing,
 }
-RULES = {**elementwise.RULES, **moves.RULES, **sums.RULES, **matrices.RULES, "scatter": scatter}
+RULES = {**elementwise.RULES, **indexing.RULES, **reductions.RULES, **matrices.RULES, "scatter": scatter}

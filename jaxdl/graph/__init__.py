@@ -5,22 +5,22 @@ graph.backward()                 the adjoint of each node, the local product on 
 graph.grad("u7", ["x", "u2"])    of any node with respect to any node
 """
 
-from jaxdl.graph.cost import Cost, Costs
+from jaxdl.graph.codegen.rule_source import source
+from jaxdl.graph.cost import Costs, NodeCost
 from jaxdl.graph.graph import Graph, trace
 from jaxdl.graph.node import Edge, Node, Output, Scope
-from jaxdl.graph.steps import Step
-from jaxdl.graph.words import formula, value_text
-from jaxdl.graph.writing import source
+from jaxdl.graph.steps import PassStep
+from jaxdl.graph.text import formula, value_text
 
 __all__ = [
-    "Cost",
     "Costs",
     "Edge",
     "Graph",
     "Node",
+    "NodeCost",
     "Output",
+    "PassStep",
     "Scope",
-    "Step",
     "formula",
     "source",
     "trace",

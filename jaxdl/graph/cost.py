@@ -14,12 +14,12 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
 from jaxdl.graph.node import ARGUMENT, Node, Output
-from jaxdl.graph.sweep import moving
+from jaxdl.graph.passes import moving
 from jaxdl.report import Table, bytes_text, count_text
 
 
 @dataclass(frozen=True)
-class Cost:
+class NodeCost:
     """forward, backward: floating-point operations, backward None where there is no way back. kept: bytes of the array
     on each of the node's edges, results: of each of its outputs, 0 where the pullback does not need it; own: bytes of
     what the node keeps besides.
@@ -38,7 +38,7 @@ class Costs:
     arguments.
     """
 
-    nodes: dict[Node, Cost]
+    nodes: dict[Node, NodeCost]
 
     @property
     def forward(self) -> float:
@@ -97,13 +97,13 @@ def _moved(node, places):
         return [jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types]
 
 
-def _cost(node, moving) -> Cost:
+def _cost(node, moving) -> NodeCost:
     """`kept` is here of each input, whether an array or a number goes in."""
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in node.equation.invars]
     forward = operations(jx.trace(jx.binding(node.equation), *types)[0])
     nothing = (0,) * len(types), (0,) * len(node.types), 0
     if not moving or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types):
-        return Cost(forward, 0.0, *nothing)
+        return NodeCost(forward, 0.0, *nothing)
     tree = {}
 
     def ahead(*inputs):
@@ -118,13 +118,13 @@ def _cost(node, moving) -> Cost:
         jaxpr, (y, residuals) = jx.trace(ahead, *types)
         pullback = jx.trace(back, residuals, y)[0]
     except Exception:  # JAX has no reverse mode for it: a loop of unknown length
-        return Cost(forward, None, *nothing)
+        return NodeCost(forward, None, *nothing)
     plain, used = jx.opened(jaxpr), jx.used_inputs(pullback)
     smooth = [k for k, t in enumerate(node.types) if jnp.issubdtype(t.dtype, jnp.inexact)]
     results = {k: v for k, v in zip(smooth, plain.outvars[: len(y)], strict=True) if jx.is_variable(v)}
     kept = {v for v, needed in zip(plain.outvars[len(y) :], used, strict=False) if needed and jx.is_variable(v)}
     size = lambda v: _bytes(v.aval) if v in kept else 0
-    return Cost(
+    return NodeCost(
         forward,
         operations(pullback) + max(operations(jaxpr) - forward, 0.0),
         tuple(map(size, plain.invars)),

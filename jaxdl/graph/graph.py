@@ -10,18 +10,18 @@ from typing import Any
 import jax
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph import sweep
-from jaxdl.graph.boxes import boxes, opened_at_first
-from jaxdl.graph.building import Builder, argument_labels, traced
+from jaxdl.graph import passes
+from jaxdl.graph.bodies import body_of
+from jaxdl.graph.builder import Builder, argument_labels, traced
 from jaxdl.graph.cost import Costs, costs
-from jaxdl.graph.dot import dot, mermaid
-from jaxdl.graph.equations import latex
-from jaxdl.graph.inside import body_of
+from jaxdl.graph.derivation.equations import latex
+from jaxdl.graph.derivation.typeset import derivation_page, sheet
+from jaxdl.graph.drawing.boxes import boxes, opened_at_first
+from jaxdl.graph.drawing.dot import dot, mermaid
+from jaxdl.graph.drawing.page import page
+from jaxdl.graph.drawing.picture import image
 from jaxdl.graph.node import Node, Output
-from jaxdl.graph.page import page
-from jaxdl.graph.picture import image
-from jaxdl.graph.sheet import derivation_page, sheet
-from jaxdl.graph.steps import Step, steps
+from jaxdl.graph.steps import PassStep, steps
 from jaxdl.report import write_whole
 
 
@@ -99,7 +99,7 @@ class Graph:
         inner = Graph(f"{node.label}: {node.name}", body.jaxpr, jx.argument_names(body.jaxpr), body.arrays)
         if body.cotangents is not None:
             starts = [inner.flat_arguments[i] for i in body.moving]
-            sweep.backward(inner, sweep.seeds(inner, body.cotangents), True, starts)
+            passes.backward(inner, passes.seeds(inner, body.cotangents), True, starts)
         return inner
 
     def draw(self, path: str | os.PathLike, *, depth: int | None = None) -> None:
@@ -129,7 +129,7 @@ class Graph:
         """Writes these equations, set: .svg or .png, a page (.html), or LaTeX (.tex)."""
         write_whole(path, _chosen("derive", _DERIVATIONS, path)(self))
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[PassStep]:
         """The forward pass and, where the graph has been swept, the backward pass, one node at a time."""
         self.evaluate()
         return steps(self)
@@ -138,7 +138,7 @@ class Graph:
 
     def evaluate(self) -> "Graph":
         """Computes the values of all nodes that have none, on the arguments."""
-        sweep.evaluate(self)
+        passes.evaluate(self)
         return self
 
     def backward(self, cotangent: Any = 1, *, retain: bool = False) -> "Graph":
@@ -147,7 +147,7 @@ class Graph:
         cotangent: like the output; 1 for a single number. Contributions add where a value is used more than once.
         Values are let go of as the sweep passes, but for arguments and outputs; `retain` keeps them.
         """
-        sweep.backward(self, sweep.seeds(self, cotangent), retain)
+        passes.backward(self, passes.seeds(self, cotangent), retain)
         return self
 
     def forward(self, *tangents: Any) -> "Graph":
@@ -155,7 +155,7 @@ class Graph:
 
         One for each positional argument, a pytree like it, or None where it stays.
         """
-        sweep.forward(self, sweep.directions(self, tangents))
+        passes.forward(self, passes.directions(self, tangents))
         return self
 
     def grad(self, outputs: Any, inputs: Any, cotangents: Any = None) -> Any:
@@ -171,7 +171,7 @@ class Graph:
         given = [1] * len(flat_ys) if cotangents is None else jax.tree.leaves(cotangents)
         if len(given) != len(flat_ys):
             raise ValueError(f"grad: {len(flat_ys)} outputs need as many cotangents, got {len(given)}")
-        found = sweep.gradients(self, list(zip(flat_ys, given, strict=True)), flat_xs)
+        found = passes.gradients(self, list(zip(flat_ys, given, strict=True)), flat_xs)
         return jax.tree.unflatten(jax.tree.structure(xs, is_leaf=is_leaf), found)
 
     def _output(self, x) -> Output:

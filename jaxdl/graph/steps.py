@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from jaxdl.graph.node import Edge, Node
-from jaxdl.graph.words import formula, value_text
+from jaxdl.graph.text import formula, value_text
 
 
-class Step(NamedTuple):
+class PassStep(NamedTuple):
     """One node of a pass: forward its value, backward what it sends to one of its inputs.
 
     edge: None forward. text: the step in a line, with its numbers.
@@ -18,19 +18,19 @@ class Step(NamedTuple):
     text: str
 
 
-def steps(graph) -> Iterator[Step]:
+def steps(graph) -> Iterator[PassStep]:
     """Arguments and operations in the order of evaluation, then the edges, each with its local product, back again.
 
     A node's adjoint is complete when all that use it have sent theirs: then it sends its own.
     """
     for node in graph.nodes:
-        yield Step(node, None, f"{formula(node)} = {', '.join(map(value_text, node.values))}")
+        yield PassStep(node, None, f"{formula(node)} = {', '.join(map(value_text, node.values))}")
     for y, cotangent in graph.cotangents.items():
-        yield Step(y.node, None, f"∂L/∂{y} = {value_text(cotangent)}")
+        yield PassStep(y.node, None, f"∂L/∂{y} = {value_text(cotangent)}")
     for node in reversed(graph.nodes):
         for edge in node.edges:
             if edge.adjoint is not None:
-                yield Step(node, edge, _sent(edge))
+                yield PassStep(node, edge, _sent(edge))
 
 
 def _sent(edge):

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from jaxdl import op, ops, saving, trace
 from jaxdl.graph import examples
-from jaxdl.graph.equations import equations, formula_of
-from jaxdl.graph.formulas import FORMULAS, PRODUCTS, RULES
-from jaxdl.graph.sheet import sheet
+from jaxdl.graph.derivation.equations import equations, formula_of
+from jaxdl.graph.derivation.formulas import FORMULAS, PRODUCTS, RULES
+from jaxdl.graph.derivation.typeset import sheet
 from tests.draws import draw
 
 f32 = jnp.float32

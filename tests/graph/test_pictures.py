@@ -13,10 +13,10 @@ import pytest
 
 from jaxdl import trace
 from jaxdl.graph import examples
-from jaxdl.graph.boxes import MOST_ITEMS, boxes, opened_at_first
-from jaxdl.graph.layout import Passing, columns, frames
-from jaxdl.graph.picture import size_of
-from jaxdl.graph.words import full_text, value_text
+from jaxdl.graph.drawing.boxes import MOST_ITEMS, boxes, opened_at_first
+from jaxdl.graph.drawing.layout import Passing, columns, frames
+from jaxdl.graph.drawing.picture import size_of
+from jaxdl.graph.text import full_text, value_text
 
 f32 = jnp.float32
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -270,7 +270,7 @@ def test_the_page_in_a_browser(graph, tmp_path):
 
 
 def test_of_a_very_large_graph_the_page_has_a_part(graph, tmp_path, monkeypatch):
-    from jaxdl.graph import page
+    from jaxdl.graph.drawing import page
 
     whole = re.findall(r'class="node[^"]*" id="(\w+)"', page.page(boxes(graph), set()).decode())
     monkeypatch.setattr(page, "MOST_ITEMS", 8)
@@ -326,7 +326,7 @@ def test_what_two_boxes_use_stands_in_neither():
 
 
 def test_a_page_of_very_many_steps_has_no_slider(graph, monkeypatch):
-    from jaxdl.graph import page
+    from jaxdl.graph.drawing import page
 
     told = lambda: json.loads(re.search(r'id="data">(.*?)</script>', page.page(boxes(graph), set()).decode(), re.S)[1])
     assert len(told()["steps"]) == len([*graph.steps()])

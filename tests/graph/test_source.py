@@ -11,7 +11,8 @@ from jax.extend.core import Primitive
 
 from jaxdl import Op, nn, op, saving
 from jaxdl.cli.graphing import EXAMPLES
-from jaxdl.graph import expressions, source
+from jaxdl.graph import source
+from jaxdl.graph.codegen import expressions
 from jaxdl.ops.cases import cases
 from jaxdl.ops.windows import CEIL
 from tests.draws import draw

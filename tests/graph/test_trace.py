@@ -9,7 +9,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxdl import ops
 from jaxdl.graph import examples, trace
-from jaxdl.graph.sweep import Memory
+from jaxdl.graph.passes import Memory
 from tests.draws import draw
 
 f32 = jnp.float32

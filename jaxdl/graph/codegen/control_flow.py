@@ -1,7 +1,7 @@
 """Loops and branches as Python: the functions that they call, and the call."""
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.literals import array, tuple_of
+from jaxdl.graph.codegen.literals import array, tuple_of
 
 
 def _scan(writer, eqn, inputs):

@@ -8,7 +8,7 @@ import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 
-from jaxdl.graph.boxes import Box
+from jaxdl.graph.drawing.boxes import Box
 from jaxdl.graph.node import Node
 
 SWEEPS = 8

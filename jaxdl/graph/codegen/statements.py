@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.control_flow import CONTROL
-from jaxdl.graph.expressions import check_parameters, check_primitive, expression, targets
-from jaxdl.graph.literals import FEW, Number, constant, tuple_of
+from jaxdl.graph.codegen.control_flow import CONTROL
+from jaxdl.graph.codegen.expressions import check_parameters, check_primitive, expression, targets
+from jaxdl.graph.codegen.literals import FEW, Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
 PASSING = {  # they change no value; where an array lies is left to JAX

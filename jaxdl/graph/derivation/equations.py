@@ -3,7 +3,7 @@
 import inspect
 import re
 
-from jaxdl.graph.formulas import FORMULAS, PRODUCTS, RULES, SETTINGS, SHAPES
+from jaxdl.graph.derivation.formulas import FORMULAS, PRODUCTS, RULES, SETTINGS, SHAPES
 from jaxdl.graph.node import RULE, Edge, Output
 
 

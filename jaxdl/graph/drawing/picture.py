@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
-from jaxdl.graph.boxes import Box
-from jaxdl.graph.layout import Passing, frames
+from jaxdl.graph.drawing.boxes import Box
+from jaxdl.graph.drawing.layout import Passing, frames
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
-from jaxdl.graph.words import shape_text, symbol, value_text
+from jaxdl.graph.text import shape_text, symbol, value_text
 from jaxdl.report import AUTOMATIC, HAND
 
 PLAIN = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}  # a name may hold dollars

@@ -5,12 +5,12 @@ import json
 from html import escape
 from importlib.resources import files
 
-from jaxdl.graph.boxes import Box
-from jaxdl.graph.layout import Passing, columns, nodes_of
+from jaxdl.graph.drawing.boxes import Box
+from jaxdl.graph.drawing.layout import Passing, columns, nodes_of
+from jaxdl.graph.drawing.picture import title
 from jaxdl.graph.node import Node
-from jaxdl.graph.picture import title
 from jaxdl.graph.steps import steps
-from jaxdl.graph.words import formula, full_text, shape_text, value_text
+from jaxdl.graph.text import formula, full_text, shape_text, value_text
 
 PORT = 26  # pixels between the ends of edges at one node, as in the page's script
 MOST_STEPS = 2_000  # of the slider; a larger graph has none
@@ -32,7 +32,7 @@ def page(root: Box, opened: set) -> bytes:
         "cards": {ids[item]: _card(item) for item in holder.values() if isinstance(item, Node)},
         "steps": [_step(step, ids) for step in told] if len(told) <= MOST_STEPS else [],
     }
-    template = files("jaxdl.graph").joinpath("page.html").read_text(encoding="utf-8")
+    template = files("jaxdl.graph.drawing").joinpath("page.html").read_text(encoding="utf-8")
     parts = {
         "TITLE": escape(graph.name),
         "GRAPH": _html(root, opened, parents, ids),

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 
 from jaxdl.exact.elementwise import larger, smaller
-from jaxdl.exact.moves import taken
+from jaxdl.exact.indexing import taken
 from jaxdl.exact.numbers import filled
 
 

@@ -7,7 +7,7 @@ from jaxdl.exact.numbers import SMALLEST, agree
 SIDES = LEFT, RIGHT = -1, 1
 
 
-class Germ:
+class OneSidedSlopes:
     """What is known of one number's behaviour at 0: for each step so far, limits and slopes from both sides."""
 
     def __init__(self, mp, order, digits, steps):

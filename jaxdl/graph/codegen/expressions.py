@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.literals import Number, array, setting, settings, tuple_of, type_name
+from jaxdl.graph.codegen.literals import Number, array, setting, settings, tuple_of, type_name
 from jaxdl.primitives import unknown_parameter
 
 INFIX = {

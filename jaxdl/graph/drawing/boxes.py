@@ -4,7 +4,7 @@ import itertools
 import math
 from dataclasses import dataclass, field
 
-from jaxdl.graph.inside import makes_a_step
+from jaxdl.graph.bodies import makes_a_step
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, Edge, Node
 
 MOST_ITEMS = 40  # in one box; of more, runs stand in boxes of their own

@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact.evaluation import inputs, traced
-from jaxdl.exact.germ import LEFT, RIGHT, Germ
 from jaxdl.exact.interpreter import run
 from jaxdl.exact.numbers import each, exact, filled, is_complex, is_exact, is_inexact, new_context, own, parts, shared
+from jaxdl.exact.one_sided import LEFT, RIGHT, OneSidedSlopes
 from jaxdl.exact.special import SLOW
 
 # Numbers that close to the largest of their type only mark what is masked.
@@ -65,9 +65,9 @@ def derivative(f, order=1, digits=50, along=None):
         kinds = jaxpr.out_avals
         if not any(map(is_inexact, kinds)):
             return jax.tree.map(lambda _: None, shape)
-        germs, mp = followed(line, order, digits)
-        germs = iter(germs)
-        found = [assembled(mp, germs, kind, digits) if is_inexact(kind) else None for kind in kinds]
+        slopes, mp = followed(line, order, digits)
+        slopes = iter(slopes)
+        found = [assembled(mp, slopes, kind, digits) if is_inexact(kind) else None for kind in kinds]
         return jax.tree.structure(shape).unflatten(found)
 
     return differentiated
@@ -150,41 +150,41 @@ def constants(jaxpr):
 
 
 def followed(line, order, digits):
-    """The germ of each number in the result, in steps so small that all of them are settled, and the context.
+    """The one-sided slopes of each number in the result, all settled by small enough steps, and the context.
 
     A step is (how far below the finest scale, decimal digits to spare).
     """
     spare = (10, 100, 350, 400) if line.is_slow else (10, 600, 750, 1450)
     below = (0.4, 0.6, 1.6, 4.0)
     mp = new_context(digits)
-    germs = None
+    slopes = None
     for share, extra in zip(below, spare, strict=True):
         depth = math.ceil(share * digits * math.log2(10)) - line.finest
         mp.prec = order * (depth + 3) + line.largest + math.ceil((digits + extra) * math.log2(10))
         h = mp.ldexp(1, -depth) / own(mp, line.speed)
         centre = line.at(mp, 0 * h)
         sides = [zip(*[line.at(mp, side * h * 2**j) for j in range(order + 2)], strict=True) for side in (LEFT, RIGHT)]
-        germs = germs or [Germ(mp, order, digits, len(spare)) for _ in centre]
-        for germ, f0, left, right in zip(germs, centre, *sides, strict=True):
-            germ.add(h, f0, left, right)
-        if all(germ.is_settled for germ in germs):
+        slopes = slopes or [OneSidedSlopes(mp, order, digits, len(spare)) for _ in centre]
+        for slope, f0, left, right in zip(slopes, centre, *sides, strict=True):
+            slope.add(h, f0, left, right)
+        if all(slope.is_settled for slope in slopes):
             break
-    return germs, mp
+    return slopes, mp
 
 
-def assembled(mp, germs, kind, digits):
-    """The next germs, one for each entry of an output (two where it is complex), as a Derivative."""
+def assembled(mp, slopes, kind, digits):
+    """The next one-sided slopes, one for each entry of an output (two where it is complex), as a Derivative."""
     per_entry = 2 if is_complex(kind) else 1
-    entries = [[next(germs) for _ in range(per_entry)] for _ in range(kind.size)]
+    entries = [[next(slopes) for _ in range(per_entry)] for _ in range(kind.size)]
     mp.dps = digits + 10
     number = mp.mpc if per_entry == 2 else lambda x: +x
     numbers = lambda get: shared(filled([number(*map(get, entry)) for entry in entries], kind.shape))
     flags = lambda get: np.array([any(map(get, entry)) for entry in entries], bool).reshape(kind.shape)
     return Derivative(
-        left=numbers(lambda germ: germ.derivatives[LEFT]),
-        right=numbers(lambda germ: germ.derivatives[RIGHT]),
-        value=numbers(lambda germ: germ.value),
-        is_kink=flags(lambda germ: germ.is_kink),
-        is_jump=flags(lambda germ: germ.is_jump),
-        is_infinite=flags(lambda germ: germ.is_infinite),
+        left=numbers(lambda slope: slope.derivatives[LEFT]),
+        right=numbers(lambda slope: slope.derivatives[RIGHT]),
+        value=numbers(lambda slope: slope.value),
+        is_kink=flags(lambda slope: slope.is_kink),
+        is_jump=flags(lambda slope: slope.is_jump),
+        is_infinite=flags(lambda slope: slope.is_infinite),
     )

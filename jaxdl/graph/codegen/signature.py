@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.building import argument_labels, parameter_names, traced
-from jaxdl.graph.literals import tuple_of
+from jaxdl.graph.builder import argument_labels, parameter_names, traced
+from jaxdl.graph.codegen.literals import tuple_of
 
 RESERVED = {"jax", "jnp", "lax", "op", "saving", "pullback"}
 

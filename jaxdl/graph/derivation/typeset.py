@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from jaxdl.graph.equations import equations, latex
+from jaxdl.graph.derivation.equations import equations, latex
 from jaxdl.report import AUTOMATIC, HAND, Page
 
 LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches from line to line at least, between lines, and around all

@@ -4,10 +4,10 @@ import functools
 import itertools
 from typing import NamedTuple
 
-from jaxdl.graph.boxes import Box
+from jaxdl.graph.drawing.boxes import Box
+from jaxdl.graph.drawing.picture import title
 from jaxdl.graph.node import Node
-from jaxdl.graph.picture import title
-from jaxdl.graph.words import shape_text, value_text
+from jaxdl.graph.text import shape_text, value_text
 
 
 class Syntax(NamedTuple):

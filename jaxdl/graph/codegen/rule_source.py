@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.literals import Number, array, tuple_of
-from jaxdl.graph.python import Writer
-from jaxdl.graph.signature import Names, OtherContainer, displayed, identifier, places, signature
+from jaxdl.graph.codegen.literals import Number, array, tuple_of
+from jaxdl.graph.codegen.signature import Names, OtherContainer, displayed, identifier, places, signature
+from jaxdl.graph.codegen.statements import Writer
 from jaxdl.report import error_text
 from jaxdl.strip import automatic
 

@@ -1,0 +1,1 @@
+"""Python source of a function and its derivative."""

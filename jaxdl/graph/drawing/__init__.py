@@ -1,0 +1,1 @@
+"""A graph as a picture: SVG, PNG and PDF, an interactive page, and text for Graphviz and Mermaid."""
