@@ -10,7 +10,7 @@ MAY_IMPORT = {
     "testing": {"auditor"},
     "cli": {"auditor", "graph", "train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
     "train": {"nn", "data", "graph", "report"},
-    "interop": {"nn", "ops", "report"},
+    "interop": {"nn", "ops", "jacobian", "report"},
     "data": set(),
     "nn": {"ops"},
     "graph": {"strip", "symbolic_zeros", "jaxpr", "primitives", "report"},

@@ -1,4 +1,4 @@
-"""Other libraries' modules and weights: Flax's both ways, PyTorch's in the naming of public checkpoints."""
+"""Other libraries' modules, weights and operators: Flax, PyTorch (the naming of public checkpoints) and lineax."""
 
 from jaxdl.interop.flax_modules import flax_names, from_linen, from_nnx, jaxdl_names, to_linen, to_nnx
 from jaxdl.interop.layouts import (
@@ -8,10 +8,12 @@ from jaxdl.interop.layouts import (
     vit_huggingface,
     vit_torchvision,
 )
+from jaxdl.interop.lineax_operators import as_lineax
 from jaxdl.interop.torch_weights import load_torch_state_dict, save_torch_state_dict, torch_state_dict
 
 __all__ = [
     "alexnet_torchvision",
+    "as_lineax",
     "clip_huggingface",
     "flax_names",
     "from_linen",

@@ -13,11 +13,9 @@ Products without the matrix: jvp, vjp, hvp, gauss_newton, diagonal, hessian_diag
 random probes. spectrum: singular values, rank and condition.
 """
 
-from jaxdl.jacobian.cut import cut
-from jaxdl.jacobian.eliminate import eliminate, elimination_plan
-from jaxdl.jacobian.finite import finite
-from jaxdl.jacobian.plan import Plan, best, plan
-from jaxdl.jacobian.products import (
+from jaxdl.jacobian.methods.cutting import cut
+from jaxdl.jacobian.methods.finite_differences import finite
+from jaxdl.jacobian.methods.products import (
     Estimate,
     diagonal,
     estimated_diagonal,
@@ -31,11 +29,13 @@ from jaxdl.jacobian.products import (
     trace,
     vjp,
 )
-from jaxdl.jacobian.sharded import sharded
-from jaxdl.jacobian.sparse import sparse, sparse_hessian
-from jaxdl.jacobian.spectrum import Spectrum, spectrum
-from jaxdl.jacobian.structured import structured
-from jaxdl.jacobian.sweeps import forward, reverse
+from jaxdl.jacobian.methods.sharding import sharded
+from jaxdl.jacobian.methods.singular_values import Spectrum, spectrum
+from jaxdl.jacobian.methods.sparse_jacobians import sparse, sparse_hessian
+from jaxdl.jacobian.methods.structure import structured
+from jaxdl.jacobian.methods.sweeps import forward, reverse
+from jaxdl.jacobian.methods.vertex_elimination import eliminate, elimination_plan
+from jaxdl.jacobian.planning import Plan, best, plan
 
 __all__ = [
     "Estimate",

@@ -12,7 +12,7 @@ from tests.draws import draw
 from tests.tolerance import assert_close
 
 X = draw(90, 4)
-plans = sys.modules["jaxdl.jacobian.plan"]
+plans = sys.modules["jaxdl.jacobian.planning"]
 
 
 def refused(plan, method):
@@ -112,7 +112,7 @@ def test_a_right_matrix_of_a_function_that_is_not_tried(predicted_first):
 
 def test_compared_once(monkeypatch, predicted_first):
     compared = []
-    module = sys.modules["jaxdl.jacobian.trusted"]
+    module = sys.modules["jaxdl.jacobian.verification"]
     agrees = module.agrees
     monkeypatch.setattr(module, "agrees", lambda *given: compared.append(1) or agrees(*given))
     best = jacobian.best(f)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse as sp
 
-from jaxdl.jacobian.pattern import colouring
+from jaxdl.jacobian.analysis.pattern import colouring
 
 
 def csr(dense):

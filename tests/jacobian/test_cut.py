@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxdl import jacobian, nn
-from jaxdl.jacobian.chain import Product, Pull, Push, bracketing, sweeps
+from jaxdl.jacobian.analysis.matrix_chain import Product, Pull, Push, bracketing, sweeps
 from tests.draws import draw
 from tests.tolerance import assert_close
 

@@ -11,10 +11,9 @@ from jax import lax
 
 from benchmarks.jacobian_functions.systems import SYSTEMS
 from jaxdl import ops
-from jaxdl.jacobian.eliminate import EliminationPlan, eliminate, elimination_plan
-from jaxdl.jacobian.elimination import order as orders
-from jaxdl.jacobian.elimination import scalar_graph
-from jaxdl.jacobian.method import Vector
+from jaxdl.jacobian.analysis.elimination import orders, scalar_graph
+from jaxdl.jacobian.methods.base import Vector
+from jaxdl.jacobian.methods.vertex_elimination import EliminationPlan, eliminate, elimination_plan
 
 X = jnp.array([0.3, 0.7, -0.4, 1.2])
 A = jnp.array([[0.5, -1.0, 2.0, 0.3], [1.0, 0.2, 0.0, -0.7], [0.4, 0.9, -0.3, 1.1]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdl import exact, jacobian
-from jaxdl.jacobian.finite import analytic
+from jaxdl.jacobian.methods.finite_differences import analytic
 from tests.draws import draw
 from tests.tolerance import assert_close
 

@@ -72,8 +72,10 @@ def test_parameters_are_read(name):
         np.testing.assert_allclose(matrix, right, atol=atol, err_msg=method)
 
 
-ASKING = ("pattern.walk", "pattern.values", "elimination.partials", "elimination.scalar_graph",
-          "elimination.straight_line", "operators.local_operators")  # fmt: skip
+ASKING = [
+    *("analysis.pattern.walk", "analysis.pattern.values", "operators.from_equations"),
+    *(f"analysis.elimination.{module}" for module in ("partials", "scalar_graph", "straight_line")),
+]
 
 
 @pytest.mark.parametrize("primitive", ["rev", "mul", "reduce_sum", "floor"])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from jaxdl import jaxpr as jx
 from jaxdl import op, ops, saving
-from jaxdl.jacobian.pattern import algebra
-from jaxdl.jacobian.pattern.walk import pattern
+from jaxdl.jacobian.analysis.pattern import dependence
+from jaxdl.jacobian.analysis.pattern.walk import pattern
 
 N = 8
 X = jnp.linspace(-1.0, 2.0, N) ** 2 + 0.1 * jnp.arange(N, dtype=jnp.float32)
@@ -211,7 +211,7 @@ def test_long_loops_are_covered():
 
 
 def test_too_many_entries_count_as_full_rows(monkeypatch):
-    monkeypatch.setattr(algebra, "MOST", 12)
+    monkeypatch.setattr(dependence, "MOST", 12)
     for f in (lambda x: jnp.cumsum(x)[::-1], lambda x: (x[:4, None] * x[None, 4:]).ravel()):
         p, _ = found(f, X)
         assert not (true(f, X) & ~p).any()

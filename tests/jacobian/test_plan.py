@@ -59,7 +59,7 @@ def test_a_function_that_might_not_end_on_drawn_numbers_is_not_run():
 
 
 def test_options_are_those_of_jacrev_and_small_work_is_timed_in_batches(monkeypatch):
-    module = sys.modules["jaxdl.jacobian.plan"]
+    module = sys.modules["jaxdl.jacobian.planning"]
     ticks = types.SimpleNamespace(perf_counter=itertools.count().__next__)  # a call takes a second
     monkeypatch.setattr(module, "time", ticks)
     plan = jacobian.plan(lambda x, y, *, k: ((x * y**k), "aux"), draw(4, 3), draw(5, 3), k=2, argnums=1, has_aux=True)

@@ -7,8 +7,8 @@ import pytest
 from scipy import sparse as sp
 
 from benchmarks.jacobian_functions import sparse_systems
-from jaxdl.jacobian import compressed
-from jaxdl.jacobian.sparse import sparse, sparse_hessian
+from jaxdl.jacobian.methods import compressed_products
+from jaxdl.jacobian.methods.sparse_jacobians import sparse, sparse_hessian
 
 X = jnp.linspace(0.5, 2.0, 12)
 
@@ -178,5 +178,5 @@ def test_half_a_pattern_is_enough_for_a_hessian_and_less_is_not():
 
 
 def test_large_seeds_are_computed(monkeypatch):
-    monkeypatch.setattr(compressed, "WRITTEN", 0)
+    monkeypatch.setattr(compressed_products, "WRITTEN", 0)
     alike(sparse(tridiagonal)(X), jax.jacrev(tridiagonal)(X))

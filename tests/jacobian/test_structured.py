@@ -10,7 +10,8 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from jaxdl import nn, ops
-from jaxdl.jacobian.structured import structured
+from jaxdl.interop import as_lineax
+from jaxdl.jacobian.methods.structure import structured
 
 # Compiling takes the time here, not running.
 quickly = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -249,12 +250,12 @@ def test_lineax_solves_with_it():
     lineax = pytest.importorskip("lineax", reason="as_lineax converts to operators of lineax, which is optional")
     f = lambda x: x + 0.1 * ops.tanh(SQUARE @ ops.softmax(x)) + x[::-1] ** 3
     jacobian = quickly(structured(f))(X)
-    solved = lineax.linear_solve(jacobian.as_lineax(), X, lineax.AutoLinearSolver(well_posed=True)).value
+    solved = lineax.linear_solve(as_lineax(jacobian), X, lineax.AutoLinearSolver(well_posed=True)).value
     np.testing.assert_allclose(jax.jacrev(f)(X) @ solved, X, rtol=1e-4, atol=1e-5)
-    assert isinstance(structured(jnp.sin)(X).as_lineax(), lineax.DiagonalLinearOperator)
-    assert isinstance(structured(lambda x: W @ x)(X).as_lineax(), lineax.MatrixLinearOperator)
+    assert isinstance(as_lineax(structured(jnp.sin)(X)), lineax.DiagonalLinearOperator)
+    assert isinstance(as_lineax(structured(lambda x: W @ x)(X)), lineax.MatrixLinearOperator)
     solver = lineax.GMRES(rtol=1e-6, atol=1e-6)
-    by_products = lineax.linear_solve(jacobian.as_lineax(), X, solver, throw=False).value
+    by_products = lineax.linear_solve(as_lineax(jacobian), X, solver, throw=False).value
     np.testing.assert_allclose(by_products, solved, rtol=1e-3, atol=1e-4)
 
 

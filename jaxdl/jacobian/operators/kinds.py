@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.jacobian.operators.algebra import Diagonal, Operator, node, size, static, sum_of_squares
-from jaxdl.jacobian.work import MOVED
+from jaxdl.jacobian.analysis.operation_counts import MOVED
+from jaxdl.jacobian.operators.base import Diagonal, Operator, node, size, static, sum_of_squares
 
 
 @node

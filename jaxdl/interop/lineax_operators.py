@@ -1,0 +1,57 @@
+"""Operators of `jaxdl.jacobian.structured` as operators of lineax (Rader, Lyons, Kidger 2023), for its solvers."""
+
+from __future__ import annotations
+
+import functools
+import operator as operators
+from typing import TYPE_CHECKING
+
+import jax
+
+from jaxdl.jacobian.operators.base import Chain, Diagonal, Identity, Operator, Sum
+from jaxdl.jacobian.operators.kinds import Kronecker
+
+if TYPE_CHECKING:
+    import lineax
+
+
+def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
+    """Converts an operator of `jaxdl.jacobian.structured` to an operator of lineax.
+
+    Args:
+        operator: a linear operator of shape (m, n).
+
+    Returns:
+        The same operator of lineax: diagonal and dense matrices, products and sums keep their structure, all others
+        become a `FunctionLinearOperator`.
+
+    Raises:
+        ImportError: if lineax is not installed.
+
+    Example:
+        >>> import jax.numpy as jnp, lineax
+        >>> from jaxdl import interop, jacobian
+        >>> x = jnp.array([0.1, 0.2])
+        >>> J = interop.as_lineax(jacobian.structured(jnp.sin)(x))
+        >>> dx = lineax.linear_solve(J, jnp.ones(2)).value
+    """
+    try:
+        import lineax
+    except ImportError as error:
+        raise ImportError("interop.as_lineax needs the package lineax: pip install lineax") from error
+    match operator:
+        case Identity():
+            return lineax.IdentityLinearOperator(_input(operator))
+        case Diagonal():
+            return lineax.DiagonalLinearOperator(operator.d)
+        case Kronecker() if operator.is_one:
+            return lineax.MatrixLinearOperator(operator.a[0])
+        case Chain():
+            return functools.reduce(operators.matmul, map(as_lineax, operator.factors))
+        case Sum():
+            return functools.reduce(operators.add, map(as_lineax, operator.terms))
+    return lineax.FunctionLinearOperator(jax.tree_util.Partial(type(operator).push, operator), _input(operator))
+
+
+def _input(operator: Operator) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((operator.shape[1],), operator.dtype)

@@ -1,0 +1,266 @@
+"""In which order to eliminate the vertices of a scalar graph, so that few multiplications are needed.
+
+Eliminating v joins each of its predecessors to each of its successors, ∂w/∂u += ∂w/∂v ∂v/∂u, and removes v: in(v)
+times out(v) multiplications (Griewank and Reese 1991), except those by ±1 or of two constants, which are free.
+Finding the best order is NP-complete (Naumann 2008); here: greedy by least cost (Markowitz), then annealing.
+
+The graph that is left depends on which vertices are gone, not on their order. So a change within a window of the
+order changes costs only there, and a move is judged by its window alone.
+"""
+
+import dataclasses
+import heapq
+import math
+import random
+import time
+
+from jaxdl.jacobian.analysis.elimination.accumulation import accumulation
+
+MOVES_PER_VERTEX = 400
+REFINING_MOVES = 2000
+
+
+class Remaining:
+    """What is left of a graph after some eliminations, as bit masks: bit w of outs[v] is the edge v → w.
+
+    unit_…: edges worth ±1; fixed_…: edges worth any constant. A sum of edges is no unit.
+    """
+
+    __slots__ = ("fixed_ins", "fixed_outs", "ins", "outs", "unit_ins", "unit_outs")
+
+    @classmethod
+    def of(cls, graph):
+        new, count = cls(), 1 + max([v for _, v in graph.edges] + [*graph.inner, graph.n])
+        for name in cls.__slots__:
+            setattr(new, name, [0] * count)
+        for (u, v), weight in graph.edges.items():
+            fixed = isinstance(weight, float)
+            for kind, belongs in (("", True), ("unit_", fixed and abs(weight) == 1.0), ("fixed_", fixed)):
+                if belongs:
+                    getattr(new, f"{kind}outs")[u] |= 1 << v
+                    getattr(new, f"{kind}ins")[v] |= 1 << u
+        return new
+
+    def copy(self):
+        new = Remaining()
+        new.ins, new.outs = self.ins.copy(), self.outs.copy()
+        new.unit_ins, new.unit_outs = self.unit_ins.copy(), self.unit_outs.copy()
+        new.fixed_ins, new.fixed_outs = self.fixed_ins.copy(), self.fixed_outs.copy()
+        return new
+
+    def cost(self, v) -> int:
+        """Multiplications to eliminate v now."""
+        unit_in, unit_out = self.unit_ins[v], self.unit_outs[v]
+        a, b = (self.ins[v] & ~unit_in).bit_count(), (self.outs[v] & ~unit_out).bit_count()
+        return a * b - (self.fixed_ins[v] & ~unit_in).bit_count() * (self.fixed_outs[v] & ~unit_out).bit_count()
+
+    def is_harmless(self, v) -> bool:
+        one_in, one_out = self.ins[v].bit_count() == 1, self.outs[v].bit_count() == 1
+        return (one_in and one_out) or (one_in and self.unit_ins[v] != 0) or (one_out and self.unit_outs[v] != 0)
+
+    def eliminate(self, v):
+        _join(self.ins[v], self.unit_ins[v], self.fixed_ins[v], v, self.outs, self.unit_outs, self.fixed_outs)
+        _join(self.outs[v], self.unit_outs[v], self.fixed_outs[v], v, self.ins, self.unit_ins, self.fixed_ins)
+
+    def neighbours(self, v):
+        return _bits(self.ins[v] | self.outs[v])
+
+
+def _join(near, unit, fixed, v, outs, unit_outs, fixed_outs):
+    """Gives each vertex of `near` the edges of v, on one side."""
+    far, far_unit, far_fixed, gone = outs[v], unit_outs[v], fixed_outs[v], ~(1 << v)
+    while near:
+        bit = near & -near
+        near ^= bit
+        u = bit.bit_length() - 1
+        old = outs[u]
+        outs[u] = (old | far) & gone
+        keep = ~far & gone
+        unit_outs[u] = unit_outs[u] & keep | (far_unit & ~old if unit & bit else 0)
+        fixed_outs[u] = fixed_outs[u] & keep | (far_fixed & (fixed_outs[u] | ~old) if fixed & bit else 0)
+
+
+def _bits(mask):
+    while mask:
+        bit = mask & -mask
+        mask ^= bit
+        yield bit.bit_length() - 1
+
+
+# --- orders ------------------------------------------------------------------------------------------------
+
+
+def multiplications(graph, order) -> int:
+    """How many multiplications an order takes."""
+    left, total = Remaining.of(graph), 0
+    for v in order:
+        total += left.cost(v)
+        left.eliminate(v)
+    return total
+
+
+def forward(graph) -> list[int]:
+    return list(graph.inner)
+
+
+def reverse(graph) -> list[int]:
+    return list(reversed(graph.inner))
+
+
+def markowitz(graph) -> list[int]:
+    """Always the vertex that is cheapest now; among equals the last."""
+    left, order, gone = Remaining.of(graph), [], set()
+    cost = {v: left.cost(v) for v in graph.inner}
+    heap = [(c, -v) for v, c in cost.items()]
+    heapq.heapify(heap)
+    while heap:
+        c, v = heapq.heappop(heap)
+        v = -v
+        if v in gone or c != cost[v]:
+            continue
+        order.append(v)
+        gone.add(v)
+        touched = [u for u in left.neighbours(v) if u in cost and u not in gone]
+        left.eliminate(v)
+        for u in touched:
+            if (new := left.cost(u)) != cost[u]:
+                cost[u] = new
+                heapq.heappush(heap, (new, -u))
+    return order
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Orders by name, and the multiplications of each.
+
+    "found" is the best of annealing. "emitted" is where that went when equal products were counted once, and its
+    count is that of its code; the others count each product.
+    """
+
+    orders: dict
+    multiplications: dict
+
+
+def search(graph, seconds: float = 5.0, seed: int = 0) -> Found:
+    """The best of forward, reverse and Markowitz, improved by annealing for a number of moves set by the graph's size.
+
+    The same seed finds the same order, unless `seconds` end the search before.
+    """
+    end, draw = time.perf_counter() + seconds, random.Random(seed)
+    orders = {"forward": forward(graph), "reverse": reverse(graph), "markowitz": markowitz(graph)}
+    counts = {name: multiplications(graph, order) for name, order in orders.items()}
+    start = orders[min(orders, key=lambda name: counts[name])]
+    first, left = _harmless(graph)
+    annealed = [*first, *_annealed(left, [v for v in start if v not in set(first)], end, draw)]
+    orders["found"] = min(start, annealed, key=lambda order: multiplications(graph, order))
+    counts["found"] = multiplications(graph, orders["found"])
+    orders["emitted"] = _refined(graph, orders["found"], end, draw)
+    counts["emitted"] = accumulation(graph, orders["emitted"]).multiplications
+    return Found(orders, counts)
+
+
+def _harmless(graph):
+    """Vertices to eliminate before all others, and what then remains.
+
+    With one edge in and one out, or with a single ±1 edge on one side, a vertex costs no less later on, and
+    eliminating it makes no other one dearer.
+    """
+    left, order, todo = Remaining.of(graph), [], set(graph.inner)
+    while found := [v for v in sorted(todo) if left.is_harmless(v)]:
+        for v in found:
+            if left.is_harmless(v):
+                left.eliminate(v)
+                todo.remove(v)
+                order.append(v)
+    return order, left
+
+
+def _annealed(left, start, end, draw):
+    """Simulated annealing from an order with geometric cooling."""
+    if len(start) < 2:
+        return start
+    walk, moves = _Walk(left, start), MOVES_PER_VERTEX * len(start)
+    best, least = list(start), walk.total
+    hot, cold = max(1.0, 0.01 * walk.total), 0.1
+    for move in range(moves):
+        if move % 256 == 0 and time.perf_counter() > end:
+            break
+        low, window = _proposal(walk.order, draw)
+        allowed = -(hot * (cold / hot) ** (move / moves)) * math.log(1.0 - draw.random())
+        if walk.change(low, window, allowed) and walk.total < least:
+            best, least = list(walk.order), walk.total
+    return best
+
+
+def _refined(graph, start, end, draw):
+    """The same by what counts in the end, the products that the code has: slower to find out, so for fewer moves."""
+    if len(start) < 2:
+        return start
+    best = start
+    least = cost = accumulation(graph, start).multiplications
+    for move in range(REFINING_MOVES):
+        if time.perf_counter() > end:
+            break
+        low, window = _proposal(start, draw)
+        order = [*start[:low], *window, *start[low + len(window) :]]
+        new = accumulation(graph, order).multiplications
+        if new <= cost - (1.0 - move / REFINING_MOVES) * math.log(1.0 - draw.random()):
+            start, cost = order, new
+            if cost < least:
+                best, least = start, cost
+    return best
+
+
+def _proposal(order, draw):
+    """A place and what to put there and after: a window of the order with one vertex moved (3/4) or two exchanged.
+
+    Half of the moves go at most 10 places.
+    """
+    i = draw.randrange(len(order))
+    j = i + draw.randint(-10, 10) if draw.random() < 0.5 else draw.randrange(len(order))
+    j = min(max(j, 0), len(order) - 1)
+    low, high = min(i, j), max(i, j)
+    window = order[low : high + 1]
+    if draw.random() < 0.75:
+        window.insert(j - low, window.pop(i - low))
+    else:
+        window[0], window[-1] = window[-1], window[0]
+    return low, window
+
+
+class _Walk:
+    """An order with the cost of each place and, at every `stride`-th place, what remained before it."""
+
+    def __init__(self, left, order):
+        self.order, self.costs = list(order), []
+        self.stride = -(-len(order) // 128) or 1
+        self.before, left = {}, left.copy()
+        for place, v in enumerate(order):
+            if place % self.stride == 0:
+                self.before[place] = left.copy()
+            self.costs.append(left.cost(v))
+            left.eliminate(v)
+        self.total = sum(self.costs)
+
+    def change(self, low, window, allowed) -> bool:
+        """Puts `window` in place of what is at `low` and after, unless that adds more than `allowed`."""
+        start = low - low % self.stride
+        left = self.before[start].copy()
+        for v in self.order[start:low]:
+            left.eliminate(v)
+        old = sum(self.costs[low : low + len(window)])
+        most, total, costs, before = old + allowed, 0, [], {}
+        for place, v in enumerate(window, low):
+            if place % self.stride == 0 and place > low:
+                before[place] = left.copy()
+            cost = left.cost(v)
+            total += cost
+            if total > most:
+                return False
+            costs.append(cost)
+            left.eliminate(v)
+        self.order[low : low + len(window)] = window
+        self.costs[low : low + len(window)] = costs
+        self.before |= before
+        self.total += total - old
+        return True
