@@ -46,7 +46,7 @@ class Site:
         )
 
 
-def rules(f: Callable, *args: Any, **kwargs: Any) -> list[Site]:
+def rules(f: Callable, /, *args: Any, **kwargs: Any) -> list[Site]:
     """The hand-written derivative rules that f calls on these arguments, in the order of the trace.
 
     Arguments may be abstract (`jax.ShapeDtypeStruct`). Rules inside jit, scan, while, cond, switch,
@@ -102,7 +102,7 @@ class Observed:
         return self.places()
 
 
-def observe(f: Callable, *args: Any, **kwargs: Any) -> list[Observed]:
+def observe(f: Callable, /, *args: Any, **kwargs: Any) -> list[Observed]:
     """Runs f once and gives every rule site with the values it sees, also in scan, cond and while.
 
     Rules inside the primals of other rules, inside shard_map and in branches not taken are left out.

@@ -5,39 +5,47 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxdl.auditor import AuditReport, audit, load_accepted
+from jaxdl.currying import check_unambiguous
 
 __all__ = ["assert_rules"]
 
 
 def assert_rules(
     f: Callable,
+    /,
     *args: Any,
     accepted: str | os.PathLike | None = None,
     domains: Mapping | Sequence | None = None,
     **kwargs: Any,
 ) -> AuditReport:
-    """Audits f and fails if there is a fault, or if the auditor itself failed.
+    """Audits f and fails if a derivative is not right, or if the auditor itself failed.
+
+    There is no curried form as of `audit`: a call without arguments, forgotten in a test, must fail.
 
     Args:
         f: Any JAX function.
         args: Its arguments, any pytrees.
-        accepted: A TOML file of findings that are let pass, as `jaxdl audit --accepted` takes.
-        domains: Where numbers may be made up, as `jaxdl.audit` takes them.
-        kwargs: Its arguments by name.
+        accepted: A TOML file of accepted findings, as `jaxdl audit --accepted` takes.
+        domains: Where the audit may choose numbers, as `jaxdl.audit` takes them.
+        kwargs: Its keyword arguments.
 
     Returns:
         The report.
 
     Raises:
         AssertionError: There is a fault; the message has all findings.
+        TypeError: A keyword given is also a parameter of f.
 
     Example:
         >>> assert_rules(jnp.tanh, jnp.ones(3))
     """
-    report = audit(f, *args, domains=domains, **kwargs)
+    given = [name for name, value in {"accepted": accepted, "domains": domains}.items() if value is not None]
+    advice = "give a function without that parameter: {tool}(lambda *args: f(*args, {name}=…), …)"
+    check_unambiguous("assert_rules", f, given, advice)
+    report = audit(f, domains=domains)(*args, **kwargs)
     if accepted is not None:
         report = report.accepting(load_accepted(accepted))
     if report.faults:
-        told = [f"{len(report.faults)} faults in {report.name}:", *map(str, report.faults), str(report.found())]
-        raise AssertionError("\n".join(told))
+        lines = [f"{len(report.faults)} faults in {report.name}:", *map(str, report.faults), str(report.found())]
+        raise AssertionError("\n".join(lines))
     return report

@@ -7,7 +7,7 @@ import jaxdl
 
 ROOT = Path(jaxdl.__file__).parent
 MAY_IMPORT = {
-    "testing": {"auditor"},
+    "testing": {"auditor", "currying"},
     "cli": {"auditor", "graph", "train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
     "train": {"nn", "data", "graph", "report"},
     "interop": {"nn", "ops", "jacobian", "report"},
@@ -15,14 +15,15 @@ MAY_IMPORT = {
     "nn": {"ops"},
     "graph": {"strip", "symbolic_zeros", "jaxpr", "primitives", "report"},
     "jacobian": {"strip", "symbolic_zeros", "wide", "jaxpr", "primitives", "report"},
-    "auditor": {"exact", "measure", "strip", "wide", "jaxpr", "primitives", "report"},
-    "measure": {"strip", "report", "jaxpr", "primitives"},
+    "auditor": {"currying", "exact", "measure", "strip", "wide", "jaxpr", "primitives", "report"},
+    "measure": {"currying", "strip", "report", "jaxpr", "primitives"},
     "exact": {"jaxpr", "primitives"},
     "strip": {"rule", "symbolic_zeros", "jaxpr", "primitives"},
     "ops": {"rule"},
     "rule": {"call", "closures", "jaxpr"},
     "call": {"closures", "jaxpr"},
     "closures": {"jaxpr"},
+    "currying": set(),
     "report": set(),
     "symbolic_zeros": set(),
     "wide": {"jaxpr"},

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxdl.auditor.report import Audited, AuditReport
 from jaxdl.auditor.sites import subjects
 from jaxdl.auditor.subject import LARGE, Raised, Subject, evaluated, in_float64, theirs, top, works_on_bits
 from jaxdl.auditor.untold import is_drawn
+from jaxdl.currying import direct_or_curried
 from jaxdl.measure.comparison import check_differentiable
 from jaxdl.measure.differentiated import Differentiated
 from jaxdl.wide import NotWidened, wide
@@ -29,8 +30,23 @@ STILL = "what it is given does not move with the arguments"
 MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or operations more than automatic
 
 
-@np.errstate(all="ignore")  # where numbers are made up, some are invalid
-def audit(f: Callable, *args: Any, domains: Mapping | Sequence | None = None, **kwargs: Any) -> AuditReport:
+@overload
+def audit(  # pyright: ignore[reportOverlappingOverload]
+    f: Callable, /, *, domains: Mapping | Sequence | None = None
+) -> Callable[..., AuditReport]: ...
+
+
+@overload
+def audit(
+    f: Callable, /, *args: object, domains: Mapping | Sequence | None = None, **kwargs: object
+) -> AuditReport: ...
+
+
+@direct_or_curried
+@np.errstate(all="ignore")  # some of the generated numbers are invalid
+def audit(
+    f: Callable, args: tuple, kwargs: dict[str, Any], *, domains: Mapping | Sequence | None = None
+) -> AuditReport:
     """Audits the derivative of f, and of every hand-written rule that it calls, at these arguments and at edge points.
 
     f is differentiated in the floating-point and complex arrays among its arguments. Rules are jaxdl's ops,
@@ -40,19 +56,23 @@ def audit(f: Callable, *args: Any, domains: Mapping | Sequence | None = None, **
     without a fault so far are looked at in all floating-point formats. A rule that these arguments do not reach is
     audited where edge points reach it, else it is listed as not reached.
 
+    `audit(f, domains=…)`, without arguments of f, is a function of them: all keywords of that second call go to f.
+
     Args:
         f: Any JAX function.
         args: Its arguments, any pytrees.
-        domains: Where numbers may be made up, for arguments by position or name, or one for each positional argument:
-            a pair (low, high), whose ends belong to it, or a predicate on an array. Rules that take such an argument
-            as it is have its domain as well.
-        kwargs: Its arguments by name.
+        kwargs: Its keyword arguments.
+        domains: Where the audit may choose numbers, for arguments by position or name, or one for each positional
+            argument: a pair (low, high), both included, or a predicate on an array. A rule that takes such an argument
+            unchanged has its domain as well.
 
     Returns:
-        What was found of f as a whole, unless it is but one rule, and of each rule in it.
+        What was found of f as a whole, unless it is a single rule, and of each rule in it; or without arguments of f a
+        function of them that returns it.
 
     Raises:
         ValueError: f has no floating-point array among its arguments or its outputs, or domains do not fit them.
+        TypeError: f has a parameter of its own named domains, and the direct form is used.
 
     Example:
         >>> jaxdl.audit(lambda x, eps: jnp.sqrt(x * x + eps), x, eps, domains={"eps": (1e-12, 1.0)}).print()

@@ -122,7 +122,10 @@ class AuditReport:
         written = [_written(f"args[{i}]", x) for i, x in enumerate(self.args)]
         written += [f"{k}={_written(f'kwargs[{k!r}]', x)}" for k, x in self.kwargs.items()]
         imported, f = _importable(self.f)
-        return f"import jaxdl, numpy; {imported}jaxdl.audit({', '.join([f, *written])}).print()"
+        start = (
+            f"audit({f})({', '.join(written)})" if "domains" in self.kwargs else f"audit({', '.join([f, *written])})"
+        )
+        return f"import jaxdl, numpy; {imported}jaxdl.{start}.print()"
 
     def script_of(self, finding: Finding) -> str:
         """A line that shows a finding: the derivative at its point where f takes one number, else the audit again."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxdl import jaxpr as jx
+from jaxdl.currying import direct_or_curried
 from jaxdl.measure.differentiated import Cost, Differentiated
 from jaxdl.measure.show import comparison_plot, comparison_table, gains_table
 from jaxdl.measure.timing import Pairs, pairs
@@ -129,30 +130,67 @@ class Contrast:
         return comparison_plot((self.whole, *self.sites))
 
 
+@overload
+def contrast(  # pyright: ignore[reportOverlappingOverload]
+    f: Callable, /, *, time: bool = True, sites: bool = True, only: Choice = None, keep: Choice = None
+) -> Callable[..., Contrast]: ...
+
+
+@overload
 def contrast(
     f: Callable,
-    *args: Any,
+    /,
+    *args: object,
     time: bool = True,
     sites: bool = True,
     only: Choice = None,
     keep: Choice = None,
-    **kwargs: Any,
+    **kwargs: object,
+) -> Contrast: ...
+
+
+@direct_or_curried
+def contrast(
+    f: Callable,
+    args: tuple,
+    kwargs: dict[str, Any],
+    *,
+    time: bool = True,
+    sites: bool = True,
+    only: Choice = None,
+    keep: Choice = None,
 ) -> Contrast:
     """Compares the hand-written derivative rules in f with the automatic derivative, at these arguments.
 
-    f is differentiated in all floating-point arrays among its arguments, numbers aside, and pulled back
-    from one fixed cotangent (1 for scalar outputs, else normal numbers). Reported are the largest
-    differences in outputs and cotangents, FLOPs, bytes, residual and temporary memory, compile time
-    and, with `time`, forward and backward time by interleaved pairs; all of it for f as a whole and,
-    with `sites`, for each rule that f calls, on the values that it is called with there, in those of its inputs in
-    which f differentiates it. `only` and `keep` say which rules are taken out, as in `automatic`; the others stay on
-    both sides. A column that cannot be measured (a solver in f that refuses the drawn cotangent, or float64) is empty,
-    and the table says why.
+    f is differentiated in all floating-point arrays among its arguments, not in Python numbers, and pulled back from
+    one fixed cotangent (1 for scalar outputs, else normal numbers). The report has the largest differences in outputs
+    and cotangents, FLOPs, bytes, residual and temporary memory and compile time, for f as a whole and for each rule
+    that f calls, on the values that it is called with there, in those of its inputs in which f differentiates it. A
+    figure that cannot be measured (a solver in f refuses the random cotangent, or float64) is left empty, and the table
+    says why.
 
-    Raises ValueError if f has no floating-point array among its arguments or its outputs; TypeError where f has no
-    derivative in reverse mode, or the primal of a rule none that f needs, with the name of the rule to keep.
+    `contrast(f, time=False)`, without arguments of f, is a function of them: all keywords of that second call go to f.
 
-        contrast(loss, params, batch, keep="odeint").print()
+    Args:
+        f: Any JAX function.
+        args: Its arguments, any pytrees.
+        kwargs: Its keyword arguments.
+        time: Whether forward and backward passes are timed, by interleaved pairs.
+        sites: Whether each rule in f is compared too.
+        only: The rules that are replaced by their primals, as in `automatic`; by default all.
+        keep: The rules that stay on both sides, as in `automatic`.
+
+    Returns:
+        The report, or without arguments of f a function of them that returns it.
+
+    Raises:
+        ValueError: There is no floating-point array among the arguments or the outputs of f.
+        TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
+            the rule to keep); or a keyword given is also a parameter of f.
+
+    Example:
+        >>> contrast(loss, params, batch, keep="odeint").print()
+        >>> contrast(loss, keep="odeint")(params, batch, time=0.5).print()  # loss has a parameter time
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     names = _argument_names(args, kwargs)
