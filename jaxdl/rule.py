@@ -18,8 +18,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import ad
 
 from jaxdl import jaxpr as jx
 from jaxdl.call import (
@@ -153,8 +151,8 @@ def op(primal: Callable) -> Op:
     return Op(primal)
 
 
-op_p = Primitive("jaxdl_op")
-linear_p = Primitive("jaxdl_linear")
+op_p = jx.Primitive("jaxdl_op")
+linear_p = jx.Primitive("jaxdl_linear")
 
 
 def _op_typing(*types, call):
@@ -165,9 +163,9 @@ def _op_jvp(primals, tangents, *, call):
     y, saved = rule(call, *primals)
     types = [jax.typeof(v).to_tangent_aval() for v in y]
     smooth = tuple(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
-    asked = tuple(i for i, t in enumerate(tangents) if not isinstance(t, ad.Zero))
+    asked = tuple(i for i, t in enumerate(tangents) if not jx.is_zero(t))
     if not (asked and any(smooth)):
-        return y, [ad.Zero(t) for t in types]
+        return y, [jx.zero_tangent(t) for t in types]
     call.refuse(asked)
     y_dot = iter(
         linear_p.bind(
@@ -178,7 +176,7 @@ def _op_jvp(primals, tangents, *, call):
             kept=len(saved.residuals),
         )
     )
-    return y, [next(y_dot) if s else ad.Zero(t) for t, s in zip(types, smooth, strict=True)]
+    return y, [next(y_dot) if s else jx.zero_tangent(t) for t, s in zip(types, smooth, strict=True)]
 
 
 def _op_batch(size, axis_name, args, dims, *, call):
@@ -188,17 +186,17 @@ def _op_batch(size, axis_name, args, dims, *, call):
 
 
 def _linear_evaluate(*args, pullback, types, kept):
-    return push(pullback, args[:kept], args[kept:], [ad.zeros_like_aval(t) for t in types])
+    return push(pullback, args[:kept], args[kept:], [jx.zeros(t) for t in types])
 
 
 def _linear_jvp(primals, tangents, *, pullback, types, kept):
     """d(L(r) ẋ) = L(r) dẋ + (∂L/∂r dr) ẋ"""
     bind = functools.partial(linear_p.bind, pullback=pullback, types=types, kept=kept)
     residuals, x = primals[:kept], primals[kept:]
-    moving = [i for i, t in enumerate(tangents[:kept]) if not isinstance(t, ad.Zero)]
+    moving = [i for i, t in enumerate(tangents[:kept]) if not jx.is_zero(t)]
     terms = []
-    if not all(isinstance(t, ad.Zero) for t in tangents[kept:]):
-        terms.append(bind(*residuals, *map(ad.instantiate_zeros, tangents[kept:])))
+    if not all(jx.is_zero(t) for t in tangents[kept:]):
+        terms.append(bind(*residuals, *map(jx.instantiate_zeros, tangents[kept:])))
     if moving:
 
         def along(*moved):
@@ -208,16 +206,16 @@ def _linear_jvp(primals, tangents, *, pullback, types, kept):
             return _linear_evaluate(*new, *x, pullback=pullback, types=types, kept=kept)
 
         terms.append(jax.jvp(along, [residuals[i] for i in moving], [tangents[i] for i in moving])[1])
-    y_dot = [sum(ts[1:], ts[0]) for ts in zip(*terms, strict=True)] if terms else map(ad.Zero, types)
+    y_dot = [sum(ts[1:], ts[0]) for ts in zip(*terms, strict=True)] if terms else map(jx.zero_tangent, types)
     return bind(*primals), list(y_dot)
 
 
 def _linear_transpose(dy, *args, pullback, types, kept):
-    if all(isinstance(d, ad.Zero) for d in dy):
-        return [None] * kept + [ad.Zero(x.aval) if ad.is_undefined_primal(x) else None for x in args[kept:]]
-    cotangents = pull(pullback, args[:kept], list(map(ad.instantiate_zeros, dy)))
+    if all(jx.is_zero(d) for d in dy):
+        return [None] * kept + [jx.zero_tangent(x.aval) if jx.is_undefined_primal(x) else None for x in args[kept:]]
+    cotangents = pull(pullback, args[:kept], list(map(jx.instantiate_zeros, dy)))
     return [None] * kept + [
-        None if not ad.is_undefined_primal(x) else ad.Zero(x.aval) if c is None else c
+        None if not jx.is_undefined_primal(x) else jx.zero_tangent(x.aval) if c is None else c
         for x, c in zip(args[kept:], cotangents, strict=True)
     ]
 

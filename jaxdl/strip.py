@@ -8,8 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import ad
 
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
@@ -156,7 +154,7 @@ def _as_listed(site, listed):
 def _observed(met, site, moving, eqn, wraps, values):
     """With the constants that a rule closes over, which JAX puts in front of its inputs, bound to it."""
     inputs = [wrap(jnp.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
-    count = eqn.params.get("num_consts", 0)
+    count = jx.rule_constants(eqn)
     constants, inputs = inputs[:count], inputs[count:]
     plain = functools.partial(_evaluated_primal, eqn, site, _taking_out(chosen(None, None)), *constants)
     places = lambda: tuple(sorted(i - count for i in moving()[met] if i >= count))
@@ -212,17 +210,17 @@ def site_of(eqn, count: int = 1, within: tuple = ()) -> Site | None:
     if eqn.primitive.name not in _KINDS:
         return None
     kind = _KINDS[eqn.primitive.name]
-    name = eqn.params["call"].name if kind == "op" else jx.rule_name(eqn)
+    name = jx.op_call(eqn).name if kind == "op" else jx.rule_name(eqn)
     shapes = lambda atoms: tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in atoms)
-    gain = eqn.params["call"].gain if kind == "op" else ""
+    gain = jx.op_call(eqn).gain if kind == "op" else ""
     return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count, gain)
 
 
 def _primal(eqn, *args):
     """The jaxpr of a rule's primal; an op's is traced for the arguments, JAX's are traced already."""
     if eqn.primitive is op_p:
-        return jx.trace(eqn.params["call"].primal, *args)[0]
-    return eqn.params["call_jaxpr"]
+        return jx.trace(jx.op_call(eqn).primal, *args)[0]
+    return jx.rule_jaxpr(eqn)
 
 
 def _sites(jaxpr, count, within, where):
@@ -235,9 +233,8 @@ def _sites(jaxpr, count, within, where):
             types = [v.aval for v in eqn.invars]
             yield from _sites(_primal(eqn, *types), count, (*within, site.name), site.where)
         else:
-            times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
             for inner in jx.inner_jaxprs(eqn):
-                yield from _sites(inner, count * times, within, jx.where(eqn) or where)
+                yield from _sites(inner, count * jx.scan_length(eqn), within, jx.where(eqn) or where)
 
 
 def _evaluated_primal(eqn, site, replacement, *args):
@@ -288,7 +285,7 @@ def _derivatives(eqn) -> int:
         return 0
     types = [v.aval for v in eqn.invars]
     moving = _smooth(types)
-    if not moving or jx.inner_jaxprs(eqn) or "call" in eqn.params:  # the equations inside are asked themselves
+    if not moving or jx.inner_jaxprs(eqn) or jx.op_call(eqn) is not None:  # the equations inside are asked themselves
         return 2
     try:
         back = jx.trace(functools.partial(_back, jx.binding(eqn), moving), types, [types[i] for i in moving])[0]
@@ -333,10 +330,10 @@ def _fault(derivative, f, types, moving):
 
 
 # The identity, around an input of a primal, that says which rule to keep when a derivative of its order comes by.
-obstacle_p = Primitive("jaxdl_obstacle")
+obstacle_p = jx.Primitive("jaxdl_obstacle")
 # The identity of the first inputs, the outputs of a primal, which have no derivative back to the others.
-one_way_p = Primitive("jaxdl_one_way")
-back_p = Primitive("jaxdl_back")
+one_way_p = jx.Primitive("jaxdl_one_way")
+back_p = jx.Primitive("jaxdl_back")
 
 
 def _complain(site, reason):
@@ -356,13 +353,13 @@ def _obstacle_jvp(x, x_dot, *, site, order, reason):
 
 def _one_way_jvp(primals, tangents, *, outputs, site, reason):
     y_dot = tangents[:outputs]
-    if not all(isinstance(t, ad.Zero) for t in tangents[outputs:]):
-        y_dot = back_p.bind(*map(ad.instantiate_zeros, y_dot), site=site, reason=reason)
+    if not all(jx.is_zero(t) for t in tangents[outputs:]):
+        y_dot = back_p.bind(*map(jx.instantiate_zeros, y_dot), site=site, reason=reason)
     return one_way_p.bind(*primals, outputs=outputs, site=site, reason=reason), list(y_dot)
 
 
 def _back_jvp(tangents, dots, **params):
-    return back_p.bind(*tangents, **params), back_p.bind(*map(ad.instantiate_zeros, dots), **params)
+    return back_p.bind(*tangents, **params), back_p.bind(*map(jx.instantiate_zeros, dots), **params)
 
 
 _same = {"evaluate": lambda *x, **_: list(x), "typing": lambda *x, **_: list(x)}

@@ -67,7 +67,7 @@ def _equation(eqn, args):
         return _BUILT_ANEW[name](eqn, args)
     if inner := _body(eqn):
         return _closed(inner, args)
-    settings = {key: _widened_type(value) for key, value in eqn.params.items()}
+    settings = {key: _widened_type(value) for key, value in jx.parameters(eqn).items()}
     if "precision" in settings:  # which may be an algorithm that rounds to bfloat16
         settings["precision"] = None
     return jx.binding(eqn, **settings)(*args)
@@ -110,49 +110,43 @@ def _rounded(eqn, args):
 
 
 def _scan(eqn, args):
-    p = eqn.params
-    consts, carry, xs = _cut(args, *jx.scan_counts(eqn))
+    p = jx.scan(eqn)
+    consts, carry, xs = p.split(args)
 
     def body(carry, xs):
-        y = [_widened_array(v) for v in _closed(p["jaxpr"], [*consts, *carry, *xs])]
+        y = [_widened_array(v) for v in _closed(p.body, [*consts, *carry, *xs])]
         return y[: len(carry)], y[len(carry) :]
 
-    carry, ys = lax.scan(body, carry, xs, length=p["length"], reverse=p["reverse"])
+    carry, ys = lax.scan(body, carry, xs, length=p.length, reverse=p.reverse)
     return [*carry, *ys]
 
 
 def _while(eqn, args):
-    p = eqn.params
-    of_test, of_body, carry = _cut(args, p["cond_nconsts"], p["body_nconsts"])
-    test = lambda carry: _closed(p["cond_jaxpr"], [*of_test, *carry])[0]
-    body = lambda carry: [_widened_array(v) for v in _closed(p["body_jaxpr"], [*of_body, *carry])]
-    return jx.while_loop(test, body, list(carry))
+    loop = jx.while_(eqn)
+    of_test, of_body, carry = loop.split(args)
+    test = lambda carry: _closed(loop.test, [*of_test, *carry])[0]
+    body = lambda carry: [_widened_array(v) for v in _closed(loop.body, [*of_body, *carry])]
+    return jx.while_loop(test, body, carry)
 
 
 def _cond(eqn, args):
     which, *operands = args
     branch = lambda jaxpr: lambda *given: [_widened_array(v) for v in _closed(jaxpr, given)]
-    return lax.switch(lax.convert_element_type(which, np.int32), [*map(branch, eqn.params["branches"])], *operands)
+    return lax.switch(lax.convert_element_type(which, np.int32), [*map(branch, jx.branches(eqn))], *operands)
 
 
 def _scatter(function, eqn, args):
-    settings = {k: eqn.params[k] for k in ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")}
+    settings = {k: jx.parameters(eqn)[k] for k in ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")}
     return [function(*args, **settings)]
 
 
 def _linear_solve(eqn, args):
-    """By its own solver: the last arguments are the right-hand sides, the first those of matvec, vecmat, solve, …"""
-    counts, bodies = eqn.params["const_lengths"], eqn.params["jaxprs"]
-    _, _, of_solve, rest = _cut(args, counts.matvec, counts.vecmat, counts.solve)
-    return _closed(bodies.solve, [*of_solve, *rest[counts.transpose_solve :]])
+    """By its own solver."""
+    system = jx.linear_solve(eqn)
+    return _closed(system.solve, system.inputs_of_solve(args))
 
 
-def _cut(args, *counts):
-    ends = np.cumsum(counts)
-    return [list(args[a:b]) for a, b in zip([0, *ends], [*ends, None], strict=True)]
-
-
-_CALLS = jx.CALLS | jx.CHECKPOINTS | jx.RULES
+_CALLS = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES
 _NATIVE_ONLY = {"reduce", "reduce_window", "pure_callback", "io_callback"}
 _BUILT_ANEW = {
     "scan": _scan,

@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 
 from jaxdl import jaxpr as jx
-from jaxdl.primitives import KNOWN, unknown_parameter
+from jaxdl.jaxpr import KNOWN, unknown_parameter
 
 X = jnp.arange(1.0, 7.0)
 A = 3 * jnp.eye(3) + 1

@@ -10,7 +10,7 @@ from jax import lax
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.subject import ready, theirs
 
-CALLS = jx.CALLS | jx.CHECKPOINTS | jx.RULES
+CALLS = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES
 MOST_CHANGES = 48
 MOST_ROWS = 160  # of points for functions of several inputs
 

@@ -1,6 +1,7 @@
 """The subjects of an audit: f as a whole, and each rule in it as f asks it, with the values that it sees there."""
 
 import functools
+import os
 from dataclasses import dataclass, replace
 
 import jax
@@ -113,7 +114,7 @@ def _subject(site, seen, beside, asks, arrays, domains, where) -> Subject:
             if jnp.issubdtype(arrays[k].dtype, jnp.inexact)
         }
         # Where f itself is the rule no line of the user's calls it.
-        called = where if site.where.startswith(f"{jx.__file__}:") or not site.where else site.where
+        called = where if site.where.startswith(os.path.dirname(jx.__file__)) or not site.where else site.where
         return Subject(
             site.name, site.kind, called, site.count,
             lambda *x: seen.hand(*given(x)), lambda *x: seen.automatic(*given(x)),
@@ -132,7 +133,7 @@ def _is_one_rule(jaxpr):
     eqns = jx.opened(jaxpr).eqns
     if len(eqns) != 1:
         return False
-    return _is_one_rule(eqns[0].params["jaxpr"]) if eqns[0].primitive.name == "jit" else True
+    return _is_one_rule(jx.inner_jaxprs(eqns[0])[0]) if eqns[0].primitive.name == "jit" else True
 
 
 def _is_plain(x):

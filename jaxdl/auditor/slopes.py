@@ -195,16 +195,5 @@ def _extrapolated(steps, quotients, noise):
 
 def operations(jaxpr) -> float:
     """About how many scalar operations a jaxpr takes; infinite where that depends on values."""
-    total = 0.0
-    for eqn in jx.opened(jaxpr).eqns:
-        inner = sum(map(operations, jx.inner_jaxprs(eqn)))
-        if eqn.primitive.name == "while":
-            return np.inf
-        if eqn.primitive.name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            inner += np.prod([eqn.invars[0].aval.shape[i] for i in contracted]) * eqn.outvars[0].aval.size
-        if eqn.primitive.name == "conv_general_dilated":
-            inner += eqn.invars[1].aval.size * eqn.outvars[0].aval.size
-        size = max((v.aval.size for v in eqn.outvars), default=0)
-        total += inner * eqn.params.get("length", 1) if inner else size
-    return total
+    largest = lambda eqn: max(map(jx.size, eqn.outvars), default=0)
+    return jx.counted(jaxpr, lambda eqn: jx.products(eqn) or largest(eqn), while_steps=np.inf)

@@ -106,24 +106,23 @@ def _is_inexact(x):
 def _as_long_again(eqn):
     """What evaluates a loop, and an assertion, a branch that calls out of the program: it is taken to hold."""
     if eqn.primitive.name == "cond":
-        quiet = [branch for branch in eqn.params["branches"] if "pure_callback" not in jx.primitives(branch)]
-        if len(quiet) == 1 < len(eqn.params["branches"]):
+        quiet = [branch for branch in jx.branches(eqn) if "pure_callback" not in jx.primitives(branch)]
+        if len(quiet) == 1 < len(jx.branches(eqn)):
             return lambda index, *args: jx.evaluate(quiet[0], args, _as_long_again)
     return _loop_as_long_again(eqn) if eqn.primitive.name == "while" else None
 
 
 def _loop_as_long_again(eqn):
-    p = eqn.params
-    to_test, to_body = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+    loop = jx.while_(eqn)
 
     def run(*args):
+        to_test, to_body, start = loop.split(args)
         of = lambda jaxpr, *given: jx.evaluate(jaxpr, given, lambda eqn: None)
-        goes_on = lambda carry: of(p["cond_jaxpr"], *args[:to_test], *carry)[0]
-        step = lambda carry: of(p["body_jaxpr"], *args[to_test:to_body], *carry)
-        start = list(args[to_body:])
-        count = jnp.zeros(goes_on(start).shape, np.int32)  # of the steps, under vmap of each element
+        test = lambda carry: of(loop.test, *to_test, *carry)[0]
+        step = lambda carry: of(loop.body, *to_body, *carry)
+        count = jnp.zeros(test(start).shape, np.int32)  # of the steps, under vmap of each element
         counted = lambda carry: [carry[0] + 1, *step(carry[1:])]
-        times, *end = jx.while_loop(lambda carry: goes_on(carry[1:]), counted, [count, *start])
+        times, *end = jx.while_loop(lambda carry: test(carry[1:]), counted, [count, *start])
         return lax.fori_loop(0, times.max(), lambda _, carry: step(carry), end)
 
     return run

@@ -8,6 +8,7 @@ import operator
 
 import mpmath
 
+from jaxdl import jaxpr as jx
 from jaxdl.exact import special
 from jaxdl.exact.numbers import each, is_complex, truths
 
@@ -17,7 +18,7 @@ LARGEST = 1 << 14
 
 
 def rule(mp, eqn, *args):
-    f = ELEMENTWISE[eqn.primitive.name](mp, eqn.params)
+    f = ELEMENTWISE[eqn.primitive.name](mp, jx.parameters(eqn))
     return each(guarded(mp, f, is_complex(eqn.outvars[0].aval)), *args)
 
 

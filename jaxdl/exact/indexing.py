@@ -3,9 +3,7 @@
 Moves are not written anew: the primitive itself runs on the positions of the entries, and tells where each goes.
 """
 
-import jax
 import numpy as np
-from jax.lax import GatherDimensionNumbers, GatherScatterMode
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact.elementwise import larger, order, smaller
@@ -19,10 +17,9 @@ def move(mp, eqn, *args):
     for x, moves in zip(args, moving, strict=True):
         inputs.append(np.arange(len(flat), len(flat) + x.size, dtype=np.int32).reshape(x.shape) if moves else x)
         flat.extend(x.ravel() if moves else ())
-    fill = eqn.params.get("fill_value")
+    fill = jx.parameters(eqn).get("fill_value")
     flat.append(mp.nan if fill is None else own(mp, fill))
-    changed = {"fill_value": -1} if "fill_value" in eqn.params else {}
-    find = lambda: [np.asarray(to) for to in jx.binding(eqn, **changed)(*inputs)]
+    find = lambda: [np.asarray(to) for to in jx.moved(eqn, *inputs)]
     return [taken(flat, to) for to in (remembered(mp, eqn, find) if all(moving) else find())]
 
 
@@ -63,37 +60,12 @@ def scatter(combine):
 
     def rule(mp, eqn, x, indices, updates):
         y = x.ravel().copy()
-        for to, update in zip(targets(eqn, indices).ravel().tolist(), updates.ravel(), strict=True):
+        for to, update in zip(jx.scatter_targets(eqn, indices).ravel().tolist(), updates.ravel(), strict=True):
             if to >= 0:
                 y[to] = combine(mp, y[to], update)
         return y.reshape(x.shape)
 
     return rule
-
-
-def targets(eqn, indices):
-    """The position in the operand on which each update falls, −1 where out of it: by the gather that is its mirror."""
-    shape, _, updated = (v.aval.shape for v in eqn.invars)
-    d, mode = eqn.params["dimension_numbers"], GatherScatterMode.from_any(eqn.params["mode"])
-    drops = mode != GatherScatterMode.CLIP  # also where it was promised that none is out of it
-    absent = {*d.inserted_window_dims, *d.operand_batching_dims}
-    window = iter(d.update_window_dims)
-    return np.asarray(
-        jax.lax.gather(
-            np.arange(np.prod(shape, dtype=int), dtype=np.int32).reshape(shape),
-            indices,
-            GatherDimensionNumbers(
-                offset_dims=d.update_window_dims,
-                collapsed_slice_dims=d.inserted_window_dims,
-                start_index_map=d.scatter_dims_to_operand_dims,
-                operand_batching_dims=d.operand_batching_dims,
-                start_indices_batching_dims=d.scatter_indices_batching_dims,
-            ),
-            slice_sizes=tuple(1 if i in absent else updated[next(window)] for i in range(len(shape))),
-            mode=GatherScatterMode.FILL_OR_DROP if drops else mode,
-            fill_value=-1,
-        )
-    )
 
 
 # --- order -----------------------------------------------------------------------------------------
@@ -105,7 +77,7 @@ def rank(x):
 
 
 def sort(mp, eqn, *args):
-    axis, keys = eqn.params["dimension"], eqn.params["num_keys"]
+    axis, keys = (jx.parameters(eqn)[name] for name in ("dimension", "num_keys"))
     ranks = [np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis]) for x in args[:keys]]
     permuted = [
         sorted(range(len(rows[0])), key=lambda i: [rank(row[i]) for row in rows]) for rows in zip(*ranks, strict=True)
@@ -116,7 +88,8 @@ def sort(mp, eqn, *args):
 
 
 def top_k(mp, eqn, x):
-    axis, k = eqn.params.get("axis", x.ndim - 1), eqn.params["k"]
+    p = jx.parameters(eqn)
+    axis, k = p.get("axis", x.ndim - 1), p["k"]
     rows = np.moveaxis(x, axis, -1)
     best = [
         sorted(range(rows.shape[-1]), key=lambda i: rank(row[i]), reverse=True)[:k]
@@ -130,7 +103,7 @@ def first(better):
     """The index of the first entry that is the best, or NaN, along the axis."""
 
     def rule(mp, eqn, x):
-        (axis,) = eqn.params["axes"]
+        (axis,) = jx.reduced_axes(eqn)
         rows = np.moveaxis(x, axis, -1)
 
         def place(row):

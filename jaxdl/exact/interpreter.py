@@ -8,7 +8,6 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.exact import elementwise, indexing, matrices, reductions
 from jaxdl.exact.numbers import empty, exact, filled, fitted, is_exact, is_inexact, is_opaque, remembered
-from jaxdl.primitives import unknown_parameter
 
 MOST_STEPS = 100_000
 
@@ -57,7 +56,7 @@ def rule_of(eqn):
     if name not in FLOW and name != "convert_element_type" and not any(is_inexact(v.aval) for v in eqn.invars):
         return indexing.native
     rule = FLOW.get(name) or RULES.get(name) or (own_primitive if name.startswith("jaxdl_") else None)
-    unknown = unknown_parameter(eqn)
+    unknown = jx.unknown_parameter(eqn)
     if rule is None or unknown:
         raise UnknownPrimitive(name, jx.where(eqn), "{}={}".format(*unknown) if rule and unknown else "")
     return rule
@@ -80,20 +79,20 @@ def own_primitive(mp, eqn, *args):
 
 
 def cond(mp, eqn, index, *args):
-    branches = eqn.params["branches"]
+    branches = jx.branches(eqn)
     return run(branches[min(max(int(index), 0), len(branches) - 1)], args, mp)
 
 
 def scan(mp, eqn, *args):
-    p = eqn.params
-    fixed, carry, xs = split(args, *jx.scan_counts(eqn))
-    steps = range(p["length"])
+    p = jx.scan(eqn)
+    fixed, carry, xs = p.split(args)
+    steps = range(p.length)
     stacked = []
-    for i in reversed(steps) if p["reverse"] else steps:
-        y = run(p["jaxpr"], [*fixed, *carry, *[part(x, i) for x in xs]], mp)
+    for i in reversed(steps) if p.reverse else steps:
+        y = run(p.body, [*fixed, *carry, *[part(x, i) for x in xs]], mp)
         carry = y[: len(carry)]
         stacked.append(y[len(carry) :])
-    if p["reverse"]:
+    if p.reverse:
         stacked.reverse()
     if not stacked:
         return [*carry, *(empty(v.aval) for v in eqn.outvars[len(carry) :])]
@@ -104,20 +103,14 @@ def part(x, i):
     return filled([x[i]], ()) if is_exact(x) and x.ndim == 1 else x[i]
 
 
-def split(args, *counts):
-    """Consecutive parts of a list, the last one what is left."""
-    ends = np.cumsum([0, *counts]).tolist()
-    return [list(args[a:b]) for a, b in zip(ends, [*ends[1:], None], strict=True)]
-
-
 def while_loop(mp, eqn, *args):
-    p = eqn.params
-    test, body, state = split(args, p["cond_nconsts"], p["body_nconsts"])
+    loop = jx.while_(eqn)
+    test, body, state = loop.split(args)
     for _ in range(MOST_STEPS):
-        (going,) = run(p["cond_jaxpr"], [*test, *state], mp)
+        (going,) = run(loop.test, [*test, *state], mp)
         if not np.any(going):
             return state
-        new = run(p["body_jaxpr"], [*body, *state], mp)
+        new = run(loop.body, [*body, *state], mp)
         state = [
             np.where(going.reshape(going.shape + (1,) * (x.ndim - going.ndim)), y, x)
             for x, y in zip(state, new, strict=True)
@@ -127,24 +120,23 @@ def while_loop(mp, eqn, *args):
 
 def solve(mp, eqn, *args):
     """custom_linear_solve: what its own solver computes."""
-    counts = eqn.params["const_lengths"]
-    *fixed, b = split(args, counts.matvec, counts.vecmat, counts.solve, counts.transpose_solve)
-    return run(eqn.params["jaxprs"].solve, [*fixed[2], *b], mp)
+    system = jx.linear_solve(eqn)
+    return run(system.solve, system.inputs_of_solve(args), mp)
 
 
 def reduce(mp, eqn, *args):
     """A reduction by any jaxpr of two values, or of two groups of values."""
-    axes, body = eqn.params["dimensions"], eqn.params["jaxpr"]
-    arrays, starts = split(args, len(args) // 2)
+    axes, (body,) = jx.reduced_axes(eqn), jx.inner_jaxprs(eqn)
+    arrays, starts = jx.split(args, len(args) // 2)
     return fold(mp, body, starts, [reductions.rows(x, axes) for x in arrays])
 
 
 def reduce_window(mp, eqn, *args):
-    arrays, starts = split(args, len(args) // 2)
+    arrays, starts = jx.split(args, len(args) // 2)
     at = reductions.windows_of(eqn, arrays[0].shape)
     return fold(
         mp,
-        eqn.params["jaxpr"],
+        jx.inner_jaxprs(eqn)[0],
         starts,
         [indexing.taken([*x.ravel(), s[()]], at) for x, s in zip(arrays, starts, strict=True)],
     )
@@ -161,7 +153,7 @@ def fold(mp, body, starts, arrays):
 
 def scatter(mp, eqn, *args):
     """Updates put in their places; with `x.at[i].apply(f)`, f of what is there."""
-    body = eqn.params["update_jaxpr"]
+    body = jx.scatter(eqn).update
     if body is None or not jx.opened(body).eqns:
         return indexing.move(mp, eqn, *args)
     return indexing.scatter(lambda mp, x, y: run_each(body, [x, y], mp)[0][()])(mp, eqn, *args)
@@ -181,7 +173,7 @@ def nothing(mp, eqn, *args):
 
 
 FLOW = {
-    **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | jx.RULES, call),
+    **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES, call),
     **dict.fromkeys(("call", "custom_vmap_call", "composite", "eval_jaxpr"), call),
     **dict.fromkeys(("call_hi_primitive", "jaxdl_op"), op_call),
     "cond": cond,

@@ -85,7 +85,7 @@ def qr(mp, eqn, a):
 
     A column that is zero below the diagonal is left as it is (and, for complex ones, real).
     """
-    if eqn.params.get("pivoting"):
+    if jx.parameters(eqn).get("pivoting"):
         raise NotImplementedError(f"jaxdl.exact has no qr with pivoting, which is called at {place(eqn)}")
     r, (m, n) = a.copy(), a.shape
     q = identity(mp, m)
@@ -101,7 +101,7 @@ def qr(mp, eqn, a):
         r[k:] = r[k:] - reflected(mp, v, tau.conjugate(), r[k:])
         q[:, k:] = q[:, k:] - adjoint(reflected(mp, v, tau.conjugate(), adjoint(q[:, k:])))
         r[k + 1 :, k] = mp.zero
-    p = m if eqn.params["full_matrices"] else min(m, n)
+    p = m if jx.parameters(eqn)["full_matrices"] else min(m, n)
     return [q[:, :p], filled([v if j >= i else mp.zero for (i, j), v in np.ndenumerate(r[:p])], (p, n))]
 
 
@@ -164,7 +164,7 @@ def turned(mp, vectors, likes):
 def eigh(mp, eqn, a):
     """A's eigenvalues in rising order, and eigenvectors with the guide's phases; from one triangle of A."""
     _need_whole(eqn)
-    lower = eqn.params["lower"]
+    lower = jx.parameters(eqn)["lower"]
     entry = lambda i, j: a[i, j] if (i >= j) == lower else a[j, i].conjugate()
     n = len(a)
     whole = filled([entry(i, j) if i != j else a[i, i].real for i in range(n) for j in range(n)], (n, n))
@@ -179,9 +179,9 @@ def svd(mp, eqn, a):
     _need_whole(eqn)
     m, n = a.shape
     k = min(m, n)
-    if not eqn.params["compute_uv"]:
+    if not jx.parameters(eqn)["compute_uv"]:
         return [filled(list(mp.svd(matrix(mp, a), compute_uv=False)), (k,))]
-    u, s, vt = mp.svd(matrix(mp, a), full_matrices=eqn.params["full_matrices"])
+    u, s, vt = mp.svd(matrix(mp, a), full_matrices=jx.parameters(eqn)["full_matrices"])
     u, vt = array(u), array(vt)
     _, like, like_t = guide(mp, eqn, a)
     phases = filled([phase(mp, v, w) for v, w in zip(u.T[:k], like.T[:k], strict=True)], (k,))
@@ -197,7 +197,7 @@ def _beyond(mp, vectors, likes):
 
 def eig(mp, eqn, a):
     """A's eigenvalues, and its left and right eigenvectors of length 1, in the guide's order and with its phases."""
-    left = eqn.params["compute_left_eigenvectors"]
+    left = jx.parameters(eqn)["compute_left_eigenvectors"]
     w, *vectors = mp.eig(matrix(mp, a), left=left, right=True)
     vectors = [adjoint(array(vectors[0])), *map(array, vectors[1:])] if left else [*map(array, vectors)]
     like, *likes = guide(mp, eqn, a)
@@ -216,7 +216,7 @@ def place(eqn):
 
 
 def _need_whole(eqn):
-    if eqn.params.get("subset_by_index") is not None:
+    if jx.parameters(eqn).get("subset_by_index") is not None:
         raise NotImplementedError(f"jaxdl.exact has no part of a spectrum, which is asked for at {place(eqn)}")
 
 
@@ -225,7 +225,7 @@ def _need_whole(eqn):
 
 def triangular_solve(mp, eqn, a, b):
     """X with op(A) X = B, or X op(A) = B, by substitution."""
-    p = eqn.params
+    p = jx.parameters(eqn)
     a = a.T if p["transpose_a"] else a
     a = each(lambda v: v.conjugate(), a) if p["conjugate_a"] else a
     lower = p["lower"] != bool(p["transpose_a"])
@@ -264,7 +264,7 @@ def tridiagonal_solve(mp, eqn, low, middle, high, b):
 
 def fft(mp, eqn, x):
     """yₖ = Σ xⱼ exp(∓2πi jk/n) along the last axes, / n for the inverse; the real forms keep or fill in a half."""
-    kind, lengths = eqn.params["fft_type"].name, eqn.params["fft_lengths"]
+    kind, lengths = jx.parameters(eqn)["fft_type"].name, jx.parameters(eqn)["fft_lengths"]
     axes = list(range(x.ndim - len(lengths), x.ndim))
     if kind == "IRFFT":
         for axis, n in zip(axes[:-1], lengths[:-1], strict=True):

@@ -2,9 +2,11 @@
 
 import functools
 import itertools
+import math
 
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.exact.elementwise import larger, smaller
 from jaxdl.exact.indexing import taken
 from jaxdl.exact.numbers import filled
@@ -24,7 +26,7 @@ def by_row(f, x):
 
 def reduce(along):
     """A reduction, given as a function of the context and a list."""
-    return lambda mp, eqn, x: by_row(lambda row: along(mp, row), rows(x, eqn.params["axes"]))
+    return lambda mp, eqn, x: by_row(lambda row: along(mp, row), rows(x, jx.reduced_axes(eqn)))
 
 
 def extreme(better, start):
@@ -36,14 +38,15 @@ def extreme(better, start):
 
 def cumulate(combine):
     def rule(mp, eqn, x):
-        way = slice(None, None, -1 if eqn.params["reverse"] else 1)
-        moved = np.moveaxis(x, eqn.params["axis"], -1)[..., way]
+        p = jx.parameters(eqn)
+        way = slice(None, None, -1 if p["reverse"] else 1)
+        moved = np.moveaxis(x, p["axis"], -1)[..., way]
         flat = [
             list(itertools.accumulate(row, lambda x, y: combine(mp, x, y)))
             for row in moved.reshape(-1, moved.shape[-1])
         ]
         y = filled(list(itertools.chain(*flat)), moved.shape)
-        return np.moveaxis(y[..., way], -1, eqn.params["axis"])
+        return np.moveaxis(y[..., way], -1, p["axis"])
 
     return rule
 
@@ -58,14 +61,17 @@ def log_sum(mp, x, y):
 
 
 def dot_general(mp, eqn, x, y):
-    (left, right), (left_batch, right_batch) = eqn.params["dimension_numbers"]
-    free = lambda a, *bound: [i for i in range(a.ndim) if i not in itertools.chain(*bound)]
-    arranged = lambda a, batch, contracted: np.transpose(a, [*batch, *free(a, batch, contracted), *contracted]).reshape(
-        int(np.prod([a.shape[i] for i in batch])), -1 if a.size else 0, int(np.prod([a.shape[i] for i in contracted]))
-    )
+    dot = jx.dot(eqn)
+
+    def arranged(a, place):
+        """(batch, free, contracted)"""
+        batch, contracted = dot.batch[place], dot.contracted[place]
+        sizes = [math.prod(a.shape[i] for i in axes) for axes in (batch, dot.free(place, a.ndim), contracted)]
+        return np.transpose(a, [*batch, *dot.free(place, a.ndim), *contracted]).reshape(sizes)
+
     if not (x.size and y.size):
         return filled([mp.zero] * eqn.outvars[0].aval.size, eqn.outvars[0].aval.shape)
-    x, y = arranged(x, left_batch, left), arranged(y, right_batch, right)
+    x, y = arranged(x, 0), arranged(y, 1)
     flat = [mp.fdot(list(zip(r, c, strict=True))) for m, n in zip(x, y, strict=True) for r in m for c in n]
     return filled(flat, eqn.outvars[0].aval.shape)
 
@@ -93,10 +99,7 @@ def windows(shape, window, strides, padding, base_dilation, window_dilation):
 
 
 def windows_of(eqn, shape):
-    p = eqn.params
-    ones = (1,) * len(shape)
-    dilations = p.get("base_dilation", ones), p.get("window_dilation", ones)
-    return windows(shape, p["window_dimensions"], p["window_strides"], p["padding"], *dilations)
+    return windows(shape, *jx.window(eqn))
 
 
 def reduce_window(along):
@@ -110,7 +113,7 @@ def reduce_window(along):
 def chosen(mp, eqn, x):
     """For each window the position of its first largest (smallest) entry."""
     flat = list(x.ravel())
-    better = larger if getattr(eqn.params["select_prim"], "name", "") == "ge" else smaller
+    better = larger if getattr(jx.parameters(eqn)["select_prim"], "name", "") == "ge" else smaller
     pick = lambda i, j: i if better(mp, flat[i], flat[j]) is flat[i] or flat[i] == flat[j] else j
     return by_row(
         lambda row: functools.reduce(pick, [i for i in row if i >= 0], next((i for i in row if i >= 0), -1)),
@@ -132,13 +135,12 @@ def select_and_gather_add(mp, eqn, source, x):
 
 def convolve(mp, eqn, x, w):
     """yₙₒ(p) = Σ over input channels c of o's group and taps k of xₙ꜀(p·stride + k·dilation) w꜀ₒ(k)."""
-    p = eqn.params
-    to_x, to_w, to_y = p["dimension_numbers"]
-    x, w = np.transpose(x, to_x), np.transpose(w, to_w)
-    at = windows(x.shape[2:], w.shape[2:], p["window_strides"], p["padding"], p["lhs_dilation"], p["rhs_dilation"])
+    c = jx.convolution(eqn)
+    x, w = np.transpose(x, c.lhs), np.transpose(w, c.rhs)
+    at = windows(x.shape[2:], w.shape[2:], *c.windows)
     places, taps = at.reshape(-1, at.shape[-1]), int(np.prod(w.shape[2:]))
     x, w = x.reshape(*x.shape[:2], -1), w.reshape(*w.shape[:2], taps)
-    groups, batches = p["feature_group_count"], p["batch_group_count"]
+    groups, batches = c.groups, c.batch_groups
     images, channels = x.shape[0] // batches, w.shape[1]
 
     def entry(n, o, place):
@@ -146,10 +148,10 @@ def convolve(mp, eqn, x, w):
         image = x[n + images * (o * batches // len(w))]
         return mp.fdot(
             [
-                (image[group * channels + c, i], w[o, c, k])
+                (image[group * channels + channel, i], w[o, channel, k])
                 for k, i in enumerate(place)
                 if i >= 0
-                for c in range(channels)
+                for channel in range(channels)
             ]
         )
 
@@ -157,7 +159,7 @@ def convolve(mp, eqn, x, w):
         [entry(n, o, place) for n in range(images) for o in range(len(w)) for place in places.tolist()],
         (images, len(w), *at.shape[:-1]),
     )
-    return np.transpose(y, np.argsort(to_y))
+    return np.transpose(y, np.argsort(c.out))
 
 
 largest, smallest = extreme(larger, -1), extreme(smaller, 1)

@@ -35,10 +35,10 @@ def body_of(node, step: int = 0) -> Body:
 def makes_a_step(node) -> bool:
     """Whether anything happens in a box: a loop may end before its first step."""
     if node.name == "while":
-        p, inputs = node.equation.params, _inputs(node)
-        of_test, carry = inputs[: p["cond_nconsts"]], inputs[p["cond_nconsts"] + p["body_nconsts"] :]
-        return bool(jnp.any(jx.evaluate(p["cond_jaxpr"], [*of_test, *carry], lambda eqn: None)[0]))
-    return node.equation.params.get("length", 1) > 0
+        loop = jx.while_(node.equation)
+        of_test, _, carry = loop.split(_inputs(node))
+        return bool(jnp.any(jx.evaluate(loop.test, [*of_test, *carry], lambda eqn: None)[0]))
+    return jx.scan_length(node.equation) > 0
 
 
 def _inputs(node):
@@ -50,20 +50,20 @@ def _moving(node):
 
 
 def _scan(node, inputs, step):
-    p = node.equation.params
-    body, length, (consts, carried) = p["jaxpr"], p["length"], jx.scan_counts(node.equation)
+    loop = jx.scan(node.equation)
+    body, length, reverse, consts, carried = loop
     _check_step(node, step, length)
-    fixed, carry, rows = inputs[:consts], inputs[consts : consts + carried], inputs[consts + carried :]
-    of_steps = lambda i, j: slice(length - j, length - i) if p["reverse"] else slice(i, j)
+    fixed, carry, rows = loop.split(inputs)
+    of_steps = lambda i, j: slice(length - j, length - i) if reverse else slice(i, j)
     cut = lambda xs, i, j: [None if x is None else x[of_steps(i, j)] for x in xs]
     row = lambda xs: [None if x is None else x[0] for x in cut(xs, step, step + 1)]
     one_step = lambda *args: jx.evaluate(body, args, lambda eqn: None)
 
     def steps(count, *args):
         """As the loop itself does them."""
-        fixed, carry, rows = args[:consts], args[consts : consts + carried], args[consts + carried :]
+        fixed, carry, rows = loop.split(args)
         one = lambda carry, row: (lambda y: (y[:carried], y[carried:]))(one_step(*fixed, *carry, *row))
-        ends, made = jax.lax.scan(one, list(carry), list(rows), count, reverse=p["reverse"])
+        ends, made = jax.lax.scan(one, list(carry), list(rows), count, reverse=reverse)
         return [*ends, *made]
 
     carry = steps(step, *fixed, *carry, *cut(rows, 0, step))[:carried]
@@ -88,29 +88,26 @@ def _moving_in_scan(f, body, moving, carry):
 
 
 def _while(node, inputs, step):
-    p = node.equation.params
-    of_test, of_body = p["cond_nconsts"], p["body_nconsts"]
-    test, fixed, carry = inputs[:of_test], inputs[of_test : of_test + of_body], inputs[of_test + of_body :]
+    loop = jx.while_(node.equation)
+    test, fixed, carry = loop.split(inputs)
     for i in range(step + 1):
-        (going,) = jx.evaluate(p["cond_jaxpr"], [*test, *carry], lambda eqn: None)
+        (going,) = jx.evaluate(loop.test, [*test, *carry], lambda eqn: None)
         if not jnp.any(going):
             _check_step(node, step, i)
         if i < step:
-            carry = jx.advanced(going, jx.evaluate(p["body_jaxpr"], [*fixed, *carry], lambda eqn: None), carry)
-    return Body(p["body_jaxpr"], [*fixed, *carry])
+            carry = jx.advanced(going, jx.evaluate(loop.body, [*fixed, *carry], lambda eqn: None), carry)
+    return Body(loop.body, [*fixed, *carry])
 
 
 def _cond(node, inputs, step):
     _check_step(node, step, 1)
     which, *operands = inputs
-    return Body(
-        node.equation.params["branches"][int(which)], operands, node.adjoints, tuple(i - 1 for i in _moving(node))
-    )
+    return Body(jx.branches(node.equation)[int(which)], operands, node.adjoints, tuple(i - 1 for i in _moving(node)))
 
 
 def _called(node, inputs, step):
     _check_step(node, step, 1)
-    return Body(node.equation.params["jaxpr"], inputs, node.adjoints, _moving(node))
+    return Body(jx.inner_jaxprs(node.equation)[0], inputs, node.adjoints, _moving(node))
 
 
 def _check_step(node, step, steps):

@@ -39,7 +39,7 @@ class Builder:
             inputs = [jx.value_of(atom, known) for atom in eqn.invars]
             inside = (*scope, *_named_scopes(eqn))
             if eqn.primitive.name == NAMED:
-                found = [self._named(eqn.params["name"], *inputs)]
+                found = [self._named(jx.label(eqn), *inputs)]
             elif _changes_nothing(eqn):
                 found = inputs
             elif eqn.primitive.name in jx.CALLS:
@@ -62,7 +62,7 @@ class Builder:
     def _box(self, eqn):
         """One equation alone needs no box around it."""
         one = len(jx.opened(jx.primal_of(eqn)).eqns) == 1
-        return () if one else (Scope(eqn.params.get("name", eqn.primitive.name), next(self.calls)),)
+        return () if one else (Scope(jx.label(eqn) or eqn.primitive.name, next(self.calls)),)
 
     def _leaf(self, label, kind, aval, value):
         node = self._node(label, label, kind, (), None, [aval])

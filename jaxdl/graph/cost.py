@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
@@ -100,7 +99,7 @@ def _moved(node, places):
 def _cost(node, moving) -> NodeCost:
     """`kept` is here of each input, whether an array or a number goes in."""
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in node.equation.invars]
-    forward = operations(jx.trace(jx.binding(node.equation), *types)[0])
+    forward = jx.flops(jx.trace(jx.binding(node.equation), *types)[0])
     nothing = (0,) * len(types), (0,) * len(node.types), 0
     if not moving or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types):
         return NodeCost(forward, 0.0, *nothing)
@@ -126,60 +125,13 @@ def _cost(node, moving) -> NodeCost:
     size = lambda v: _bytes(v.aval) if v in kept else 0
     return NodeCost(
         forward,
-        operations(pullback) + max(operations(jaxpr) - forward, 0.0),
+        jx.flops(pullback) + max(jx.flops(jaxpr) - forward, 0.0),
         tuple(map(size, plain.invars)),
         tuple(
             size(results[k]) if k in results and results[k] not in plain.invars else 0 for k in range(len(node.types))
         ),
         sum(_bytes(v.aval) for v in kept - set(plain.invars) - set(results.values())),
     )
-
-
-def operations(jaxpr) -> float:
-    """Floating-point operations of a jaxpr: two for each product in a product of matrices or a convolution, of which
-    those with the zeros around an image, and between its dilated pixels, are none; one for each number that an
-    elementwise operation gives or a reduction takes; the larger branch of a condition, one step of a while loop. What
-    no output needs is not computed.
-    """
-    return sum(map(_operations, jx.needed_equations(jaxpr)))
-
-
-def _operations(eqn):
-    inner = [operations(body) for body in jx.inner_jaxprs(eqn)]
-    name, size = eqn.primitive.name, lambda v: math.prod(v.aval.shape)
-    if name == "dot_general":
-        (contracted, _), _ = eqn.params["dimension_numbers"]
-        return 2.0 * size(eqn.outvars[0]) * math.prod(eqn.invars[0].aval.shape[d] for d in contracted)
-    if name == "conv_general_dilated":
-        return 2.0 * _products(eqn)
-    if "call" in eqn.params and not inner:
-        return operations(jx.primal_of(eqn))
-    if inner:
-        return eqn.params.get("length", 1) * (max(inner) if name == "cond" else sum(inner))
-    if name.startswith("reduce_"):
-        return float(size(eqn.invars[0]))
-    return float(size(eqn.outvars[0])) if name in jx.ELEMENTWISE - {"convert_element_type", "copy", "copy_p"} else 0.0
-
-
-def _products(eqn):
-    """The products in a convolution of pixels with entries of a kernel: as many as its derivatives have."""
-    p, numbers = eqn.params, eqn.params["dimension_numbers"]
-    x, w, y = (
-        [v.aval.shape[d] for d in spec]
-        for v, spec in zip(
-            (*eqn.invars, *eqn.outvars), (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec), strict=True
-        )
-    )
-    meetings = map(_meetings, x[2:], w[2:], y[2:], p["window_strides"], p["padding"], p["lhs_dilation"],
-                   p["rhs_dilation"])  # fmt: skip
-    return y[0] * w[0] * w[1] * math.prod(meetings)
-
-
-def _meetings(pixels, entries, places, stride, padding, between_pixels, between_entries):
-    """How many times an entry of the kernel meets a pixel, over all places along one dimension."""
-    at = stride * np.arange(places)[:, None] + between_entries * np.arange(entries) - padding[0]
-    pixel, beside = np.divmod(at, between_pixels)
-    return int(((beside == 0) & (pixel >= 0) & (pixel < pixels)).sum())
 
 
 def _bytes(aval):

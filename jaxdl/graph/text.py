@@ -25,7 +25,7 @@ def symbol(node) -> str:
     """What stands in the node: + × @ Σ, else the operation's name; with numbers that go in: 2 ×, clamp(0, ·, 6)."""
     sign = SYMBOLS.get(node.name, node.name.removeprefix("reduce_"))
     if node.name == "integer_pow":
-        return "x" + str(node.equation.params["y"]).translate(RAISED)
+        return "x" + str(jx.exponent(node.equation)).translate(RAISED)
     numbers = ["" if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
     if not any(numbers) or len(numbers) > FEW:
         return sign
@@ -82,5 +82,5 @@ def formula(node) -> str:
     if node.name in INFIX and len(inputs) == 2 and not INFIX[node.name].isalpha():
         return f"{node.label} = {inputs[0]} {INFIX[node.name]} {inputs[1]}"
     if node.name == "integer_pow":
-        return f"{node.label} = {inputs[0]}^{node.equation.params['y']}"
+        return f"{node.label} = {inputs[0]}^{jx.exponent(node.equation)}"
     return f"{node.label} = {node.name}({', '.join(inputs)})"

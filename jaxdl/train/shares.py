@@ -8,7 +8,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.extend import random
+
+from jaxdl import jaxpr as jx
 
 THREEFRY = "threefry2x32"
 
@@ -31,7 +32,7 @@ def _bits(words, width, shape):
     high, low = _product(words[2], size)
     counts = low + jax.lax.iota(jnp.uint32, size)
     high = high + (counts < low).astype(jnp.uint32)
-    a, b = jnp.split(random.threefry_2x32(words[:2], jnp.concatenate([high, counts])), 2)
+    a, b = jnp.split(jx.threefry_2x32(words[:2], jnp.concatenate([high, counts])), 2)
     a, b = (a.astype(jnp.uint64) << 32, b.astype(jnp.uint64)) if width == 64 else (a, b)
     return (a ^ b).astype(f"uint{width}").reshape(shape)
 
@@ -65,7 +66,7 @@ def _no_seed(seed):
     raise NotImplementedError("a key of a share is made by of_share, from the key of the whole")
 
 
-_SHARES = random.define_prng_impl(
+_SHARES = jx.define_prng_impl(
     key_shape=(3,),
     seed=_no_seed,
     split=_split,

@@ -301,7 +301,7 @@ def test_every_differentiable_primitive_is_defined():
 def test_an_unknown_parameter_is_named_with_its_line(monkeypatch):
     """As a newer JAX may give one to a primitive that is defined here."""
     unknown = lambda eqn: ("way", 2) if eqn.primitive.name == "rev" else None
-    monkeypatch.setattr(interpreter, "unknown_parameter", unknown)
+    monkeypatch.setattr(interpreter.jx, "unknown_parameter", unknown)
     with pytest.raises(exact.UnknownPrimitive, match=r"rev with way=2, at .*test_primitives.py:\d+") as error:
         exact.evaluate(lambda x: jax.jit(jnp.flip)(x) * 2)(np.ones(2, np.float32))
     assert (error.value.primitive, error.value.setting) == ("rev", "way=2")

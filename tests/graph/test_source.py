@@ -485,6 +485,6 @@ def test_a_parameter_that_no_form_reads(monkeypatch):
     total = lambda x: lax.scan(lambda c, v: (c + v, c), 0.0, x)[0]
     for name, f in (("rev", lambda x: lax.rev(x, (0,)) * 2), ("scan", total)):
         unknown = lambda eqn, name=name: ("way", 2) if eqn.primitive.name == name else None
-        monkeypatch.setattr(expressions, "unknown_parameter", unknown)
+        monkeypatch.setattr(expressions.jx, "unknown_parameter", unknown)
         with pytest.raises(ValueError, match=rf"source: {name} .at .*test_source.py.* with way=2 has no form"):
             source(f, V)

@@ -5,42 +5,39 @@ from jaxdl.graph.codegen.literals import array, tuple_of
 
 
 def _scan(writer, eqn, inputs):
-    p = eqn.params
-    inputs = [*map(array, inputs)]
-    k, carried = jx.scan_counts(eqn)
-    m = k + carried
-    fixed, carry, rows = inputs[:k], inputs[k:m], inputs[m:]
+    loop = jx.scan(eqn)
+    fixed, carry, rows = loop.split([*map(array, inputs)])
+    k, m, carried = loop.consts, loop.consts + loop.carry, loop.carry
 
     def parameters(names):
         unpack = [f"{tuple_of(part)} = {whole}" for part, whole in ((names[k:m], "carry"), (names[m:], "row")) if part]
         return ["carry, row", *unpack], [*fixed, *names[k:]]
 
     ends = lambda outputs: f"{tuple_of(outputs[:carried])}, {tuple_of(outputs[carried:])}"
-    step = writer.function("step", parameters, p["jaxpr"], ends)
+    step = writer.function("step", parameters, loop.body, ends)
     names = [writer.fresh() for _ in eqn.outvars]
     left = f"{tuple_of(names[:carried])}, {tuple_of(names[carried:])}"
     writer.lines.append(
-        f"{left} = lax.scan({step}, {tuple_of(carry)}, {tuple_of(rows)}, length={p['length']}, reverse={p['reverse']})"
+        f"{left} = lax.scan({step}, {tuple_of(carry)}, {tuple_of(rows)}, length={loop.length}, reverse={loop.reverse})"
     )
     return names
 
 
 def _while(writer, eqn, inputs):
-    p = eqn.params
-    inputs = [*map(array, inputs)]
-    k, m = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+    loop = jx.while_(eqn)
+    of_test, of_body, start = loop.split([*map(array, inputs)])
     carry = lambda fixed: (
         lambda names: (["carry", f"{tuple_of(names[len(fixed) :])} = carry"], [*fixed, *names[len(fixed) :]])
     )
-    test = writer.function("test", carry(inputs[:k]), p["cond_jaxpr"], lambda outputs: outputs[0])
-    body = writer.function("body", carry(inputs[k:m]), p["body_jaxpr"], tuple_of)
+    test = writer.function("test", carry(of_test), loop.test, lambda outputs: outputs[0])
+    body = writer.function("body", carry(of_body), loop.body, tuple_of)
     names = [writer.fresh() for _ in eqn.outvars]
-    batch = p["cond_jaxpr"].out_avals[0].shape
+    batch = loop.test.out_avals[0].shape
     if batch:  # under vmap: an element stays as it is from where its own test fails
         going = f"{test}(carry).reshape({batch} + (1,) * (x.ndim - {len(batch)}))"
         body = f"lambda carry: tuple(jnp.where({going}, y, x) for x, y in zip(carry, {body}(carry)))"
         test = f"lambda carry: jnp.any({test}(carry))"
-    writer.lines.append(f"{tuple_of(names)} = lax.while_loop({test}, {body}, {tuple_of(inputs[m:])})")
+    writer.lines.append(f"{tuple_of(names)} = lax.while_loop({test}, {body}, {tuple_of(start)})")
     return names
 
 
@@ -48,7 +45,7 @@ def _cond(writer, eqn, inputs):
     inputs = [*map(array, inputs)]
     branches = [
         writer.function("branch", lambda names: ([", ".join(names)], names), branch, tuple_of)
-        for branch in eqn.params["branches"]
+        for branch in jx.branches(eqn)
     ]
     names = [writer.fresh() for _ in eqn.outvars]
     operands = "".join(f", {x}" for x in inputs[1:])

@@ -4,7 +4,6 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.codegen.literals import Number, array, setting, settings, tuple_of, type_name
-from jaxdl.primitives import unknown_parameter
 
 INFIX = {
     "add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^",
@@ -48,9 +47,9 @@ def expression(eqn, x) -> str:
     if name in SEVERAL:
         return f"lax.{name}({', '.join(map(array, x))})"
     if name == "reduce_xor" or (name in OF_BITS and eqn.invars[0].aval.dtype != bool):
-        return f"lax.{name}({array(x[0])}, {setting(eqn.params['axes'])})"
+        return f"lax.{name}({array(x[0])}, {setting(jx.reduced_axes(eqn))})"
     if name in REDUCTIONS:
-        return f"{x[0]}.{REDUCTIONS[name]}({_axes(eqn.params['axes'])}{_kept_dtype(eqn)})"
+        return f"{x[0]}.{REDUCTIONS[name]}({_axes(jx.reduced_axes(eqn))}{_kept_dtype(eqn)})"
     if name in _FORMS:
         return _formed(_FORMS[name], eqn, [*map(array, x)])
     if name == "select_n":
@@ -62,7 +61,7 @@ def expression(eqn, x) -> str:
 
 def check_parameters(eqn) -> None:
     """Refuses an equation with a parameter that no form reads."""
-    if unknown := unknown_parameter(eqn):
+    if unknown := jx.unknown_parameter(eqn):
         name, value = unknown
         raise ValueError(f"source: {placed(eqn)} with {name}={value} has no form in Python here")
 
@@ -84,9 +83,9 @@ def targets(eqn, names) -> list[str]:
 
 def _formed(form, eqn, x):
     if callable(form):
-        return form(eqn, x, eqn.params)
+        return form(eqn, x, jx.parameters(eqn))
     parts = {"x": x, "first": x[:1], "second": x[1:2], "others": x[1:]}
-    return form.format(p=_Parameters(eqn.params), **{name: ", ".join(part) for name, part in parts.items()})
+    return form.format(p=_Parameters(jx.parameters(eqn)), **{name: ", ".join(part) for name, part in parts.items()})
 
 
 def _axes(axes):

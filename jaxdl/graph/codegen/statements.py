@@ -10,7 +10,7 @@ from jaxdl.graph.codegen.control_flow import CONTROL
 from jaxdl.graph.codegen.expressions import check_parameters, check_primitive, expression, targets
 from jaxdl.graph.codegen.literals import FEW, Number, constant, tuple_of
 
-OPENED = jx.CALLS | jx.CHECKPOINTS | jx.RULES | {"jaxdl_op"}
+OPENED = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES | {"jaxdl_op"}
 PASSING = {  # they change no value; where an array lies is left to JAX
     "name", "optimization_barrier", "copy", "copy_p", "device_put", "jaxdl_obstacle", "jaxdl_one_way", "jaxdl_back",
     "reshard", "mesh_cast", "sharding_constraint", "layout_constraint",
@@ -31,15 +31,13 @@ class Writer:
         self.taken |= {x for x in inputs if x.isidentifier()}
         wanted = [True] * len(plain.outvars) if wanted is None else wanted
         known = dict(zip(plain.invars, inputs, strict=True))
-        asked = {v for v, w in zip(plain.outvars, wanted, strict=True) if w and jx.is_variable(v)}
-        needed = []
-        for eqn in reversed(plain.eqns):
-            if any(v in asked for v in eqn.outvars) or eqn.effects:
-                needed.append(eqn)
-                asked |= {v for v in eqn.invars if jx.is_variable(v)}
+        needed = jx.needed_equations(jaxpr, wanted)
+        read = {v for v in plain.outvars if jx.is_variable(v)}.union(
+            *(filter(jx.is_variable, e.invars) for e in needed)
+        )
         held = zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True)
-        known |= {v: self._constant(c) for v, c in held if v in asked}
-        for eqn in reversed(needed):
+        known |= {v: self._constant(c) for v, c in held if v in read}
+        for eqn in needed:
             known.update(zip(eqn.outvars, self._equation(eqn, [_read(v, known) for v in eqn.invars]), strict=True))
         return [_read(v, known) if w else "" for v, w in zip(plain.outvars, wanted, strict=True)]
 
@@ -60,11 +58,11 @@ class Writer:
         if name in OPENED | CONTROL.keys():
             check_parameters(eqn)
         if name in OPENED:
-            return self.write(jx.primal_of(eqn) if name != "jit" else eqn.params["jaxpr"], inputs)
+            return self.write(jx.primal_of(eqn), inputs)
         if name == "custom_linear_solve":
             return self._solved(eqn, inputs)
         if name == "cond" and isinstance(inputs[0], Number):
-            return self.write(eqn.params["branches"][int(inputs[0].value)], inputs[1:])
+            return self.write(jx.branches(eqn)[int(inputs[0].value)], inputs[1:])
         if name in CONTROL:
             return CONTROL[name](self, eqn, inputs)
         names = [self.fresh() for _ in eqn.outvars]
@@ -73,11 +71,9 @@ class Writer:
         return names
 
     def _solved(self, eqn, inputs):
-        """By its own solver: the last inputs are the right-hand sides, the first those of matvec, vecmat, solve, …"""
-        counts, bodies = eqn.params["const_lengths"], eqn.params["jaxprs"]
-        before = counts.matvec + counts.vecmat
-        of_solve, rest = inputs[before : before + counts.solve], inputs[before + counts.solve :]
-        return self.write(bodies.solve, [*of_solve, *rest[counts.transpose_solve :]])
+        """By its own solver."""
+        system = jx.linear_solve(eqn)
+        return self.write(system.solve, system.inputs_of_solve(inputs))
 
     def fresh(self) -> str:
         return next(n for n in (f"{self.letter}{i}" for i in self.numbers) if n not in self.taken)
@@ -101,7 +97,7 @@ def _settled(eqn, inputs):
     if name in PASSING or same_type:
         return inputs[: len(eqn.outvars)]
     if name == "platform_index":
-        return [Number(np.int32(_branch_here(eqn.params["platforms"])))]
+        return [Number(np.int32(_branch_here(jx.parameters(eqn)["platforms"])))]
     if name == "select_n" and isinstance(inputs[0], Number):
         return [inputs[1 + int(inputs[0].value)]]
     are_numbers = all(isinstance(x, Number) for x in inputs) and all(map(_is_number, eqn.outvars))

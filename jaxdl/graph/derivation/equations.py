@@ -3,6 +3,7 @@
 import inspect
 import re
 
+from jaxdl import jaxpr as jx
 from jaxdl.graph.derivation.formulas import FORMULAS, PRODUCTS, RULES, SETTINGS, SHAPES
 from jaxdl.graph.node import RULE, Edge, Output
 
@@ -63,7 +64,7 @@ def formula_of(node):
 
     A strange rule has a name that its author chose; the two that have formulas here are JAX's.
     """
-    if "call" in node.equation.params:
+    if jx.op_call(node.equation) is not None:
         known = _of_rule(node)
     else:
         known = _of_primitive(node) if node.kind != RULE or node.name in ("relu", "logaddexp") else None
@@ -72,17 +73,17 @@ def formula_of(node):
 
 
 def _of_primitive(node):
-    params, count = node.equation.params, len(node.inputs)
+    count = len(node.inputs)
     if node.name == "dot_general":
         return _product(node)
     if node.name == "integer_pow":
-        n = params["y"]
+        n = jx.exponent(node.equation)
         power = rf"a^{{{n - 1}}}" if n != 2 else "a"
         return rf"a^{{{n}}}", rf"{n} g · {power}" if n >= 0 else rf"- {-n} g · {power}"
     if node.name == "concatenate" and count <= 6:
         parts = [rf"\mathrm{{part}}_{{{k + 1}}}(g)" for k in range(count)]
         return rf"[{', '.join('abcdef'[:count])}]", *parts
-    if node.name == "cumsum" and params["reverse"]:
+    if node.name == "cumsum" and jx.parameters(node.equation)["reverse"]:
         ahead, back = FORMULAS["cumsum"]
         return back.replace("(g)", "(a)"), ahead.replace("(a)", "(g)")
     if node.name == "select_n" and (count > 3 or node.equation.invars[0].aval.dtype != bool):
@@ -92,7 +93,7 @@ def _of_primitive(node):
 
 def _product(node):
     """Of matrices and vectors, and of as many matrices as there are in the batch, which stands first."""
-    (left, right), (batch, of_right) = node.equation.params["dimension_numbers"]
+    (left, right), (batch, of_right) = jx.dot(node.equation)
     ranks = [len(v.aval.shape) - len(batch) for v in node.equation.invars]
     if 0 in ranks and not batch:
         return FORMULAS["mul"]
@@ -106,7 +107,7 @@ def _product(node):
 
 def _of_rule(node):
     """Where it is an op of jaxdl's own, with settings and shapes for which the formula holds."""
-    primal, settings = (getattr(node.equation.params["call"], name, None) for name in ("definition", "settings"))
+    primal, settings = (getattr(jx.op_call(node.equation), name, None) for name in ("definition", "settings"))
     if primal is None or not str(primal.__module__).startswith("jaxdl.ops"):
         return None
     usual = inspect.signature(primal).parameters

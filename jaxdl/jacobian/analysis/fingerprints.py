@@ -69,7 +69,7 @@ def fingerprint(jaxpr, by_value=False):
 def _parameters(eqn, by_value):
     again = functools.partial(value, by_value=by_value)
     if eqn.primitive.name not in RULES:
-        return tuple((name, again(given)) for name, given in sorted(eqn.params.items()))
+        return tuple((name, again(given)) for name, given in sorted(jx.parameters(eqn).items()))
     primal = again(jx.primal_of(eqn))
     if by_value:
         return primal
@@ -82,7 +82,7 @@ def _parameters(eqn, by_value):
 def _derivative(eqn):
     """The jaxpr of the derivative of an equation with a hand-written rule."""
     args = [v.aval for v in eqn.invars]
-    fixed = sum(eqn.params.get(count, 0) for count in ("num_callee_consts", "num_res"))  # of linear_call
+    fixed = sum(jx.parameters(eqn).get(count, 0) for count in ("num_callee_consts", "num_res"))  # of linear_call
     moving = [i for i, a in enumerate(args) if i >= fixed and jnp.issubdtype(a.dtype, jnp.inexact)]
 
     def along(*args):

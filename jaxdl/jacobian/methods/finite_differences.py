@@ -74,7 +74,7 @@ def _stepping(eqn):
         stepped = any(_is(kind, jnp.floating) and jnp.iscomplexobj(a) for a, kind in zip(args, kinds, strict=True))
         to = functools.partial(_widest, real=jnp.complex128 if stepped else jnp.float64)
         alike = [jnp.asarray(a).astype(to(kind)) if to(kind) else a for a, kind in zip(args, kinds, strict=True)]
-        return jx.binding(eqn, **{k: to(v) for k, v in eqn.params.items() if to(v)})(*alike)
+        return jx.binding(eqn, **{k: to(v) for k, v in jx.parameters(eqn).items() if to(v)})(*alike)
 
     return run
 

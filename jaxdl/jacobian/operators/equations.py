@@ -49,7 +49,7 @@ def opened_up(jaxpr):
 
     def into(eqn):
         if eqn.primitive.name == "jit":
-            return lambda *args: jx.evaluate(eqn.params["jaxpr"], args, into)
+            return lambda *args: jx.evaluate(jx.inner_jaxprs(eqn)[0], args, into)
         if own_op(eqn) and _is_plain(primal := jx.primal_of(eqn)):
             return lambda *args: jx.evaluate(primal, args, into)
         return None
@@ -59,7 +59,7 @@ def opened_up(jaxpr):
 
 def own_op(eqn) -> bool:
     """Whether an equation calls an op of jaxdl's, perhaps under vmap: what its name says is known."""
-    call = eqn.params.get("call")
+    call = jx.op_call(eqn)
     while hasattr(call, "call"):
         call = call.call
     return getattr(getattr(call, "definition", None), "__module__", "").startswith("jaxdl.ops.")
@@ -72,14 +72,15 @@ def is_rule(eqn) -> bool:
 def name_of(eqn) -> str:
     """The name of a primitive, or of the rule that is called."""
     if eqn.primitive.name == "jaxdl_op":
-        return eqn.params["call"].name
-    return jx.function_name(eqn.params["call_jaxpr"]) if is_rule(eqn) else eqn.primitive.name
+        return jx.op_call(eqn).name
+    return jx.function_name(jx.rule_jaxpr(eqn)) if is_rule(eqn) else eqn.primitive.name
 
 
 def _is_plain(jaxpr):
     moving = [eqn for eqn in jx.opened(jaxpr).eqns if jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact)]
     return all(
-        _is_plain(eqn.params["jaxpr"]) if eqn.primitive.name == "jit" else eqn.primitive.name in PLAIN for eqn in moving
+        _is_plain(jx.inner_jaxprs(eqn)[0]) if eqn.primitive.name == "jit" else eqn.primitive.name in PLAIN
+        for eqn in moving
     )
 
 

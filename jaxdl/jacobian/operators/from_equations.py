@@ -23,13 +23,12 @@ from jaxdl.jacobian.operators.equations import (
     own_op,
 )
 from jaxdl.jacobian.operators.kinds import Kronecker, Linear, RankOne, Selection, Toeplitz, Total
-from jaxdl.primitives import unknown_parameter
 
 
 def kind(edge: Edge) -> Callable:
     """The function of an edge and the inputs of its equation that gives its operator; decided without values."""
     eqn = edge.eqn
-    if unknown_parameter(eqn):
+    if jx.unknown_parameter(eqn):
         return _linear
     table = _OPS if own_op(eqn) else {} if is_rule(eqn) else _PRIMITIVES
     if special := table.get(name_of(eqn)):
@@ -81,11 +80,11 @@ def _moved(edge, inputs):
     numbers = np.arange(math.prod(x.shape), dtype=np.int32).reshape(x.shape)
     elsewhere = lambda z: np.full(np.shape(z), -1, np.int32) if jnp.issubdtype(z.dtype, jnp.inexact) else z
     given = [numbers if i == edge.place else elsewhere(z) for i, z in enumerate(inputs)]
-    changed = {"fill_value": -1} if edge.eqn.primitive.name == "gather" else {}
+    index = lambda: jx.moved(edge.eqn, *given)[edge.out]
     if any(isinstance(z, jax.core.Tracer) for z in given):
-        return Selection(edge.bound(*given, **changed).reshape(-1), numbers.size, y.dtype)
+        return Selection(index().reshape(-1), numbers.size, y.dtype)
     with jax.ensure_compile_time_eval():
-        return _selection(np.asarray(edge.bound(*given, **changed)), numbers.size, y.dtype)
+        return _selection(np.asarray(index()), numbers.size, y.dtype)
 
 
 def _selection(index, n, dtype):
@@ -96,14 +95,14 @@ def _selection(index, n, dtype):
 def _solver(edge, inputs):
     """The solution moves with the right-hand side and with what the product Ax holds; the solvers only find it."""
     x, y = edge.types
-    counts = edge.eqn.params["const_lengths"]
-    is_of_solvers = counts.matvec <= edge.place < sum(counts)
+    counts = jx.linear_solve(edge.eqn).counts
+    is_of_solvers = counts[0] <= edge.place < sum(counts)
     return Zero((math.prod(y.shape), math.prod(x.shape)), y.dtype) if is_of_solvers else None
 
 
 def _broadcast(edge, inputs):
     x, y = edge.types
-    return _spread(x.shape, y, edge.eqn.params["broadcast_dimensions"])
+    return _spread(x.shape, y, jx.parameters(edge.eqn)["broadcast_dimensions"])
 
 
 def _spread(shape, y, places):
@@ -116,7 +115,7 @@ def _spread(shape, y, places):
 
 def _sum(edge, inputs):
     x, y = edge.types
-    return Total(x.shape, tuple(edge.eqn.params["axes"]), y.dtype)
+    return Total(x.shape, jx.reduced_axes(edge.eqn), y.dtype)
 
 
 def _reduction(edge, inputs):
@@ -131,9 +130,9 @@ def _reduction(edge, inputs):
 
 def _axes(eqn, ndim):
     """The axes over which a primitive or an op reduces; None where that is not said (an op under vmap)."""
-    if "axes" in eqn.params:
-        return tuple(eqn.params["axes"])
-    settings = dict(getattr(eqn.params.get("call"), "settings", ()))
+    if jx.reduced_axes(eqn) is not None:
+        return jx.reduced_axes(eqn)
+    settings = dict(getattr(jx.op_call(eqn), "settings", ()))
     if "axis" not in settings:
         return None
     axis = range(ndim) if settings["axis"] is None else np.atleast_1d(settings["axis"])
@@ -168,7 +167,7 @@ def _product(edge, inputs):
 
 
 def _dimensions(eqn, place):
-    contracted, batch = eqn.params["dimension_numbers"]
+    contracted, batch = jx.dot(eqn)
     return contracted[place], batch[place]
 
 
@@ -178,7 +177,7 @@ def _transposition(x, order):
 
 
 def _convolution(edge, inputs):
-    if hasattr(edge.eqn.params.get("call"), "mapped"):  # under vmap both may be mapped
+    if hasattr(jx.op_call(edge.eqn), "mapped"):  # under vmap both may be mapped
         return None
     return Toeplitz(inputs[1 - edge.place], edge.bound, edge.place, *edge.types, work(edge.eqn))
 
@@ -197,7 +196,7 @@ def _max_pool(edge, inputs):
 def _rows(edge, inputs):
     """A table's rows are selected, and nothing by an index outside it."""
     x, y = edge.types
-    if edge.place or hasattr(edge.eqn.params["call"], "mapped"):
+    if edge.place or hasattr(jx.op_call(edge.eqn), "mapped"):
         return None
     rows, width = x.shape
     index = inputs[1].reshape(-1, 1).astype(jnp.int32)

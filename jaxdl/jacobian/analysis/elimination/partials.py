@@ -11,7 +11,6 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.elimination.straight_line import INLINED
 from jaxdl.jacobian.analysis.modes import hindrance
-from jaxdl.primitives import unknown_parameter
 
 LINEAR = {"add": 1.0, "add_any": 1.0, "neg": -1.0, "convert_element_type": 1.0, "copy": 1.0, "reduce_precision": 1.0}
 SLOPING = jx.ELEMENTWISE - jx.STEPS
@@ -46,7 +45,7 @@ def local_partials(eqn, moving, known) -> Local | None:
     name = eqn.primitive.name
     if not any(_is_smooth(v.aval) for v in eqn.outvars):
         return None
-    if unknown_parameter(eqn):
+    if jx.unknown_parameter(eqn):
         return _dense(eqn, moving)
     if name in jx.STEPS:
         return None
@@ -61,11 +60,11 @@ def size(eqn, moving) -> int:
     """At most this many entries come of the equation."""
     outputs = sum(math.prod(v.aval.shape) for v in eqn.outvars)
     inputs = [math.prod(eqn.invars[j].aval.shape) for j in moving]
-    name = None if unknown_parameter(eqn) else eqn.primitive.name
+    name = None if jx.unknown_parameter(eqn) else eqn.primitive.name
     if name == "reduce_sum":
         return sum(inputs)
     if name == "dot_general":
-        (contracted, _), _ = eqn.params["dimension_numbers"]
+        (contracted, _), _ = jx.dot(eqn)
         return outputs * math.prod(eqn.invars[0].aval.shape[d] for d in contracted) * len(inputs)
     elementwise = name in SLOPING or _is_elementwise_call(eqn, moving)
     return outputs * (len(inputs) if elementwise else sum(inputs))
@@ -110,7 +109,7 @@ def _select(eqn, moving, known):
 
 
 def _sum(eqn, moving, known):
-    shape, axes = eqn.invars[0].aval.shape, eqn.params["axes"]
+    shape, axes = eqn.invars[0].aval.shape, jx.reduced_axes(eqn)
     kept = [1 if d in axes else s for d, s in enumerate(shape)]
     rows = np.broadcast_to(_places(kept), shape).reshape(-1)
     return Local([Partial(0, 0, rows, np.arange(rows.size), constant=np.ones(rows.size))])
@@ -118,7 +117,7 @@ def _sum(eqn, moving, known):
 
 def _dot(eqn, moving, known):
     """∂(Σ aᵢ bᵢ)/∂aᵢ = bᵢ"""
-    (contracted, batched) = eqn.params["dimension_numbers"]
+    contracted, batched = jx.dot(eqn)
     sides = []
     for v, c, b in zip(eqn.invars, contracted, batched, strict=True):
         free = [d for d in range(v.aval.ndim) if d not in (*c, *b)]

@@ -17,7 +17,6 @@ from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.elimination.partials import local_partials, size
 from jaxdl.jacobian.analysis.elimination.straight_line import StraightLine
 from jaxdl.jacobian.analysis.pattern.values import reshaped
-from jaxdl.primitives import unknown_parameter
 
 MOST_VERTICES = 4096
 MOST_EDGES = 65536
@@ -230,7 +229,7 @@ def _replaces(eqn):
 def _renamed(eqn, places, known):
     """The scalars of a primitive that only moves them, for each output; None for another one."""
     name = eqn.primitive.name
-    if unknown_parameter(eqn) or (name not in _IN_NUMPY and not _replaces(eqn)):
+    if jx.unknown_parameter(eqn) or (name not in _IN_NUMPY and not _replaces(eqn)):
         return None
     operands = []
     for v, where, value in zip(eqn.invars, places, known, strict=True):
@@ -241,7 +240,7 @@ def _renamed(eqn, places, known):
         else:
             operands.append(value)
     if name in _IN_NUMPY:
-        y = _IN_NUMPY[name](*operands, **eqn.params)
+        y = _IN_NUMPY[name](*operands, **jx.parameters(eqn))
         return y if eqn.primitive.multiple_results else [y]
     changed = {"fill_value": -1} if name == "gather" else {}
     with jax.ensure_compile_time_eval():

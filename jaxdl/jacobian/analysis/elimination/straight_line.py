@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.primitives import unknown_parameter
 
 INLINED = jx.CALLS | jx.CHECKPOINTS
 
@@ -82,7 +81,7 @@ class StraightLine:
         return [read(atom) for atom in plain.outvars]
 
     def _equation(self, eqn, inputs):
-        if eqn.primitive.name in INLINED and not unknown_parameter(eqn):
+        if eqn.primitive.name in INLINED and not jx.unknown_parameter(eqn):
             return self._inline(jx.inner_jaxprs(eqn)[0], inputs)
         key = _key(eqn, inputs)
         if key in self._seen:
@@ -105,7 +104,7 @@ def _key(eqn, inputs):
     if eqn.effects or jx.inner_jaxprs(eqn) or eqn.primitive.name in jx.CALLBACKS:
         return None
     try:
-        key = eqn.primitive, inputs, tuple(sorted(eqn.params.items(), key=lambda item: item[0]))
+        key = eqn.primitive, inputs, tuple(sorted(jx.parameters(eqn).items(), key=lambda item: item[0]))
         hash(key)
     except TypeError:
         return None

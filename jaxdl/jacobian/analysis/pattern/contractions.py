@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy import sparse as sp
 
+from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.pattern.dependence import csr, groups, spread, take, union
 
 # A known factor with so many entries is taken to be full where its zeros would need more than this many products.
@@ -13,7 +14,7 @@ MOST_PRODUCTS = 50_000_000
 
 def _dot(walk, eqn, values):
     """out[b, i, k] = Σ_c a[b, i, c] w[b, k, c]"""
-    (contract_a, contract_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
+    (contract_a, contract_b), (batch_a, batch_b) = jx.dot(eqn)
     a, b = values
     index_a, index_b = _matrix(a, contract_a, batch_a), _matrix(b, contract_b, batch_b)
     batch, i, _ = index_a.shape
@@ -100,38 +101,33 @@ def eye(size):
     return sp.eye_array(size, dtype=bool, format="csr")
 
 
-def _window_incidence(shape, params):
-    dilation = params.get("window_dilation") or (1,) * len(shape)
-    base = params.get("base_dilation") or (1,) * len(shape)
-    axes = zip(
-        shape, params["window_dimensions"], params["window_strides"], params["padding"], base, dilation, strict=True
-    )
-    return kron(*[_all(taps(*axis)) for axis in axes])
+def _window_incidence(shape, eqn):
+    return kron(*[_all(taps(*axis)) for axis in zip(shape, *jx.window(eqn), strict=True)])
 
 
 def _reduce_window(walk, eqn, values):
-    return [spread(_window_incidence(values[0].shape, eqn.params), values[0].dependence)]
+    return [spread(_window_incidence(values[0].shape, eqn), values[0].dependence)]
 
 
 def _select_and_scatter_add(walk, eqn, values):
     """Each source entry goes to one entry of its window."""
     source, operand = values
-    return [spread(_window_incidence(operand.shape, eqn.params).T.tocsr(), source.dependence)]
+    return [spread(_window_incidence(operand.shape, eqn).T.tocsr(), source.dependence)]
 
 
 def _convolution(walk, eqn, values):
     """out[n, o, s] = Σ_(c, tap) x[n, group(o), c, s + tap] w[o, c, tap]"""
     x, w = values
-    numbers = eqn.params["dimension_numbers"]
-    if eqn.params["batch_group_count"] != 1:
+    convolution = jx.convolution(eqn)
+    if convolution.batch_groups != 1:
         return _convolution_in_batches(walk, eqn, values)
-    groups_, out_shape = eqn.params["feature_group_count"], eqn.outvars[0].aval.shape
-    index = x.index().transpose(numbers.lhs_spec)
+    groups_, out_shape = convolution.groups, eqn.outvars[0].aval.shape
+    index = x.index().transpose(convolution.lhs)
     n = index.shape[0]
-    kernel = w.index().transpose(numbers.rhs_spec)
+    kernel = w.index().transpose(convolution.rhs)
     outputs, c = kernel.shape[:2]
-    back = np.argsort(numbers.out_spec)
-    axes = _conv_axes(eqn, index.shape[2:], kernel.shape[2:])
+    back = np.argsort(convolution.out)
+    axes = [taps(*axis) for axis in zip(index.shape[2:], kernel.shape[2:], *convolution.windows, strict=True)]
     result = None
     if x.dependence is not None:
         p, nonzero = take(x.dependence, index), _nonzero(w)
@@ -145,30 +141,14 @@ def _convolution(walk, eqn, values):
         else:
             p = spread(_sparse_kernel(used, axes, n, groups_), p)
         result = take(
-            p, np.arange(math.prod(out_shape)).reshape([out_shape[a] for a in numbers.out_spec]).transpose(back)
+            p, np.arange(math.prod(out_shape)).reshape([out_shape[a] for a in convolution.out]).transpose(back)
         )
     if w.dependence is not None:
         per_output = spread(groups(kernel, outputs, w.size), w.dependence)
-        shape = [out_shape[a] for a in numbers.out_spec]
+        shape = [out_shape[a] for a in convolution.out]
         place = np.broadcast_to(np.arange(outputs).reshape(1, outputs, *[1] * (len(shape) - 2)), shape)
         result = union(result, take(per_output, place.transpose(back)))
     return [result]
-
-
-def _conv_axes(eqn, space, window):
-    params = eqn.params
-    return [
-        taps(*axis)
-        for axis in zip(
-            space,
-            window,
-            params["window_strides"],
-            params["padding"],
-            params["lhs_dilation"],
-            params["rhs_dilation"],
-            strict=True,
-        )
-    ]
 
 
 def _sparse_kernel(used, axes, n, count):

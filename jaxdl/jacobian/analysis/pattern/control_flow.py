@@ -17,7 +17,7 @@ def _called(walk, eqn, values):
 
 def _branches(walk, eqn, values):
     which, *operands = values
-    branches = eqn.params["branches"]
+    branches = jx.branches(eqn)
     chosen = which.array()
     if chosen is not None:
         return walk(branches[int(np.clip(chosen, 0, len(branches) - 1))], operands)
@@ -33,16 +33,16 @@ def _either(*values):
 
 
 def _scan(walk, eqn, values):
-    params = eqn.params
-    consts, start, xs = _parts(values, *jx.scan_counts(eqn))
-    body, length = params["jaxpr"], params["length"]
+    loop = jx.scan(eqn)
+    consts, start, xs = loop.split(values)
+    length = loop.length
     if length > MOST_STEPS:
         return _scan_at_once(walk, eqn, consts, start, xs)
-    order = range(length - 1, -1, -1) if params["reverse"] else range(length)
+    order = range(length - 1, -1, -1) if loop.reverse else range(length)
     varies = any(x.dependence is not None or x.constant is not None for x in xs)
     carry, collected = start, {}
     for step in order:
-        out = walk(body, [*consts, *carry, *(_slice(x, step) for x in xs)])
+        out = walk(loop.body, [*consts, *carry, *(_slice(x, step) for x in xs)])
         after, ys = out[: len(carry)], out[len(carry) :]
         collected[step] = ys
         after = [_settled(v) for v in after]
@@ -52,10 +52,6 @@ def _scan(walk, eqn, values):
         carry = after
     carry = after if length else carry
     return carry + _stacked(eqn, len(carry), [collected[step] for step in range(length)])
-
-
-def _parts(values, first, second):
-    return values[:first], values[first : first + second], values[first + second :]
 
 
 def _slice(x, step):
@@ -93,13 +89,13 @@ def _stacked(eqn, carried, steps):
 def _scan_at_once(walk, eqn, consts, carry, xs):
     """A long scan: every step sees the union of all slices, and the carry is followed until it is stable."""
     walk.report(eqn, f"more than {MOST_STEPS} steps, followed as one")
-    length = eqn.params["length"]
+    length, body = jx.scan(eqn).length, jx.scan(eqn).body
     seen = []
     for x in xs:
         index = x.index().reshape(length, -1).T
         whole = spread(groups(index, index.shape[0], x.size), x.dependence)
         seen.append(Value(x.aval.update(shape=x.shape[1:]), whole))
-    step = lambda carry: walk(eqn.params["jaxpr"], [*consts, *carry, *seen])
+    step = lambda carry: walk(body, [*consts, *carry, *seen])
     carry = _fixpoint(walk, eqn, step, carry)
     out = step(carry)
     ys = []
@@ -122,9 +118,9 @@ def _fixpoint(walk, eqn, step, start):
 
 
 def _while(walk, eqn, values):
-    params = eqn.params
-    _, consts, start = _parts(values, params["cond_nconsts"], params["body_nconsts"])
-    step = lambda carry: walk(params["body_jaxpr"], [*consts, *carry])
+    loop = jx.while_(eqn)
+    _, consts, start = loop.split(values)
+    step = lambda carry: walk(loop.body, [*consts, *carry])
     return _fixpoint(walk, eqn, step, start)
 
 

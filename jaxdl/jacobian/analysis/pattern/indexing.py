@@ -3,6 +3,7 @@
 An index that is not known spreads along the axes where it is free, and along no other.
 """
 
+import functools
 import math
 
 import jax
@@ -17,7 +18,7 @@ CLIP = jax.lax.GatherScatterMode.CLIP
 
 def _moved(to):
     """The rule of an equation with one operand, from `to(index, **params)`: which entry goes where."""
-    return lambda walk, eqn, values: [take(values[0].dependence, to(values[0].index(), **eqn.params))]
+    return lambda walk, eqn, values: [take(values[0].dependence, to(values[0].index(), **jx.parameters(eqn)))]
 
 
 def _together(values):
@@ -32,7 +33,7 @@ def _joined(by):
 
     def rule(walk, eqn, values):
         whole, indices = _together(values)
-        return [take(whole, by(indices, **eqn.params))]
+        return [take(whole, by(indices, **jx.parameters(eqn)))]
 
     return rule
 
@@ -44,7 +45,7 @@ def _slice(index, start_indices, limit_indices, strides):
 
 def _pad(walk, eqn, values):
     whole, (index, fill) = _together(values)
-    return [take(whole, padded(index, eqn.params["padding_config"], fill))]
+    return [take(whole, padded(index, jx.parameters(eqn)["padding_config"], fill))]
 
 
 def padded(index, config, fill=-1):
@@ -61,13 +62,13 @@ def padded(index, config, fill=-1):
 
 
 def _split(walk, eqn, values):
-    index, axis = values[0].index(), eqn.params["axis"]
-    parts = np.split(index, np.cumsum(eqn.params["sizes"])[:-1], axis)
+    index, p = values[0].index(), jx.parameters(eqn)
+    parts = np.split(index, np.cumsum(p["sizes"])[:-1], p["axis"])
     return [take(values[0].dependence, part) for part in parts]
 
 
 def _unstack(walk, eqn, values):
-    index = np.moveaxis(values[0].index(), eqn.params["axis"], 0)
+    index = np.moveaxis(values[0].index(), jx.parameters(eqn)["axis"], 0)
     return [take(values[0].dependence, part) for part in index]
 
 
@@ -111,7 +112,7 @@ def _starts(values, limits):
 
 def _dynamic_slice(walk, eqn, values):
     operand, *starts = values
-    sizes = eqn.params["slice_sizes"]
+    sizes = jx.parameters(eqn)["slice_sizes"]
     limits = [full - size for full, size in zip(operand.shape, sizes, strict=True)]
     starts = [0 if limit == 0 else s for s, limit in zip(_starts(starts, limits), limits, strict=True)]
     window = tuple(slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
@@ -142,19 +143,19 @@ def _dynamic_update_slice(walk, eqn, values):
 
 def _gather(walk, eqn, values):
     operand, indices = values
-    settings = {k: eqn.params[k] for k in ("dimension_numbers", "slice_sizes")}
+    numbers, slice_sizes, mode = jx.gather(eqn)
+    gathered = functools.partial(_gathered, dimension_numbers=numbers, slice_sizes=slice_sizes)
     found = indices.array()
     if found is not None:
         index = operand.index() + 1
-        return [take(operand.dependence, _gathered(index, found, mode=eqn.params["mode"], **settings) - 1)]
-    numbers = settings["dimension_numbers"]
+        return [take(operand.dependence, gathered(index, found, mode=mode) - 1)]
     kept = [
         size == full or axis in numbers.operand_batching_dims
-        for axis, (size, full) in enumerate(zip(settings["slice_sizes"], operand.shape, strict=True))
+        for axis, (size, full) in enumerate(zip(slice_sizes, operand.shape, strict=True))
     ]
     lines = _lines(operand.shape, kept)
     anywhere = np.zeros(indices.shape, np.int32)
-    place = _gathered(lines + 1, anywhere, mode=CLIP, **settings) - 1
+    place = gathered(lines + 1, anywhere, mode=CLIP) - 1
     return [take(_by_line(operand.dependence, lines, lines.max(initial=-1) + 1), place)]
 
 
@@ -167,11 +168,10 @@ def _gathered(index, indices, **settings):
 def _scatter(walk, eqn, values):
     operand, indices, updates = values
     found = indices.array()
-    place = _targets(
-        eqn, operand, updates, np.zeros(indices.shape, np.int32) if found is None else found, found is None
-    )
+    known = np.zeros(indices.shape, np.int32) if found is None else found
+    place = jx.scatter_targets(eqn, known, clip=found is None)
     if found is None:
-        kept = _kept_by_scatter(eqn, operand, updates)
+        kept = _kept_by_scatter(eqn, operand)
         lines = _lines(operand.shape, kept)
         count = lines.max(initial=-1) + 1
         reached = spread(members(lines.ravel()[place], count), updates.dependence)
@@ -191,35 +191,11 @@ def _untouched(eqn, operand, place):
     return take(operand.dependence, index)
 
 
-def _targets(eqn, operand, updates, indices, clip):
-    """Which entry of the operand each update reaches, negative for none: what the transposed gather would read."""
-    numbers = eqn.params["dimension_numbers"]
-    settings = {
-        "dimension_numbers": jax.lax.GatherDimensionNumbers(
-            offset_dims=numbers.update_window_dims,
-            collapsed_slice_dims=numbers.inserted_window_dims,
-            start_index_map=numbers.scatter_dims_to_operand_dims,
-            operand_batching_dims=numbers.operand_batching_dims,
-            start_indices_batching_dims=numbers.scatter_indices_batching_dims,
-        ),
-        "slice_sizes": _window(numbers, operand, updates),
-        "mode": CLIP if clip else eqn.params["mode"],
-    }
-    return _gathered(operand.index() + 1, indices, **settings) - 1
-
-
-def _window(numbers, operand, updates):
-    sizes = iter(updates.shape[i] for i in numbers.update_window_dims)
-    single = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
-    return tuple(1 if axis in single else next(sizes) for axis in range(len(operand.shape)))
-
-
-def _kept_by_scatter(eqn, operand, updates):
-    numbers = eqn.params["dimension_numbers"]
-    window = _window(numbers, operand, updates)
+def _kept_by_scatter(eqn, operand):
+    numbers = jx.scatter(eqn).dimension_numbers
     return [
         size == full or axis in numbers.operand_batching_dims
-        for axis, (size, full) in enumerate(zip(window, operand.shape, strict=True))
+        for axis, (size, full) in enumerate(zip(jx.update_window(eqn), operand.shape, strict=True))
     ]
 
 
@@ -228,7 +204,7 @@ def _kept_by_scatter(eqn, operand, updates):
 
 def _reduce(walk, eqn, values):
     """Each output on all entries along the axes; `reduce` itself has an initial value for each operand."""
-    axes = eqn.params["axes"] if "axes" in eqn.params else eqn.params["dimensions"]
+    axes = jx.reduced_axes(eqn)
     half = len(values) // 2 if eqn.primitive.name == "reduce" else len(values)
     whole = union_of(v.dependence for v in values[:half])
     starts = union_of(take(v.dependence, np.zeros(eqn.outvars[0].aval.size, int)) for v in values[half:])
@@ -240,11 +216,11 @@ def _reduce(walk, eqn, values):
 
 def _cumulative(walk, eqn, values):
     """Entry i on entries 0 to i, by doubling: after k rounds on the last 2ᵏ."""
-    p, axis = values[0].dependence, eqn.params["axis"]
+    p, axis, reverse = values[0].dependence, *(jx.parameters(eqn)[name] for name in ("axis", "reverse"))
     reach = 1
     while reach < values[0].shape[axis]:
         config = [(0, 0, 0)] * len(values[0].shape)
-        config[axis] = (-reach, reach, 0) if eqn.params["reverse"] else (reach, -reach, 0)
+        config[axis] = (-reach, reach, 0) if reverse else (reach, -reach, 0)
         p = union(p, take(p, padded(values[0].index(), config)))
         reach *= 2
     return [p]
@@ -314,10 +290,10 @@ MOVES = {
     **dict.fromkeys(["scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max"], _scatter),
     **dict.fromkeys(["reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce"], _reduce),
     **dict.fromkeys(["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"], _cumulative),
-    "sort": _along(lambda eqn: [eqn.params["dimension"]]),
-    "top_k": _along(lambda eqn: [eqn.params.get("axis", -1)]),
-    "fft": _along(lambda eqn: range(-len(eqn.params["fft_lengths"]), 0)),
+    "sort": _along(lambda eqn: [jx.parameters(eqn)["dimension"]]),
+    "top_k": _along(lambda eqn: [jx.parameters(eqn).get("axis", -1)]),
+    "fft": _along(lambda eqn: range(-len(jx.parameters(eqn)["fft_lengths"]), 0)),
     **dict.fromkeys(["cholesky", "lu", "qr", "svd", "eigh", "eig", "householder_product"], _batched_matrices),
-    "triangular_solve": _solved(lambda eqn: eqn.params["left_side"]),
+    "triangular_solve": _solved(lambda eqn: jx.parameters(eqn)["left_side"]),
     "tridiagonal_solve": _solved(lambda eqn: True),
 }

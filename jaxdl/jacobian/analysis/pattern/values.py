@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.pattern.dependence import Dependence, take
-from jaxdl.primitives import unknown_parameter
 
 
 class Constant:
@@ -81,7 +80,7 @@ def _computed(eqn, inputs):
     name = eqn.primitive.name
     if name in _PLAIN and _is_plain(eqn):
         with np.errstate(all="ignore"):
-            y = _PLAIN[name](*map(np.asarray, inputs), **eqn.params)
+            y = _PLAIN[name](*map(np.asarray, inputs), **jx.parameters(eqn))
         return [np.asarray(y, eqn.outvars[0].aval.dtype)]
     with jax.ensure_compile_time_eval():
         y = jx.binding(eqn)(*inputs)
@@ -91,7 +90,7 @@ def _computed(eqn, inputs):
 def _is_plain(eqn):
     """Whether NumPy means the same: where numbers become narrower of kind, it does not round and clip as XLA does."""
     types = [v.aval.dtype for v in (*eqn.invars, *eqn.outvars)]
-    if unknown_parameter(eqn) or not all(isinstance(dtype, np.dtype) and dtype.kind in "biufc" for dtype in types):
+    if jx.unknown_parameter(eqn) or not all(isinstance(dtype, np.dtype) and dtype.kind in "biufc" for dtype in types):
         return False
     return eqn.primitive.name != "convert_element_type" or np.can_cast(types[0], types[1], "same_kind")
 

@@ -18,7 +18,6 @@ from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL
 from jaxdl.jacobian.analysis.pattern.dependence import groups, identity, spread, take, union, union_of
 from jaxdl.jacobian.analysis.pattern.indexing import MOVES
 from jaxdl.jacobian.analysis.pattern.values import Constant, Value, fold, known
-from jaxdl.primitives import unknown_parameter
 
 
 def pattern(jaxpr, n: int, constant: Callable | None = None, constants: int = 0):
@@ -58,7 +57,7 @@ class Walk:
         if all(v.dependence is None for v in values):
             return fold(eqn, values)
         out = [v.aval for v in eqn.outvars]
-        name, unknown = eqn.primitive.name, unknown_parameter(eqn)
+        name, unknown = eqn.primitive.name, jx.unknown_parameter(eqn)
         if name in CONTROL and not unknown:
             outputs = CONTROL[name](self, eqn, values)
         elif not any(map(_moves, out)):
@@ -80,7 +79,7 @@ def _moves(aval):
 
 
 def _not_understood(walk, eqn, values):
-    unknown = unknown_parameter(eqn)
+    unknown = jx.unknown_parameter(eqn)
     walk.report(eqn, unknown and "{}={}".format(*unknown))
     whole = union_of(_together(v) for v in values)
     return [take(whole, np.zeros(math.prod(v.aval.shape), int)) for v in eqn.outvars]
@@ -181,14 +180,13 @@ def _cotangent(walk, eqn, values):
 
 def _solution(walk, eqn, values):
     """A x = b: ẋ is what the solver makes of ḃ − Ȧ x, by value; it does not move itself."""
-    counts, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
-    ends = np.cumsum([counts.matvec, counts.vecmat, counts.solve, counts.transpose_solve])
-    operator, solver, right = values[: ends[0]], values[ends[1] : ends[2]], values[ends[3] :]
-    product = walk(jaxprs.matvec, [*operator, *(Value(b.aval) for b in right)])
+    system = jx.linear_solve(eqn)
+    operator, _, solver, _, right = system.split(values)
+    product = walk(system.matvec, [*operator, *(Value(b.aval) for b in right)])
     moved = [Value(b.aval, union(b.dependence, p.dependence)) for b, p in zip(right, product, strict=True)]
     inner = Walk(walk.n, by_value=True)
     inner.dense = walk.dense
-    x = inner(jaxprs.solve, [*(Value(c.aval, None, c.constant) for c in solver), *moved])
+    x = inner(system.solve, [*(Value(c.aval, None, c.constant) for c in solver), *moved])
     return [v.dependence for v in x[: len(right)]] + [None] * (len(x) - len(right))
 
 

@@ -1,0 +1,85 @@
+"""How many operations a jaxpr takes, read from its types."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxdl.jaxpr import records
+from jaxdl.jaxpr.families import ELEMENTWISE
+from jaxdl.jaxpr.reading import inner_jaxprs, primal_of
+from jaxdl.jaxpr.slicing import needed_equations
+
+
+def flops(jaxpr) -> float:
+    """The floating-point operations of a jaxpr.
+
+    A matrix product and a convolution take two for each product of numbers; products with the zeros of a padded or
+    dilated image are not counted. Elementwise operations take one for each output, reductions one for each input.
+    Of a condition the largest branch counts, of a while loop one step. What no output needs is not counted.
+    """
+    return counted(jaxpr, _flops)
+
+
+def counted(jaxpr, each: Callable, while_steps: float = 1) -> float:
+    """The sum of `each(eqn)` over the equations that a jaxpr needs, and over those inside them.
+
+    Args:
+        jaxpr: the jaxpr.
+        each: the count of an equation that has no jaxpr inside.
+        while_steps: how many steps a while loop counts for.
+    """
+    return sum(count(eqn, each, while_steps) for eqn in needed_equations(jaxpr))
+
+
+def count(eqn, each: Callable, while_steps: float = 1) -> float:
+    """The same for one equation."""
+    name, inner = eqn.primitive.name, inner_jaxprs(eqn)
+    if records.op_call(eqn) is not None and not inner:
+        return counted(primal_of(eqn), each, while_steps)
+    bodies = [counted(body, each, while_steps) for body in inner]
+    if not bodies:
+        return each(eqn)
+    steps = while_steps if name == "while" else records.scan_length(eqn)
+    return steps * (max(bodies) if name == "cond" else sum(bodies))
+
+
+def products(eqn) -> float | None:
+    """How many products of two numbers a matrix product or a convolution takes; None for other equations."""
+    if eqn.primitive.name == "dot_general":
+        contracted, _ = records.dot(eqn).contracted
+        return float(size(eqn.outvars[0]) * math.prod(eqn.invars[0].aval.shape[d] for d in contracted))
+    if eqn.primitive.name == "conv_general_dilated":
+        return float(_products_of_convolution(eqn))
+    return None
+
+
+def size(v) -> int:
+    """The number of entries of a variable."""
+    return math.prod(v.aval.shape)
+
+
+def _flops(eqn):
+    name, multiplied = eqn.primitive.name, products(eqn)
+    if multiplied is not None:
+        return 2 * multiplied
+    if name.startswith("reduce_"):
+        return float(size(eqn.invars[0]))
+    return float(size(eqn.outvars[0])) if name in ELEMENTWISE - {"convert_element_type", "copy", "copy_p"} else 0.0
+
+
+def _products_of_convolution(eqn):
+    """As many as its derivatives have: those with zeros around the image and between its pixels are left out."""
+    c = records.convolution(eqn)
+    x, w, y = (
+        [v.aval.shape[d] for d in axes]
+        for v, axes in zip((*eqn.invars, *eqn.outvars), (c.lhs, c.rhs, c.out), strict=True)
+    )
+    return y[0] * w[0] * w[1] * math.prod(map(_meetings, x[2:], w[2:], y[2:], *c.windows))
+
+
+def _meetings(pixels, entries, places, stride, padding, between_pixels, between_entries):
+    """How many times an entry of the kernel meets a pixel, over all places along one axis."""
+    at = stride * np.arange(places)[:, None] + between_entries * np.arange(entries) - padding[0]
+    pixel, beside = np.divmod(at, between_pixels)
+    return int(((beside == 0) & (pixel >= 0) & (pixel < pixels)).sum())

@@ -1,0 +1,106 @@
+"""Reading a jaxpr: its equations, the jaxprs inside them, and what they compute.
+
+A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opened` gives its equations.
+"""
+
+import functools
+
+import jax
+from jax.experimental.sparse import bcoo, bcsr, coo, csr
+
+from jaxdl.jaxpr.records import op_call
+from jaxdl.jaxpr.tracing import trace
+
+
+def opened(jaxpr):
+    """The jaxpr with `eqns` inside one that may be closed over constants."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def is_jaxpr(value):
+    return hasattr(opened(value), "eqns")
+
+
+def is_variable(atom):
+    return not hasattr(atom, "val")
+
+
+def inner_jaxprs(eqn):
+    """The jaxprs among an equation's parameters: the bodies of jit, scan, cond, while, remat, …"""
+    return [leaf for leaf in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr) if is_jaxpr(leaf)]
+
+
+def equations(jaxpr):
+    """All equations in a jaxpr, however deep."""
+    for eqn in opened(jaxpr).eqns:
+        yield eqn
+        yield from equations_inside(eqn)
+
+
+def equations_inside(eqn):
+    """All equations in the bodies of an equation, however deep."""
+    return (e for inner in inner_jaxprs(eqn) for e in equations(inner))
+
+
+def primitives(jaxpr):
+    """The names of the primitives of all equations in a jaxpr, however deep."""
+    return (eqn.primitive.name for eqn in equations(jaxpr))
+
+
+def primal_of(eqn):
+    """The jaxpr of what an equation with a hand-written rule computes; None if its parameters do not hold it."""
+    if hasattr(op_call(eqn), "primal"):
+        return trace(op_call(eqn).primal, *[v.aval for v in eqn.invars])[0]
+    if eqn.primitive.name == "call_hi_primitive":  # JAX 0.11 and newer: jnp.searchsorted is one
+        return trace(functools.partial(eqn.primitive.to_lojax, **eqn.params), *[v.aval for v in eqn.invars])[0]
+    return next(iter(inner_jaxprs(eqn)), None)
+
+
+def definition_of(eqn):
+    """The jaxpr of the JAX function that evaluates a primitive of jaxdl."""
+    return trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
+
+
+def written_out(eqn):
+    """An equation of `jax.experimental.sparse` as a function in JAX's other primitives; None for all other equations.
+
+    It serves as the replacement of `evaluate`.
+    """
+    define = _SPARSE.get(eqn.primitive.name)
+    if define is None:
+        return None
+    listed = list if eqn.primitive.multiple_results else lambda y: [y]
+    return lambda *args: listed(define(*args, **eqn.params))
+
+
+_SPARSE = {
+    name[1 : -len("_impl")]: define
+    for module in (bcoo, bcsr, coo, csr)
+    for name, define in vars(module).items()
+    if name.startswith(f"_{module.__name__.split('.')[-1]}_") and name.endswith("_impl")
+}
+
+
+def likeness(eqn):
+    """A key that is equal for equations that compute the same function of equal types."""
+    params = tuple(sorted(eqn.params.items()))
+    try:
+        hash(params)
+    except TypeError:
+        params = id(eqn)
+    return eqn.primitive, params, tuple(v.aval.str_short() for v in eqn.invars)
+
+
+def function_name(jaxpr):
+    """The name of the function that a jaxpr was traced from."""
+    info = getattr(opened(jaxpr), "debug_info", None)
+    return info.func_name if info else "function"
+
+
+def argument_names(jaxpr):
+    """The names of a jaxpr's inputs in the traced function; a1, a2, … if they are not known or not distinct."""
+    plain = opened(jaxpr)
+    found = list(getattr(getattr(plain, "debug_info", None), "arg_names", None) or [])
+    if len(found) != len(plain.invars) or len(set(found)) != len(found) or not all(found):
+        found = [f"a{i}" for i in range(1, len(plain.invars) + 1)]
+    return found

@@ -1,0 +1,55 @@
+"""Tracing a function to a jaxpr, in the arrays among its arguments."""
+
+import jax
+
+from jaxdl.jaxpr.types import is_array
+
+
+def trace(f, *types, axis=None):
+    """The closed jaxpr of f and the types of its result, under a named axis `(name, size)` if one is given."""
+    env = [axis] if axis and isinstance(axis[0], str) else None
+    return jax.make_jaxpr(f, axis_env=env, return_shape=True)(*types)
+
+
+def trace_arrays(f, args, kwargs):
+    """Traces f in all arrays among its arguments; numbers, strings, functions and the like stay fixed.
+
+    Returns:
+        The closed jaxpr, the structure of f's result, and the arrays in the order of the jaxpr's inputs.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves((args, kwargs)) if is_array(leaf)]
+    jaxpr, shape = trace(in_arrays(f, args, kwargs), *arrays)
+    return jaxpr, jax.tree.structure(shape), arrays
+
+
+def in_arrays(f, args, kwargs):
+    """f as a function of the arrays among its arguments, in their order; all other arguments stay fixed."""
+    leaves, tree = jax.tree.flatten((args, kwargs))
+
+    def of_arrays(*arrays):
+        given = iter(arrays)
+        args, kwargs = tree.unflatten([next(given) if is_array(leaf) else leaf for leaf in leaves])
+        return f(*args, **kwargs)
+
+    return of_arrays
+
+
+def output_types(f, *types):
+    """The types of f's outputs, with weak types, shardings and mesh axes."""
+    return jax.make_jaxpr(f)(*types).out_avals
+
+
+def in_some(f, args, moving):
+    """f as a function of its arguments at the places `moving` alone, returning its floating-point outputs in a list.
+
+    The other arguments are those in args. For an equation: `in_some(binding(eqn), inputs, moving)`.
+    """
+
+    def of_moving(*moved):
+        full = list(args)
+        for i, x in zip(moving, moved, strict=True):
+            full[i] = x
+        inexact = lambda y: jax.numpy.issubdtype(jax.numpy.result_type(y), jax.numpy.inexact)  # of a Python number too
+        return [y for y in jax.tree.leaves(f(*full)) if inexact(y)]
+
+    return of_moving

@@ -1,0 +1,75 @@
+"""All that depends on JAX's version or comes from its private modules and `jax.extend`, each with its fallback."""
+
+import inspect
+
+import jax
+from jax._src import util
+from jax.experimental import jet
+from jax.extend import linear_util
+from jax.extend import random as _random
+from jax.extend.core import Primitive, mapped_aval, unmapped_aval
+from jax.interpreters import ad
+
+__all__ = ["Primitive", "ad", "define_prng_impl", "linear_util", "mapped_aval", "threefry_2x32", "unmapped_aval"]
+
+define_prng_impl, threefry_2x32 = _random.define_prng_impl, _random.threefry_2x32
+
+# The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
+INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
+
+# How a rule of jet calls jet: with coefficients as its rules take them, which only older versions scale by factorials.
+UNSCALED = {"factorial_scaled": False} if "factorial_scaled" in inspect.signature(jet.jet).parameters else {}
+
+
+def keep_weakly(*classes: type) -> None:
+    """Lets JAX's caches hold parameters of these classes by weak references, so that a trace dies with its function.
+
+    Versions without this keep the last few thousand traces.
+    """
+    getattr(util, "weakref_cache_key_types", set()).update(classes)
+
+
+def scan_counts(eqn) -> tuple[int, int]:
+    """How many inputs of a scan are constant, and how many are carried; the others are scanned over."""
+    if "ft_in" in eqn.params:  # JAX 0.11 and newer
+        consts, carry, _ = map(len, eqn.params["ft_in"].unpack())
+        return consts, carry
+    return eqn.params["num_consts"], eqn.params["num_carry"]
+
+
+def is_spoilt_trace(error: BaseException) -> bool:
+    """Whether JAX has lost its trace of a `custom_vjp` inside a jitted function.
+
+    This happens where a rule raised while it was differentiated in other inputs. A new trace is as good as the first.
+    """
+    return type(error).__name__ == "StoreException"
+
+
+def zeros_fixed(eqn) -> dict:
+    """New parameters for one use of a `custom_vjp` with symbolic zeros, whose residuals depend on the moving inputs.
+
+    JAX keeps a trace of the forward function for each set of moving inputs, but only the residuals' structure of the
+    last trace. So the function is traced again for each use, and before the pullback of that use.
+    """
+    forward, backward = eqn.params.get("fwd_jaxpr_thunk"), eqn.params.get("bwd")
+    held = inspect.getclosurevars(forward.f).nonlocals if has_symbolic_zeros(eqn) else {}
+    if getattr(held.get("fn"), "__name__", "") != "fwd_jaxpr_from_zeros":
+        return {}
+    moving = []
+
+    def traced(*nonzeros):
+        held["cells"].clear()
+        moving[:] = nonzeros
+        return forward.call_wrapped(*nonzeros)
+
+    def pulled(*args):
+        traced(*moving)
+        return backward.call_wrapped(*args)
+
+    wrap = lambda f, of: linear_util.wrap_init(f, debug_info=of.debug_info)
+    return {"fwd_jaxpr_thunk": wrap(traced, forward), "bwd": wrap(pulled, backward)}
+
+
+def has_symbolic_zeros(eqn) -> bool:
+    """Whether an equation is a `custom_vjp` whose rules take symbolic zeros."""
+    return "fwd_jaxpr_thunk" in eqn.params and eqn.params["symbolic_zeros"]
