@@ -33,7 +33,7 @@ class Surroundings:
     modules count as constant; arrays and other objects may change.
     """
 
-    def __init__(self, *functions: Callable):
+    def __init__(self, *functions: Any):
         self.homes = {getattr(f, "__module__", None) for f in functions}
         self.found, self.seen, self.reads = [], set(), []
         self.values = tuple(self.found) if all(map(self._read, functions)) else None

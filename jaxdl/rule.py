@@ -9,81 +9,112 @@ evaluation is the transposed pullback and whose transpose is the pullback itself
 
 `linear_p` is an ordinary linear primitive, so JAX's own forward and reverse mode, vmap, scan, remat
 and sharding compose with it, to any order. What the primitives carry (a call or a pullback on flat
-lists of arrays, perhaps under vmap) is in `jaxdl/call.py`.
+lists of arrays, perhaps under vmap) is in `jaxdl/call/`.
 """
 
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.call import (
-    Batched,
+    BatchedCall,
     BatchedPullback,
-    Call,
-    Closed,
-    Selected,
-    closed,
+    BoundPullback,
+    CapturingCall,
+    OpCall,
+    SelectedPullback,
+    capture,
     evaluate,
     primal,
     pull,
     push,
-    refuse_itself,
+    refuse_recursion,
     rule,
     saving,
 )
 from jaxdl.closures import CONSTANTS, NUMBERS, Surroundings, hoisted, is_importable
 
-__all__ = ["Op", "hoisted", "op", "op_p", "saving"]
+__all__ = ["BoundPullback", "Op", "hoisted", "op", "op_p", "saving"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
+Rule = TypeVar("Rule", bound=Callable[..., tuple[Any, BoundPullback]])
 
 
-class Op:
+class Op(Generic[Arguments, Result]):
     """An operation with two derivatives: made by `op`, completed by `@NAME.rule`.
 
-    `NAME.primal` is the plain definition, `NAME.derivative` the hand-written rule.
+    It is called like the function that it was made of, and its type has that function's arguments and result.
+
+    Attributes:
+        primal: The plain definition. JAX differentiates it like any other function.
+        derivative: The hand-written rule; None until it is set.
+        signature: The signature of the definition.
     """
 
-    def __init__(self, primal):
+    __name__: str
+
+    def __init__(self, primal: Callable[Arguments, Result]):
         functools.update_wrapper(self, primal)
-        self.primal = primal
-        self.derivative = None
-        self.hoisting = None
-        self.surroundings = {}
-        self.signature = inspect.signature(primal)
+        self.primal: Callable[Arguments, Result] = primal
+        self.derivative: Callable[..., tuple[Any, BoundPullback]] | None = None
+        self.hoisting: Callable[..., Any] | None = None
+        self.surroundings: dict[tuple, Surroundings] = {}
+        self.signature: inspect.Signature = inspect.signature(primal)
 
-    def rule(self, rule: Callable) -> Callable:
-        """Sets the hand-written derivative: `rule(*args, **settings)` returns `(y, saving(…))`.
+    def rule(self, rule: Rule) -> Rule:
+        """Sets the hand-written derivative.
 
-        What its docstring says after "Gain:" is shown by `jaxdl.contrast` where it measures a gain.
+        What its docstring says after "Gain:" is shown by `jaxdl.contrast` beside what it measures.
+
+        Args:
+            rule: A function of the op's arguments and settings that returns `(y, saving(pullback, *residuals))`.
+
+        Returns:
+            The same function, so that this is a decorator.
         """
         self.derivative = rule
         return rule
 
-    def hoist(self, call: Callable) -> Callable:
-        """Sets how the op is called where a setting closes over traced values: with these among the arguments.
+    def hoist(self, call: Function) -> Function:
+        """Sets how the op is called where a setting closes over traced values. Without it, they have no derivative.
 
-        `call(*args, **settings)` has what the op returns; `hoisted` of jaxdl/closures.py helps it. Without it such
-        values cannot be differentiated.
+        Args:
+            call: A function of the op's arguments and settings that returns what the op returns. It passes the traced
+                values to the op as arguments; `jaxdl.rule.hoisted` finds them.
+
+        Returns:
+            The same function, so that this is a decorator.
         """
         self.hoisting = call
         return call
 
-    def __call__(self, *args, **settings):
+    def __call__(self, *args: Arguments.args, **settings: Arguments.kwargs) -> Result:
         if self.derivative is None:
             raise TypeError(f"{self.__name__} has no rule: write one and mark it @{self.__name__}.rule")
         bound = self._bound(args, settings)
         flat, tree = jax.tree.flatten(bound.args)
         self._check(bound, flat)
-        settings, surroundings = tuple(bound.kwargs.items()), self._surroundings(bound.kwargs)
         numbers = tuple(jx.exactly(v) for v in jax.tree.leaves(bound.kwargs) if isinstance(v, NUMBERS))
-        call = Call(self.__name__, self.primal, self.derivative, tree, settings, surroundings, numbers)
-        refuse_itself(call, flat)
+        call = OpCall(
+            name=self.__name__,
+            definition=self.primal,
+            derivative=self.derivative,
+            tree=tree,
+            settings=tuple(bound.kwargs.items()),
+            surroundings=self._surroundings(bound.kwargs),
+            numbers=numbers,
+        )
+        refuse_recursion(call, flat)
         flat = jx.vary_alike(flat)
         if not call.lasts:
-            call, flat, captured = closed(call, flat)
+            call, flat, captured = capture(call, flat)
             if captured and self.hoisting:
                 return self.hoisting(*bound.args, **bound.kwargs)
             flat = [*flat, *captured]
@@ -130,23 +161,31 @@ class Op:
         return f"<op {self.__name__}{self.signature}>"
 
 
-def op(primal: Callable) -> Op:
-    """Makes an operation of its plain definition; `@NAME.rule` then gives its derivative by hand.
+def op(primal: Callable[Arguments, Result]) -> Op[Arguments, Result]:
+    """Makes an operation of its plain definition; `@NAME.rule` then sets its hand-written derivative.
 
-    Positional arguments are arrays or pytrees of arrays; keyword-only arguments are static settings
-    and must be hashable. The rule takes the same arguments and returns the output and its pullback,
-    with the residuals bound by `saving`; the pullback returns a tuple with one cotangent for each
-    positional argument, None for integer and boolean ones (and where nothing flows back).
+    The rule takes the same arguments and returns the output and its pullback, with the residuals bound by `saving`.
+    The pullback returns a tuple with one cotangent for each positional argument, None for integer and boolean ones
+    and wherever nothing flows back.
 
-        @op
-        def square(x):
-            return x * x
+    Args:
+        primal: The definition. Its positional arguments are arrays or pytrees of arrays; its keyword-only arguments
+            are static settings and must be hashable.
 
-        @square.rule
-        def square_rule(x):
-            def pullback(x, dy):
-                return (2 * x * dy,)
-            return x * x, saving(pullback, x)
+    Returns:
+        The operation, called as its definition is. It composes with every JAX transformation, to any order.
+
+    Example:
+        >>> @op
+        ... def square(x):
+        ...     return x * x
+        >>> @square.rule
+        ... def square_rule(x):
+        ...     def pullback(x, dy):
+        ...         return (2 * x * dy,)
+        ...     return x * x, saving(pullback, x)
+        >>> float(jax.grad(square)(3.0))
+        6.0
     """
     return Op(primal)
 
@@ -171,7 +210,7 @@ def _op_jvp(primals, tangents, *, call):
         linear_p.bind(
             *saved.residuals,
             *[tangents[i] for i in asked],
-            pullback=Selected(saved.pullback, smooth, asked),
+            pullback=SelectedPullback(saved.pullback, smooth, asked),
             types=tuple(t for t, s in zip(types, smooth, strict=True) if s),
             kept=len(saved.residuals),
         )
@@ -181,7 +220,7 @@ def _op_jvp(primals, tangents, *, call):
 
 def _op_batch(size, axis_name, args, dims, *, call):
     args, mapped = _in_front(args, dims)
-    y = op_p.bind(*args, call=Batched(call, mapped, size, axis_name))
+    y = op_p.bind(*args, call=BatchedCall(call, mapped, size, axis_name))
     return y, [0] * len(y)
 
 
@@ -236,7 +275,7 @@ def _in_front(args, dims):
     return [jnp.moveaxis(x, d, 0) if m else x for x, d, m in zip(args, dims, mapped, strict=True)], mapped
 
 
-jx.keep_weakly(Call, Closed, Batched, Selected, BatchedPullback)
+jx.keep_weakly(OpCall, CapturingCall, BatchedCall, SelectedPullback, BatchedPullback)
 jx.define(
     op_p,
     evaluate=lambda *args, call: evaluate(call, *args),

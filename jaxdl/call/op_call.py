@@ -1,0 +1,208 @@
+"""One call of an op, and its pullback: both check what the user's functions return."""
+
+import contextlib
+import contextvars
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import jaxpr as jx
+from jaxdl.call.bound_pullback import BoundPullback
+from jaxdl.call.tracing import primal
+from jaxdl.closures import name_of, traced
+
+_running_rules: contextvars.ContextVar[tuple] = contextvars.ContextVar("running_rules", default=())
+
+
+@contextlib.contextmanager
+def _running(call, flat):
+    """Notes that the rule of a call on arrays of these types is running."""
+    before = _running_rules.set((*_running_rules.get(), (call, _type_names(flat))))
+    try:
+        yield
+    finally:
+        _running_rules.reset(before)
+
+
+def refuse_recursion(call: "OpCall", flat: list) -> None:
+    """Raises TypeError where a rule computes its own output by calling the op that it is the rule of."""
+    if (running := _running_rules.get()) and (call, _type_names(flat)) in running:
+        raise TypeError(
+            f"{call.name}: its rule calls {call.name} itself, whose output is computed by its rule: an endless "
+            f"recursion; in the rule, call the definition, {call.name}.primal"
+        )
+
+
+def _type_names(flat):
+    return tuple(map(jx.typed, map(jax.typeof, flat)))
+
+
+@dataclass(frozen=True)
+class OpCall:
+    """An op called with settings, on arguments of the pytree structure `tree`.
+
+    It holds the op's functions, not the op: a trace of the op itself would keep it alive forever. numbers: those among
+    the settings, as keys that distinguish 1 from 1.0.
+    """
+
+    name: str
+    definition: Callable
+    derivative: Callable
+    tree: Any
+    settings: tuple
+    surroundings: tuple | None
+    numbers: tuple = ()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a trace may be kept: it will be the same the next time, and lives no longer than its op."""
+        return self.surroundings is not None
+
+    @property
+    def gain(self) -> str:
+        """What the rule does better: the words after "Gain:" in its docstring."""
+        _, _, gain = (inspect.getdoc(self.derivative) or "").partition("Gain:")
+        return " ".join(gain.split())
+
+    def __repr__(self):
+        return self.name
+
+    def primal(self, *flat):
+        with jax.named_scope(self.name):
+            return self.definition(*self.tree.unflatten(flat), **dict(self.settings))
+
+    def rule(self, *flat):
+        with jax.named_scope(self.name), _running(self, flat):
+            returned = self.derivative(*self.tree.unflatten(flat), **dict(self.settings))
+        y, bound = self._checked(returned)
+        residuals, residual_tree = jax.tree.flatten(bound.residuals)
+        y, y_tree = jax.tree.flatten(y)
+        self._check_output(y, y_tree, primal.eval_shape(self, *flat))
+        types = tuple((x.shape, x.dtype) for x in map(jax.typeof, flat))
+        return y, BoundPullback(OpPullback(self, bound.pullback, residual_tree, y_tree, types), residuals)
+
+    def refuse(self, moving):
+        """Every argument may be differentiated."""
+
+    def argument(self, i):
+        """The name of the i-th positional argument, as the primal writes it."""
+        names = [p.name for p in inspect.signature(self.definition).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        return names[i] if i < len(names) else f"{names[-1]}[{i - len(names) + 1}]"
+
+    def fault(self, message):
+        return TypeError(f"{self.name}: {message}")
+
+    def _checked(self, returned):
+        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], BoundPullback)):
+            raise self.fault(
+                "the rule must return a pair (y, saving(pullback, *residuals)), got "
+                + (f"a tuple of {len(returned)}" if isinstance(returned, tuple) else repr(returned))
+            )
+        bound = returned[1]
+        for i, residual in enumerate(bound.residuals):
+            for leaf in jax.tree.leaves(residual):
+                if not hasattr(leaf, "dtype"):
+                    raise self.fault(
+                        f"residual {i} is not an array: got {leaf!r}; save arrays only, "
+                        f"and let the pullback use settings by closure"
+                    )
+        return returned
+
+    def _check_output(self, y, y_tree, expected):
+        expected, expected_tree = jax.tree.flatten(expected)
+        if y_tree != expected_tree:
+            raise self.fault(f"the rule returns a {y_tree}, the primal a {expected_tree}")
+        for got, want in zip(y, expected, strict=True):
+            if (jnp.shape(got), jnp.result_type(got)) != (want.shape, want.dtype):
+                raise self.fault(f"the rule returns {describe(got)}, the primal {describe(want)}")
+
+
+@dataclass(frozen=True)
+class OpPullback:
+    """The pullback of an `OpCall`, with its cotangents checked against the arguments' types."""
+
+    call: OpCall
+    function: Callable
+    residual_tree: Any
+    y_tree: Any
+    types: tuple
+
+    def __repr__(self):
+        return repr(self.call)
+
+    @property
+    def lasts(self):
+        return self.call.lasts
+
+    def __call__(self, residuals, dy):
+        types = jax.tree.map(jax.typeof, (list(residuals), list(dy)))
+        (run,), captured = traced((self.cotangents, *types))
+        if captured:
+            raise self.capture_fault(captured[0])
+        return run((), *jax.tree.leaves((residuals, dy)))
+
+    def capture_fault(self, value):
+        return self.call.fault(
+            f"the pullback uses {name_of(value, self.function)} by closure; make it an argument of the pullback and "
+            f"bind it with saving(pullback, …), or, where only its shape or dtype is used, give the pullback its "
+            f"jax.typeof"
+        )
+
+    def cotangents(self, residuals, dy):
+        call = self.call
+        with jax.named_scope(call.name):
+            returned = self.function(*self.residual_tree.unflatten(residuals), self.y_tree.unflatten(dy))
+        arguments = call.tree.unflatten(range(len(self.types)))
+        if not isinstance(returned, tuple) or len(returned) != len(arguments):
+            got = f"{len(returned)}" if isinstance(returned, tuple) else f"no tuple but {type(returned).__name__}"
+            raise call.fault(
+                f"the pullback must return a tuple of {len(arguments)} cotangents, one for each argument "
+                f"({', '.join(map(call.argument, range(len(arguments))))}), got {got}"
+            )
+        cotangents = [None] * len(self.types)
+        for i, (argument, cotangent) in enumerate(zip(arguments, returned, strict=True)):
+            if cotangent is not None:
+                places, structure = jax.tree.flatten(argument)
+                for place, leaf in zip(places, self._leaves(i, cotangent, structure), strict=True):
+                    cotangents[place] = self._checked(i, leaf, *self.types[place])
+        return cotangents
+
+    def _leaves(self, i, cotangent, structure):
+        """The leaves of the cotangent of the i-th argument, which has a structure."""
+        try:
+            leaves = structure.flatten_up_to(cotangent)
+            if all(jax.tree.structure(leaf).num_nodes == 1 for leaf in leaves):
+                return leaves
+        except ValueError:
+            pass
+        raise self.call.fault(
+            f"the cotangent of {self.call.argument(i)} must have its structure, {structure}, "
+            f"got {jax.tree.structure(cotangent)}"
+        )
+
+    def _checked(self, i, cotangent, shape, dtype):
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            if cotangent is None or jnp.result_type(cotangent) == jax.dtypes.float0:
+                return None
+            raise self.call.fault(
+                f"{self.call.argument(i)} has dtype {dtype}, so the pullback must return None for it, "
+                f"got {describe(cotangent)}"
+            )
+        if cotangent is not None and (jnp.shape(cotangent), jnp.result_type(cotangent)) != (shape, dtype):
+            raise self.call.fault(
+                f"the cotangent of {self.call.argument(i)} must be "
+                f"{describe(jax.ShapeDtypeStruct(shape, dtype))}, got {describe(cotangent)}"
+            )
+        return cotangent
+
+
+def describe(x):
+    """float32[3,4], as jaxprs write it."""
+    return f"{jnp.result_type(x)}[{','.join(map(str, jnp.shape(x)))}]"
+
+
+jx.hide_from_source_lines(__file__)

@@ -1,0 +1,34 @@
+"""What calls and pullbacks that wrap another one have in common."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WrappedCall:
+    """A call around another `call`, with its name and gain."""
+
+    call: Any
+
+    @property
+    def name(self) -> str:
+        return self.call.name
+
+    @property
+    def gain(self) -> str:
+        return self.call.gain
+
+    @property
+    def lasts(self) -> bool:
+        return self.call.lasts
+
+
+@dataclass(frozen=True)
+class WrappedPullback:
+    """A pullback around another `pullback`."""
+
+    pullback: Any
+
+    @property
+    def lasts(self) -> bool:
+        return self.pullback.lasts
