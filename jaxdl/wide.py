@@ -94,10 +94,8 @@ def _widened_type(value):
 
 def _body(eqn):
     """The jaxpr that an equation only calls: of jit, of a rule's primal, of a primitive of jaxdl."""
-    if eqn.primitive.name.startswith("jaxdl_"):
-        return jx.definition_of(eqn)
-    if eqn.primitive.name in _CALLS:
-        return jx.primal_of(eqn)
+    if inner := jx.called(eqn):
+        return inner
     if jx.inner_jaxprs(eqn):
         raise NotWidened(f"{eqn.primitive.name} (at {jx.where(eqn)}) cannot be evaluated in float64")
     return None
@@ -146,7 +144,6 @@ def _linear_solve(eqn, args):
     return _closed(system.solve, system.inputs_of_solve(args))
 
 
-_CALLS = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES
 _NATIVE_ONLY = {"reduce", "reduce_window", "pure_callback", "io_callback"}
 _BUILT_ANEW = {
     "scan": _scan,

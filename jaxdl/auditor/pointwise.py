@@ -10,7 +10,6 @@ from jax import lax
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.subject import ready, theirs
 
-CALLS = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES
 MOST_CHANGES = 48
 MOST_ROWS = 160  # of points for functions of several inputs
 
@@ -21,21 +20,7 @@ def is_pointwise(jaxpr) -> bool:
     shapes = {v.aval.shape for v in plain.invars}
     if len(shapes) != 1 or not all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in plain.invars):
         return False
-    return _only_elementwise(jaxpr, *shapes)
-
-
-def _only_elementwise(jaxpr, shape):
-    if any(np.shape(c) != () for c in getattr(jaxpr, "consts", ())):
-        return False
-    for eqn in jx.opened(jaxpr).eqns:
-        if not {v.aval.shape for v in (*eqn.invars, *eqn.outvars)} <= {shape, ()}:
-            return False
-        if inner := _body(eqn):
-            if not _only_elementwise(inner, shape):
-                return False
-        elif eqn.primitive.name not in jx.ELEMENTWISE | {"bitcast_convert_type"} and not _is_broadcast(eqn):
-            return False
-    return True
+    return jx.is_elementwise(jaxpr, *shapes, scalar_constants=True)
 
 
 def at_points(jaxpr, *points, seen=lambda eqn, inputs, outputs: None):
@@ -45,7 +30,7 @@ def at_points(jaxpr, *points, seen=lambda eqn, inputs, outputs: None):
     values |= dict(zip(plain.invars, points, strict=True))
     for eqn in plain.eqns:
         inputs = [jx.value_of(atom, values) for atom in eqn.invars]
-        if inner := _body(eqn):
+        if inner := jx.called(eqn):
             y = at_points(inner, *inputs, seen=seen)
         elif eqn.primitive.name == "broadcast_in_dim":
             y = inputs
@@ -62,16 +47,6 @@ def _alike(inputs, eqn):
         jnp.broadcast_to(lax.convert_element_type(x, v.aval.dtype), shape)
         for x, v in zip(inputs, eqn.invars, strict=True)
     ]
-
-
-def _body(eqn):
-    if eqn.primitive.name.startswith("jaxdl_"):
-        return jx.definition_of(eqn)
-    return jx.primal_of(eqn) if eqn.primitive.name in CALLS else None
-
-
-def _is_broadcast(eqn):
-    return eqn.primitive.name == "broadcast_in_dim" and eqn.invars[0].aval.shape in ((), eqn.outvars[0].aval.shape)
 
 
 # --- where something changes ---------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from jaxdl.jaxpr.flops import count, counted, flops, products, size
 from jaxdl.jaxpr.indexing import NOWHERE, as_gather, moved, scatter_targets, update_window
 from jaxdl.jaxpr.known_parameters import KNOWN, unknown_parameter
 from jaxdl.jaxpr.loops import advanced, while_loop
+from jaxdl.jaxpr.pointwise import called, is_elementwise
 from jaxdl.jaxpr.reading import (
     argument_names,
     definition_of,
@@ -118,6 +119,7 @@ __all__ = [
     "batched_type",
     "binding",
     "branches",
+    "called",
     "convolution",
     "count",
     "counted",
@@ -144,6 +146,7 @@ __all__ = [
     "inner_jaxprs",
     "instantiate_zeros",
     "is_array",
+    "is_elementwise",
     "is_foreign",
     "is_jaxpr",
     "is_key",

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.elimination.straight_line import INLINED
 from jaxdl.jacobian.analysis.modes import hindrance
 
 LINEAR = {"add": 1.0, "add_any": 1.0, "neg": -1.0, "convert_element_type": 1.0, "copy": 1.0, "reduce_precision": 1.0}
@@ -218,30 +217,7 @@ def _is_elementwise_call(eqn, moving):
             return pullback(y)
         return jax.jvp(f, x, x)
 
-    return _only_elementwise(_trace(derivative, eqn), shape)
-
-
-def _only_elementwise(jaxpr, shape):
-    """Whether a jaxpr holds nothing but elementwise equations on arrays of this shape and scalars."""
-    for eqn in jx.opened(jaxpr).eqns:
-        name = eqn.primitive.name
-        if not {v.aval.shape for v in (*eqn.invars, *eqn.outvars)} <= {shape, ()}:
-            return False
-        if name in jx.ELEMENTWISE or _is_broadcast(eqn):
-            continue
-        if name in INLINED or name == "custom_jvp_call":
-            inner = jx.inner_jaxprs(eqn)[0]
-        elif name.startswith("jaxdl_"):
-            inner = jx.definition_of(eqn)
-        else:
-            return False
-        if not _only_elementwise(inner, shape):
-            return False
-    return True
-
-
-def _is_broadcast(eqn):
-    return eqn.primitive.name == "broadcast_in_dim" and eqn.invars[0].aval.shape in ((), eqn.outvars[0].aval.shape)
+    return jx.is_elementwise(_trace(derivative, eqn), shape, refused=_REVERSE_ONLY)
 
 
 # --- places ------------------------------------------------------------------------------------------------
