@@ -15,9 +15,9 @@ MAY_IMPORT = {
     "data": set(),
     "nn": {"ops"},
     "graph": {"strip", "symbolic_zeros", "jaxpr", "report"},
-    "jacobian": {"strip", "symbolic_zeros", "wide", "jaxpr", "report"},
-    "auditor": {"currying", "exact", "measure", "strip", "wide", "jaxpr", "report"},
-    "measure": {"currying", "strip", "report", "jaxpr"},
+    "jacobian": {"strip", "symbolic_zeros", "double_precision", "jaxpr", "report"},
+    "auditor": {"currying", "exact", "measure", "strip", "double_precision", "jaxpr", "report"},
+    "measure": {"currying", "double_precision", "strip", "report", "jaxpr"},
     "exact": {"jaxpr"},
     "strip": {"rule", "symbolic_zeros", "jaxpr"},
     "ops": {"rule"},
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "currying": set(),
     "report": set(),
     "symbolic_zeros": set(),
-    "wide": {"jaxpr"},
+    "double_precision": {"jaxpr"},
     "jaxpr": set(),
 }
 

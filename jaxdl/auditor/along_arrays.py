@@ -14,7 +14,7 @@ from jaxdl.auditor.judge import Evidence, found, half_of_the_digits, verdicts
 from jaxdl.auditor.slopes import UNKNOWN, Numerical, exact_slope
 from jaxdl.auditor.subject import LARGE, Raised, Subject, drawn, evaluated, in_float64, top
 from jaxdl.auditor.untold import BESIDE, is_drawn_in_a_loop, search, untold
-from jaxdl.wide import parts, wide
+from jaxdl.double_precision import as_double, real_parts
 
 DIRECTIONS = 2
 NEARBY = 8
@@ -132,11 +132,11 @@ class At:
     def beside(self):
         """Values of the function beside the point, in some directions, after a step and after a shorter one."""
         random, smooth = np.random.default_rng(0), self.subject.smooth
-        steps = lambda x: BESIDE * np.maximum(1, np.abs(wide(np.asarray(x))))
+        steps = lambda x: BESIDE * np.maximum(1, np.abs(as_double(np.asarray(x))))
         ways = [{i: sign} for i in smooth for sign in (-1, 1)] + [dict.fromkeys(smooth, sign) for sign in (-1, 1)]
         ways += [{i: random.standard_normal(np.shape(self.inputs[i])) for i in smooth} for _ in range(NEARBY)]
         moved = lambda way, part: [
-            wide(np.asarray(x)) + way[i] * steps(x) * part if i in way else x for i, x in enumerate(self.inputs)
+            as_double(np.asarray(x)) + way[i] * steps(x) * part if i in way else x for i, x in enumerate(self.inputs)
         ]
         values = ([in_float64(self.subject.value, *moved(way, part)) for part in (1, SHORTER)] for way in ways)
         return [pair for pair in values if None not in pair]
@@ -162,7 +162,7 @@ class At:
             room = [r + 32 * np.finfo(float).eps * most for r in room]
         for k, name in enumerate(self.subject.names):
             evidence, said = self.evidence(k, room[k])
-            automatic = parts(self.native[k]).reshape(-1)
+            automatic = real_parts(self.native[k]).reshape(-1)
             witnesses = lambda i, a=automatic, said=said: {"automatic": number(a[i])} | said.get(i, {})
             at_entry = functools.partial(_entry, self.point, self.got[k])
             told = "value" if k < len(self.u) else "cotangents", name, at_entry, lambda i: tuple(self.inputs), witnesses
@@ -181,20 +181,20 @@ class At:
 
     def evidence(self, k, room):
         """What is known of output or cotangent k; and what the witnesses say of its entries."""
-        is_output, native = k < len(self.u), parts(self.native[k])
+        is_output, native = k < len(self.u), real_parts(self.native[k])
         eps, dtype = float(jnp.finfo(self.got[k].dtype).eps), _real(self.got[k].dtype)
         if self.truth is None:  # what JAX derives is held to no more digits than rounding leaves of it
             room, of_formula = ROUNDED * top(native), ROUNDED * top(native)
             low = native
         else:
-            low = parts(self.truth[k])
+            low = real_parts(self.truth[k])
             scale = top(low)
             of_formula = room * 1e-3 + 8 * eps * max(scale, self.usual[k])
             room = room + scale * eps**0.5 + 32 * eps * self.usual[k]
         if is_output:
             low = np.where(np.isfinite(native), low, np.nan)  # that it overflows is not the rule's fault
-        got = parts(self.got[k])
-        evidence = Evidence(got, parts(self.formula[k]), low, low, room, of_formula, dtype)
+        got = real_parts(self.got[k])
+        evidence = Evidence(got, real_parts(self.formula[k]), low, low, room, of_formula, dtype)
         evidence = _alike_in_its_precision(evidence, native)
         if is_output:
             return evidence, {}
@@ -247,11 +247,13 @@ class At:
         values = []
         for _ in range(NEARBY):
             moved = [
-                wide(np.asarray(x)) + BESIDE * random.standard_normal(np.shape(x)) if k in self.subject.smooth else x
+                as_double(np.asarray(x)) + BESIDE * random.standard_normal(np.shape(x))
+                if k in self.subject.smooth
+                else x
                 for k, x in enumerate(self.inputs)
             ]
             found = in_float64(self.subject.steps[1], *moved, *self.u)
-            values += [] if found is None else [float(parts(found[len(self.u) + i]).reshape(-1)[place])]
+            values += [] if found is None else [float(real_parts(found[len(self.u) + i]).reshape(-1)[place])]
         return [v for v in values if np.isfinite(v)] or [np.nan]
 
     def by_values(self, along):
@@ -313,7 +315,8 @@ class At:
                 return findings, False
             formula = self.formula[len(self.u) :]
             terms = [
-                np.real(np.where(mask, 0, x) * wide(v)) for x, v, mask in zip(formula, along, self.untold, strict=True)
+                np.real(np.where(mask, 0, x) * as_double(v))
+                for x, v, mask in zip(formula, along, self.untold, strict=True)
             ]
             got = np.asarray(sum(x.sum() for x in terms))
             are_known |= bool(np.isfinite(slope.low))
@@ -377,7 +380,7 @@ def _conditioning(subject, inputs, u, truth):
     """How far each output and cotangent moves where all that goes in moves by its own rounding, over all entries."""
     random = np.random.default_rng(0)
     moved = lambda x: (
-        wide(np.asarray(x)) * (1 + 2 * float(jnp.finfo(x.dtype).eps) * random.choice([-1, 1], np.shape(x)))
+        as_double(np.asarray(x)) * (1 + 2 * float(jnp.finfo(x.dtype).eps) * random.choice([-1, 1], np.shape(x)))
         if jnp.issubdtype(x.dtype, jnp.inexact) else x
     )  # fmt: skip
     rooms = [0.0] * len(truth)

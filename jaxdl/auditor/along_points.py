@@ -17,7 +17,7 @@ from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
 from jaxdl.auditor.slopes import Slopes, exact_slopes
 from jaxdl.auditor.subject import Raised, Subject, evaluated, in_float64, run
 from jaxdl.auditor.untold import BESIDE, differ, has_stops, unstopped, untold
-from jaxdl.wide import wide, widened
+from jaxdl.double_precision import as_double, in_double_precision
 
 MANY_DIGITS = 1500
 MOST_GIVEN = 8  # of the entries given
@@ -49,7 +49,7 @@ class Places:
         """Whether the function is not defined, or not finite, somewhere beside each."""
         ways = itertools.product((-1, 0, 1), repeat=len(self.points))
         steps = [BESIDE * np.maximum(1, np.abs(_float64(p))) for p in self.points]
-        moved = [[wide(p) + s * step for p, s, step in zip(self.points, way, steps, strict=True)] for way in ways]
+        moved = [[as_double(p) + s * step for p, s, step in zip(self.points, way, steps, strict=True)] for way in ways]
         columns = [np.concatenate(column) for column in zip(*moved, strict=True)]
         types = [jax.ShapeDtypeStruct(c.shape, t.dtype) for c, t in zip(columns, self.subject.types, strict=True)]
         values = in_float64(jax.make_jaxpr(lambda *x: at_points(self.subject.value, *x))(*types), *columns)
@@ -109,7 +109,7 @@ def at_edge_points(subject: Subject, orders=2) -> list[Finding]:
 def _are_defined(subject, points):
     """At which points all outputs are finite, and come out so."""
     runs = map(_float64, _natively(subject.value, *points))
-    return np.isfinite([*runs, *Exactly(subject.value, points).everywhere]).all(0)
+    return np.isfinite([*runs, *Exactly(subject.value, points).at_all_points]).all(0)
 
 
 def _where_values_tell(places):
@@ -231,8 +231,8 @@ def _conditioning(plain, points, rest, dtype):
     jaxpr = jax.make_jaxpr(plain)(*points, *rest)
     eps = float(jnp.finfo(dtype).eps)
     with jax.enable_x64(True), np.errstate(all="ignore"):
-        moved = lambda signs: [wide(p) * (1 + 2 * eps * s) for p, s in zip(points, signs, strict=True)]
-        at = lambda signs: np.asarray(widened(jaxpr)(*moved(signs), *map(wide, rest))[0])
+        moved = lambda signs: [as_double(p) * (1 + 2 * eps * s) for p, s in zip(points, signs, strict=True)]
+        at = lambda signs: np.asarray(in_double_precision(jaxpr)(*moved(signs), *map(as_double, rest))[0])
         here = at([0] * len(points))
         signs = list(itertools.product((1, -1), repeat=len(points)))
         change = functools.reduce(np.fmax, (np.abs(at(s) - here) for s in signs))
@@ -252,10 +252,10 @@ class Exactly:
 
     def __call__(self, k, places=None, digits=60):
         """Output k, at some of the points with so many digits."""
-        return (self.everywhere if places is None else self.evaluated(places, digits))[k]
+        return (self.at_all_points if places is None else self.evaluated(places, digits))[k]
 
     @functools.cached_property
-    def everywhere(self):
+    def at_all_points(self):
         return self.evaluated(slice(None), 60)
 
     def evaluated(self, places, digits):

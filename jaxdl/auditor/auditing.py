@@ -19,9 +19,8 @@ from jaxdl.auditor.sites import subjects
 from jaxdl.auditor.subject import LARGE, Raised, Subject, evaluated, in_float64, theirs, top, works_on_bits
 from jaxdl.auditor.untold import is_drawn
 from jaxdl.currying import direct_or_curried
-from jaxdl.measure.comparison import check_differentiable
-from jaxdl.measure.differentiated import Differentiated
-from jaxdl.wide import NotWidened, wide
+from jaxdl.double_precision import NoDoublePrecision, as_double
+from jaxdl.measure.differentiated import Differentiated, check_differentiable
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
 SMALL = 4096  # numbers in a subject that is looked at in all floating-point formats
@@ -149,7 +148,7 @@ def guarded(check, name, subject) -> list[Finding]:
         return check(subject)
     except Raised as raised:
         return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", said(raised.error), "an answer")]
-    except (exact.UnknownPrimitive, NotWidened) as error:
+    except (exact.UnknownPrimitive, NoDoublePrecision) as error:
         return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", said(error), "an answer")]
     except Exception as error:  # no verdict on the rule, and none to be taken for one
         told = f"{said(error)}, at {raised_at(error)}"
@@ -214,7 +213,7 @@ def in_format(subject: Subject) -> list[Finding]:
     if found := checks.structure(subject):
         return found
     values, truth = evaluated(subject.value, *subject.inputs), in_float64(subject.value, *subject.inputs)
-    apart = [(np.abs(wide(a) - b), top(b)) for a, b in zip(values, truth or values, strict=True)]
+    apart = [(np.abs(as_double(a) - b), top(b)) for a, b in zip(values, truth or values, strict=True)]
     if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
         return []
     found = derivative(subject, orders=1)

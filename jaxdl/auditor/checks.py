@@ -13,7 +13,7 @@ from jaxdl.auditor.judge import half_of_the_digits
 from jaxdl.auditor.slopes import slopes_of_cotangents
 from jaxdl.auditor.subject import Raised, Subject, drawn, evaluated, in_float64, run, theirs, top, vjp
 from jaxdl.auditor.untold import is_drawn_in_a_loop, search, untold
-from jaxdl.wide import parts, wide
+from jaxdl.double_precision import as_double, real_parts
 
 SCALES = 2.0**-12, 2.0**12
 ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
@@ -61,7 +61,7 @@ def _nonlinear_tangent(subject) -> list[Finding]:
     return [
         found
         for k, (a, b, c) in enumerate(zip(of_v, of_w, of_both, strict=True))
-        for found in unlike(TANGENT, f"of output {k}, for the tangent v + w", c, wide(a) + wide(b), ROUNDED)
+        for found in unlike(TANGENT, f"of output {k}, for the tangent v + w", c, as_double(a) + as_double(b), ROUNDED)
     ]
 
 
@@ -94,10 +94,10 @@ def linear(subject: Subject) -> list[Finding]:
     floor = [max(top(x), _floor(subject, u)) for x in of_u]
     scales = SCALES if float(jnp.finfo(subject.dtype).max) > 1e10 else ()  # float16 has no room for them
     cases = [
-        ("u + w", of_both, [wide(a) + b for a, b in zip(of_u, of_w, strict=True)], ROUNDED, floor),
+        ("u + w", of_both, [as_double(a) + b for a, b in zip(of_u, of_w, strict=True)], ROUNDED, floor),
         ("0", of_zero, [np.where(np.isfinite(x), 0, x) for x in of_u], None, [0.0] * len(floor)),
         *(
-            (f"{number(s)} u", got, [wide(x) * s for x in of_u], None, [s * size for size in floor])
+            (f"{number(s)} u", got, [as_double(x) * s for x in of_u], None, [s * size for size in floor])
             for s, got in zip(scales, of_scaled, strict=False)
         ),
     ]
@@ -137,7 +137,7 @@ def adjoint(subject: Subject) -> list[Finding]:
 
 def _sides(u, v, pushed, pulled):
     """⟨u, Jv⟩, ⟨Jᵀu, v⟩, and how large the terms of the first are together, if only by rounding."""
-    terms = lambda xs, ys: [np.real(wide(x) * y) for x, y in zip(xs, ys, strict=True)]
+    terms = lambda xs, ys: [np.real(as_double(x) * y) for x, y in zip(xs, ys, strict=True)]
     forward, reverse = terms(u, pushed), terms(pulled, v)
     size = max(sum(np.abs(t).sum() for t in forward), ROUNDING_LEFT * max(map(top, u)) * max(map(top, v)))
     return sum(t.sum() for t in forward), sum(t.sum() for t in reverse), size
@@ -187,7 +187,7 @@ def _by_values_beside(subject, u, v, got, expected, floor):
 
 def _nearest(got, expected, slopes):
     """To each entry got, of that expected and those that slopes allow."""
-    a, b = parts(got), parts(expected)
+    a, b = real_parts(got), real_parts(expected)
     c = np.clip(a, slopes.low, slopes.high)
     nearest = np.where((np.abs(a - b) <= np.abs(a - c)) | ~np.isfinite(c), b, c)
     return nearest[..., 0] + 1j * nearest[..., 1] if np.iscomplexobj(expected) else nearest
@@ -321,7 +321,7 @@ def _noise(subject, u) -> dict[str, float]:
     if not wider and "while" in jx.primitives(subject.value):  # where it stops nobody can tell
         return dict.fromkeys(subject.names, np.inf)
     with np.errstate(all="ignore"):
-        off = [np.abs(a - b) for a, b in zip(map(wide, evaluated(step, *subject.inputs, *u)), wider, strict=False)]
+        off = [np.abs(a - b) for a, b in zip(map(as_double, evaluated(step, *subject.inputs, *u)), wider, strict=False)]
     rounded = [float(x[np.isfinite(x)].max(initial=0)) for x in off]
     found = search(subject)
     of_both = itertools.zip_longest(subject.names, rounded, found.moved if found else (), fillvalue=0.0)
@@ -331,9 +331,9 @@ def _noise(subject, u) -> dict[str, float]:
 def _differ(a, b, room=None, floor=0.0) -> bool:
     """Whether arrays differ by more than a part, by default half of the digits of the first's type, of the largest
     entry; not where the second is not finite."""
-    known = np.isfinite(wide(b))
+    known = np.isfinite(as_double(b))
     room = _half(a.dtype) if room is None else room
-    a, b, tiny = wide(a)[known], wide(b)[known], float(jnp.finfo(a.dtype).tiny)
+    a, b, tiny = as_double(a)[known], as_double(b)[known], float(jnp.finfo(a.dtype).tiny)
     if not np.isfinite(a).all():
         return True
     return bool(np.abs(a - b).max(initial=0) > room * max(top(b), top(a) * 0.5, floor) + tiny)
@@ -343,7 +343,7 @@ def _unlike(verdict, check, subject, what, at, got, expected, room=None, floor=0
     """A finding with the entry that is the furthest off, where two arrays differ by more than noise(what)."""
     if not _differ(got, expected, room, floor):
         return []
-    a, b = (wide(np.asarray(x)).reshape(-1) for x in (got, expected))
+    a, b = (as_double(np.asarray(x)).reshape(-1) for x in (got, expected))
     with np.errstate(all="ignore"):
         apart = np.where(np.isfinite(b), np.nan_to_num(np.abs(a - b), nan=np.inf), 0)
     if noise and apart.max() <= noise(what):

@@ -1,7 +1,6 @@
 """What an audit gives back: verdicts and findings as a table, as JSON, as a page."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,13 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.accepted import Accepted
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
-from jaxdl.report import Page, Table, plain, terminal, write_whole
+from jaxdl.report import Report, Table, plain
 
 SHOWN = 6  # numbers of an array that are written out, and inputs of a rule
 
@@ -65,7 +63,7 @@ class Audited:
 
 
 @dataclass(frozen=True, eq=False)
-class AuditReport:
+class AuditReport(Report):
     """What `audit` found. `audited` has f as a whole, unless it is but one rule, and each rule that it calls."""
 
     f: Callable
@@ -101,8 +99,8 @@ class AuditReport:
             audited.append(dataclasses.replace(a, findings=tuple(f for f in a.findings if not reasons[f])))
         return dataclasses.replace(self, audited=tuple(audited), accepted=tuple(accepted))
 
-    def to_json(self) -> dict:
-        """Plain data: numbers, strings, lists, dictionaries."""
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data: numbers, strings, lists and dictionaries."""
         return plain(
             {
                 "function": self.name,
@@ -139,45 +137,27 @@ class AuditReport:
         return f"import jax; {imported}print({grads[finding.check].format(f)}({point}))  # {finding.expected}"
 
     def table(self) -> Table:
-        """One row for each subject."""
+        """One row for f as a whole and one for each rule."""
         rows = [
             (a.name, a.subject.kind, a.subject.where, _inputs(a.subject.inputs), str(a.subject.count), str(a.verdict))
             for a in self.audited
         ]
         columns = "rule", "kind", "where", "inputs", "calls", "verdict"
-        return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, words=len(columns))
+        note = f"{len(self.audited)} derivatives audited, {len(self.faults)} faults found."
+        return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, note, words=len(columns))
 
     def found(self) -> Table:
         """One row for each finding."""
         rows = [(a.name, str(f.verdict), f.told) for a in self.audited for f in a.findings]
         columns = "rule", "verdict", "finding"
-        title, note = "Findings, the worst of each rule first", f"Again: {self.script}"
+        title, note = "Findings, the worst of each rule first", f"To run this audit again: {self.script}"
         return Table(title, columns, rows, note, words=len(columns))
 
-    def print(self, console: Console | None = None) -> None:
-        """Prints the table, and the findings if there are any."""
-        console = console or terminal()
-        self.table().print(console)
-        if self.findings:
-            self.found().print(console)
-        for f, reason in self.accepted:
-            console.print(f"accepted, {reason}: {f}")
-
-    def html(self) -> str:
-        """One self-contained page."""
-        page = Page(f"Audit of {self.name}: {self.verdict}")
-        page.text(f"{len(self.audited)} derivatives audited, {len(self.faults)} faults found.")
-        page.table(self.table())
-        if self.findings:
-            page.table(self.found())
-        for f, reason in self.accepted:
-            page.text(f"Accepted, {reason}: {f}")
-        return page.html()
-
-    def save(self, path) -> None:
-        """Writes `to_json()`, or the page where the path ends in .html."""
-        text = self.html() if str(path).endswith(".html") else json.dumps(self.to_json(), indent=1)
-        write_whole(path, text.encode())
+    def tables(self) -> tuple[Table, ...]:
+        """The table of derivatives, and those of findings and of accepted findings if there are any."""
+        rows = [(reason, str(f)) for f, reason in self.accepted]
+        accepted = Table("Accepted findings", ("accepted because", "finding"), rows, words=2)
+        return (self.table(), *([self.found()] if self.findings else []), *([accepted] if rows else []))
 
 
 def name_of(f) -> str:

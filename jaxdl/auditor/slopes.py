@@ -11,7 +11,7 @@ from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
 from jaxdl.auditor.subject import Subject, compiled, in_float64, theirs, top
-from jaxdl.wide import parts, wide, widened
+from jaxdl.double_precision import as_double, double_struct, in_double_precision, real_parts
 
 EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
 STEPS = 9
@@ -106,12 +106,12 @@ class Numerical:
     def __init__(self, subject: Subject, jaxpr=None):
         self.subject = subject
         with jax.enable_x64(True):
-            self.program = compiled(widened(jaxpr or subject.value), *map(wide, subject.types))
+            self.program = compiled(in_double_precision(jaxpr or subject.value), *map(double_struct, subject.types))
 
     def slope(self, inputs, u, along) -> Slopes:
         """That of Re Σ u·f along a direction, a list like the differentiated inputs; low = high where it is smooth."""
-        inputs = [wide(np.asarray(x)) if i in self.subject.smooth else x for i, x in enumerate(inputs)]
-        u, along = ([np.asarray(wide(np.asarray(x))) for x in xs] for xs in (u, along))
+        inputs = [as_double(np.asarray(x)) if i in self.subject.smooth else x for i, x in enumerate(inputs)]
+        u, along = ([np.asarray(as_double(np.asarray(x))) for x in xs] for xs in (u, along))
         steps = _steps(self.subject, inputs, along)
         at = lambda t: self._weighted(inputs, u, along, t)
         middle = at(0.0)
@@ -142,8 +142,8 @@ def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
 
     Of each cotangent those are known that are no further off than `most`.
     """
-    inputs = [wide(np.asarray(x)) if i in subject.smooth else x for i, x in enumerate(subject.inputs)]
-    along = [np.asarray(wide(np.asarray(x))) for x in along]
+    inputs = [as_double(np.asarray(x)) if i in subject.smooth else x for i, x in enumerate(subject.inputs)]
+    along = [np.asarray(as_double(np.asarray(x))) for x in along]
     steps = _steps(subject, inputs, along)
 
     def at(t):
@@ -155,7 +155,7 @@ def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
     beside = [[(at(s * t), at(2 * s * t)) for t in steps] for s in (1, -1)]
     slopes = []
     for k, room in enumerate(most):
-        sides = [[[parts(y[k]) for y in pair] for pair in side] for side in beside]
+        sides = [[[real_parts(y[k]) for y in pair] for pair in side] for side in beside]
         noise = 16 * np.finfo(float).eps * np.abs(sides[0][-1][0])
         quotients = [
             [(far - near) / (s * t) for t, (near, far) in zip(steps, side, strict=True)]

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.double_precision import as_double, double_struct, in_double_precision
 from jaxdl.measure.differentiated import normal
-from jaxdl.wide import wide, widened
 
 WHOLE = "whole"
 LARGE = 10**6  # numbers, above which running counts more than compiling
@@ -229,7 +229,7 @@ def in_float64(jaxpr, *arrays):
         return None
     try:
         with jax.enable_x64(True):
-            arrays = [*map(wide, arrays)]
+            arrays = [*map(as_double, arrays)]
             return [np.asarray(y) for y in theirs(_program(jaxpr, True))(*arrays)]
     except Raised:  # of what the function holds something does not work in float64
         return None
@@ -245,7 +245,7 @@ def evaluated(jaxpr, *arrays):
 def _program(jaxpr, in_wide):
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(jaxpr).invars]
     if in_wide:
-        return compiled(widened(jaxpr), *map(wide, types))
+        return compiled(in_double_precision(jaxpr), *map(double_struct, types))
     return compiled(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), *types)
 
 
@@ -281,7 +281,7 @@ def drawn(seed, types) -> list[np.ndarray]:
 
 def top(x) -> float:
     """The size of the largest finite entry."""
-    x = np.abs(np.asarray(wide(np.asarray(x))))
+    x = np.abs(np.asarray(as_double(np.asarray(x))))
     return float(x[np.isfinite(x)].max(initial=0))
 
 

@@ -1,7 +1,8 @@
 """What hand-written and automatic derivatives cost and how they differ."""
 
-from jaxdl.measure.comparison import Comparison, Contrast, Difference, contrast
-from jaxdl.measure.differentiated import Cost, Differentiated
+from jaxdl.measure.contrast_report import Comparison, Contrast, Difference
+from jaxdl.measure.contrasting import contrast
+from jaxdl.measure.differentiated import DerivativeCost, Differentiated
 from jaxdl.measure.timing import Pairs, pairs
 
-__all__ = ["Comparison", "Contrast", "Cost", "Difference", "Differentiated", "Pairs", "contrast", "pairs"]
+__all__ = ["Comparison", "Contrast", "DerivativeCost", "Difference", "Differentiated", "Pairs", "contrast", "pairs"]

@@ -1,9 +1,10 @@
-"""A function with one of its derivatives: forward, residuals, backward, and what they cost."""
+"""A function with one of its derivatives: forward pass, residuals, backward pass, and what they cost."""
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,17 @@ from jaxdl import jaxpr as jx
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What the compiled forward and backward pass costs; None where the compiler does not tell.
+class DerivativeCost:
+    """What a compiled forward and backward pass costs. Figures that the compiler does not report are None.
 
-    residual_bytes are kept from forward to backward, each array once; arguments of the function that
-    are kept anyway count apart, in argument_bytes. temporary_bytes are the compiled pass's own.
+    Attributes:
+        flops: Floating-point operations.
+        bytes_accessed: Bytes read and written.
+        residual_bytes: Bytes kept from the forward to the backward pass, each array once, without arguments of the
+            function.
+        argument_bytes: Bytes of arguments that the backward pass needs.
+        temporary_bytes: Bytes that the compiled program allocates besides arguments and results.
+        compile_seconds: How long the compiler took.
     """
 
     flops: float | None
@@ -27,70 +34,79 @@ class Cost:
     temporary_bytes: int | None
     compile_seconds: float
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, float | None]:
+        """The figures by name."""
         return asdict(self)
 
 
 class Differentiated:
-    """f on flat arrays, differentiated in those at places `moving`, by default in all floating-point (or complex)."""
+    """A function of arrays with its derivative in reverse mode.
 
-    def __init__(self, f: Callable, arrays, moving=None):
+    Args:
+        f: A function of arrays, that returns a list of arrays or a pytree of them.
+        arrays: Its arguments.
+        smooth: The positions of the arguments in which it is differentiated; by default those of all floating-point
+            and complex ones.
+    """
+
+    def __init__(self, f: Callable, arrays: Iterable[Any], smooth: Iterable[int] | None = None):
         self.f = f
         self.arrays = list(arrays)
         inexact = [i for i, x in enumerate(self.arrays) if jnp.issubdtype(x.dtype, jnp.inexact)]
-        self.smooth = inexact if moving is None else list(moving)
+        self.smooth = inexact if smooth is None else list(smooth)
 
-    def forward(self, *arrays):
+    def forward(self, *arrays: Any) -> tuple[list, Callable]:
         """The differentiable outputs, and the pullback as a pytree of residuals."""
         return jax.vjp(jx.in_some(self.f, arrays, self.smooth), *[arrays[i] for i in self.smooth])
 
-    def step(self, arrays, dy):
-        """Forward and backward in one: outputs and cotangents."""
+    def step(self, arrays: Sequence, dy: Sequence) -> tuple[list, list]:
+        """Forward and backward pass: outputs, and cotangents of the arguments for the cotangents dy."""
         y, pullback = self.forward(*arrays)
         return y, list(pullback(dy))
 
-    def cotangent(self):
-        """A cotangent to pull back: 1 for scalars, else normal numbers, the same in every run."""
+    def cotangent(self) -> list:
+        """Cotangents of the outputs: 1 for scalars, else normal numbers, the same in every run."""
         y, _ = jax.eval_shape(self.forward, *self.arrays)
-        # A seed that nobody draws arguments with.
+        # A seed that is unlikely to have been used for the arguments.
         random = np.random.default_rng(list(b"cotangent"))
         return [normal(random, t) if t.shape else jnp.ones((), t.dtype) for t in y]
 
     @functools.cached_property
-    def compiled(self):
+    def compiled(self) -> tuple[jax.stages.Compiled, float]:
         """The compiled step, and the seconds that the compiler took."""
         lowered = jax.jit(self.step).lower(self.arrays, self.cotangent())
         start = time.perf_counter()
         return lowered.compile(), time.perf_counter() - start
 
-    def run(self):
-        """Outputs and cotangents on the arrays."""
+    def run(self) -> tuple[list, list]:
+        """Outputs and cotangents at the arguments."""
         return jax.block_until_ready(self.compiled[0](self.arrays, self.cotangent()))
 
-    def cost(self) -> Cost:
+    def cost(self) -> DerivativeCost:
+        """What the compiled step costs."""
         compiled, seconds = self.compiled
         analysis = compiled.cost_analysis() or {}
         memory = compiled.memory_analysis()
-        own, arguments = self.residual_bytes()
-        return Cost(
-            analysis.get("flops"),
-            analysis.get("bytes accessed"),
-            own,
-            arguments,
-            memory.temp_size_in_bytes if memory else None,
-            seconds,
+        residual_bytes, argument_bytes = self.residual_bytes()
+        return DerivativeCost(
+            flops=analysis.get("flops"),
+            bytes_accessed=analysis.get("bytes accessed"),
+            residual_bytes=residual_bytes,
+            argument_bytes=argument_bytes,
+            temporary_bytes=memory.temp_size_in_bytes if memory else None,
+            compile_seconds=seconds,
         )
 
     def residual_bytes(self) -> tuple[int, int]:
-        """Bytes kept between forward and backward: the residuals' own, and those of arguments."""
+        """Bytes kept from the forward to the backward pass: without arguments of the function, and of those."""
         jaxpr, _ = jx.trace(lambda *arrays: jax.tree.leaves(self.forward(*arrays)[1]), *self.arrays)
         plain = jx.opened(jaxpr)
         kept = {v for v in plain.outvars if jx.is_variable(v)}
         given = kept & {*plain.invars, *plain.constvars}
         return sum(map(_bytes, kept - given)), sum(map(_bytes, given))
 
-    def parts(self):
-        """Three functions without arguments, to be timed: forward, backward alone, both compiled in one."""
+    def parts(self) -> tuple[Callable, Callable, Callable]:
+        """Functions without arguments to be timed: forward pass, backward pass, both compiled in one."""
         forward = jax.jit(self.forward)
         backward = jax.jit(lambda pullback, dy: pullback(dy))
         _, pullback = forward(*self.arrays)
@@ -102,8 +118,18 @@ class Differentiated:
         )
 
 
+def check_differentiable(name, jaxpr, arrays):
+    """Raises ValueError, in the name of a tool, where there is nothing to differentiate."""
+    plain = jx.opened(jaxpr)
+    inexact = lambda types: any(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
+    if not inexact(arrays):
+        raise ValueError(f"{name}: no floating-point array among the arguments: nothing to differentiate in")
+    if not inexact([v.aval for v in plain.outvars]):
+        raise ValueError(f"{name}: the function returns no floating-point array: nothing to differentiate")
+
+
 def normal(random, y):
-    """Normal numbers of a type, by NumPy: for every shape that JAX draws it compiles a program."""
+    """Normal numbers of y's shape and dtype, by NumPy: JAX would compile a program for each shape."""
     x = random.standard_normal(y.shape)
     if jnp.issubdtype(y.dtype, jnp.complexfloating):
         x = x + 1j * random.standard_normal(y.shape)

@@ -1,8 +1,9 @@
-"""Timing by interleaved pairs: what slows the machine down slows both sides, and the ratio holds."""
+"""Timing by interleaved pairs: a slow moment of the machine slows both sides, and leaves their ratio."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,32 +11,43 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pairs:
-    """Run times in seconds of two functions called in turn, and their ratio first : second."""
+    """Run times of two functions called in turn.
+
+    Attributes:
+        first: Seconds of each run of the first function.
+        second: Seconds of each run of the second function.
+    """
 
     first: tuple[float, ...]
     second: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
-        """The median of the ratios, pair by pair."""
+        """The median of the ratios first : second, pair by pair."""
         return float(np.median(self._ratios))
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The quartiles of the ratios."""
+        """The lower and the upper quartile of the ratios."""
         low, high = np.quantile(self._ratios, (0.25, 0.75))
         return float(low), float(high)
 
     @property
     def medians(self) -> tuple[float, float]:
-        """The median time of each, in seconds."""
+        """The median time of each function, in seconds."""
         return float(np.median(self.first)), float(np.median(self.second))
 
     @property
     def _ratios(self):
         return np.asarray(self.first) / np.asarray(self.second)
 
-    def to_json(self, first: str = "first", second: str = "second") -> dict:
+    def to_json(self, first: str = "first", second: str = "second") -> dict[str, Any]:
+        """Medians, ratio and its quartiles, and the number of pairs.
+
+        Args:
+            first: The name of the first function in the keys.
+            second: The name of the second.
+        """
         low, high = self.spread
         return {
             f"{first}_seconds": self.medians[0],
@@ -47,9 +59,20 @@ class Pairs:
 
 
 def pairs(first: Callable, second: Callable, *, seconds: float = 0.3, least: int = 9, most: int = 400) -> Pairs:
-    """Calls two functions without arguments in turn, A B B A A B …, for about `seconds`.
+    """Calls two functions in turn, A B B A A B …, and times each call until its JAX results are ready.
 
-    Both are called once beforehand, uncounted; JAX results are waited for.
+    Args:
+        first: A function without arguments.
+        second: Another.
+        seconds: About how long to go on. Each function is called once before, uncounted.
+        least: The smallest number of pairs.
+        most: The largest number of pairs.
+
+    Returns:
+        The times.
+
+    Example:
+        >>> pairs(lambda: jnp.sin(x), lambda: jnp.cos(x)).ratio
     """
     both = (first, second)
     for f in both:

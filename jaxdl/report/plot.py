@@ -1,15 +1,20 @@
 """One look for all plots: readable in print and in grey."""
 
-import io
-from contextlib import contextmanager
+from __future__ import annotations
 
-import matplotlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Hand and automatic differ in colour, in lightness and in dash, so that grey print keeps them apart.
 HAND = {"color": "#0b6e4f", "linestyle": "-", "linewidth": 1.6}
 AUTOMATIC = {"color": "#e07a1f", "linestyle": (0, (4, 2)), "linewidth": 1.6}
 
-_STYLE = {
+_STYLE: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "font.size": 10,
@@ -26,19 +31,43 @@ _STYLE = {
 
 
 @contextmanager
-def figure(rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float = 3.4, **shared):
-    """Gives (figure, axes) in the house's style, without a display; `shared` goes to `subplots`."""
+def figure(
+    rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float = 3.4, **shared: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure of matplotlib in jaxdl's style, drawn without a display.
+
+    Args:
+        rows: How many rows of axes.
+        columns: How many columns of axes.
+        width: In inches.
+        height: In inches.
+        shared: Passed on to `Figure.subplots`, such as `sharey=True`.
+
+    Yields:
+        The figure and its axes, as `Figure.subplots` returns them.
+    """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with rc_context(_STYLE):
         fig = Figure(figsize=(width, height))
         FigureCanvasAgg(fig)
         yield fig, fig.subplots(rows, columns, **shared)
 
 
-def png(fig) -> bytes:
-    """The figure as the bytes of a PNG file."""
+def picture(figure: Figure, suffix: str) -> bytes:
+    """A figure as the content of a file.
+
+    Args:
+        figure: A figure of matplotlib.
+        suffix: The format: `.png`, `.svg` or `.pdf`.
+    """
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png")
+    figure.savefig(buffer, format=suffix.removeprefix("."))
     return buffer.getvalue()
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
+    return picture(figure, ".png")

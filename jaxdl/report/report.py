@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxdl.report.files import plain, write_whole
 from jaxdl.report.page import Page
+from jaxdl.report.plot import picture
 from jaxdl.report.table import Table
 from jaxdl.report.terminal import terminal
 
@@ -22,10 +22,10 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 class Report:
-    """The base of all reports. A subclass defines `table()` or `tables()`, and `to_json()` and `_figure()` if it can.
+    """The base of all reports.
 
-    `save` writes the form that the suffix of a path names: `.json` the data, `.md` and `.txt` the tables, `.html` a
-    page that needs no other file, `.png`, `.svg` and `.pdf` the plot.
+    A subclass defines `table()` or `tables()`, and, where it has them, `to_json()` and `_figure()`. A report without
+    one of these refuses the form: its `plot` raises NotImplementedError, its `save` ValueError.
     """
 
     def table(self) -> Table:
@@ -44,31 +44,43 @@ class Report:
         """Draws the report.
 
         Args:
-            path: where to save the picture as well; the suffix chooses PNG, SVG or PDF.
+            path: A file to write the picture to; its suffix is `.png`, `.svg` or `.pdf`.
 
         Returns:
-            The figure of matplotlib.
+            The figure, of matplotlib.
+
+        Raises:
+            ValueError: The suffix is another one.
+            NotImplementedError: A report of this kind has no plot.
         """
+        suffix = None if path is None else _suffix(self, path, PICTURES)
         figure = self._figure()
-        if path is not None:
-            suffix = _suffix(self, path, PICTURES)
+        if path is not None and suffix is not None:
             write_whole(path, picture(figure, suffix))
         return figure
 
     def _figure(self) -> Figure:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no plot")
 
     def print(self, console: Console | None = None) -> None:
-        """Prints all tables, on the standard output or on a console of rich."""
+        """Prints all tables.
+
+        Args:
+            console: A console of rich; by default the standard output.
+        """
         console = console or terminal()
         for table in self.tables():
             table.print(console)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the report to a file, whole or not at all, in the form that the suffix of the path names.
+        """Writes the report to a file, whole or not at all.
+
+        Args:
+            path: The file. Its suffix chooses the form: `.json` the data, `.md` and `.txt` the tables, `.html` a page
+                that needs no other file, `.png`, `.svg` and `.pdf` the plot.
 
         Raises:
-            ValueError: if the suffix names no form that this report has.
+            ValueError: The report has no form of this suffix.
         """
         forms = self._forms()
         write_whole(path, forms[_suffix(self, path, forms)]())
@@ -78,13 +90,17 @@ class Report:
         forms: dict[str, Callable[[], bytes]] = {
             ".txt": lambda: f"{self}\n".encode(),
             ".md": lambda: "\n\n".join(table.markdown() for table in self.tables()).encode() + b"\n",
-            ".html": lambda: self._page().html().encode(),
+            ".html": lambda: self.html().encode(),
         }
         if _gives(self, "to_json"):
             forms[".json"] = lambda: json.dumps(plain(self.to_json()), indent=1, ensure_ascii=False).encode()
         if _gives(self, "_figure"):
             forms |= {suffix: lambda suffix=suffix: picture(self._figure(), suffix) for suffix in PICTURES}
         return forms
+
+    def html(self) -> str:
+        """The report as an HTML page that needs no other file."""
+        return self._page().html()
 
     def _page(self) -> Page:
         tables = self.tables()
@@ -101,13 +117,6 @@ class Report:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         return "".join(table.html() for table in self.tables())
-
-
-def picture(figure: Figure, suffix: str) -> bytes:
-    """A figure as the bytes of a file of the format that a suffix names."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix.removeprefix("."))
-    return buffer.getvalue()
 
 
 def _gives(report: Report, name: str) -> bool:

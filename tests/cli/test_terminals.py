@@ -87,7 +87,7 @@ def test_names_that_mean_something_elsewhere(tmp_path, capsys):
     jaxdl.audit(f, tree).print()
     report = jaxdl.contrast(f, tree, time=False)
     report.print()
-    report.png()
+    report.plot()
     graph.costs().table().print()
     said = capsys.readouterr().out.replace("\n", "")
     assert ":boom:" in said

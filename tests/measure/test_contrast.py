@@ -91,7 +91,7 @@ def test_costs_are_the_compilers():
 
 
 def test_nothing_is_timed_that_was_not_asked_for(monkeypatch):
-    monkeypatch.setattr("jaxdl.measure.comparison.pairs", lambda *a: pytest.fail("timed"))
+    monkeypatch.setattr("jaxdl.measure.contrasting.pairs", lambda *a: pytest.fail("timed"))
     report = contrast(lambda x: ops.tanh(x).sum(), X, time=False)
     assert report.whole.forward is report.whole.backward is report.whole.step is None
     assert contrast(lambda x: ops.tanh(x).sum(), X, time=False, sites=False).sites == ()

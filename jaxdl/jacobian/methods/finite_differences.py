@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.double_precision import in_double_precision
 from jaxdl.jacobian.methods.base import Vector, method
 from jaxdl.report import error_text
-from jaxdl.wide import widened
 
 LEVELS = 9  # steps h, h/4, …, h/4⁸
 FIRST = 2.0**-2
@@ -38,7 +38,7 @@ def finite(vector: Vector):
     """
     if jnp.issubdtype(vector.x.dtype, jnp.complexfloating):
         raise TypeError("jacobian.finite differentiates along the real axis: complex arguments are not supported")
-    columns, of = (by_complex_step, _stepped) if analytic(vector.jaxpr) else (by_differences, widened)
+    columns, of = (by_complex_step, _stepped) if analytic(vector.jaxpr) else (by_differences, in_double_precision)
 
     def run(x, *others):
         if jx.is_staged(x) and not jax.config.jax_enable_x64:

@@ -1,9 +1,8 @@
-"""How comparisons of hand and automatic are shown: one table, one plot."""
+"""The tables and the plot of `contrast`."""
 
 import textwrap
 
 import numpy as np
-from matplotlib.ticker import SymmetricalLogLocator
 
 from jaxdl.report import (
     AUTOMATIC,
@@ -12,7 +11,6 @@ from jaxdl.report import (
     bytes_text,
     figure,
     number_text,
-    png,
     ratio_text,
 )
 
@@ -61,7 +59,7 @@ _NOTE = (
 
 
 def comparison_table(title: str, comparisons, brief: bool, left_out=()) -> Table:
-    """One row a comparison; below it why cells are empty, and which rules have no row."""
+    """One row a comparison; the note says why cells are empty, and which rules have no row."""
     columns = [(header, cell) for header, in_brief, cell in _COLUMNS if in_brief or not brief]
     rows = [tuple(cell(c) for _, cell in columns) for c in comparisons]
     empty = [f"{_label(c)} has no {what}: {reason}" for c in comparisons for what, reason in c.missing]
@@ -70,14 +68,14 @@ def comparison_table(title: str, comparisons, brief: bool, left_out=()) -> Table
 
 
 def gains_table(comparisons) -> Table:
-    """One row a comparison in which the hand-written rule is better: what was measured, and the rule's own reason."""
+    """One row for each rule that measures better: the figures, and the rule's stated reason."""
     rows = [(_label(c), "; ".join(gains), c.gain) for c in comparisons if (gains := list(_gains(c)))]
     note = "" if rows else "No rule measures better than the automatic derivative here."
     return Table("Where hand-written rules gain, and why", ("function", "gain", "cause"), rows, note, words=3)
 
 
 def _gains(c):
-    """What is clearly better by hand: time with both quartiles below 1, bytes, distance from float64."""
+    """Figures that are clearly better by hand: time (both quartiles below 1), bytes, distance from float64."""
     if c.step and c.step.ratio < 0.95 and c.step.spread[1] < 1:
         yield f"{1 / c.step.ratio:.1f} times as fast"
     for what, verb in (("residual_bytes", "keeps"), ("temporary_bytes", "takes")):
@@ -92,8 +90,8 @@ def _gains(c):
         yield f"within {number_text(hand)} ULP, not {number_text(plain)}"
 
 
-def comparison_plot(comparisons) -> bytes:
-    """Bars of residual bytes and, where it was measured, of time; a PNG."""
+def comparison_figure(comparisons):
+    """Bars of residual bytes and, where it was measured, of time."""
     panels = [("residual bytes", lambda c, side: getattr(c, side).residual_bytes)]
     if comparisons[0].step:
         panels.append(("forward + backward (µs)", lambda c, side: 1e6 * c.step.medians[side == "automatic"]))
@@ -106,10 +104,12 @@ def comparison_plot(comparisons) -> bytes:
         axes[0].invert_yaxis()
         fig.suptitle("Hand-written rules against the automatic derivative", x=0.01, ha="left")
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return png(fig)
+    return fig
 
 
 def _bars(ax, label, values):
+    from matplotlib.ticker import SymmetricalLogLocator
+
     for shift, side, style, hatch in ((-0.2, 0, HAND, ""), (0.2, 1, AUTOMATIC, "///")):
         lengths = [pair[side] for pair in values]
         look = {"color": style["color"], "hatch": hatch, "edgecolor": "white", "label": ("hand", "automatic")[side]}
