@@ -22,7 +22,7 @@ from jaxdl import nn, ops
 from jaxdl.report import Table, bytes_text
 from jaxdl.train import fully_sharded, plan, replicated, training_step
 from jaxdl.train.devices import Placement
-from jaxdl.train.steps import stopping
+from jaxdl.train.steps import stopping_step
 
 BATCH = 64
 MODELS = {
@@ -56,9 +56,9 @@ def measured(case: Case) -> dict:
     params = place.started(lambda: model.init(jax.random.key(0), shape))
     state = place.started(lambda: OPTIMIZER.init(params))
     x, y = place.spread(np.zeros((BATCH, *shape), np.float32)), place.spread(np.zeros(BATCH, np.int32))
-    step = training_step(model, LOSS, OPTIMIZER, accumulate=case.parts, over_devices=place.each_its_share)
+    step = training_step(model, LOSS, OPTIMIZER, accumulate=case.parts, over_devices=place.data_parallel)
     args = params, state, True, x, y, jax.random.key(0), False
-    compiled = jax.jit(stopping(place.step(step), with_state=False), donate_argnums=(0, 1)).lower(*args).compile()
+    compiled = jax.jit(stopping_step(place.step(step), with_state=False), donate_argnums=(0, 1)).lower(*args).compile()
     memory = compiled.memory_analysis()
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes
     placed = memory.argument_size_in_bytes + new + memory.temp_size_in_bytes

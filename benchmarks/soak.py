@@ -5,7 +5,7 @@
 
 A multi-layer perceptron, a checkpoint every ten epochs. Kept are the checksums of both runs' parameters, the number of
 kills, and the memory of the unbroken run at some 300 of its epochs, with the seconds since its first. The short form in
-the tests is tests/train/test_checkpoints.py: twenty kills within seconds.
+the tests is tests/train/test_resume.py: twenty kills within seconds.
 """
 
 import json

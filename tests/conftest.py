@@ -52,7 +52,7 @@ COMPILED_QUICKLY = (
     "tests.test_strip",
     "tests.test_transformations",
     "tests.train.test_devices",
-    "tests.train.test_plan",
+    "tests.train.test_memory_plan",
     *(f"tests.jacobian.test_{part}" for part in ("eliminate", "methods", "pattern", "plan", "sparse", "structured")),
 )
 

@@ -23,7 +23,7 @@ from jaxdl.data import Records
 from jaxdl.nn import parameter_count
 from jaxdl.report import Table, number_text, seconds_text, terminal, write_whole
 from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_sharded, launch, replicated
-from jaxdl.train.processes import INDEX, join_as_launched
+from jaxdl.train.processes import INDEX, initialize_launched
 
 OUT = Path("jaxdl-run")
 STOPPED = 130  # as a shell says of Ctrl-C
@@ -94,7 +94,7 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     if settings.batch < 1:
         raise BadUsage(f"--batch must be 1 or more, got {settings.batch}")
     usage(choose_platform, settings.platform)
-    usage(join_as_launched)
+    usage(initialize_launched)
     mesh = usage(mesh_of, settings.devices)
     data, test, known = usage(data_of, chosen, settings)
     model, loss = model_of(chosen, settings, known)

@@ -1,11 +1,11 @@
 """Data sets by name: `load("digits")` is embedded and real, other names go to TensorFlow Datasets."""
 
+from jaxdl.data.batches import Batches, Records, in_memory, records
 from jaxdl.data.byte_pairs import BytePairTokenizer
+from jaxdl.data.catalogue import Prepared, Samples, listed, samples
 from jaxdl.data.dataset import Dataset, check_inputs, check_labels, resized
-from jaxdl.data.digits import digits
-from jaxdl.data.folder import Prepared, Samples, listed, samples
-from jaxdl.data.made import separated, xor
-from jaxdl.data.records import Batches, Records, in_memory, records
+from jaxdl.data.embedded_digits import digits
+from jaxdl.data.synthetic import separated, xor
 from jaxdl.data.texts import Texts, load_texts
 from jaxdl.data.tfds import data_folder, from_tfds, prepare
 from jaxdl.data.tokens import CharacterTokenizer, WordTokenizer

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxdl.data.dataset import Dataset
-from jaxdl.data.foreign import check_features, folders_of
+from jaxdl.data.feature_checks import check_features, folders_of
 
 NAME = r"\w+(/[\w-][\w.-]*)?(:[\d.*]+)?"  # no path: nothing is read or written outside of the data folder
 

@@ -3,16 +3,17 @@
 from jaxdl.train.checkpoints import Checkpoint, CheckpointError
 from jaxdl.train.checksum import checksums
 from jaxdl.train.chips import CHIPS, Chip
-from jaxdl.train.collectives import collectives
+from jaxdl.train.compiled_collectives import collectives
 from jaxdl.train.descent import gradient_descent
 from jaxdl.train.devices import fully_sharded, in_bfloat16, replicated
-from jaxdl.train.fit import fit
+from jaxdl.train.failed_step import Diverged, FailedStep, load_failed_step
 from jaxdl.train.gradients import accumulated, frozen, grad_where
 from jaxdl.train.interrupt import Interrupted
-from jaxdl.train.nonfinite import Diverged, Trained, read_before
-from jaxdl.train.plan import Plan, plan
-from jaxdl.train.processes import join, launch
+from jaxdl.train.memory_plan import MemoryPlan, plan
+from jaxdl.train.processes import initialize, launch
 from jaxdl.train.steps import compiled_epoch, training_step
+from jaxdl.train.trained import Trained
+from jaxdl.train.training_loop import fit
 
 __all__ = [
     "CHIPS",
@@ -20,8 +21,9 @@ __all__ = [
     "CheckpointError",
     "Chip",
     "Diverged",
+    "FailedStep",
     "Interrupted",
-    "Plan",
+    "MemoryPlan",
     "Trained",
     "accumulated",
     "checksums",
@@ -33,10 +35,10 @@ __all__ = [
     "grad_where",
     "gradient_descent",
     "in_bfloat16",
-    "join",
+    "initialize",
     "launch",
+    "load_failed_step",
     "plan",
-    "read_before",
     "replicated",
     "training_step",
 ]

@@ -22,10 +22,10 @@ from filelock import FileLock, Timeout
 from jax.experimental import multihost_utils
 
 from jaxdl.report import plain, sync
-from jaxdl.train.arrays import Unreadable, own_shards, read_arrays, write_shards
+from jaxdl.train.array_files import UnreadableArrays, own_shards, read_arrays, write_shards
 from jaxdl.train.checksum import checksums
-from jaxdl.train.identity import unlike
-from jaxdl.train.processes import everywhere
+from jaxdl.train.processes import true_in_all
+from jaxdl.train.run_fingerprint import first_difference
 
 FORMAT = 2
 RUN, NOTES = "run", "notes.json"  # the folder in a checkpoint, and a file in it
@@ -56,7 +56,7 @@ class Checkpoint(NamedTuple):
     begun: Callable[[], None] | None = None
 
 
-class Saved(NamedTuple):
+class RestoredCheckpoint(NamedTuple):
     """A checkpoint that was read: state, a pytree of arrays, and what was noted with it."""
 
     step: int
@@ -133,7 +133,7 @@ class Store:
         sync(self.folder / str(step))
         sync(self.folder)
 
-    def latest(self, like: Any, run: dict) -> Saved | None:
+    def latest(self, like: Any, run: dict) -> RestoredCheckpoint | None:
         """The last checkpoint that is whole, or None where there are none at all.
 
         like: a state with the structure, types and shardings that are wanted. Damaged ones are set aside, with a
@@ -155,7 +155,7 @@ class Store:
             raise CheckpointError(f"no checkpoint in {self.folder} is whole: {'; '.join(reasons)}")
         return None
 
-    def _read(self, step, like, run) -> Saved:
+    def _read(self, step, like, run) -> RestoredCheckpoint:
         notes = _by_all(lambda: self._notes(step))
         if notes["format"] != FORMAT:
             raise CheckpointError(
@@ -173,13 +173,13 @@ class Store:
         for path, total in found.items():
             if notes["checksums"].get(path) != total:
                 raise Damaged(f"{path} is not what was saved: its checksum differs")
-        return Saved(step, state, notes)
+        return RestoredCheckpoint(step, state, notes)
 
     def _state(self, step, like):
         """Not by orbax's manager, which waits for all processes: one of them may find damage alone."""
         try:
             return read_arrays(self.folder / str(step) / RUN, like)
-        except Unreadable as error:
+        except UnreadableArrays as error:
             raise Damaged(f"it cannot be read: {_first_line(error)}") from error
 
     def _notes(self, step) -> dict:
@@ -292,7 +292,7 @@ def _by_all(read):
         found, problem = read(), None
     except Damaged as error:
         found, problem = None, error
-    if not everywhere(problem is None):
+    if not true_in_all(problem is None):
         raise problem or Damaged("another process cannot read its part of it")
     return found
 
@@ -312,7 +312,7 @@ def _locked(folder):
 
 def _check_same(run, saved, folder):
     """Both are what makes a run what it is."""
-    name = unlike(saved, run)
+    name = first_difference(saved, run)
     if name is not None:
         raise ValueError(
             f"{folder} holds another run: its {name} is {saved.get(name)}, here it is {run.get(name)}; "

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdl.nn import Layer
-from jaxdl.train.shares import of_share
+from jaxdl.train.row_keys import key_for_rows
 
 SMALL = 2**14  # numbers: what is smaller is not worth sharing out
 ROUNDING = 0.02  # relative: more than bfloat16 makes of a sum, less than what examples do to each other
@@ -58,7 +58,7 @@ class Placement:
             return init()
         return jax.jit(init, out_shardings=self.shard(self.mesh, jax.eval_shape(init)))()
 
-    def everywhere(self, tree: Any) -> Any:
+    def on_every_device(self, tree: Any) -> Any:
         """Host arrays, the same in all processes, whole on every device."""
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, tree)
@@ -78,7 +78,7 @@ class Placement:
         sharding = NamedSharding(self.mesh, P(self.mesh.axis_names))
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
 
-    def each_its_share(self, value_and_grad: Callable) -> Callable:
+    def data_parallel(self, value_and_grad: Callable) -> Callable:
         """(params, x, y, key) → (loss, gradients), each device on its own rows, which it alone sees; then their mean.
 
         Nothing but that mean is exchanged, whatever the rules inside do with the examples; of a gradient that lies
@@ -93,7 +93,7 @@ class Placement:
             lie = jax.tree.map(lambda sharding: sharding.spec, self.shard(self.mesh, params))
 
             def local(params, x, y, key):
-                value, gradients = value_and_grad(params, x, y, of_share(key, jax.lax.axis_index(names)))
+                value, gradients = value_and_grad(params, x, y, key_for_rows(key, jax.lax.axis_index(names)))
                 total = jax.lax.psum(value, names), jax.tree.map(self._summed, gradients, lie)
                 return jax.tree.map(lambda x: x / self.mesh.size, total)
 
@@ -147,7 +147,7 @@ def is_mean_of_parts(value_and_grad: Callable, params: Any, x: Any, y: Any, key:
     def furthest_apart(params, x, y, key):
         on_rows = lambda rows, key: value_and_grad(params, *jax.tree.map(lambda a: a[rows], (x, y)), key)
         whole = on_rows(slice(0, 2 * half), key)
-        halves = [on_rows(slice(i * half, (i + 1) * half), of_share(key, i)) for i in (0, 1)]
+        halves = [on_rows(slice(i * half, (i + 1) * half), key_for_rows(key, i)) for i in (0, 1)]
         mean = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
         largest = lambda a: jnp.abs(a).max(initial=0).astype(jnp.float32)
         least = 1e-4 * jnp.stack([*map(largest, jax.tree.leaves(whole))]).max()  # where all is rounding

@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
 
 
-def join(
+def initialize(
     address: str | None = None, count: int | None = None, index: int | None = None, devices: Sequence[int] | None = None
 ) -> None:
     """Makes this process the index-th of `count` that work together, before anything is computed.
@@ -41,14 +41,14 @@ def join(
     )  # fmt: skip
 
 
-def join_as_launched() -> bool:
+def initialize_launched() -> bool:
     """Joins the processes that `launch` started, in one of them, with an accelerator each; whether it is one."""
     if ADDRESS not in os.environ:
         return False
     index, address = int(os.environ[INDEX]), os.environ[ADDRESS]
     if index == 0:
         _check_free(address)
-    join(address, int(os.environ[COUNT]), index, [index])
+    initialize(address, int(os.environ[COUNT]), index, [index])
     return True
 
 
@@ -66,12 +66,12 @@ def _check_free(address):
             ) from error
 
 
-def agreed(found: bool) -> bool:
+def from_first_process(found: bool) -> bool:
     """What the first of the processes found, in all of them."""
     return found if jax.process_count() == 1 else bool(multihost_utils.broadcast_one_to_all(np.asarray(found)))
 
 
-def everywhere(found: bool) -> bool:
+def true_in_all(found: bool) -> bool:
     """Whether all of the processes found it."""
     return found if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.asarray(found)).all())
 

@@ -28,16 +28,16 @@ def training_step(
     function (params, x, y, key) → (loss, gradients).
     """
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite, "over_devices": over_devices}
-    judged = judged_step(model, loss, optimizer, **settings)
+    checked = checked_step(model, loss, optimizer, **settings)
 
     def step(params, state, x, y, key):
-        *new, (value, _) = judged(params, state, x, y, key)
+        *new, (value, _) = checked(params, state, x, y, key)
         return *new, value
 
     return step
 
 
-def judged_step(
+def checked_step(
     model: Layer, loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int, skip_nonfinite: bool,
     over_devices: Callable = lambda value_and_grad: value_and_grad,
 ) -> Callable:  # fmt: skip
@@ -87,21 +87,21 @@ def averaged(loss: Callable) -> Callable:
     return of_batch
 
 
-def stopping(step: Callable, with_state: bool) -> Callable:
+def stopping_step(step: Callable, with_state: bool) -> Callable:
     """A step of a run whose parameters stay what they are from the first step on that is not finite, unless that is no
-    matter: (params, state, goes_on, x, y, key, no_matter) → (params, state, goes_on, (loss, is_fine)).
+    matter: (params, state, running, x, y, key, ignore_nonfinite) → (params, state, running, (loss, is_fine)).
 
-    step: a `judged_step`; of a `training_step` the loss alone is judged. with_state: whether the optimiser's state
+    step: a `checked_step`; of a `training_step` the loss alone is checked. with_state: whether the optimiser's state
     stays too, so that the run can go on from there. In a run that ends there nobody asks for it, and passing over it
     takes a tenth of a small step.
     """
 
-    def or_none(params, state, goes_on, x, y, key, no_matter):
+    def or_none(params, state, running, x, y, key, ignore_nonfinite):
         *new, value = step(params, state, x, y, key)
         value, is_fine = value if isinstance(value, tuple) else (value, jnp.isfinite(value))
-        goes_on &= is_fine | no_matter
-        stay = lambda new, old: jax.tree.map(lambda a, b: jnp.where(goes_on, a, b), new, old)
-        return stay(new[0], params), stay(new[1], state) if with_state else new[1], goes_on, (value, is_fine)
+        running &= is_fine | ignore_nonfinite
+        stay = lambda new, old: jax.tree.map(lambda a, b: jnp.where(running, a, b), new, old)
+        return stay(new[0], params), stay(new[1], state) if with_state else new[1], running, (value, is_fine)
 
     return or_none
 

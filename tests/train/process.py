@@ -15,7 +15,7 @@ import optax
 from jaxdl import nn, ops
 from jaxdl.data import in_memory
 from jaxdl.train import Checkpoint, Diverged, fit, fully_sharded
-from jaxdl.train.processes import join_as_launched
+from jaxdl.train.processes import initialize_launched
 
 MODEL = nn.mlp(256, 64, 4)
 BAD = 7  # the example with a NaN
@@ -49,7 +49,7 @@ if __name__ == "__main__":
     from pathlib import Path
 
     jax.config.update("jax_platforms", "cpu")
-    join_as_launched()
+    initialize_launched()
     folder, epochs, *killed = sys.argv[1:]
     for found in losses(Path(folder), int(epochs), *map(int, killed)):
         if jax.process_index() == 0:

@@ -46,7 +46,7 @@ def test_loss_and_gradients_are_those_of_one_device(name, shard, mesh, key):
     value_and_grad = gradient(model, CROSS_ENTROPY)
     assert is_mean_of_parts(value_and_grad, params, x[:4], y[:4], key)
     spread = jax.device_put(params, shard(place.mesh, params))
-    got = jax.jit(place.each_its_share(value_and_grad))(spread, place.spread(x), place.spread(y), key)
+    got = jax.jit(place.data_parallel(value_and_grad))(spread, place.spread(x), place.spread(y), key)
     expected = jax.jit(value_and_grad)(params, x, y, key)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), got, expected)
 
@@ -91,7 +91,7 @@ def test_a_mesh_of_two_axes(shard, key):
 def compiled_step(model, shape, place, key):
     x, y = data(shape)
     params = place.started(lambda: model.init(key, shape))
-    step = training_step(model, CROSS_ENTROPY, optax.sgd(0.1), over_devices=place.each_its_share)
+    step = training_step(model, CROSS_ENTROPY, optax.sgd(0.1), over_devices=place.data_parallel)
     program = jax.jit(place.step(step)).lower(params, optax.sgd(0.1).init(params), x, y, key)
     return collectives(program.compile())
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxdl.train import read_before
+from jaxdl.train import load_failed_step
 from tests.train.process import MODEL, losses
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
     *alone, kept_alone = losses(tmp_path / "alone", 4)
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     params = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), (10,)))
-    steps = [read_before(path, params) for path in (kept, kept_alone)]
+    steps = [load_failed_step(path, params) for path in (kept, kept_alone)]
     assert np.isnan(steps[0].x).any(1).sum() == 1
     same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     jax.tree.map(same, *[(before.step, before.params, before.x, before.y) for before in steps])
@@ -102,7 +102,7 @@ MEETING = """
     from jaxdl.train import processes
     jax.config.update("jax_platforms", "cpu")
     processes.HEARTBEAT_SECONDS = 3
-    processes.join_as_launched()
+    processes.initialize_launched()
     index = jax.process_index()
 """
 
@@ -118,7 +118,7 @@ def test_they_meet_where_no_other_machine_can():
         rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
         found = [row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
         print("listening", json.dumps(found), flush=True)
-    processes.everywhere(True)
+    processes.true_in_all(True)
     """
     )
     env = os.environ | {"XLA_FLAGS": ""}
@@ -155,7 +155,7 @@ def test_a_port_that_is_taken(tmp_path):
     os.environ |= {processes.ADDRESS: f"{processes.LOOPBACK}:{taken.getsockname()[1]}", processes.COUNT: "1",
                    processes.INDEX: "0"}
     try:
-        processes.join_as_launched()
+        processes.initialize_launched()
     except RuntimeError as error:
         print("TOLD", error)
     """

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 KNOWN = "?bBhHiIlLqQefdF"  # types of NumPy that safetensors gives back; others are written as bytes
 
 
-class Unreadable(Exception):
+class UnreadableArrays(Exception):
     """Arrays are not there as they are wanted."""
 
 
@@ -45,12 +45,12 @@ def write_shards(folder: Path, shards: dict[str, np.ndarray]) -> Path:
 
 
 def read_arrays(folder: Path, like: Any) -> Any:
-    """The arrays in a folder with the types and shardings of those in `like`; Unreadable where they are not there."""
+    """Reads a folder's arrays with the types and shardings of `like`; UnreadableArrays if any is missing."""
     try:
         with _Files(folder) as files:
             leaves = [files.array(path, x) for path, x in _by_path(like).items()]
     except (SafetensorError, OSError, ValueError) as error:  # of what is not whole
-        raise Unreadable(str(error)) from error
+        raise UnreadableArrays(str(error)) from error
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -100,7 +100,7 @@ class _Files:
         out, filled = np.empty([stop - start for start, stop in spans], dtype), 0
         for shard in self.shards[path]:
             if len(shard.begin) != len(spans):
-                raise Unreadable(f"{path} has the shape {shard.shape}, not {shape}")
+                raise UnreadableArrays(f"{path} has the shape {shard.shape}, not {shape}")
             ends = zip(spans, shard.begin, shard.shape, strict=True)
             common = [(max(start, at), min(stop, at + size)) for (start, stop), at, size in ends]
             if all(low < high for low, high in common):
@@ -111,7 +111,7 @@ class _Files:
                 out[into] = shard.read(dtype)[of]
                 filled += math.prod(high - low for low, high in common)
         if filled != out.size:
-            raise Unreadable(f"of {path} {filled} numbers are there in place of {out.size}")
+            raise UnreadableArrays(f"of {path} {filled} numbers are there in place of {out.size}")
         return out
 
 

@@ -16,7 +16,7 @@ PROGRAM, VERSIONS = "program (model, loss, optimiser, rate and schedule)", "vers
 ADDRESS = re.compile(r" at 0x[0-9a-f]+|(?<=id=)\d+")  # of an object in this process
 
 
-def identity(batches: Batches, key: jax.Array, accumulate: int, data: Any, params: Any, state: Any) -> dict:
+def run_fingerprint(batches: Batches, key: jax.Array, accumulate: int, data: Any, params: Any, state: Any) -> dict:
     """Batches, data by their contents, the key, and the types of parameters and optimiser's state."""
     described = lambda tree: f"{parameter_count(tree)} numbers ({_digest(map(_described, _with_paths(tree)))})"
     return {
@@ -30,7 +30,7 @@ def identity(batches: Batches, key: jax.Array, accumulate: int, data: Any, param
     }
 
 
-def program(step: Callable, *args: Any) -> dict:
+def program_fingerprint(step: Callable, *args: Any) -> dict:
     """A digest of a training step as JAX traces it: of all that the parameters become. Other versions of JAX and jaxdl
     trace the same step otherwise, so that it is compared only where they are the same."""
     closed = jax.make_jaxpr(step)(*args)
@@ -38,7 +38,7 @@ def program(step: Callable, *args: Any) -> dict:
     return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {version('jaxdl')}"}
 
 
-def unlike(saved: dict, here: dict) -> str | None:
+def first_difference(saved: dict, here: dict) -> str | None:
     """The name of what is not the same, None where all is."""
     names = {**saved, **here}.keys() - {VERSIONS}
     if saved.get(VERSIONS) != here.get(VERSIONS):

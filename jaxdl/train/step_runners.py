@@ -1,8 +1,8 @@
-"""A stretch of steps from one place in a run to another: one program on data in memory, step by step on data read.
+"""Runs several training steps at once: as one compiled scan over data in memory, or step by step over streamed batches.
 
-Both are made of a step that is `stopping`, take (params, state, start, stop, keys, no_matter), give (params, state,
-(losses, are_fine)), and use up the arrays they are given. After a step that is not finite the parameters that come
-back are those before it, unless `no_matter` says to ignore such steps.
+Both runners take (params, state, start, stop, keys, ignore_nonfinite) and return (params, state, (losses, are_finite)).
+They donate the parameters and state passed to them. The step is a `stopping_step`: after a non-finite step, the
+parameters returned are those before it, unless `ignore_nonfinite` is true.
 """
 
 import functools
@@ -16,27 +16,27 @@ from jaxdl.train.devices import Placement
 from jaxdl.train.steps import scanned
 
 
-class InMemory:
+class ScannedSteps:
     """The data lie on the devices, put there once; a stretch is one compiled scan."""
 
     most = None  # steps at once
 
     def __init__(self, batches: Batches, step: Callable, place: Placement, arrays: tuple):
-        self.arrays = place.everywhere(arrays)
-        self.prepare = functools.lru_cache(2)(lambda start, stop: place.everywhere(batches.rows(start, stop)))
+        self.arrays = place.on_every_device(arrays)
+        self.prepare = functools.lru_cache(2)(lambda start, stop: place.on_every_device(batches.rows(start, stop)))
 
-        def steps(params, state, x, y, rows, keys, no_matter):
-            on = lambda *carry_and_batch: step(*carry_and_batch, no_matter)
+        def steps(params, state, x, y, rows, keys, ignore_nonfinite):
+            on = lambda *carry_and_batch: step(*carry_and_batch, ignore_nonfinite)
             params, state, _, losses = scanned(on)((params, state, True), x, y, rows, keys)
             return params, state, losses
 
         self.steps = jax.jit(steps, donate_argnums=(0, 1))
 
-    def __call__(self, params, state, start: int, stop: int, keys, no_matter: bool) -> tuple:
-        return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys, no_matter)
+    def __call__(self, params, state, start: int, stop: int, keys, ignore_nonfinite: bool) -> tuple:
+        return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys, ignore_nonfinite)
 
 
-class Read:
+class StreamedSteps:
     """The data are read ahead while the devices compute; the next batch is on its way when a step ends."""
 
     most = 20
@@ -49,13 +49,13 @@ class Read:
     def prepare(self, start: int, stop: int) -> None:
         """Nothing to do: batches are read ahead."""
 
-    def __call__(self, params, state, start: int, stop: int, keys, no_matter: bool) -> tuple:
+    def __call__(self, params, state, start: int, stop: int, keys, ignore_nonfinite: bool) -> tuple:
         if self.position != start:
             self.ahead = self.batches.ahead(start, self.end)
-        goes_on, losses = True, []
+        running, losses = True, []
         for part, key in zip(itertools.islice(self.ahead, stop - start), keys, strict=True):
             batch = self.place.batch(part)
-            params, state, goes_on, value = self.step(params, state, goes_on, *batch, key, no_matter)
+            params, state, running, value = self.step(params, state, running, *batch, key, ignore_nonfinite)
             if losses:  # one step waits while one runs: collectives of many on one machine's devices may hang
                 jax.block_until_ready(losses[-1])
             losses.append(value)

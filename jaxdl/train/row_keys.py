@@ -14,7 +14,7 @@ from jaxdl import jaxpr as jx
 THREEFRY = "threefry2x32"
 
 
-def of_share(key: jax.Array, index: jax.Array | int) -> jax.Array:
+def key_for_rows(key: jax.Array, index: jax.Array | int) -> jax.Array:
     """A key that draws for an array (n, …) the rows index n … (index + 1) n of what `key` draws.
 
     The index-th of equal parts of a batch has the numbers that it has in the whole then. A key of another kind than
@@ -63,7 +63,7 @@ def _joined(words, index):
 
 
 def _no_seed(seed):
-    raise NotImplementedError("a key of a share is made by of_share, from the key of the whole")
+    raise NotImplementedError("a key of a share is made by key_for_rows, from the key of the whole")
 
 
 _SHARES = jx.define_prng_impl(

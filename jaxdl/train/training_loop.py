@@ -16,16 +16,17 @@ import optax
 
 from jaxdl.data import Batches, Records
 from jaxdl.nn import Layer
-from jaxdl.train.arguments import check_classes, check_metrics, check_numbers, check_test, source_of
+from jaxdl.train.argument_checks import check_classes, check_metrics, check_numbers, check_test, source_of
 from jaxdl.train.checkpoints import Checkpoint, Store
 from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
+from jaxdl.train.failed_step import Diverged, FailedStep, enough_failed_steps, save_failed_step
 from jaxdl.train.history import History
-from jaxdl.train.identity import identity, program
 from jaxdl.train.interrupt import Interrupted, Interruption
-from jaxdl.train.nonfinite import Before, Diverged, Trained, has_enough, write_before
 from jaxdl.train.progress import StepsBar
-from jaxdl.train.steps import averaged, gradient, judged_step, scaled, shape_of_example, stopping
-from jaxdl.train.stretch import InMemory, Read
+from jaxdl.train.run_fingerprint import program_fingerprint, run_fingerprint
+from jaxdl.train.step_runners import ScannedSteps, StreamedSteps
+from jaxdl.train.steps import averaged, checked_step, gradient, scaled, shape_of_example, stopping_step
+from jaxdl.train.trained import Trained
 
 HISTORY = "history.jsonl"  # beside the checkpoints
 
@@ -65,7 +66,7 @@ def fit(
     Ctrl-C saves before it raises Interrupted. A run of another model, loss, optimiser, rate or data is refused there.
     mesh: devices over which every batch is shared out; shard(mesh, params), `replicated` or `fully_sharded`, says where
     the parameters lie. The result is that of one device, up to the order of summation. In several processes
-    (`train.join`) all call fit alike, on the same data.
+    (`train.initialize`) all call fit alike, on the same data.
     accumulate: in how many parts a batch is taken, one after the other, in the memory of one.
     skip_nonfinite: leave out steps whose loss, gradients, updates or parameters are not finite, in place of stopping
     there.
@@ -89,22 +90,22 @@ def fit(
     state = place.started(lambda: optimizer.init(params))
     check_classes(loss, _output(model, params, x), source, [pair[1] for pair in (arrays, test) if pair])
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}
-    plain_step = judged_step(model, loss, optimizer, **settings)
+    plain_step = checked_step(model, loss, optimizer, **settings)
     if mesh is not None and is_mean_of_parts(gradient(model, loss), params, *_first(source, place), noise_key):
-        settings["over_devices"] = place.each_its_share
-    step = stopping(place.step(judged_step(model, loss, optimizer, **settings)), with_state=skip_nonfinite)
+        settings["over_devices"] = place.data_parallel
+    step = stopping_step(place.step(checked_step(model, loss, optimizer, **settings)), with_state=skip_nonfinite)
     steps = epochs * batches.epoch_steps
     run = _Run(
         batches, noise_key, params, state, skip_nonfinite,
-        InMemory(batches, step, place, arrays) if arrays else Read(batches, step, place, steps),
+        ScannedSteps(batches, step, place, arrays) if arrays else StreamedSteps(batches, step, place, steps),
         _evaluation(model, loss, metrics or {}, test and place.spread(test)), watch, log,
     )  # fmt: skip
     with contextlib.ExitStack() as stack:
         if checkpoint is not None:
             where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-            same = identity(batches, key, accumulate, data, params, state)
+            same = run_fingerprint(batches, key, accumulate, data, params, state)
             if where.settings is None:
-                same |= program(plain_step, params, state, *_examples((x, y), batches.batch), noise_key)
+                same |= program_fingerprint(plain_step, params, state, *_examples((x, y), batches.batch), noise_key)
             run.keep_in(stack.enter_context(Store(where)), dict(where.settings or {}) | same)
             if where.begun:
                 where.begun()
@@ -128,7 +129,7 @@ class _Run:
     log: Callable | None
     step: int = 0
     end: int = 0
-    no_matter: bool = False  # whether a step that is not finite is passed over
+    ignore_nonfinite: bool = False  # whether a step that is not finite is passed over
     history: History = dataclasses.field(default_factory=History)
     last_row: dict | None = None
     losses: list = dataclasses.field(default_factory=list)  # of the steps of the epoch under way; NaN of those left out
@@ -154,7 +155,7 @@ class _Run:
         for row in self.history if self.log else ():
             self.log(row)
         start = time.perf_counter()
-        self.end, self.no_matter = steps, self._keeps_no_more()
+        self.end, self.ignore_nonfinite = steps, self._keeps_no_more()
         while self.step < steps:
             self._stretch(self._next_stop(self.step))
             bar(self.step, self.losses[-1])
@@ -172,9 +173,9 @@ class _Run:
         return Trained(self.params, [*self.history])
 
     def _stretch(self, stop):
-        losses, fine = self._steps(stop, self.no_matter)
+        losses, fine = self._steps(stop, self.ignore_nonfinite)
         counted = np.where(fine, losses, np.nan)
-        if self.no_matter or fine.all():
+        if self.ignore_nonfinite or fine.all():
             self._count(counted)
             return
         bad = int(np.argmin(fine))
@@ -185,10 +186,10 @@ class _Run:
             losses, fine = self._steps(stop, True)
             self._count(np.where(fine, losses, np.nan))
 
-    def _steps(self, stop, no_matter):
+    def _steps(self, stop, ignore_nonfinite):
         """Takes the steps up to stop; their losses, and whether they are finite."""
         keys = self._keys(self.step, stop)
-        self.params, self.state, losses = self.stretch(self.params, self.state, self.step, stop, keys, no_matter)
+        self.params, self.state, losses = self.stretch(self.params, self.state, self.step, stop, keys, ignore_nonfinite)
         if stop < self.end:  # while the devices compute
             following = stop, self._next_stop(stop)
             self._keys(*following)
@@ -216,16 +217,16 @@ class _Run:
     def _nonfinite(self, loss):
         """Keeps what the step that is next saw; stops there, unless such steps are left out."""
         step = self.step
-        before = Before(step, self.params, *self.batches.whole(step), self._keys(step, step + 1)[0])
-        path = write_before(self.store.folder, before) if self.store else None
+        before = FailedStep(step, self.params, *self.batches.whole(step), self._keys(step, step + 1)[0])
+        path = save_failed_step(self.store.folder, before) if self.store else None
         if not self.skip_nonfinite:
             epoch, first = divmod(step, self.batches.epoch_steps)
             when = f"step {first + 1} of {self.batches.epoch_steps} in epoch {epoch + 1}"
             raise Diverged(float(loss), when, path, self.trained(), before)
-        self.no_matter = self._keeps_no_more()
+        self.ignore_nonfinite = self._keeps_no_more()
 
     def _keeps_no_more(self):
-        return self.skip_nonfinite and (self.store is None or has_enough(self.store.folder))
+        return self.skip_nonfinite and (self.store is None or enough_failed_steps(self.store.folder))
 
     def _end_epoch(self, seconds):
         fine = [loss for loss in self.losses if math.isfinite(loss)]
@@ -283,7 +284,7 @@ def _number(x):
 
 def _first(source, place):
     """A few examples, the same in all processes."""
-    return place.everywhere(source.read(np.arange(min(4, len(source)))))
+    return place.on_every_device(source.read(np.arange(min(4, len(source)))))
 
 
 def _evaluation(model, loss, metrics, test):

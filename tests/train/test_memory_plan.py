@@ -9,7 +9,7 @@ import pytest
 from jaxdl import nn, ops
 from jaxdl.train import CHIPS, fully_sharded, in_bfloat16, plan, replicated, training_step
 from jaxdl.train.devices import Placement
-from jaxdl.train.steps import stopping
+from jaxdl.train.steps import stopping_step
 
 CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
 MODELS = {
@@ -30,11 +30,11 @@ def measured(model, shape, place, accumulate):
     params = place.started(lambda: model.init(jax.random.key(0), shape))
     state = place.started(lambda: OPTIMIZER.init(params))
     x, y = place.spread(np.zeros((BATCH, *shape), np.float32)), place.spread(np.zeros(BATCH, np.int32))
-    over_devices = place.each_its_share
+    over_devices = place.data_parallel
     step = training_step(model, CROSS_ENTROPY, OPTIMIZER, accumulate=accumulate, over_devices=over_devices)
     arguments = params, state, True, x, y, jax.random.key(0), False
     memory = (
-        jax.jit(stopping(place.step(step), with_state=False), donate_argnums=(0, 1))
+        jax.jit(stopping_step(place.step(step), with_state=False), donate_argnums=(0, 1))
         .lower(*arguments)
         .compile()
         .memory_analysis()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl.train.shares import _product, of_share
+from jaxdl.train.row_keys import _product, key_for_rows
 
 DRAWS = {
     "normal": lambda key, n: jax.random.normal(key, (n, 3)),
@@ -21,13 +21,13 @@ DRAWS = {
 def test_parts_have_what_the_whole_has(name, key):
     draw = DRAWS[name]
     with jax.enable_x64(name == "float64"):
-        parts = [draw(of_share(key, i), 2) for i in range(4)]
+        parts = [draw(key_for_rows(key, i), 2) for i in range(4)]
         assert parts[0].dtype == draw(key, 8).dtype
         np.testing.assert_array_equal(np.concatenate(parts), draw(key, 8))
 
 
 def test_also_by_vmap(key):
-    keys = jax.vmap(lambda i: of_share(key, i))(jnp.arange(4))
+    keys = jax.vmap(lambda i: key_for_rows(key, i))(jnp.arange(4))
     np.testing.assert_array_equal(
         jax.vmap(lambda k: DRAWS["normal"](k, 2))(keys).reshape(8, 3), DRAWS["normal"](key, 8)
     )
@@ -41,6 +41,6 @@ def test_a_place_beyond_32_bits():
 
 def test_older_keys_and_those_of_other_kinds(key):
     old = jax.random.key_data(key)
-    np.testing.assert_array_equal(DRAWS["normal"](of_share(old, 1), 2), DRAWS["normal"](key, 4)[2:])
+    np.testing.assert_array_equal(DRAWS["normal"](key_for_rows(old, 1), 2), DRAWS["normal"](key, 4)[2:])
     other = jax.random.key(0, impl="rbg")
-    assert of_share(other, 1) is other
+    assert key_for_rows(other, 1) is other

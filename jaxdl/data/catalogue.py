@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdl.data.digits import digits
-from jaxdl.data.foreign import check_features
+from jaxdl.data.embedded_digits import digits
+from jaxdl.data.feature_checks import check_features
 from jaxdl.data.tfds import data_folder, decoded, example, image_features, prepared
 
 

@@ -9,20 +9,14 @@ import jax
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from jaxdl.train.processes import agreed
+from jaxdl.train.processes import from_first_process
+from jaxdl.train.trained import Trained
 
 KEPT = "nonfinite"  # the folder
 MOST = 10  # steps that are left out and kept
 
 
-class Trained(NamedTuple):
-    """Parameters, and one dictionary an epoch: loss, seconds, and the metrics on the held-out data."""
-
-    params: Any
-    history: list[dict[str, float]]
-
-
-class Before(NamedTuple):
+class FailedStep(NamedTuple):
     """What a step saw: its number from 0, the parameters before it, its batch (x, y) and its key.
 
     The step is `training_step(model, loss, optimizer)(params, state, x, y, key)`; its loss alone
@@ -41,9 +35,9 @@ class Diverged(FloatingPointError):
     saw, `path` where that is kept (None where the run is not).
     """
 
-    def __init__(self, loss: float | None, when: str, path: Path | None, trained: Trained, before: Before | None):
+    def __init__(self, loss: float | None, when: str, path: Path | None, trained: Trained, before: FailedStep | None):
         """loss: None where the steps of a whole epoch were left out, for different reasons."""
-        kept = f"; what the step saw is in {path}, for train.read_before" if path else ""
+        kept = f"; what the step saw is in {path}, for train.load_failed_step" if path else ""
         labels, slope = "check the labels (a label outside the classes gives NaN)", "check its derivative and the rate"
         if loss is None:
             what, why = "loss, gradients and parameters are not finite together", f"{labels} and the loss's derivative"
@@ -55,24 +49,24 @@ class Diverged(FloatingPointError):
         self.trained, self.before, self.path = trained, before, path
 
 
-def has_enough(folder: Path) -> bool:
+def enough_failed_steps(folder: Path) -> bool:
     """Whether so many steps are kept under `folder` that more would tell nothing new."""
     kept = folder / KEPT
-    return agreed(kept.is_dir() and len(list(kept.iterdir())) >= MOST)
+    return from_first_process(kept.is_dir() and len(list(kept.iterdir())) >= MOST)
 
 
-def write_before(folder: Path, before: Before) -> Path:
+def save_failed_step(folder: Path, before: FailedStep) -> Path:
     """Keeps it under `folder`; one that is there of the same step stays."""
     import orbax.checkpoint as ocp  # slow to import, and only needed here
 
     path = folder / KEPT / f"step-{before.step}"
-    if not agreed(path.exists()):
+    if not from_first_process(path.exists()):
         with ocp.StandardCheckpointer() as writer:
             writer.save(path, before._replace(key=np.asarray(jax.random.key_data(before.key)))._asdict())
     return path
 
 
-def read_before(path: str | os.PathLike, params: Any) -> Before:
+def load_failed_step(path: str | os.PathLike, params: Any) -> FailedStep:
     """What `fit` kept of a step in `path`. params: like those of the model; abstract ones will do.
 
     Raises ValueError where the parameters are not like them. Tuples in x and y come back as lists.
@@ -89,4 +83,4 @@ def read_before(path: str | os.PathLike, params: Any) -> Before:
         raise ValueError(f"the parameters of the step in {path} are not like those given")
     like = jax.tree.unflatten(jax.tree.structure(params), found)
     key = jax.random.wrap_key_data(read["key"])
-    return Before(int(read["step"]), like, read["x"], read["y"], key)
+    return FailedStep(int(read["step"]), like, read["x"], read["y"], key)

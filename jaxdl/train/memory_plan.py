@@ -16,13 +16,13 @@ from jaxdl.nn import Layer, parameter_count
 from jaxdl.report import Table, bytes_text, count_text, seconds_text
 from jaxdl.train.chips import CHIPS, Chip
 from jaxdl.train.devices import replicated
-from jaxdl.train.steps import averaged, scaled, shape_of_example, stopping, training_step
+from jaxdl.train.steps import averaged, scaled, shape_of_example, stopping_step, training_step
 
 MOST_RULES = 8  # in the table
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """A step, for each of `devices`. Bytes: parameters, state (the optimiser's), batch, temporary (all that lives
     within the step, gathered parameters too), sent. residuals: bytes by operation, kept from forward to backward, a
     part of the temporary ones. flops: by format. accessed: bytes read and written.
@@ -107,7 +107,7 @@ def plan(
     accumulate: int = 1,
     chip: Chip = CHIPS["h100"],
     title: str = "model",
-) -> Plan:
+) -> MemoryPlan:
     """What a step of `fit` takes on each of so many devices. x, y: a whole batch, abstract (`jax.ShapeDtypeStruct`).
 
     Nothing is allocated or run: types give parameters, state and residuals, a program compiled for one device's part of
@@ -129,14 +129,14 @@ def plan(
     own = _shares((params, state), shard(mesh, (params, state)))
     step = training_step(model, loss, optimizer, accumulate=accumulate, over_devices=_as_one_of_many(params))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    step = jax.jit(stopping(step, with_state=False), donate_argnums=(0, 1))
+    step = jax.jit(stopping_step(step, with_state=False), donate_argnums=(0, 1))
     compiled = step.lower(*own, True, x, y, key, False).compile()
     x_part, y_part = part((x, y), accumulate)
     as_bytes = jax.tree.map(_as_bytes, x_part)  # nothing goes back to the data
     of_batch = lambda params, x, y: averaged(loss)(model.apply(params, scaled(x)), y)
     costs = trace(of_batch)(params, as_bytes, y_part).costs()
     summed = [a for a, share in zip(*map(jax.tree.leaves, (params, own[0])), strict=True) if a.shape == share.shape]
-    return Plan(
+    return MemoryPlan(
         title, devices, chip, parameter_count(params),
         parameters=_bytes(own[0]), state=_bytes(own[1]), batch=_bytes((x, y)),
         # An all-reduce writes into new arrays, which one device's program has not.
@@ -163,8 +163,8 @@ def _as_one_of_many(whole):
             repeated = lambda own, like: jnp.tile(own, [n // m for n, m in zip(like.shape, own.shape, strict=True)])
             made = lambda f: lambda *xs: jax.lax.optimization_barrier(f(*xs))  # an array of its own
             value, gradients = value_and_grad(jax.tree.map(made(repeated), params, whole), x, y, key)
-            of_share = made(lambda g, own: jax.lax.optimization_barrier(g)[tuple(map(slice, own.shape))])
-            return value, jax.tree.map(of_share, gradients, params)
+            own_part = made(lambda g, own: jax.lax.optimization_barrier(g)[tuple(map(slice, own.shape))])
+            return value, jax.tree.map(own_part, gradients, params)
 
         return each
 
