@@ -1,4 +1,4 @@
-"""Imports go down the rooms, and only jaxdl/jaxpr/ looks inside JAX."""
+"""The rooms of the package: what may import what, and which room knows JAX's internals."""
 
 import ast
 import re
@@ -7,29 +7,18 @@ from pathlib import Path
 import jaxdl
 
 ROOT = Path(jaxdl.__file__).parent
-MAY_IMPORT = {
-    "testing": {"auditor", "currying"},
-    "cli": {"auditor", "graph", "train", "data", "nn", "ops", "measure", "strip", "rule", "call", "jaxpr", "report"},
-    "train": {"nn", "data", "graph", "jaxpr", "report"},
-    "interop": {"nn", "ops", "jacobian", "report"},
-    "data": set(),
-    "nn": {"ops"},
-    "graph": {"strip", "symbolic_zeros", "jaxpr", "report"},
-    "jacobian": {"strip", "symbolic_zeros", "double_precision", "jaxpr", "report"},
-    "auditor": {"currying", "exact", "measure", "strip", "double_precision", "jaxpr", "report"},
-    "measure": {"currying", "double_precision", "strip", "report", "jaxpr"},
-    "exact": {"jaxpr"},
-    "strip": {"rule", "symbolic_zeros", "jaxpr"},
-    "ops": {"rule"},
-    "rule": {"call", "closures", "jaxpr"},
-    "call": {"closures", "jaxpr"},
-    "closures": {"jaxpr"},
-    "currying": set(),
-    "report": set(),
-    "symbolic_zeros": set(),
-    "double_precision": {"jaxpr"},
-    "jaxpr": set(),
-}
+PROJECT = Path(__file__).parents[1]
+INSIDE_JAX = re.compile(r"(eqn|equation)\.params\b|\bjax\._src\b|\bjax\.interpreters\b|\bjax\.extend\b")
+
+
+def rooms():
+    """From each room to the rooms that it may import: the table in docs/architecture.md."""
+    section = (PROJECT / "docs" / "architecture.md").read_text().split("## Rooms")[1].split("\n## ")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
+    return {name: set(filter(None, below.split(", "))) for name, _, below in cells[2:]}
+
+
+MAY_IMPORT = rooms()
 
 
 def imports(path):
@@ -53,6 +42,12 @@ def test_every_room_is_listed():
     assert {room(path) for path in FILES} == set(MAY_IMPORT)
 
 
+def test_rooms_import_only_rooms_below_them():
+    order = list(MAY_IMPORT)
+    for name, below in MAY_IMPORT.items():
+        assert all(order.index(name) < order.index(other) for other in below), name
+
+
 def test_imports_go_down():
     for path in FILES:
         own = room(path)
@@ -63,13 +58,35 @@ def test_imports_go_down():
                 assert imported == own or imported in MAY_IMPORT[own], f"{path} imports {name}"
 
 
-INSIDE_JAX = re.compile(r"(eqn|equation)\.params\b|\bjax\._src\b|\bjax\.interpreters\b|\bjax\.extend\b")
-
-
 def test_only_jaxpr_looks_inside_jax():
     for path in FILES:
         if room(path) != "jaxpr":
             assert not INSIDE_JAX.findall(path.read_text()), path
-            assert not any(name.startswith(("jax._src", "jax.interpreters", "jax.extend")) for name in imports(path)), (
-                path
-            )
+            inside = ("jax._src", "jax.interpreters", "jax.extend")
+            assert not [name for name in imports(path) if name.startswith(inside)], path
+
+
+def modules():
+    """From each module of the package to the modules that it imports, wherever in the file."""
+    named = {".".join(("jaxdl", *path.relative_to(ROOT).with_suffix("").parts)): path for path in ROOT.rglob("*.py")}
+    named = {name.removesuffix(".__init__"): path for name, path in named.items()}
+    resolve = lambda name: name if name in named else name.rpartition(".")[0]
+    return {
+        module: {found for name in imports(path) if (found := resolve(name)) in named and found != "jaxdl"} - {module}
+        for module, path in named.items()
+        if module not in ("jaxdl", "jaxdl.__main__")
+    }
+
+
+def test_no_import_circle():
+    graph, done = modules(), set()
+
+    def visit(module, trail):
+        assert module not in trail, " → ".join((*trail[trail.index(module) :], module))
+        if module not in done:
+            for imported in sorted(graph[module]):
+                visit(imported, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
