@@ -164,7 +164,7 @@ def test_gains_say_what_was_measured_and_why():
     gain, cause = rows["max"]
     assert "takes 0 B, not" in gain
     assert cause.startswith("one byte a window")
-    assert rows["relu"] == ("keeps 192 B, not 960 B", "of the argument only its side of the kink is kept.")
+    assert rows["relu"] == ("keeps 192 B, not 960 B", "stores only the sign of x.")
     nothing = jaxdl.contrast(lambda x: ops.add(x, x), x, time=False).gains()
     assert not nothing.rows
     assert "No rule measures better" in nothing.note
