@@ -8,20 +8,51 @@ source(f)       the derivative as Python, in the form of a rule
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
-from jaxdl.auditor import audit
-from jaxdl.graph import source, trace
-from jaxdl.measure import contrast
-from jaxdl.rule import Op, op, saving
-from jaxdl.strip import Site, automatic, rules
+if TYPE_CHECKING:
+    from jaxdl import data as data
+    from jaxdl import exact as exact
+    from jaxdl import interop as interop
+    from jaxdl import jacobian as jacobian
+    from jaxdl import nn as nn
+    from jaxdl import ops as ops
+    from jaxdl import testing as testing
+    from jaxdl import train as train
+    from jaxdl.auditor import audit
+    from jaxdl.graph import source, trace
+    from jaxdl.measure import contrast
+    from jaxdl.rule import Op, op, saving
+    from jaxdl.strip import Site, automatic, rules
 
+__version__ = "0.1.0"
 __all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "source", "trace"]
 
-_MODULES = {"data", "exact", "interop", "jacobian", "nn", "ops", "testing", "train"}
+_MODULES = ["data", "exact", "interop", "jacobian", "nn", "ops", "testing", "train"]
+_ROOMS = {
+    "Op": "rule",
+    "Site": "strip",
+    "audit": "auditor",
+    "automatic": "strip",
+    "contrast": "measure",
+    "op": "rule",
+    "rules": "strip",
+    "saving": "rule",
+    "source": "graph",
+    "trace": "graph",
+}
 
 
-def __getattr__(name):
-    """Imports a module of jaxdl when it is first used: `import jaxdl` alone is quick."""
+def __getattr__(name: str) -> Any:
+    """Imports a module, or the room of a function, when it is first used, so that `import jaxdl` is quick."""
     if name in _MODULES:
         return importlib.import_module(f"jaxdl.{name}")
+    if name in _ROOMS:
+        value = getattr(importlib.import_module(f"jaxdl.{_ROOMS[name]}"), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module 'jaxdl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES, "__version__"])

@@ -4,9 +4,9 @@ A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opene
 """
 
 import functools
+import sys
 
 import jax
-from jax.experimental.sparse import bcoo, bcsr, coo, csr
 
 from jaxdl.jaxpr.records import op_call
 from jaxdl.jaxpr.tracing import trace
@@ -66,19 +66,25 @@ def written_out(eqn):
 
     It serves as the replacement of `evaluate`.
     """
-    define = _SPARSE.get(eqn.primitive.name)
+    if "jax.experimental.sparse" not in sys.modules:  # then no function calls it, and its import takes long
+        return None
+    define = _sparse_definitions().get(eqn.primitive.name)
     if define is None:
         return None
     listed = list if eqn.primitive.multiple_results else lambda y: [y]
     return lambda *args: listed(define(*args, **eqn.params))
 
 
-_SPARSE = {
-    name[1 : -len("_impl")]: define
-    for module in (bcoo, bcsr, coo, csr)
-    for name, define in vars(module).items()
-    if name.startswith(f"_{module.__name__.split('.')[-1]}_") and name.endswith("_impl")
-}
+@functools.cache
+def _sparse_definitions():
+    from jax.experimental.sparse import bcoo, bcsr, coo, csr
+
+    return {
+        name[1 : -len("_impl")]: define
+        for module in (bcoo, bcsr, coo, csr)
+        for name, define in vars(module).items()
+        if name.startswith(f"_{module.__name__.split('.')[-1]}_") and name.endswith("_impl")
+    }
 
 
 def likeness(eqn):

@@ -3,8 +3,6 @@
 import io
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from jaxdl.graph.derivation.equations import equations, latex
 from jaxdl.report import AUTOMATIC, HAND, Page
@@ -15,6 +13,9 @@ SIZE = 12.0  # points of a letter
 
 def sheet(graph, kind: str) -> bytes:
     """The bytes of an SVG or PNG file: the forward pass, then the backward pass."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     forward, backward = equations(graph)
     colours = [HAND["color"]] * len(forward) + [AUTOMATIC["color"]] * len(backward)
     with rc_context({"mathtext.fontset": "stix", "svg.hashsalt": "jaxdl"}):

@@ -1,20 +1,21 @@
 """A graph drawn: values above the edges and gradients below them, as SVG or PNG."""
 
+from __future__ import annotations
+
 import io
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
-
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, PathPatch
-from matplotlib.path import Path as Curve
+from typing import TYPE_CHECKING
 
 from jaxdl.graph.drawing.boxes import Box
 from jaxdl.graph.drawing.layout import Passing, frames
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
 from jaxdl.graph.text import shape_text, symbol, value_text
 from jaxdl.report import AUTOMATIC, HAND
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLAIN = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}  # a name may hold dollars
 PORT = 19.0  # points between the ends of edges at one item
@@ -117,6 +118,8 @@ def _sources(item):
 
 def drawn(root: Box, opened: set) -> Figure:
     """The picture, one point to a point."""
+    from matplotlib.figure import Figure
+
     placed = frames(root, opened, size_of)
     whole = placed[root]
     figure = Figure(figsize=(whole.width / 72, whole.height / 72))
@@ -152,6 +155,8 @@ def _item(axes, item, frame):
 
 
 def _rectangle(axes, frame, fill, line, rounding, order):
+    from matplotlib.patches import FancyBboxPatch
+
     style = f"round,pad=0,rounding_size={min(rounding, frame.height / 2)}"
     corner = (frame.x, frame.y)
     axes.add_patch(FancyBboxPatch(corner, frame.width, frame.height, style, fc=fill, ec=line, lw=0.8, zorder=order))
@@ -166,6 +171,8 @@ def _by_end(found):
 
 def _link(axes, link, placed, y):
     """A curve that ends at a height of its own, with the value above it and the gradient below."""
+    from matplotlib.patches import PathPatch
+
     start, end = placed[link.a], placed[link.b]
     points = [(start.x + start.width, start.middle), *((f.x + f.width / 2, f.middle) for f in link.way), (end.x - 3, y)]
     axes.add_patch(PathPatch(_curve(points), fc="none", ec="#9a9a9a", lw=0.9, zorder=1))
@@ -177,16 +184,20 @@ def _link(axes, link, placed, y):
 
 def _curve(points):
     """Through all points, level in each."""
-    corners, codes = [points[0]], [Curve.MOVETO]
+    from matplotlib.path import Path
+
+    corners, codes = [points[0]], [Path.MOVETO]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         middle = x0 + 0.4 * (x1 - x0)
         corners += [(middle, y0), (middle, y1), (x1, y1)]
-        codes += [Curve.CURVE4] * 3
-    return Curve(corners, codes)
+        codes += [Path.CURVE4] * 3
+    return Path(corners, codes)
 
 
 def image(root: Box, opened: set, kind: str) -> bytes:
     """The bytes of an SVG or PNG file."""
+    from matplotlib import rc_context
+
     with rc_context({"svg.fonttype": "none", "font.family": "DejaVu Sans", "svg.hashsalt": "jaxdl"}):
         figure = drawn(root, opened)
         longest = max(figure.get_size_inches())

@@ -4,7 +4,6 @@ import functools
 
 import jax
 import numpy as np
-from jax.experimental.sparse import BCOO
 from scipy import sparse as sp
 
 from jaxdl import jaxpr as jx
@@ -26,6 +25,8 @@ class Sparse(Jacobian):
 
     def bcoo(self, *args, **kwargs):
         """The result with each block as a `BCOO` of shape output.shape + input.shape; also under jit."""
+        from jax.experimental.sparse import BCOO  # slow to import
+
         compressed, call, data = self.evaluated(_entries, args, kwargs)
         blocks = compressed.blocks([y.shape for y in call.vector.outputs], [x.shape for x in call.inputs])
         result = call.arranged(
