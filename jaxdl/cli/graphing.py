@@ -11,11 +11,9 @@ import tyro
 from jaxdl.auditor import generated
 from jaxdl.cli.strangers import arguments_in, function_of
 from jaxdl.cli.usage import BadUsage, usage
-from jaxdl.graph import Graph, examples, formula, trace, value_text
+from jaxdl.graph import examples, trace
 from jaxdl.nn import lenet5
-from jaxdl.report import Table, bytes_text, error_text, terminal
-
-MOST_ROWS = 60
+from jaxdl.report import Table, error_text, terminal
 
 
 def graph(
@@ -55,9 +53,9 @@ def graph(
         for step in found.steps():
             console.print(step.text, soft_wrap=True)
     elif costs:
-        found.costs().table().print(console)
+        found.costs().print(console)
     else:
-        _table(found).print(console)
+        found.print(console)
     if out:
         usage(lambda: found.draw(out, depth=depth))
         console.print(f"written: {out}")
@@ -83,14 +81,6 @@ def _chosen(target, path) -> tuple[Callable, tuple]:
 
 def _ones(output):
     return jnp.ones(output.type.shape, output.type.dtype) if output.is_smooth else None
-
-
-def _table(found: Graph) -> Table:
-    shown = found.nodes[:MOST_ROWS]
-    rows = [(formula(n), ", ".join(map(value_text, n.values)), value_text(n.adjoint), n.where) for n in shown]
-    more = f"; {len(found.nodes) - MOST_ROWS} more nodes are not shown" if len(found.nodes) > MOST_ROWS else ""
-    note = f"{len(found.nodes)} nodes; values and gradients took up to {bytes_text(found.peak_bytes)}{more}"
-    return Table(f"Graph of {found.name}", ("operation", "value", "gradient", "source"), rows, note, words=4)
 
 
 # --- the lectures' examples ----------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""What a box holds: the jaxpr of its body, and the values it works on in one step."""
+"""The bodies of loops, branches, checkpoints and rules, with the values and cotangents of one step."""
+
+from __future__ import annotations
 
 import functools
 from typing import Any, NamedTuple
@@ -8,32 +10,39 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
-from jaxdl.graph.node import RULE, Edge
+from jaxdl.graph.node import RULE, Edge, Node
 
 
 class Body(NamedTuple):
-    """A jaxpr, its arguments, and where they are known the cotangents of its outputs, None for those from which nothing
-    flows; moving: the places of the arguments that are differentiated in."""
+    """The body of a node in one step.
+
+    Attributes:
+        jaxpr: The body.
+        arrays: Its arguments in this step.
+        cotangents: The cotangent of each output, None for an output without one; None if there was no backward pass.
+        active: The positions of the arguments that the body is differentiated in.
+    """
 
     jaxpr: Any
     arrays: list
     cotangents: list | None = None
-    moving: tuple[int, ...] = ()
+    active: tuple[int, ...] = ()
 
 
-def body_of(node, step: int = 0) -> Body:
+def body_of(node: Node, step: int = 0) -> Body:
+    """The body of a loop in a step, of the branch taken, of a checkpoint or of a rule's function."""
     if node.kind == RULE:
-        return Body(jx.primal_of(node.equation), _inputs(node), node.adjoints, _moving(node))
+        return Body(jx.primal_of(node.equation), _inputs(node), node.adjoints, _active(node))
     if node.name not in _BODIES:
         known = ", ".join(sorted(_BODIES))
         raise ValueError(
-            f"{node.label} ({node.name}) is one operation, there is nothing inside; {known} and rules have"
+            f"{node.label} ({node.name}) is one operation, there is nothing inside; {known} and rules can be opened"
         )
     return _BODIES[node.name](node, _inputs(node), step)
 
 
-def makes_a_step(node) -> bool:
-    """Whether anything happens in a box: a loop may end before its first step."""
+def has_a_step(node: Node) -> bool:
+    """Whether the body runs at all: a loop may end before its first step."""
     if node.name == "while":
         loop = jx.while_(node.equation)
         of_test, _, carry = loop.split(_inputs(node))
@@ -45,8 +54,8 @@ def _inputs(node):
     return [e.value if isinstance(e, Edge) else jnp.asarray(e) for e in node.inputs]
 
 
-def _moving(node):
-    return tuple(e.place for e in node.edges if e.source in node.graph.moving)
+def _active(node):
+    return tuple(e.place for e in node.edges if e.source in node.graph.active)
 
 
 def _scan(node, inputs, step):
@@ -59,32 +68,32 @@ def _scan(node, inputs, step):
     row = lambda xs: [None if x is None else x[0] for x in cut(xs, step, step + 1)]
     one_step = lambda *args: jx.evaluate(body, args, lambda eqn: None)
 
-    def steps(count, *args):
-        """As the loop itself does them."""
+    def run(count, *args):
+        """Runs `count` steps as a scan, like the loop itself."""
         fixed, carry, rows = loop.split(args)
         one = lambda carry, row: (lambda y: (y[:carried], y[carried:]))(one_step(*fixed, *carry, *row))
         ends, made = jax.lax.scan(one, list(carry), list(rows), count, reverse=reverse)
         return [*ends, *made]
 
-    carry = steps(step, *fixed, *carry, *cut(rows, 0, step))[:carried]
+    carry = run(step, *fixed, *carry, *cut(rows, 0, step))[:carried]
     at = [*fixed, *carry, *row(rows)]
     if node.adjoints is None:
         return Body(body, at)
-    moving = _moving_in_scan(one_step, body, _moving(node), range(consts, consts + carried))
+    active = _active_in_scan(one_step, body, _active(node), range(consts, consts + carried))
     of_carry, of_rows = node.adjoints[:carried], node.adjoints[carried:]
-    rest = functools.partial(steps, length - step - 1)
+    rest = functools.partial(run, length - step - 1)
     args = [*fixed, *one_step(*at)[:carried], *cut(rows, step + 1, length)]
-    sent = symbolic_zeros.pulled(rest, args, moving, [*of_carry, *cut(of_rows, step + 1, length)])
-    by_place = dict(zip(moving, sent, strict=True))
-    return Body(body, at, [*[by_place.get(consts + k) for k in range(carried)], *row(of_rows)], moving)
+    sent = symbolic_zeros.pulled(rest, args, active, [*of_carry, *cut(of_rows, step + 1, length)])
+    by_place = dict(zip(active, sent, strict=True))
+    return Body(body, at, [*[by_place.get(consts + k) for k in range(carried)], *row(of_rows)], active)
 
 
-def _moving_in_scan(f, body, moving, carry):
-    """The arguments of the body that move in any step: what is carried may begin to in a later one."""
+def _active_in_scan(f, body, active, carry):
+    """The arguments of the body that are active in any step: a carried value may become active in a later step."""
     types = [v.aval for v in jx.opened(body).invars]
-    moves = symbolic_zeros.moved(f, types, moving)
-    started = [i for i, moved in zip(carry, moves, strict=False) if moved and i not in moving]
-    return _moving_in_scan(f, body, tuple(sorted([*moving, *started])), carry) if started else moving
+    after = symbolic_zeros.moved(f, types, active)
+    new = [i for i, is_active in zip(carry, after, strict=False) if is_active and i not in active]
+    return _active_in_scan(f, body, tuple(sorted([*active, *new])), carry) if new else active
 
 
 def _while(node, inputs, step):
@@ -102,17 +111,17 @@ def _while(node, inputs, step):
 def _cond(node, inputs, step):
     _check_step(node, step, 1)
     which, *operands = inputs
-    return Body(jx.branches(node.equation)[int(which)], operands, node.adjoints, tuple(i - 1 for i in _moving(node)))
+    return Body(jx.branches(node.equation)[int(which)], operands, node.adjoints, tuple(i - 1 for i in _active(node)))
 
 
-def _called(node, inputs, step):
+def _checkpoint(node, inputs, step):
     _check_step(node, step, 1)
-    return Body(jx.inner_jaxprs(node.equation)[0], inputs, node.adjoints, _moving(node))
+    return Body(jx.inner_jaxprs(node.equation)[0], inputs, node.adjoints, _active(node))
 
 
 def _check_step(node, step, steps):
     if not 0 <= step < steps:
-        raise IndexError(f"{node.label} ({node.name}) makes {steps} steps here, there is no step {step}")
+        raise IndexError(f"{node.label} ({node.name}) runs {steps} steps here, there is no step {step}")
 
 
-_BODIES = {"scan": _scan, "while": _while, "cond": _cond, "checkpoint": _called}
+_BODIES = {"scan": _scan, "while": _while, "cond": _cond, "checkpoint": _checkpoint}

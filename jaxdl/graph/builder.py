@@ -1,7 +1,11 @@
-"""From a jaxpr to nodes: jitted functions are opened, and their equations stand in a box of their name."""
+"""Builds the nodes of a graph from a jaxpr. Jitted functions are inlined, in a scope of their name."""
+
+from __future__ import annotations
 
 import inspect
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -9,7 +13,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, OPERATION, RULE, Edge, Node, Output, Scope
 from jaxdl.strip import site_of
 
-NAMED = "name"  # of `jax.ad_checkpoint.checkpoint_name`
+NAMED = "name"  # the primitive of `jax.ad_checkpoint.checkpoint_name`
 BOXES = {"scan", "while", "cond", "checkpoint"}
 
 
@@ -18,20 +22,27 @@ class Builder:
 
     def __init__(self, graph):
         self.graph = graph
-        self.nodes = []
-        self.labels = set()
+        self.nodes: list[Node] = []
+        self.labels: set[str] = set()
         self.counts = {kind: itertools.count(1) for kind in ("u", "c")}
         self.calls = itertools.count(1)
 
-    def argument(self, label, aval, value=None) -> Output:
+    def argument(self, label: str, aval: Any, value: Any = None) -> Output:
         return self._leaf(label, ARGUMENT, aval, value)
 
-    def constant(self, value) -> Output:
-        value = value if hasattr(value, "shape") else jx.as_array(value, jax.typeof(value))  # a number of the program
+    def constant(self, value: Any) -> Output:
+        if not hasattr(value, "shape"):  # a number written in the program
+            value = jx.as_array(value, jax.typeof(value))
         return self._leaf(self._fresh("c"), CONSTANT, jax.typeof(value), value)
 
-    def outputs(self, jaxpr, given, scope=()) -> list:
-        """The outputs of a closed jaxpr on `given` outputs and numbers, whose equations become nodes."""
+    def outputs(self, jaxpr: Any, given: list, scope: tuple[Scope, ...] = ()) -> list:
+        """Turns the equations of a closed jaxpr into nodes, and returns its outputs.
+
+        Args:
+            jaxpr: The jaxpr.
+            given: Its inputs, each an `Output` or a number.
+            scope: The scopes around it.
+        """
         plain = jx.opened(jaxpr)
         known = dict(zip(plain.constvars, map(self.constant, getattr(jaxpr, "consts", ())), strict=True))
         known.update(zip(plain.invars, given, strict=True))
@@ -50,7 +61,7 @@ class Builder:
         return [jx.value_of(atom, known) for atom in plain.outvars]
 
     def _named(self, name, x):
-        """What an operation gives takes a name that the function gives it as its label, where no other has it."""
+        """Labels the operation that computes x with the name that the function gives x, unless it is in use."""
         if isinstance(x, Output) and x.node.equation is not None and name not in self.labels:
             x.node.label = name
             self.labels.add(name)
@@ -60,7 +71,7 @@ class Builder:
         return next(label for n in self.counts[letter] if (label := f"{letter}{n}") not in self.labels)
 
     def _box(self, eqn):
-        """One equation alone needs no box around it."""
+        """The scope of a call, unless it holds a single equation."""
         one = len(jx.opened(jx.primal_of(eqn)).eqns) == 1
         return () if one else (Scope(jx.label(eqn) or eqn.primitive.name, next(self.calls)),)
 
@@ -88,7 +99,7 @@ class Builder:
 
 
 def _changes_nothing(eqn):
-    """A cast to the same type, which only forgets that it came from a Python number."""
+    """Whether an equation is a cast to the same type, which JAX inserts to drop weak types."""
     if eqn.primitive.name != "convert_element_type":
         return False
     given, out = eqn.invars[0].aval, eqn.outvars[0].aval
@@ -100,28 +111,28 @@ def _named_scopes(eqn):
     return tuple(map(Scope, stack.split("/"))) if stack else ()
 
 
-def traced(what, f, args, kwargs):
-    """f's jaxpr, the structure of its result, and the arrays among its arguments; `what` asks for it, in errors."""
+def traced(caller: str, f: Callable, args: tuple, kwargs: dict) -> tuple[Any, Any, list]:
+    """f's jaxpr, the structure of its result, and the arrays among its arguments; errors start with `caller`."""
     name = getattr(f, "__name__", type(f).__name__)
     try:
         jaxpr, tree, arrays = jx.trace_arrays(f, args, kwargs)
     except (TypeError, ValueError) as error:
-        found = next((told for sign, told in _TOLD.items() if sign in str(error)), None)
-        raise error if found is None else type(error)(f"{what}: {name} {found} ({error})") from error
+        reason = next((reason for sign, reason in _REASONS.items() if sign in str(error)), None)
+        raise error if reason is None else type(error)(f"{caller}: {name} {reason} ({error})") from error
     if not jx.opened(jaxpr).outvars:
-        raise ValueError(f"{what}: {name} returned no array; return what is computed")
+        raise ValueError(f"{caller}: {name} returned no array; return the result of the computation")
     return jaxpr, tree, arrays
 
 
-# By what JAX says, in words that need not know of it.
-_TOLD = {
-    "Non-hashable static": "is jitted with a static argument that cannot be hashed: give a tuple for a list; an array "
-    "cannot be static",
-    "is not a valid JAX type": "returned something that is no array: return arrays, in any pytree",
+# Parts of JAX's messages, with explanations that do not need to know JAX.
+_REASONS = {
+    "Non-hashable static": "is jitted with a static argument that cannot be hashed: give a tuple instead of a list; an "
+    "array cannot be static",
+    "is not a valid JAX type": "returned something that is not an array: return arrays, in any pytree",
 }
 
 
-def argument_labels(f, args, kwargs) -> list[str]:
+def argument_labels(f: Callable, args: tuple, kwargs: dict) -> list[str]:
     """The name of each array among the arguments: `x`, `params['w']`, `layers[0][1]`."""
     paths = jax.tree_util.tree_flatten_with_path((args, kwargs))[0]
     names = parameter_names(f, len(args))
@@ -133,8 +144,8 @@ def argument_labels(f, args, kwargs) -> list[str]:
     return labels
 
 
-def parameter_names(f, count):
-    """Those of f's positional parameters, as far as they have names."""
+def parameter_names(f: Callable, count: int) -> list[str]:
+    """The names of f's first `count` positional parameters; args[0], … for those without a name."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):

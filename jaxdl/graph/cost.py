@@ -1,11 +1,14 @@
-"""What each node of a graph costs: operations forward and backward, and the bytes kept from the one to the other.
+"""The cost of each node of a graph: operations forward and backward, and the bytes kept in between.
 
-An array that goes into a node, or comes out of it, is kept for the way back where the node's pullback needs it; what
-the pullback needs besides (the cosine of a sine) the node keeps itself. Found from types alone, by JAX's own `vjp`.
+An array is kept if the pullback of a node that takes or returns it needs it. A pullback may need more, such as the
+cosine for a sine: that is the node's own. All of this is found from types alone, by tracing `jax.vjp` of each node.
 """
+
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +16,20 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
 from jaxdl.graph.node import ARGUMENT, Node, Output
-from jaxdl.graph.passes import moving
-from jaxdl.report import Table, bytes_text, count_text
+from jaxdl.graph.passes import active_outputs
+from jaxdl.report import Report, Table, bytes_text, count_text
 
 
 @dataclass(frozen=True)
 class NodeCost:
-    """forward, backward: floating-point operations, backward None where there is no way back. kept: bytes of the array
-    on each of the node's edges, results: of each of its outputs, 0 where the pullback does not need it; own: bytes of
-    what the node keeps besides.
+    """The cost of one operation.
+
+    Attributes:
+        forward: Floating-point operations of the forward pass.
+        backward: Those of the backward pass; None where JAX cannot differentiate the operation in reverse mode.
+        kept: For each incoming edge the bytes of its array, 0 where the pullback does not need it.
+        results: The same for each output of the node.
+        own: Bytes of what the pullback needs besides the node's inputs and outputs.
     """
 
     forward: float
@@ -32,23 +40,28 @@ class NodeCost:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """The costs of all operations of a graph, by node. kept_bytes counts an array once, whoever needs it, and no
-    arguments.
+class Costs(Report):
+    """The costs of all operations of a graph.
+
+    Attributes:
+        nodes: The cost of each operation, by its node.
     """
 
     nodes: dict[Node, NodeCost]
 
     @property
     def forward(self) -> float:
+        """Floating-point operations of the forward pass."""
         return sum(cost.forward for cost in self.nodes.values())
 
     @property
     def backward(self) -> float:
+        """Floating-point operations of the backward pass, without the nodes that have no reverse mode."""
         return sum(cost.backward or 0 for cost in self.nodes.values())
 
     @property
     def kept_bytes(self) -> int:
+        """Bytes kept from the forward to the backward pass, each array counted once, without the arguments."""
         arrays = {}
         for node, cost in self.nodes.items():
             arrays |= {e.source: kept for e, kept in zip(node.edges, cost.kept, strict=True) if kept}
@@ -59,27 +72,39 @@ class Costs:
     def table(self) -> Table:
         """One row for each operation."""
         rows = [
-            (node.label, node.name, count_text(c.forward), count_text(c.backward), _kept(node, c), _made(c))
+            (node.label, node.name, count_text(c.forward), count_text(c.backward), _kept_inputs(node, c), _kept_rest(c))
             for node, c in self.nodes.items()
         ]
-        ratio = f", {self.backward / self.forward:.2f} times as many" if self.forward else ""
+        ratio = f" ({self.backward / self.forward:.2f} times as many)" if self.forward else ""
         note = (
             f"{count_text(self.forward)} operations forward, {count_text(self.backward)} backward{ratio}; "
             f"{bytes_text(self.kept_bytes)} kept from forward to backward besides the arguments"
         )
-        columns = ("node", "operation", "FLOPs forward", "FLOPs backward", "keeps of its inputs",
-                   "of its results, and besides")  # fmt: skip
-        return Table("What each operation costs", columns, rows, note, words=2)
+        columns = ("node", "operation", "FLOPs forward", "FLOPs backward", "kept inputs", "kept outputs + own")
+        return Table("Cost of each operation", columns, rows, note, words=2)
+
+    def to_json(self) -> dict[str, Any]:
+        """The totals, and the cost of each operation."""
+        return {
+            "forward": self.forward,
+            "backward": self.backward,
+            "kept_bytes": self.kept_bytes,
+            "nodes": [
+                {"label": node.label, "operation": node.name, "forward": c.forward, "backward": c.backward,
+                 "kept": list(c.kept), "results": list(c.results), "own": c.own}
+                for node, c in self.nodes.items()
+            ],
+        }  # fmt: skip
 
 
 def costs(graph) -> Costs:
-    """Of all operations; of equal ones on equal types once."""
+    """The costs of all operations; equal operations on equal types are analysed once."""
     ends = [Output(node, k) for node in graph.nodes for k in range(len(node.types))]
-    smooth = moving(graph, [x for x in graph.flat_arguments if x.is_smooth], ends, _moved)
+    active = active_outputs(graph, [x for x in graph.flat_arguments if x.is_smooth], ends, _active_places)
     found, known = {}, {}
     for node in graph.nodes:
         if node.equation is not None:
-            places = tuple(e.place for e in node.edges if e.source in smooth)
+            places = tuple(e.place for e in node.edges if e.source in active)
             key = jx.likeness(node.equation), places
             if key not in known:
                 known[key] = _cost(node, places)
@@ -88,35 +113,35 @@ def costs(graph) -> Costs:
     return Costs(found)
 
 
-def _moved(node, places):
-    """As JAX says; where it has no derivative, all that could have one."""
+def _active_places(node, places):
+    """Which outputs of a node are active if its inputs at `places` are; all that could be where JAX cannot say."""
     try:
         return symbolic_zeros.moved(jx.binding(node.equation), [v.aval for v in node.equation.invars], places)
-    except Exception:  # JAX's or a rule's, of any kind: `_cost` finds no way back either
+    except Exception:  # any error of JAX or of a rule: `_cost` then finds no backward pass either
         return [jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types]
 
 
-def _cost(node, moving) -> NodeCost:
-    """`kept` is here of each input, whether an array or a number goes in."""
+def _cost(node, places) -> NodeCost:
+    """The cost when differentiated in the inputs at `places`; `kept` has an entry for every input, numbers too."""
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in node.equation.invars]
     forward = jx.flops(jx.trace(jx.binding(node.equation), *types)[0])
     nothing = (0,) * len(types), (0,) * len(node.types), 0
-    if not moving or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types):
+    if not places or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in node.types):
         return NodeCost(forward, 0.0, *nothing)
     tree = {}
 
-    def ahead(*inputs):
-        y, pullback = jax.vjp(jx.in_some(jx.binding(node.equation), inputs, moving), *[inputs[i] for i in moving])
+    def run_forward(*inputs):
+        y, pullback = jax.vjp(jx.in_some(jx.binding(node.equation), inputs, places), *[inputs[i] for i in places])
         leaves, tree["pullback"] = jax.tree.flatten(pullback)
         return y, leaves
 
-    def back(residuals, dy):
+    def run_backward(residuals, dy):
         return tree["pullback"].unflatten(residuals)(dy)
 
     try:
-        jaxpr, (y, residuals) = jx.trace(ahead, *types)
-        pullback = jx.trace(back, residuals, y)[0]
-    except Exception:  # JAX has no reverse mode for it: a loop of unknown length
+        jaxpr, (y, residuals) = jx.trace(run_forward, *types)
+        pullback = jx.trace(run_backward, residuals, y)[0]
+    except Exception:  # no reverse mode, as for a loop of unknown length
         return NodeCost(forward, None, *nothing)
     plain, used = jx.opened(jaxpr), jx.used_inputs(pullback)
     smooth = [k for k, t in enumerate(node.types) if jnp.issubdtype(t.dtype, jnp.inexact)]
@@ -138,11 +163,11 @@ def _bytes(aval):
     return math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
 
 
-def _kept(node, cost):
+def _kept_inputs(node, cost):
     sizes = {e.place: b for e, b in zip(node.edges, cost.kept, strict=True)}
-    told = [sizes.get(place, 0) for place in range(len(node.inputs))]
-    return ", ".join(bytes_text(b) if b else "–" for b in told)
+    in_order = [sizes.get(place, 0) for place in range(len(node.inputs))]
+    return ", ".join(bytes_text(b) if b else "–" for b in in_order)
 
 
-def _made(cost):
+def _kept_rest(cost):
     return " + ".join(bytes_text(b) for b in (*cost.results, cost.own) if b) or "–"

@@ -1,71 +1,53 @@
-"""`trace(f)(*args)`: a function's computation as a graph, with values forward and gradients backward."""
+"""`Graph`: a traced computation, with its values, derivatives, costs, pictures and equations."""
+
+from __future__ import annotations
 
 import difflib
-import functools
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph import passes
+from jaxdl.graph import passes, summary
 from jaxdl.graph.bodies import body_of
-from jaxdl.graph.builder import Builder, argument_labels, traced
+from jaxdl.graph.builder import Builder
 from jaxdl.graph.cost import Costs, costs
+from jaxdl.graph.derivation.derivation import Derivation
 from jaxdl.graph.derivation.equations import latex
-from jaxdl.graph.derivation.typeset import derivation_page, sheet
-from jaxdl.graph.drawing.boxes import boxes, opened_at_first
-from jaxdl.graph.drawing.dot import dot, mermaid
-from jaxdl.graph.drawing.page import page
-from jaxdl.graph.drawing.picture import image
+from jaxdl.graph.drawing.drawing import Drawing
 from jaxdl.graph.node import Node, Output
-from jaxdl.graph.steps import PassStep, steps
-from jaxdl.report import write_whole
+from jaxdl.graph.steps import PassStep, steps_of
+from jaxdl.report import Report, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def trace(f: Callable) -> Callable[..., "Graph"]:
-    """`trace(f)(*args)` is the graph of f on these arguments, any pytrees of arrays and real numbers; keyword arguments
-    go to f as well, and numbers among them, like integers everywhere, stay as they are.
+class Graph(Report):
+    """A computation as a graph, made by `jaxdl.trace`. `graph["u3"]` is the node with the label u3.
 
-    Every operation (equation of f's jaxpr) is a node, every hand-written rule (a jaxdl op, `jax.custom_jvp`,
-    `jax.custom_vjp`) too; jitted functions are opened, loops, branches and checkpoints are nodes that `inside` opens.
-    Arguments may be `jax.ShapeDtypeStruct`s: such a graph has types and no values.
+    As a report, `graph.print()` and `str(graph)` show a table of the first nodes, and `graph.save(path)` writes what
+    the suffix of the path names: a picture (.svg, .png, .pdf), an interactive page (.html), text for Graphviz (.dot) or
+    Mermaid (.mmd), the table (.txt, .md) or all nodes as data (.json).
 
-    Raises TypeError inside jit, grad or vmap, and where f gives what is no array; ValueError where it gives nothing, or
-    is jitted with a static argument that cannot be hashed.
-    """
-
-    @functools.wraps(f)
-    def graph_of(*args, **kwargs):
-        args = jax.tree.map(lambda x: jax.numpy.asarray(x) if isinstance(x, float | complex) else x, args)
-        _check_concrete(args, kwargs)
-        jaxpr, tree, arrays = traced("trace", f, args, kwargs)
-        graph = Graph(getattr(f, "__name__", type(f).__name__), jaxpr, argument_labels(f, args, kwargs), arrays)
-        given = iter(graph.flat_arguments)
-        graph.arguments = jax.tree.map(lambda x: next(given) if jx.is_array(x) else None, args)
-        graph.outputs = jax.tree.unflatten(tree, graph.flat_outputs)
-        paths = jax.tree_util.tree_flatten_with_path(graph.outputs, is_leaf=lambda x: isinstance(x, Output))[0]
-        graph.result_labels = [f"result{jax.tree_util.keystr(path)}" for path, _ in paths]
-        return graph
-
-    return graph_of
-
-
-class Graph:
-    """A computation, made by `trace`. nodes: all, in the order of evaluation.
-
-    arguments, outputs: f's positional arguments and its result, with an `Output` in place of each array; flat_arguments
-    and flat_outputs list them. `graph["u3"]` is a node by its label. peak_bytes: the most that values and adjoints took
-    at one time in the last `backward`, arguments included; None before one.
+    Attributes:
+        name: The name of the function.
+        nodes: All nodes in the order of evaluation.
+        arguments: The function's positional arguments with an `Output` in place of each array.
+        outputs: The function's result with an `Output` in place of each array.
+        flat_arguments: The outputs in `arguments` and in the keyword arguments, as a list.
+        flat_outputs: Those in `outputs`, as a list.
+        peak_bytes: The maximum size of all values and adjoints, arguments included, that were in memory at one time in
+            the last `backward`; None before the first.
     """
 
     def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list):
         self.name = name
-        self.peak_bytes = None
+        self.peak_bytes: int | None = None
         self.cotangents: dict[Output, jax.Array] = {}
-        self.moving: set[Output] = set()
+        self.active: set[Output] = set()
         builder = Builder(self)
         has_values = not any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays)
         self.flat_arguments: list[Output] = [
@@ -74,95 +56,105 @@ class Graph:
         ]
         found = builder.outputs(jaxpr, self.flat_arguments)
         self.flat_outputs: list[Output] = [x if isinstance(x, Output) else builder.constant(x) for x in found]
-        self.arguments, self.outputs = tuple(self.flat_arguments), tuple(self.flat_outputs)
+        self.arguments: Any = tuple(self.flat_arguments)
+        self.outputs: Any = tuple(self.flat_outputs)
         self.result_labels = ["result"] if len(found) == 1 else [f"result {i}" for i in range(len(found))]
         self.nodes: list[Node] = builder.nodes
         self.by_label = {node.label: node for node in self.nodes}
 
     def __getitem__(self, label: str) -> Node:
+        """The node with this label.
+
+        Args:
+            label: The name of an argument, such as "x" or "params['w']", or the label of an operation, such as "u3".
+
+        Raises:
+            KeyError: If there is no such node.
+        """
         if label not in self.by_label:
             near = difflib.get_close_matches(label, self.by_label, 3)
-            hint = f"; near it are {', '.join(near)}" if near else ""
+            hint = f"; similar labels are {', '.join(near)}" if near else ""
             raise KeyError(f"{self.name} has no node {label!r}: it has {len(self.nodes)}, listed in graph.nodes{hint}")
         return self.by_label[label]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<graph of {self.name}: {len(self.nodes)} nodes>"
 
-    def inside(self, node: Node | str, step: int = 0) -> "Graph":
-        """The graph of what a loop does in one step, of the branch taken, of a checkpoint's or a rule's function.
-
-        On the values that it has there; with adjoints where this graph has been swept backward.
-        """
-        node = self[node] if isinstance(node, str) else node
-        body = body_of(node, step)
-        inner = Graph(f"{node.label}: {node.name}", body.jaxpr, jx.argument_names(body.jaxpr), body.arrays)
-        if body.cotangents is not None:
-            starts = [inner.flat_arguments[i] for i in body.moving]
-            passes.backward(inner, passes.seeds(inner, body.cotangents), True, starts)
-        return inner
-
-    def draw(self, path: str | os.PathLike, *, depth: int | None = None) -> None:
-        """Writes a picture: .svg or .png, an interactive page (.html), Graphviz (.dot) or Mermaid (.mmd) text.
-
-        depth: how many levels of boxes are drawn open, 0 for none; by default as many as stay legible.
-        """
-        draw = _chosen("draw", _PICTURES, path)
-        if all(x.node.kept for x in self.flat_arguments):
-            self.evaluate()
-        root = boxes(self)
-        write_whole(path, draw(root, opened_at_first(root, depth)))
-
-    def costs(self) -> Costs:
-        """Floating-point operations of each node, forward and backward, and the bytes kept between them."""
-        return costs(self)
-
-    def latex(self) -> str:
-        """The forward and the backward pass as equations: u⁽¹⁾ … L, and ∂L/∂u⁽ⁱ⁾ back to the arguments.
-
-        An operation without a formula of its own is written by its name, its derivative as ∂u/∂x. Raises ValueError
-        where the function does not give one array.
-        """
-        return latex(self)
-
-    def derive(self, path: str | os.PathLike) -> None:
-        """Writes these equations, set: .svg or .png, a page (.html), or LaTeX (.tex)."""
-        write_whole(path, _chosen("derive", _DERIVATIONS, path)(self))
-
-    def steps(self) -> Iterator[PassStep]:
-        """The forward pass and, where the graph has been swept, the backward pass, one node at a time."""
-        self.evaluate()
-        return steps(self)
+    @property
+    def has_values(self) -> bool:
+        """Whether the graph was traced on arrays, so that its nodes have values; if not, they have only types."""
+        return all(x.node.kept is not None for x in self.flat_arguments)
 
     # --- values and derivatives --------------------------------------------------------------------
 
-    def evaluate(self) -> "Graph":
-        """Computes the values of all nodes that have none, on the arguments."""
+    def evaluate(self) -> Graph:
+        """Computes the values of all nodes that have none.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            ValueError: If the graph was traced on types alone, or an operation cannot be evaluated.
+        """
         passes.evaluate(self)
         return self
 
-    def backward(self, cotangent: Any = 1, *, retain: bool = False) -> "Graph":
-        """Fills the adjoint of every node and every edge: what changes in Σ cotangent · output as the array changes.
+    def backward(self, cotangent: Any = 1, *, retain: bool = False) -> Graph:
+        """Computes the adjoint of every node and every edge: the gradient of Σ cotangent · output.
 
-        cotangent: like the output; 1 for a single number. Contributions add where a value is used more than once.
-        Values are let go of as the sweep passes, but for arguments and outputs; `retain` keeps them.
+        Values are freed when the pass no longer needs them, except those of arguments and outputs. They are computed
+        again on use.
+
+        Args:
+            cotangent: A pytree like the output, with None for an array without a cotangent; 1 for a single number.
+            retain: Whether to keep all values.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            ValueError: If the cotangent does not fit the output, or a node has no derivative in reverse mode.
+            TypeError: If a cotangent is given for an output that is not a floating-point array.
         """
         passes.backward(self, passes.seeds(self, cotangent), retain)
         return self
 
-    def forward(self, *tangents: Any) -> "Graph":
-        """Fills the tangent of every node: how it moves as the arguments move along `tangents`.
+    def forward(self, *tangents: Any) -> Graph:
+        """Computes the tangent of every node: its directional derivative along `tangents`.
 
-        One for each positional argument, a pytree like it, or None where it stays.
+        Args:
+            tangents: For each positional argument a pytree like it, or None for an argument that is constant.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            ValueError: If the tangents do not fit the arguments, or a node has no derivative in forward mode.
+            TypeError: If a tangent is given for an argument that is not a floating-point array.
         """
         passes.forward(self, passes.directions(self, tangents))
         return self
 
     def grad(self, outputs: Any, inputs: Any, cotangents: Any = None) -> Any:
-        """The derivative of any nodes with respect to any others; nothing in the graph changes.
+        """The gradient of any nodes with respect to any other nodes. Nothing is stored in the graph.
 
-        outputs, inputs: a node, an `Output`, a label, or a pytree of them; the result has the structure of inputs.
-        cotangents: like outputs, each 1 for single numbers where it is not given. Where nothing flows it is 0.
+        Args:
+            outputs: A node, an `Output`, a label, or a pytree of these.
+            inputs: The same.
+            cotangents: A pytree like outputs; by default 1 for each, which must then be a single number.
+
+        Returns:
+            A pytree like inputs, with 0 where outputs do not depend on an input.
+
+        Raises:
+            ValueError: If the cotangents do not fit the outputs, a node is of another graph or has several outputs, or
+                has no derivative in reverse mode.
+            TypeError: If an input is not a floating-point array.
+
+        Example:
+            >>> graph = jaxdl.trace(lambda x: jnp.exp(jnp.sin(x)), 0.0)
+            >>> float(graph.grad("u2", "u1"))  # exp(u1) by u1
+            1.0
         """
         of = lambda x: self._output(x)
         is_leaf = lambda x: isinstance(x, Node | Output | str)
@@ -178,39 +170,105 @@ class Graph:
         node = self[x] if isinstance(x, str) else x
         if isinstance(node, Node):
             if len(node.types) > 1:
-                raise ValueError(f"{node.label} ({node.name}) has {len(node.types)} outputs: say which, as node[0]")
+                raise ValueError(f"{node.label} ({node.name}) has {len(node.types)} outputs: choose one, as node[0]")
             node = node[0]
         if node.node.graph is not self:
             raise ValueError(f"{node} is a node of another graph, that of {node.node.graph.name}")
         return node
 
+    def inside(self, node: Node | str, step: int = 0) -> Graph:
+        """The graph of what a node does: a loop in one step, the branch taken, a checkpoint's or a rule's function.
 
-def _check_concrete(args, kwargs):
-    for leaf in jax.tree.leaves((args, kwargs)):
-        if isinstance(leaf, jax.core.Tracer):
-            raise TypeError(
-                f"trace: an argument, {jx.typed(jax.typeof(leaf))}, is traced by jit, grad or vmap and has no value; "
-                f"call trace outside of them, on arrays (of the gradient itself: trace(jax.grad(f)))"
-            )
+        It has the values that occur there, and the adjoints if this graph has had a backward pass.
 
+        Args:
+            node: A node that is a loop, a branch, a checkpoint or a rule, or its label.
+            step: The step of a loop, from 0.
 
-def _chosen(what, kinds, path):
-    kind = Path(path).suffix[1:]
-    if kind not in kinds:
-        raise ValueError(f"{what}: {path} must end in one of {', '.join(f'.{k}' for k in kinds)}")
-    return kinds[kind]
+        Raises:
+            ValueError: If the node is a single operation.
+            IndexError: If the loop has no such step.
+        """
+        node = self[node] if isinstance(node, str) else node
+        body = body_of(node, step)
+        inner = Graph(f"{node.label}: {node.name}", body.jaxpr, jx.argument_names(body.jaxpr), body.arrays)
+        if body.cotangents is not None:
+            starts = [inner.flat_arguments[i] for i in body.active]
+            passes.backward(inner, passes.seeds(inner, body.cotangents), True, starts)
+        return inner
 
+    def steps(self) -> Iterator[PassStep]:
+        """The forward pass and, after `backward`, the backward pass, one node at a time.
 
-_PICTURES = {
-    "svg": functools.partial(image, kind="svg"),
-    "png": functools.partial(image, kind="png"),
-    "html": page,
-    "dot": dot,
-    "mmd": mermaid,
-}
-_DERIVATIONS = {
-    "svg": functools.partial(sheet, kind="svg"),
-    "png": functools.partial(sheet, kind="png"),
-    "html": derivation_page,
-    "tex": lambda graph: latex(graph).encode(),
-}
+        Raises:
+            ValueError: If the graph was traced on types alone.
+        """
+        self.evaluate()
+        return steps_of(self)
+
+    def costs(self) -> Costs:
+        """Floating-point operations of each node, forward and backward, and the bytes kept between the passes."""
+        return costs(self)
+
+    # --- tables, pictures, equations ---------------------------------------------------------------
+
+    def table(self) -> Table:
+        """The first nodes, each with its value, its adjoint and its line of source code."""
+        if self.has_values:
+            self.evaluate()
+        return summary.table(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """All nodes with their inputs, types, values and adjoints. Arrays of over 1,000 numbers are null."""
+        if self.has_values:
+            self.evaluate()
+        return summary.to_json(self)
+
+    def plot(self, path: str | os.PathLike | None = None, *, depth: int | None = None) -> Figure:
+        """Draws the graph, with values above the edges and, after `backward`, adjoints below them.
+
+        Args:
+            path: Where to save the picture as well, in any format that `draw` writes.
+            depth: How many levels of boxes are drawn open; by default as many as stay legible.
+
+        Returns:
+            The figure of matplotlib.
+        """
+        return Drawing(self, depth).plot(path)
+
+    def draw(self, path: str | os.PathLike, *, depth: int | None = None) -> None:
+        """Writes a picture, as `save` does, with a choice of how many boxes are open.
+
+        Args:
+            path: Where to write: .svg, .png or .pdf, an interactive page (.html), text for Graphviz (.dot) or Mermaid
+                (.mmd).
+            depth: How many levels of boxes are drawn open; 0 for none, by default as many as stay legible.
+
+        Raises:
+            ValueError: If the path has another suffix.
+        """
+        Drawing(self, depth).save(path)
+
+    def _forms(self) -> dict[str, Callable[[], bytes]]:
+        return super()._forms() | Drawing(self)._forms()
+
+    def latex(self) -> str:
+        """The forward and the backward pass as equations in LaTeX: u⁽¹⁾ … L, then ∂L/∂u⁽ⁱ⁾ back to the arguments.
+
+        An operation for which no formula is known is written by its name, its derivative as ∂u/∂x.
+
+        Raises:
+            ValueError: If the function does not return a single floating-point array.
+        """
+        return latex(self)
+
+    def derive(self, path: str | os.PathLike) -> None:
+        """Writes the equations of `latex`.
+
+        Args:
+            path: Where to write: typeset as .svg, .png or .pdf, a page (.html), or the LaTeX (.tex).
+
+        Raises:
+            ValueError: If the path has another suffix, or the function does not return a single floating-point array.
+        """
+        Derivation(self).save(path)

@@ -1,4 +1,6 @@
-"""What a graph is made of: nodes, one for each argument, constant and operation, and the edges between them."""
+"""The parts of a graph: nodes, one for each argument, constant and operation, and the edges between them."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,21 +14,37 @@ ARGUMENT, CONSTANT, OPERATION, RULE, BOX, RESULT = "argument", "constant", "oper
 
 
 class Scope(NamedTuple):
-    """A part of a function that is drawn as a box: a named scope, or one call of a jitted function."""
+    """A part of a function that is drawn as a box: a named scope, or one call of a jitted function.
+
+    Attributes:
+        name: The name of the scope or of the function.
+        call: A number that distinguishes the calls of one function; 0 for a named scope.
+    """
 
     name: str
-    call: int = 0  # tells the calls of one function apart; 0 for named scopes
+    call: int = 0
 
 
 @dataclass(eq=False)
 class Node:
-    """An argument, a constant, or an operation of a traced function.
+    """An argument, a constant or an operation of a traced function.
 
-    kind: "argument", "constant", "operation", "rule" (a hand-written derivative rule is used here) or "box" (a loop, a
-    branch or a checkpoint, which `graph.inside` opens). label: the argument's name, "c1", … for constants, "u1", "u2",
-    … for operations in the order of evaluation, or the name that the function gives by `checkpoint_name`. inputs: an
-    `Edge` for each array that goes in; numbers that are written in the program are here as they are. types: of the
-    outputs. users: the edges that leave it.
+    Attributes:
+        graph: The graph that the node belongs to.
+        number: The position in `graph.nodes`.
+        label: The name of an argument; "c1", "c2", … for constants; "u1", "u2", … for operations in the order of
+            evaluation, or the name that the function gives the value by `jax.ad_checkpoint.checkpoint_name`.
+        name: The name of the operation, such as "dot_general".
+        kind: "argument", "constant", "operation", "rule" (an operation with a hand-written derivative rule), "box" (a
+            loop, a branch or a checkpoint, which `graph.inside` opens) or "result" (in pictures only).
+        scope: The scopes around the node, from the outside in.
+        equation: The equation of the jaxpr; None for arguments and constants.
+        types: Shape and dtype of each output.
+        inputs: An `Edge` for each input array, and a number for each number written in the program.
+        users: The edges to the nodes that use an output.
+        kept: The output arrays, or None where they are not computed or were freed by a backward pass.
+        adjoints: The adjoint of each output after `backward`, None where there is none.
+        tangents: The tangent of each output after `forward`, None where there is none.
     """
 
     graph: Any = field(repr=False)
@@ -37,85 +55,107 @@ class Node:
     scope: tuple[Scope, ...]
     equation: Any = field(repr=False)
     types: tuple[jax.ShapeDtypeStruct, ...]
-    inputs: tuple = field(default=(), repr=False)
-    users: list = field(default_factory=list, repr=False)
-    kept: list | None = field(default=None, repr=False)
-    adjoints: list = field(default=None, repr=False)
-    tangents: list = field(default=None, repr=False)
+    inputs: tuple[Any, ...] = field(default=(), repr=False)
+    users: list[Edge] = field(default_factory=list, repr=False)
+    kept: list[Any] | None = field(default=None, repr=False)
+    adjoints: list[Any] | None = field(default=None, repr=False)
+    tangents: list[Any] | None = field(default=None, repr=False)
 
     @property
-    def edges(self) -> list["Edge"]:
-        """Those that come in."""
+    def edges(self) -> list[Edge]:
+        """The incoming edges."""
         return [e for e in self.inputs if isinstance(e, Edge)]
 
     @property
-    def values(self) -> list:
-        """The output arrays; computed when first asked for, and again after a sweep has let go of them."""
+    def values(self) -> list[Any]:
+        """The output arrays, computed on first use and again after a backward pass has freed them."""
         if self.kept is None:
             self.graph.evaluate()
+        assert self.kept is not None
         return self.kept
 
     @property
-    def value(self):
-        """The output array; a list where there are several."""
-        return _only(self.values)
+    def value(self) -> Any:
+        """The output array, or the list of output arrays where there are several."""
+        return _unpacked(self.values)
 
     @property
-    def adjoint(self):
-        """The derivative of what `backward` was called on with respect to the output; None where nothing flows back."""
-        return _only(self.adjoints) if self.adjoints else None
+    def adjoint(self) -> Any:
+        """The gradient with respect to the output after `backward`; None where no cotangent arrives."""
+        return _unpacked(self.adjoints) if self.adjoints else None
 
     @property
-    def tangent(self):
-        """The derivative of the output along what `forward` was called with; None where nothing moves."""
-        return _only(self.tangents) if self.tangents else None
+    def tangent(self) -> Any:
+        """The directional derivative of the output after `forward`; None where the output does not depend on it."""
+        return _unpacked(self.tangents) if self.tangents else None
 
     @property
-    def type(self):
-        return _only(self.types)
+    def type(self) -> Any:
+        """Shape and dtype of the output, or a tuple of them where there are several outputs."""
+        return _unpacked(self.types)
 
     @property
     def where(self) -> str:
-        """The line of source that made it."""
+        """The line of source code that the operation comes from."""
         return jx.where(self.equation) if self.equation is not None else ""
 
-    def __getitem__(self, output: int) -> "Output":
-        """One of several outputs, to differentiate or to start from."""
+    def __getitem__(self, output: int) -> Output:
+        """One of several outputs.
+
+        Args:
+            output: The index of the output, from 0.
+
+        Raises:
+            IndexError: If there is no such output.
+        """
         if not 0 <= output < len(self.types):
             raise IndexError(f"{self.label} ({self.name}) has {len(self.types)} outputs, there is no output {output}")
         return Output(self, output)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.label}: {self.name} {', '.join(map(jx.typed, self.types))}>"
 
 
 class Output(NamedTuple):
-    """One output of a node."""
+    """One output of a node.
+
+    Attributes:
+        node: The node.
+        place: The index among the node's outputs.
+    """
 
     node: Node
     place: int
 
     @property
-    def type(self):
+    def type(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype."""
         return self.node.types[self.place]
 
     @property
-    def value(self):
+    def value(self) -> Any:
+        """The array."""
         return self.node.values[self.place]
 
     @property
     def is_smooth(self) -> bool:
+        """Whether the dtype is a floating-point or complex one, so that there is a derivative."""
         return jnp.issubdtype(self.type.dtype, jnp.inexact)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.node.label if len(self.node.types) == 1 else f"{self.node.label}[{self.place}]"
 
 
 @dataclass(eq=False)
 class Edge:
-    """An array on its way from the output of a node to an input of another.
+    """An output of one node that is an input of another.
 
-    adjoint: what the target sends back along it, its cotangent times the local Jacobian; filled by `backward`.
+    Attributes:
+        source: The output.
+        target: The node that uses it.
+        place: The index among the target's inputs.
+        adjoint: What the target contributes to the source's adjoint: its own adjoint times the local Jacobian. Set by
+            `backward`.
     """
 
     source: Output
@@ -124,12 +164,13 @@ class Edge:
     adjoint: Any = field(default=None, repr=False)
 
     @property
-    def value(self):
+    def value(self) -> Any:
+        """The array."""
         return self.source.value
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.source} → {self.target.label}>"
 
 
-def _only(outputs):
+def _unpacked(outputs):
     return outputs[0] if len(outputs) == 1 else outputs

@@ -1,4 +1,6 @@
-"""The forward and the backward pass, one node at a time, as on slides."""
+"""The forward and the backward pass, one node at a time, as on lecture slides."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,9 +10,12 @@ from jaxdl.graph.text import formula, value_text
 
 
 class PassStep(NamedTuple):
-    """One node of a pass: forward its value, backward what it sends to one of its inputs.
+    """One step of a pass: the value of a node (forward), or what it contributes to one of its inputs (backward).
 
-    edge: None forward. text: the step in a line, with its numbers.
+    Attributes:
+        node: The node.
+        edge: The edge along which the contribution flows; None in the forward pass.
+        text: The step as one line, with its numbers.
     """
 
     node: Node
@@ -18,10 +23,10 @@ class PassStep(NamedTuple):
     text: str
 
 
-def steps(graph) -> Iterator[PassStep]:
-    """Arguments and operations in the order of evaluation, then the edges, each with its local product, back again.
+def steps_of(graph) -> Iterator[PassStep]:
+    """Arguments and operations in the order of evaluation, then the edges in reverse order with their local products.
 
-    A node's adjoint is complete when all that use it have sent theirs: then it sends its own.
+    A node contributes to its inputs only after all of its users have contributed to it.
     """
     for node in graph.nodes:
         yield PassStep(node, None, f"{formula(node)} = {', '.join(map(value_text, node.values))}")
@@ -30,12 +35,11 @@ def steps(graph) -> Iterator[PassStep]:
     for node in reversed(graph.nodes):
         for edge in node.edges:
             if edge.adjoint is not None:
-                yield PassStep(node, edge, _sent(edge))
+                yield PassStep(node, edge, _contribution(edge))
 
 
-def _sent(edge):
+def _contribution(edge: Edge) -> str:
     x, y, sent = edge.source, edge.target, value_text(edge.adjoint)
-    up = f"∂L/∂{y.label} · ∂{y.label}/∂{x}"
-    if len(x.node.users) == 1:
-        return f"∂L/∂{x} = {up} = {sent}"
-    return f"∂L/∂{x} += {up} = {sent}"
+    product = f"∂L/∂{y.label} · ∂{y.label}/∂{x}"
+    sign = "=" if len(x.node.users) == 1 else "+="
+    return f"∂L/∂{x} {sign} {product} = {sent}"

@@ -1,13 +1,15 @@
-"""What is written on a graph: symbols of operations, short values, formulas."""
+"""Text in tables and pictures of graphs: symbols of operations, short values, formulas."""
+
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.node import Edge
+from jaxdl.graph.node import Edge, Node
 from jaxdl.report import bytes_text, number_text
 
-FEW = 4  # numbers of an array that are written out, and inputs of an operation
+FEW = 4  # arrays of at most this size, and at most this many inputs of an operation, are written out
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 INFIX = {
@@ -21,8 +23,8 @@ SYMBOLS = INFIX | {
 }  # fmt: skip
 
 
-def symbol(node) -> str:
-    """What stands in the node: + × @ Σ, else the operation's name; with numbers that go in: 2 ×, clamp(0, ·, 6)."""
+def symbol(node: Node) -> str:
+    """The text in a node: + × @ Σ or the operation's name, with inputs that are numbers: 2 ×, clamp(0, ·, 6)."""
     sign = SYMBOLS.get(node.name, node.name.removeprefix("reduce_"))
     if node.name == "integer_pow":
         return "x" + str(jx.exponent(node.equation)).translate(RAISED)
@@ -34,18 +36,32 @@ def symbol(node) -> str:
     return f"{sign}({', '.join(number or '·' for number in numbers)})"
 
 
-def shape_text(t) -> str:
-    """3×4, or "number"; with the type where it is not float32."""
+def shape_text(t: Any) -> str:
+    """The shape of an array or type: 3×4, or "number"; with the dtype if it is not float32."""
     size = "×".join(map(str, t.shape)) if t.shape else "number"
     return size if t.dtype == jnp.float32 else f"{size} {t.dtype}"
 
 
-def value_text(x) -> str:
-    """An array in a few characters: its numbers where they are few, else its shape; – where there is none."""
+def value_text(x: Any) -> str:
+    """An array in a few characters.
+
+    Args:
+        x: An array, a number, or None.
+
+    Returns:
+        The numbers of an array of at most 4, with three significant digits; the shape of a larger one; – for None.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> value_text(jnp.array([1.0, -0.25]))
+        '[1 −0.25]'
+        >>> value_text(jnp.zeros((3, 4)))
+        '3×4'
+    """
     if x is None:
         return "–"
     x = x if hasattr(x, "dtype") else np.asarray(x)  # a literal of a jaxpr
-    is_plain = jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool  # no random key
+    is_plain = jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool  # not a random key
     if np.size(x) > FEW or not is_plain:
         return shape_text(x)
     return _nested(np.asarray(x).tolist())
@@ -59,23 +75,27 @@ def _nested(x):
     return str(x)
 
 
-def full_text(x) -> str:
-    """An array's type, size in memory, and numbers or what is known of them."""
+def full_text(x: Any) -> str:
+    """An array's type, its size in memory, and its numbers or their range."""
     if x is None:
         return "–"
-    x = x if jx.is_array(x) else jnp.asarray(x)  # a literal of a jaxpr is a number with a type
-    told = f"{jx.typed(x)}, {bytes_text(x.nbytes)}"
+    x = x if jx.is_array(x) else jnp.asarray(x)  # a literal of a jaxpr is a number with a dtype
+    described = f"{jx.typed(x)}, {bytes_text(x.nbytes)}"
     if np.size(x) <= FEW * FEW and jnp.issubdtype(x.dtype, jnp.number):
-        return f"{_nested(np.asarray(x).tolist())} {told}"
+        return f"{_nested(np.asarray(x).tolist())} {described}"
     if jnp.issubdtype(x.dtype, jnp.floating):
         wide = np.asarray(x).astype(np.float64)
         span = ", ".join(number_text(float(v)) for v in (wide.min(), wide.mean(), wide.max())) if wide.size else "empty"
-        return f"{told}; least, mean, largest: {span}"
-    return told
+        return f"{described}; minimum, mean, maximum: {span}"
+    return described
 
 
-def formula(node) -> str:
-    """`u3 = u1 × z`, `h = relu(u2)`"""
+def formula(node: Node) -> str:
+    """The operation of a node as an equation between labels: `u3 = u1 × z`, `h = relu(u2)`.
+
+    Args:
+        node: A node of a graph. For an argument or a constant the result is its label.
+    """
     inputs = [repr(e.source) if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
     if not inputs:
         return node.label

@@ -69,6 +69,6 @@ def test_messages(capsys, tmp_path):
     assert status("nonsense") == 2
     assert "there is no example 'nonsense'; there are product-and-sum" in capsys.readouterr().err
     assert status("xor", "--out", tmp_path / "g.jpg") == 2
-    assert "must end in one of .svg, .png, .html" in capsys.readouterr().err
+    assert "the suffix must be .svg, .png, .pdf, .html" in capsys.readouterr().err
     assert status("jax.numpy:no_such") == 2
     assert "jax.numpy has no no_such" in capsys.readouterr().err

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from jaxdl import op, ops, saving, trace
 from jaxdl.graph import examples
-from jaxdl.graph.derivation.equations import equations, formula_of
+from jaxdl.graph.derivation.equations import equations_of, formula_of
 from jaxdl.graph.derivation.formulas import FORMULAS, PRODUCTS, RULES
-from jaxdl.graph.derivation.typeset import sheet
+from jaxdl.graph.derivation.typeset import typeset_equations
 from tests.draws import draw
 
 f32 = jnp.float32
@@ -269,7 +269,7 @@ def test_definitions_stand_before_what_they_are_for():
     def f(q, k, v):
         return ops.sum(ops.attention(q, k, ops.attention(q, k, v)))
 
-    forward, backward = equations(trace(f)(*[jnp.ones((1, 3, 1, 4))] * 3))
+    forward, backward = equations_of(trace(f)(*[jnp.ones((1, 3, 1, 4))] * 3))
     assert [line.split(" = ")[0] for line in forward] == ["P_{1}", "u^{(1)}", "P_{2}", "u^{(2)}", "u^{(3)}"]
     assert [line.split(" = ")[0] for line in backward if line.startswith("D")] == ["D_{1}", "D_{2}"]
     assert backward[-1].startswith(r"\frac{\partial u^{(3)}}{\partial q} = \frac{1}{\sqrt{h}} D_{1}\, k")
@@ -301,7 +301,7 @@ def test_formulas_of_products(key):
 
 
 def test_the_lectures_example_as_it_is_written():
-    forward, backward = equations(trace(examples.product_and_sum)(f32(-2), f32(5), f32(-4)))
+    forward, backward = equations_of(trace(examples.product_and_sum)(f32(-2), f32(5), f32(-4)))
     assert forward == [r"g = x \, y", "u^{(2)} = g + z"]
     of = lambda x: rf"\frac{{\partial u^{{(2)}}}}{{\partial {x}}}"
     assert backward == [
@@ -314,7 +314,7 @@ def test_the_lectures_example_as_it_is_written():
 
 
 def test_contributions_add():
-    _, backward = equations(trace(lambda x: jnp.sin(x) * x)(f32(1)))
+    _, backward = equations_of(trace(lambda x: jnp.sin(x) * x)(f32(1)))
     assert backward[-1].split(" = ")[1].count(r"\frac{\partial u^{(2)}}") == 2
     assert " + " in backward[-1]
 
@@ -324,14 +324,14 @@ def test_sheets(tmp_path):
     for kind, start in {"svg": b"<?xml", "png": b"\x89PNG", "html": b"<!doctype", "tex": b"\\begin{align*}"}.items():
         graph.derive(tmp_path / f"f.{kind}")
         assert (tmp_path / f"f.{kind}").read_bytes().startswith(start)
-    with pytest.raises(ValueError, match=r"derive: .*f\.pdf must end in one of \.svg"):
-        graph.derive(tmp_path / "f.pdf")
+    with pytest.raises(ValueError, match=r"Derivation: cannot write .*f\.jpg.; the suffix must be \.svg"):
+        graph.derive(tmp_path / "f.jpg")
 
 
 def test_lines_of_a_sheet_do_not_overlap(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **settings: seen.append(figure))
-    sheet(trace(lambda x: ops.mean(jnp.arctan(x)) / 2)(V), "png")  # fractions in fractions
+    typeset_equations(trace(lambda x: ops.mean(jnp.arctan(x)) / 2)(V), "png")  # fractions in fractions
     (figure,) = seen
     figure.draw_without_rendering()
     lines = [text.get_window_extent() for text in figure.texts]
@@ -342,11 +342,11 @@ def test_lines_of_a_sheet_do_not_overlap(tmp_path, monkeypatch):
 
 
 def test_one_array_alone_is_derived():
-    with pytest.raises(ValueError, match="derivatives are written of one array"):
+    with pytest.raises(ValueError, match="equations need a single floating-point array"):
         trace(lambda x: (x, x * 2))(f32(1)).latex()
 
 
 def test_what_has_no_formula_is_written_by_its_name():
-    forward, backward = equations(trace(lambda x: lax.sort(x).sum())(jnp.ones(3)))
+    forward, backward = equations_of(trace(lambda x: lax.sort(x).sum())(jnp.ones(3)))
     assert forward[0] == r"u^{(1)} = \mathrm{sort}(x)"
     assert backward[-1].endswith(r"\frac{\partial u^{(1)}}{\partial x}")

@@ -212,7 +212,7 @@ def _hold_arrays(tool, what, got, truth, quantity):
 
 def refused(tool, error) -> bool:
     """Whether an error says by name what is not supported."""
-    named = re.search(rf"jacobian\.\w+:|{tool}|jaxdl|automatic|cannot be (swept|evaluated)", str(error))
+    named = re.search(rf"jacobian\.\w+:|{tool}|jaxdl|automatic|cannot be (differentiated|evaluated)", str(error))
     return isinstance(error, REFUSALS) and bool(named) and len(str(error)) > 20
 
 

@@ -1,4 +1,4 @@
-"""Loops and branches as Python: the functions that they call, and the call."""
+"""Loops and branches as Python source: the functions that they call, and the call."""
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.codegen.literals import array, tuple_of
@@ -33,9 +33,9 @@ def _while(writer, eqn, inputs):
     body = writer.function("body", carry(of_body), loop.body, tuple_of)
     names = [writer.fresh() for _ in eqn.outvars]
     batch = loop.test.out_avals[0].shape
-    if batch:  # under vmap: an element stays as it is from where its own test fails
-        going = f"{test}(carry).reshape({batch} + (1,) * (x.ndim - {len(batch)}))"
-        body = f"lambda carry: tuple(jnp.where({going}, y, x) for x, y in zip(carry, {body}(carry)))"
+    if batch:  # under vmap, an element is constant once its own test has failed
+        runs = f"{test}(carry).reshape({batch} + (1,) * (x.ndim - {len(batch)}))"
+        body = f"lambda carry: tuple(jnp.where({runs}, y, x) for x, y in zip(carry, {body}(carry)))"
         test = f"lambda carry: jnp.any({test}(carry))"
     writer.lines.append(f"{tuple_of(names)} = lax.while_loop({test}, {body}, {tuple_of(start)})")
     return names

@@ -1,4 +1,7 @@
-"""One equation of a jaxpr as an expression of Python."""
+"""One equation of a jaxpr as a Python expression."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -9,15 +12,15 @@ INFIX = {
     "add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^",
     "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "eq": "==", "ne": "!=",
 }  # fmt: skip
-# Of one array, by the same name in lax.
+# Functions of one array with the same name in lax.
 UNARY = {
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "clz", "conj",
     "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "imag", "is_finite", "lgamma",
     "log", "log1p", "log2", "logistic", "neg", "one_minus_square", "population_count", "real", "rsqrt", "sign", "sin",
     "sinh", "sqrt", "square", "stop_gradient", "tan", "tanh",
 }  # fmt: skip
-# Those that jnp has by the same name with the same derivative.
-_MODULES = dict.fromkeys(
+# Those that jnp has under the same name and with the same derivative.
+_MODULES: dict[str, str] = dict.fromkeys(
     ("abs", "cos", "exp", "expm1", "floor", "log", "log1p", "log2", "sin", "sqrt", "square", "tanh"), "jnp"
 )
 SEVERAL = {
@@ -31,13 +34,13 @@ OF_BITS = {"reduce_and", "reduce_or", "reduce_xor"}
 CALLBACKS = {"debug_callback", "debug_print", "io_callback", "pure_callback"}
 
 
-def expression(eqn, x) -> str:
-    """Of its inputs x, which are expressions too."""
+def expression(eqn: Any, x: Sequence[str]) -> str:
+    """The expression of an equation, given the expressions x of its inputs."""
     name = eqn.primitive.name
     if any(name in forms for forms in (INFIX, UNARY, SEVERAL, REDUCTIONS, OF_BITS, _FORMS)):
         check_parameters(eqn)
     if name == "div" and not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact):
-        return f"lax.div({', '.join(map(array, x))})"  # Python's / of integers is a real number
+        return f"lax.div({', '.join(map(array, x))})"  # Python's / of integers is a float
     if name in INFIX:
         return f"{x[0]} {INFIX[name]} {x[1]}"
     if name in UNARY:
@@ -55,34 +58,35 @@ def expression(eqn, x) -> str:
     if name == "select_n":
         return _select(eqn, x)
     if name in CALLBACKS:
-        raise ValueError(f"source: {placed(eqn)} calls back into Python, which cannot be written; take it out of f")
+        raise ValueError(f"source: {placed(eqn)} calls back into Python, which has no source form; remove it from f")
     raise ValueError(f"source: {placed(eqn)} has no form in Python here")
 
 
-def check_parameters(eqn) -> None:
-    """Refuses an equation with a parameter that no form reads."""
+def check_parameters(eqn: Any) -> None:
+    """Raises ValueError for an equation with a parameter that no form here reads."""
     if unknown := jx.unknown_parameter(eqn):
         name, value = unknown
         raise ValueError(f"source: {placed(eqn)} with {name}={value} has no form in Python here")
 
 
-def check_primitive(eqn) -> None:
-    """Refuses a primitive of another library that has the name of one of JAX's."""
+def check_primitive(eqn: Any) -> None:
+    """Raises ValueError for a primitive of another library that has the name of one of JAX's."""
     if jx.is_foreign(eqn.primitive):
         raise ValueError(f"source: {placed(eqn)}, which is not JAX's of that name, has no form in Python here")
 
 
-def placed(eqn) -> str:
+def placed(eqn: Any) -> str:
+    """The name of an equation's primitive and its line of source code."""
     return f"{eqn.primitive.name} (at {jx.where(eqn)})" if jx.where(eqn) else eqn.primitive.name
 
 
-def targets(eqn, names) -> list[str]:
-    """The names of an equation's outputs in the order in which its expression gives them."""
+def targets(eqn: Any, names: list[str]) -> list[str]:
+    """The names of an equation's outputs, in the order in which the expression returns them."""
     return [names[i] for i in (1, 0, 2)] if eqn.primitive.name == "svd" and len(names) == 3 else names
 
 
-def _formed(form, eqn, x):
-    if callable(form):
+def _formed(form: str | Callable[..., str], eqn, x) -> str:
+    if not isinstance(form, str):
         return form(eqn, x, jx.parameters(eqn))
     parts = {"x": x, "first": x[:1], "second": x[1:2], "others": x[1:]}
     return form.format(p=_Parameters(jx.parameters(eqn)), **{name: ", ".join(part) for name, part in parts.items()})
@@ -93,7 +97,7 @@ def _axes(axes):
 
 
 def _kept_dtype(eqn):
-    """jnp adds up short integers in longer ones."""
+    """The dtype argument that keeps jnp from accumulating short integers in longer ones."""
     dtype = eqn.outvars[0].aval.dtype
     widened = jnp.issubdtype(dtype, jnp.integer) and dtype.itemsize < jnp.asarray(0).dtype.itemsize
     is_total = eqn.primitive.name in ("reduce_sum", "reduce_prod")
@@ -115,8 +119,8 @@ def _dot(eqn, x, p):
                 for name, last in zip(x, (left[0] == ranks[0] - 1, right[0] == 0), strict=True)
             )
             return f"{a} @ {b}"
-    told = settings(p, "precision", "preferred_element_type")
-    return f"lax.dot_general({x[0]}, {x[1]}, {setting(p['dimension_numbers'])}{told})"
+    keywords = settings(p, "precision", "preferred_element_type")
+    return f"lax.dot_general({x[0]}, {x[1]}, {setting(p['dimension_numbers'])}{keywords})"
 
 
 class _Parameters:
@@ -130,9 +134,11 @@ class _Parameters:
 
 
 def _convolution(eqn, x, p):
-    told = settings(p, "lhs_dilation", "rhs_dilation", "dimension_numbers", "feature_group_count",
+    keywords = settings(p, "lhs_dilation", "rhs_dilation", "dimension_numbers", "feature_group_count",
                     "batch_group_count", "precision", "preferred_element_type")  # fmt: skip
-    return f"lax.conv_general_dilated({x[0]}, {x[1]}, {setting(p['window_strides'])}, {setting(p['padding'])}{told})"
+    return (
+        f"lax.conv_general_dilated({x[0]}, {x[1]}, {setting(p['window_strides'])}, {setting(p['padding'])}{keywords})"
+    )
 
 
 def _broadcast(eqn, x, p):
@@ -154,8 +160,8 @@ def _window(function, start, of_integers, of_booleans="False"):
         of_others = of_integers if jnp.issubdtype(dtype, jnp.integer) else of_booleans
         first = start if jnp.issubdtype(dtype, jnp.inexact) else of_others.format(type_name(dtype))
         window = ", ".join(setting(p[k]) for k in ("window_dimensions", "window_strides", "padding"))
-        told = settings(p, "base_dilation", "window_dilation")
-        return f"lax.reduce_window({x[0]}, {first}, {function}, {window}{told})"
+        keywords = settings(p, "base_dilation", "window_dilation")
+        return f"lax.reduce_window({x[0]}, {first}, {function}, {window}{keywords})"
 
     return written
 
@@ -185,9 +191,9 @@ def _select(eqn, x):
 
 
 def _gather(eqn, x, p):
-    numbers, told = setting(p["dimension_numbers"]), settings(p, *_MOVES)
+    numbers, keywords = setting(p["dimension_numbers"]), settings(p, *_MOVES)
     filled = "" if p["fill_value"] is None else f", fill_value={setting(p['fill_value'])}"
-    return f"lax.gather({x[0]}, {x[1]}, {numbers}, {setting(p['slice_sizes'])}{told}{filled})"
+    return f"lax.gather({x[0]}, {x[1]}, {numbers}, {setting(p['slice_sizes'])}{keywords}{filled})"
 
 
 def _scatter(eqn, x, p):
@@ -235,7 +241,7 @@ _MOVES = "indices_are_sorted", "unique_indices", "mode"
 
 # Functions of an equation, its inputs and its parameters; or templates, of the inputs x, the first of them, the others,
 # and the parameters p.
-_FORMS = {
+_FORMS: dict[str, str | Callable[..., str]] = {
     "argmax": "lax.argmax({x}, *{p.axes}, {p.index_dtype})",
     "argmin": "lax.argmin({x}, *{p.axes}, {p.index_dtype})",
     "bitcast_convert_type": "lax.bitcast_convert_type({x}, {p.new_dtype})",

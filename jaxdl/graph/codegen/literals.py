@@ -1,17 +1,19 @@
-"""Numbers, constants, types and settings as Python."""
+"""Numbers, constants, dtypes and parameters of primitives as Python expressions."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-FEW = 16  # numbers of a constant that stands where it is used; a larger one has a name
-MOST = 1_000  # that are written out
+FEW = 16  # a constant of at most this size is written where it is used, a larger one gets a name
+MOST = 1_000  # a larger constant is refused
 
 
 class Number(str):
-    """A number that is written in the program, and its value."""
+    """The text of a number that is written in the program, with its value."""
 
     value: np.ndarray
 
@@ -23,11 +25,12 @@ class Number(str):
 
     @property
     def typed(self) -> str:
+        """The number as an array with its dtype."""
         return str(self) if self.endswith(")") and self.startswith("jnp") else f"{type_name(self.value.dtype)}({self})"
 
 
 def _number(x):
-    """As it stands beside arrays, whose type it takes."""
+    """A number as an operand beside an array, whose dtype it takes."""
     if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
         return f"{type_name(x.dtype)}({x.item()})"  # a Python number might not fit
     if x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer):
@@ -41,12 +44,12 @@ def _number(x):
 
 
 def array(text: str) -> str:
-    """An expression for an array, also of a number."""
+    """An expression of an array, from that of an array or a number."""
     return text.typed if isinstance(text, Number) else text
 
 
-def constant(x) -> str:
-    """An array that the function holds."""
+def constant(x: Any) -> str:
+    """The expression of a constant array."""
     if x.size > MOST:
         raise ValueError(
             f"source: the function closes over a constant {x.dtype}[{','.join(map(str, np.shape(x)))}]; "
@@ -60,15 +63,16 @@ def constant(x) -> str:
     return f"jnp.asarray({text}, {type_name(x.dtype)})"
 
 
-def type_name(dtype) -> str:
+def type_name(dtype: Any) -> str:
+    """The name of a dtype: jnp.float32."""
     return "jnp.bool_" if dtype == np.dtype(bool) else f"jnp.{np.dtype(dtype).name}"
 
 
 _NAMED = jax.lax.Precision | jax.lax.GatherScatterMode | jax.lax.RoundingMethod | jax.lax.FftType
 
 
-def settings(p, *names) -> str:
-    """As keyword arguments, but for those that lax takes for granted: None, False, and ones."""
+def settings(p: Any, *names: str) -> str:
+    """Parameters as keyword arguments, without those that have the defaults of lax: None, False and ones."""
 
     def usual(value):
         ones = value if type(value) is tuple else (value,)
@@ -77,16 +81,16 @@ def settings(p, *names) -> str:
     return "".join(f", {n}={setting(p[n])}" for n in names if not usual(p[n]))
 
 
-def setting(value) -> str:
-    """A parameter of an operation."""
+def setting(value: Any) -> str:
+    """The expression of a parameter of a primitive."""
     if isinstance(value, _NAMED):
         return f"lax.{type(value).__name__}.{value.name}"
     if isinstance(value, np.dtype):
         return type_name(value)
     if type(value).__name__.endswith("DimensionNumbers"):
         fields = getattr(value, "_fields", None) or list(value.__dataclass_fields__)
-        told = ", ".join(f"{k}={setting(getattr(value, k))}" for k in fields if getattr(value, k) is not None)
-        return f"lax.{type(value).__name__}({told})"
+        arguments = ", ".join(f"{k}={setting(getattr(value, k))}" for k in fields if getattr(value, k) is not None)
+        return f"lax.{type(value).__name__}({arguments})"
     if type(value).__name__ == "PRNGImpl":
         return repr(value.name)
     if isinstance(value, tuple | list):
@@ -95,5 +99,6 @@ def setting(value) -> str:
     return str(Number(value)) if isinstance(value, float) else repr(value)
 
 
-def tuple_of(names) -> str:
+def tuple_of(names: Sequence[str]) -> str:
+    """The expression of a tuple."""
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})"

@@ -1,10 +1,10 @@
-"""A function's own arguments and result as they are written: parameters, the arrays in them, containers."""
+"""The parameters and the result of a function as Python source: the arrays in them, and their containers."""
 
 import ast
 import itertools
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -18,8 +18,14 @@ RESERVED = {"jax", "jnp", "lax", "op", "saving", "pullback"}
 
 
 class Parameter(NamedTuple):
-    """names: of the arrays in it, "_" for what is fixed there; tree: of its structure, where it is no array itself;
-    is_number: it is given as a number of Python's."""
+    """A parameter of the op.
+
+    Attributes:
+        name: Its name.
+        names: The names of the arrays in it; "_" for a leaf that is fixed.
+        tree: The name of its pytree structure; empty if it is an array itself.
+        is_number: Whether a Python number is given for it.
+    """
 
     name: str
     names: list[str]
@@ -27,19 +33,19 @@ class Parameter(NamedTuple):
     is_number: bool = False
 
     def opened(self, with_tree: bool) -> list[str]:
-        """The line that takes the arrays out of it."""
+        """The lines that unpack its arrays."""
         if not self.tree:
             return [f"{self.name} = jnp.asarray({self.name})"] if self.is_number else []
         if not self.names:
-            complaint = f"{self.name} is written as one without arrays"
-            return [f"if jax.tree.leaves({self.name}):", f'    raise ValueError("{complaint}")']
+            message = f"{self.name} must not contain arrays"
+            return [f"if jax.tree.leaves({self.name}):", f'    raise ValueError("{message}")']
         found = tuple_of(self.names)
         if with_tree:
             return [f"{found}, {self.tree} = jax.tree.flatten({self.name})"]
         return [f"{found if len(self.names) == 1 else found[1:-1]} = jax.tree.leaves({self.name})"]
 
     def cotangent(self, by_name: dict[str, str]) -> str:
-        """What flows back to it, None where nothing does."""
+        """The expression of its cotangent; None where there is none."""
         sent = [by_name.get(name, "None") for name in self.names]
         if not self.tree or set(sent) <= {"None"}:
             return "None" if self.tree else sent[0]
@@ -47,9 +53,14 @@ class Parameter(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """settings: the keyword-only parameters, with the only value that each may have; fixed: what is told of the rest.
+    """The parameters of the op.
 
-    names and arrays: of all arrays, in the order of JAX.
+    Attributes:
+        parameters: Those with arrays.
+        settings: The keyword-only parameters, each with the only value that it may have.
+        fixed: Lines for the docstring about arguments that are no parameters.
+        names: The names of all arrays, in JAX's order.
+        arrays: These arrays.
     """
 
     parameters: list[Parameter]
@@ -64,20 +75,21 @@ class Signature(NamedTuple):
         return ", ".join([p.name for p in self.parameters] + (["*", *settings] if settings else []))
 
     def opened(self, with_trees: bool) -> list[str]:
-        """The lines that take the arrays out of the parameters."""
+        """The lines that check the settings and unpack the arrays of the parameters."""
         checks = [
-            [f"if {name} != {value}:", f'    raise ValueError("{name} is written as " {value!r})']
+            [f"if {name} != {value}:", f'    raise ValueError("{name} must be " {value!r})']
             for name, value in self.settings.items()
         ]
         return list(itertools.chain(*checks, *(p.opened(with_trees) for p in self.parameters)))
 
     @property
     def taken(self) -> set[str]:
+        """All names in use."""
         return {*self.settings, *(p.name for p in self.parameters), *(p.tree for p in self.parameters), *self.names}
 
 
-def signature(f, args, kwargs) -> tuple[Signature, Any, tuple]:
-    """f's signature as it is written, the structure of f's result, and the positional arguments, numbers as arrays."""
+def signature_of(f: Callable, args: tuple, kwargs: dict) -> tuple[Signature, Any, tuple]:
+    """The op's signature, the structure of f's result, and f's positional arguments with numbers as arrays."""
     given, (_, result, arrays) = _traced_with_numbers(f, args, kwargs)
     written = dict(zip(map(identifier, parameter_names(f, len(given))), given, strict=True))
     numbers = {name for name, x, y in zip(written, args, given, strict=True) if jx.is_array(y) and not jx.is_array(x)}
@@ -92,16 +104,16 @@ def signature(f, args, kwargs) -> tuple[Signature, Any, tuple]:
         elif set(names) <= {"_"} and leaves and _is_literal(x):
             settings[name] = repr(x)
         elif set(names) <= {"_"} and leaves:
-            fixed.append(f"{name}: {_told(x)}")
+            fixed.append(f"{name}: {_described(x)}")
         else:
             parameters.append(Parameter(name, names, distinct(f"{name}_tree")))
-            fixed += [f"{name}: {_told(leaf)}" for n, leaf in zip(names, leaves, strict=True) if n == "_"]
+            fixed += [f"{name}: {_described(leaf)}" for n, leaf in zip(names, leaves, strict=True) if n == "_"]
     names = [n for p in parameters for n in p.names if n != "_"]
     return Signature(parameters, settings, fixed, names, arrays), result, given
 
 
 def _traced_with_numbers(f, args, kwargs):
-    """The positional arguments with numbers as arrays, as far as f can be traced with such, and what `traced` gives."""
+    """The positional arguments, with numbers as arrays if f can be traced with these, and the result of `traced`."""
     numbers = {type(x) for x in jax.tree.leaves(args) if isinstance(x, int | float | complex) and not jx.is_array(x)}
     for kinds in dict.fromkeys((frozenset(numbers), frozenset(numbers - {int, bool}), frozenset())):
         given = _with_arrays(args, kinds)
@@ -110,6 +122,7 @@ def _traced_with_numbers(f, args, kwargs):
         except Exception:  # of any kind: f may need the number itself
             if not kinds:
                 raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _with_arrays(args, kinds):
@@ -117,7 +130,7 @@ def _with_arrays(args, kinds):
 
 
 class Names:
-    """Gives names that are not taken yet."""
+    """Chooses names that are not in use yet."""
 
     def __init__(self, taken):
         self.taken = set(taken)
@@ -130,7 +143,7 @@ class Names:
 
 
 def identifier(text: str) -> str:
-    """A name for Python of a label: params['w'][0] is params_w_0."""
+    """A label as a Python identifier: params_w_0 for params['w'][0]."""
     name = re.sub(r"\W+", "_", text).strip("_") or "f"
     return f"x{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in RESERVED else name
 
@@ -143,8 +156,8 @@ def _is_literal(x) -> bool:
         return False
 
 
-def _told(x) -> str:
-    """What is fixed, as it may stand in a docstring."""
+def _described(x) -> str:
+    """A fixed argument as text for a docstring."""
     text = getattr(x, "__name__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(x))
     return text.replace("\\", "/").replace('"', "'")
 
@@ -157,11 +170,11 @@ def _is_leaf(tree):
 
 
 class OtherContainer(Exception):
-    """A class of containers that has no display in Python."""
+    """A container class that has no literal in Python."""
 
 
 def displayed(tree, outputs: Iterator[str]) -> str:
-    """A result of this structure, as Python displays it."""
+    """The expression of a result with this structure."""
     if _is_leaf(tree):
         return next(outputs)
     kind, keys = _container(tree)
@@ -183,7 +196,7 @@ def places(tree, whole: str) -> Iterator[str]:
 
 def _container(tree):
     kind, keys = tree.node_data()
-    kind = tuple if hasattr(kind, "_fields") else kind  # a tuple with names is written as one without
+    kind = tuple if hasattr(kind, "_fields") else kind  # a named tuple is written as a plain one
     keys = keys if kind is dict else range(len(tree.children()))
     if kind not in (dict, tuple, list, type(None)) or not all(map(_is_literal, keys)):
         raise OtherContainer(getattr(kind, "__name__", str(kind)))

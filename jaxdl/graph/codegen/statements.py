@@ -1,6 +1,8 @@
-"""Equations of a jaxpr as lines of Python, one statement each."""
+"""Equations of a jaxpr as lines of Python source, one statement each."""
 
 import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,22 +13,32 @@ from jaxdl.graph.codegen.expressions import check_parameters, check_primitive, e
 from jaxdl.graph.codegen.literals import FEW, Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES | {"jaxdl_op"}
-PASSING = {  # they change no value; where an array lies is left to JAX
+PASSING = {  # they change no value; the placement of arrays is left to JAX
     "name", "optimization_barrier", "copy", "copy_p", "device_put", "jaxdl_obstacle", "jaxdl_one_way", "jaxdl_back",
     "reshard", "mesh_cast", "sharding_constraint", "layout_constraint",
 }  # fmt: skip
 
 
 class Writer:
-    """Collects the lines of one function. New variables are `letter` with a number."""
+    """Collects the lines of one function.
 
-    def __init__(self, letter: str = "u", taken: set[str] = frozenset(), numbers=None):
+    Args:
+        letter: New variables are named by this letter and a number.
+        taken: Names that are in use.
+        numbers: The numbers for new variables.
+    """
+
+    def __init__(self, letter: str = "u", taken: Iterable[str] = (), numbers: Iterator[int] | None = None):
         self.lines: list[str] = []
         self.letter, self.taken = letter, set(taken)
         self.numbers = numbers or itertools.count(1)
 
-    def write(self, jaxpr, inputs: list[str], wanted: list[bool] | None = None) -> list[str]:
-        """Writes what the wanted outputs of a closed jaxpr need; expressions for them, "" for those not wanted."""
+    def write(self, jaxpr: Any, inputs: Sequence[str], wanted: list[bool] | None = None) -> list[str]:
+        """Writes the equations that the wanted outputs of a closed jaxpr need.
+
+        Returns:
+            The expression of each output, "" for those not wanted.
+        """
         plain = jx.opened(jaxpr)
         self.taken |= {x for x in inputs if x.isidentifier()}
         wanted = [True] * len(plain.outvars) if wanted is None else wanted
@@ -35,8 +47,8 @@ class Writer:
         read = {v for v in plain.outvars if jx.is_variable(v)}.union(
             *(filter(jx.is_variable, e.invars) for e in needed)
         )
-        held = zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True)
-        known |= {v: self._constant(c) for v, c in held if v in read}
+        constants = zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True)
+        known |= {v: self._constant(c) for v, c in constants if v in read}
         for eqn in needed:
             known.update(zip(eqn.outvars, self._equation(eqn, [_read(v, known) for v in eqn.invars]), strict=True))
         return [_read(v, known) if w else "" for v, w in zip(plain.outvars, wanted, strict=True)]
@@ -49,12 +61,12 @@ class Writer:
         self.lines.append(f"{name} = {text}")
         return name
 
-    def _equation(self, eqn, inputs) -> list[str]:
-        """Writes an equation; expressions for its outputs."""
+    def _equation(self, eqn, inputs) -> Sequence[str]:
+        """Writes an equation, and returns the expressions of its outputs."""
         check_primitive(eqn)
-        name, settled = eqn.primitive.name, _settled(eqn, inputs)
-        if settled is not None:
-            return settled
+        name, without_line = eqn.primitive.name, _without_line(eqn, inputs)
+        if without_line is not None:
+            return without_line
         if name in OPENED | CONTROL.keys():
             check_parameters(eqn)
         if name in OPENED:
@@ -71,15 +83,27 @@ class Writer:
         return names
 
     def _solved(self, eqn, inputs):
-        """By its own solver."""
+        """A linear solve, by its own solver."""
         system = jx.linear_solve(eqn)
         return self.write(system.solve, system.inputs_of_solve(inputs))
 
     def fresh(self) -> str:
+        """A new name."""
         return next(n for n in (f"{self.letter}{i}" for i in self.numbers) if n not in self.taken)
 
-    def function(self, stem, parameters, jaxpr, result) -> str:
-        """Writes a function of a jaxpr; `parameters(names)` its parameter list, `result(outputs)` what it returns."""
+    def function(self, stem: str, parameters: Callable, jaxpr: Any, result: Callable[[list[str]], str]) -> str:
+        """Writes a jaxpr as a local function.
+
+        Args:
+            stem: How its name starts.
+            parameters: From names for the inputs to the parameter list with the first lines of the function, and the
+                expressions of the inputs.
+            jaxpr: The jaxpr.
+            result: From the expressions of the outputs to what the function returns.
+
+        Returns:
+            The name of the function.
+        """
         inner = Writer(self.letter, self.taken, self.numbers)
         names = [inner.fresh() for _ in jx.opened(jaxpr).invars]
         head, given = parameters(names)
@@ -90,8 +114,8 @@ class Writer:
         return name
 
 
-def _settled(eqn, inputs):
-    """Expressions for the outputs of an equation that needs no line: it changes nothing, or is known here; or None."""
+def _without_line(eqn, inputs):
+    """The expressions of the outputs if the equation needs no line, being the identity or a constant; else None."""
     name = eqn.primitive.name
     same_type = name == "convert_element_type" and eqn.invars[0].aval.dtype == eqn.outvars[0].aval.dtype
     if name in PASSING or same_type:

@@ -1,42 +1,44 @@
-"""A graph's forward and backward pass as equations in LaTeX: u⁽¹⁾ … L, and ∂L/∂u⁽ⁱ⁾ back to the arguments."""
+"""The forward and backward pass of a graph in LaTeX: u⁽¹⁾ … L, and ∂L/∂u⁽ⁱ⁾ back to the arguments."""
+
+from __future__ import annotations
 
 import inspect
 import re
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.derivation.formulas import FORMULAS, PRODUCTS, RULES, SETTINGS, SHAPES
-from jaxdl.graph.node import RULE, Edge, Output
+from jaxdl.graph.node import RULE, Edge, Node, Output
 
 
-def equations(graph) -> tuple[list[str], list[str]]:
-    """Those of the forward pass, one for each operation, and of the backward pass, one for each array it reaches.
+def equations_of(graph) -> tuple[list[str], list[str]]:
+    """The equations of the forward pass, one for each operation, and of the backward pass, one for each adjoint.
 
-    Definitions stand before the equations that they are for.
+    Auxiliary definitions come before the equations that use them.
     """
     if len(graph.flat_outputs) != 1 or not graph.flat_outputs[0].is_smooth:
-        raise ValueError(f"latex: {graph.name} gives {graph.outputs}; derivatives are written of one array")
+        raise ValueError(f"latex: {graph.name} returns {graph.outputs}; equations need a single floating-point array")
     end = graph.flat_outputs[0]
     loss = _symbol(end)
     forward = []
     for node in graph.nodes:
         if node.equation is not None:
-            computed, *named = _filled(formula_of(node)[0], node)
-            forward += [*named, f"{_left(node)} = {computed}"]
+            computed, *definitions = _filled(formula_of(node)[0], node)
+            forward += [*definitions, f"{_left(node)} = {computed}"]
     reached, backward = {end}, [rf"{_derivative(loss, end)} = 1"]
     for node in reversed(graph.nodes):
         for k in range(len(node.types)):
             x = Output(node, k)
-            sent = [_sent(edge, loss) for edge in node.users if edge.source == x and _flows(edge, reached)]
+            sent = [_contribution(edge, loss) for edge in node.users if edge.source == x and _flows(edge, reached)]
             if sent and x.is_smooth:
                 reached.add(x)
-                named = dict.fromkeys(line for _, *lines in sent for line in lines if line not in backward)
-                backward += [*named, f"{_derivative(loss, x)} = {_summed([term for term, *_ in sent])}"]
+                definitions = dict.fromkeys(line for _, *lines in sent for line in lines if line not in backward)
+                backward += [*definitions, f"{_derivative(loss, x)} = {_summed([term for term, *_ in sent])}"]
     return forward, backward
 
 
 def latex(graph) -> str:
-    """Both passes in an `align*` of LaTeX's amsmath."""
-    forward, backward = equations(graph)
+    """Both passes as an `align*` environment of LaTeX's amsmath."""
+    forward, backward = equations_of(graph)
     aligned = lambda lines: " \\\\\n".join(line.replace(" = ", " &= ", 1) for line in lines)
     return f"\\begin{{align*}}\n{aligned(forward)} \\\\[1ex]\n{aligned(backward)}\n\\end{{align*}}\n"
 
@@ -49,8 +51,8 @@ def _summed(terms):
     return terms[0] + "".join(f" {t}" if t.startswith("-") else f" + {t}" for t in terms[1:])
 
 
-def _sent(edge, loss):
-    """What the target sends back along an edge, and the definitions in it."""
+def _contribution(edge, loss):
+    """What the target of an edge contributes to its source, and the definitions it uses."""
     formula = formula_of(edge.target)
     upstream = _derivative(loss, Output(edge.target, 0))
     if edge.place + 1 < len(formula):
@@ -59,10 +61,10 @@ def _sent(edge, loss):
     return [rf"{upstream} {inner}"]
 
 
-def formula_of(node):
-    """What a node computes, and what it sends to each input; of an operation without a formula its name alone.
+def formula_of(node: Node) -> tuple[str, ...]:
+    """What a node computes and what it contributes to each input; only its name if no formula is known.
 
-    A strange rule has a name that its author chose; the two that have formulas here are JAX's.
+    Rules of other authors may have any name: only relu and logaddexp, which are JAX's, have formulas here.
     """
     if jx.op_call(node.equation) is not None:
         known = _of_rule(node)
@@ -92,7 +94,7 @@ def _of_primitive(node):
 
 
 def _product(node):
-    """Of matrices and vectors, and of as many matrices as there are in the batch, which stands first."""
+    """Formulas for products of matrices and vectors, and of batches of matrices with leading batch dimensions."""
     (left, right), (batch, of_right) = jx.dot(node.equation)
     ranks = [len(v.aval.shape) - len(batch) for v in node.equation.invars]
     if 0 in ranks and not batch:
@@ -100,25 +102,26 @@ def _product(node):
     if len(left) != 1 or batch != of_right or [*batch] != [*range(len(batch))] or (batch and ranks != [2, 2]):
         return None
     left, right = left[0] - len(batch), right[0] - len(batch)
-    if ranks[0] > 2 and (left, right, ranks[1]) == (ranks[0] - 1, 0, 2):
-        return PRODUCTS[1, 0, 2, 2]  # many rows, in more dimensions than one
-    return PRODUCTS.get((left, right, *ranks))
+    x_rank, y_rank = ranks
+    if x_rank > 2 and (left, right, y_rank) == (x_rank - 1, 0, 2):
+        return PRODUCTS[1, 0, 2, 2]  # rows in several dimensions
+    return PRODUCTS.get((left, right, x_rank, y_rank))
 
 
 def _of_rule(node):
-    """Where it is an op of jaxdl's own, with settings and shapes for which the formula holds."""
+    """Formulas for an op of jaxdl, if they hold for its settings and shapes."""
     primal, settings = (getattr(jx.op_call(node.equation), name, None) for name in ("definition", "settings"))
     if primal is None or not str(primal.__module__).startswith("jaxdl.ops"):
         return None
-    usual = inspect.signature(primal).parameters
-    if any(name not in SETTINGS and value != usual[name].default for name, value in settings):
+    defaults = inspect.signature(primal).parameters
+    if any(name not in SETTINGS and value != defaults[name].default for name, value in settings or ()):
         return None
     shapes = [v.aval.shape for v in node.equation.invars]
     return RULES.get(node.name) if SHAPES.get(node.name, lambda *_: True)(*shapes) else None
 
 
 def _filled(formula, node, upstream=""):
-    """A formula, then its definitions, with what stands for the letters; products of single numbers need no sign."""
+    """A formula and its definitions with the letters replaced; products of single numbers have no sign."""
     words = {"g": upstream, "y": _symbol(Output(node, 0))}
     for letter, x in zip("abcdef", node.inputs, strict=False):
         words[letter] = _symbol(x.source) if isinstance(x, Edge) else _number(x)
@@ -135,7 +138,7 @@ _LETTER = re.compile(r"(?<![\\a-zA-Z])([a-gyDGNPSs])(?![a-zA-Z])(\^?)")
 
 
 def _word(text, power):
-    """What has a power already stands in brackets before another."""
+    """Brackets around an expression that is raised to a power."""
     return rf"\left({text}\right)^" if power and ("^" in text or " " in text) else text + power
 
 
@@ -152,7 +155,7 @@ def _left(node):
 
 
 def _symbol(x: Output) -> str:
-    """u⁽³⁾ of u3; the name of an argument."""
+    """u⁽³⁾ for u3; the name of an argument."""
     label = x.node.label
     if numbered := re.fullmatch(r"([a-z])(\d+)", label):
         text = rf"{numbered[1]}^{{({numbered[2]})}}"
@@ -161,7 +164,7 @@ def _symbol(x: Output) -> str:
     return text if len(x.node.types) == 1 else rf"{text}_{{{x.place}}}"
 
 
-# Of a name what means something to LaTeX, or to matplotlib, which knows fewer commands; quotes stand around keys.
+# Characters that are special in LaTeX, by commands that matplotlib knows too. Quotes around keys are dropped.
 _IN_LATEX = str.maketrans(
     {
         "_": r"\_", "$": r"\$", "%": r"\%", "{": r"\{", "}": r"\}", "\\": r"\backslash ", "#": r"\sharp ",

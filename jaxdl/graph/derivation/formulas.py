@@ -1,9 +1,9 @@
 r"""Formulas of operations in LaTeX.
 
-For each one line: what it computes of its inputs a, b, …, and what it sends back to each of them, of these, its output
-y and the derivative g of L with respect to that. · is the product entry by entry, \, that of matrices, \star the
-correlation with a kernel and \ast its transpose; [a > b] is 1 where it is true, else 0. n is how many entries a mean
-is of, h the width of a head. After a semicolon stands a definition; backward, those of the forward line hold too.
+Each entry has the value in terms of the inputs a, b, …, then the contribution to each input's adjoint, in terms of the
+inputs, the output y and the output's adjoint g. · is the elementwise product, \, the matrix product, \star the
+correlation with a kernel and \ast its transpose; [a > b] is 1 where it is true, else 0. n is the number of entries of a
+mean, h the width of a head. Definitions follow after a semicolon; those of the value hold for the contributions too.
 """
 
 FORMULAS = {
@@ -78,7 +78,7 @@ FORMULAS = {
     "tanh": (r"\tanh(a)", r"g · (1 - y^2)"),
     "transpose": (r"a^T", r"g^T"),
 }
-# Of a product by which dimensions meet, and of how many dimensions the factors are.
+# Products, by the contracted dimension of each factor and the number of dimensions of each factor.
 PRODUCTS = {
     (1, 0, 2, 2): (r"a\, b", r"g\, b^T", r"a^T g"),
     (1, 1, 2, 2): (r"a\, b^T", r"g\, b", r"g^T a"),
@@ -89,7 +89,7 @@ PRODUCTS = {
     (0, 1, 1, 2): (r"b\, a", r"b^T g", r"g\, a^T"),
     (0, 0, 1, 1): (r"a^T b", r"g\, b", r"g\, a"),
 }
-# Of jaxdl.ops.
+# Ops of jaxdl.ops.
 RULES = {
     "attention": (
         r"P\, c; P = \mathrm{softmax}(\frac{a\, b^T}{\sqrt{h}})",
@@ -146,9 +146,9 @@ RULES = {
         "sqrt": "sqrt", "square": "square", "subtract": "sub", "sum": "reduce_sum", "tanh": "tanh",
     }.items()
 }  # fmt: skip
-# Settings with any value of which these hold; the others must be as they are by default.
+# The formulas hold for any value of these settings; the others must have their defaults.
 SETTINGS = {"axis", "keepdims", "epsilon", "stride", "padding", "dilation", "groups"}
-# Shapes of inputs with which they hold: nothing is broadcast, and of attention there is no mask.
+# The formulas hold for these shapes of inputs: no broadcasting, and no mask in attention.
 SHAPES = {
     "attention": lambda q, k, v, *mask: not mask and q[2] == k[2],
     "matmul": lambda x, y: len(x) >= 2 and x[:-2] == y[:-2],

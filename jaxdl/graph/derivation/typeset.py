@@ -1,27 +1,27 @@
-"""Equations on a sheet, set by matplotlib: no LaTeX is needed."""
+"""Equations typeset by matplotlib; LaTeX is not needed."""
 
-import io
+from __future__ import annotations
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
-from jaxdl.graph.derivation.equations import equations, latex
-from jaxdl.report import AUTOMATIC, HAND, Page
+from jaxdl.graph.derivation.equations import equations_of
+from jaxdl.graph.figures import image_bytes
+from jaxdl.report import AUTOMATIC, HAND
 
-LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches from line to line at least, between lines, and around all
-SIZE = 12.0  # points of a letter
+LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches: the least height of a line, between lines, and around all
+SIZE = 12.0  # font size in points
 
 
-def sheet(graph, kind: str) -> bytes:
-    """The bytes of an SVG or PNG file: the forward pass, then the backward pass."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    forward, backward = equations(graph)
+def typeset_equations(graph, kind: str) -> bytes:
+    """The bytes of an SVG, PNG or PDF file: the forward pass, then the backward pass."""
+    forward, backward = equations_of(graph)
     colours = [HAND["color"]] * len(forward) + [AUTOMATIC["color"]] * len(backward)
     with rc_context({"mathtext.fontset": "stix", "svg.hashsalt": "jaxdl"}):
         figure = Figure()
         drawn = [
-            figure.text(0, 0, f"${_large(line)}$", fontsize=SIZE, color=colour, va="bottom")
+            figure.text(0, 0, f"${_with_large_fractions(line)}$", fontsize=SIZE, color=colour, va="bottom")
             for line, colour in zip([*forward, *backward], colours, strict=True)
         ]
         figure.draw_without_rendering()
@@ -31,23 +31,10 @@ def sheet(graph, kind: str) -> bytes:
         height = sum(heights) + 2 * MARGIN
         figure.set_size_inches(width, height)
         bottoms = height - MARGIN - np.cumsum(heights)
-        for text, bottom, extent, taken in zip(drawn, bottoms, extents, heights, strict=True):
-            text.set_position((MARGIN / width, (bottom + (taken - extent.height / figure.dpi) / 2) / height))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
-    return buffer.getvalue()
+        for text, bottom, extent, height_of_line in zip(drawn, bottoms, extents, heights, strict=True):
+            text.set_position((MARGIN / width, (bottom + (height_of_line - extent.height / figure.dpi) / 2) / height))
+        return image_bytes(figure, kind)
 
 
-def _large(line):
-    """With fractions as large as what stands beside them."""
+def _with_large_fractions(line):
     return line.replace(r"\frac", r"\dfrac")
-
-
-def derivation_page(graph) -> bytes:
-    """A page with the sheet, and its LaTeX to copy."""
-    found = Page(f"The derivative of {graph.name}")
-    found.text("Forward, then backward: downstream = local × upstream, and contributions add.")
-    found.picture(sheet(graph, "png"), f"{graph.name}, node by node")
-    found.heading("In LaTeX")
-    found.code(latex(graph))
-    return found.html().encode()

@@ -1,14 +1,18 @@
-"""Which nodes stand together: nested boxes, by the scopes of the function, each a run of its nodes."""
+"""Nested boxes of nodes, by the scopes of the function. Each box holds consecutive nodes."""
+
+from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from jaxdl.graph.bodies import makes_a_step
+from jaxdl.graph.bodies import has_a_step
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, Edge, Node
+from jaxdl.graph.text import symbol
 
-MOST_ITEMS = 40  # in one box; of more, runs stand in boxes of their own
-LEGIBLE = 40  # items in a picture that is not asked to show more
+MOST_ITEMS = 40  # in one box; more items are grouped into boxes
+LEGIBLE = 40  # items in a picture by default
 
 
 @dataclass(eq=False)
@@ -16,11 +20,11 @@ class Box:
     """A part of a graph: nodes and boxes in the order of evaluation."""
 
     name: str
-    items: list = field(default_factory=list)
+    items: list[Node | Box] = field(default_factory=list)
 
     @property
-    def nodes(self):
-        """All, however deep."""
+    def nodes(self) -> Iterator[Node]:
+        """All nodes, at any depth."""
         for item in self.items:
             if isinstance(item, Node):
                 yield item
@@ -29,12 +33,13 @@ class Box:
 
     @property
     def size(self) -> int:
+        """The number of operations."""
         return sum(node.equation is not None for node in self.nodes)
 
 
-def boxes(graph) -> Box:
-    """All nodes of a graph, and one for each result. Arguments and constants stand in the innermost box that has all
-    their users."""
+def boxes_of(graph) -> Box:
+    """All nodes of a graph, and one for each result. Arguments and constants are in the innermost box that contains all
+    of their users."""
     root = Box(graph.name)
     operations = [node for node in graph.nodes if node.kind not in (ARGUMENT, CONSTANT)]
     place = _fill(root, operations, 0)
@@ -42,7 +47,7 @@ def boxes(graph) -> Box:
         paths = [place[edge.target] for edge in node.users]
         _common(paths, root).items.insert(0, node)
     _simplify(root)
-    if all(x.node.kept for x in graph.flat_arguments):
+    if graph.has_values:
         _open(root, graph)
     _divide(root)
     for label, output in zip(graph.result_labels, graph.flat_outputs, strict=True):
@@ -53,7 +58,7 @@ def boxes(graph) -> Box:
 
 
 def _fill(box, nodes, depth, path=()) -> dict:
-    """Puts nodes into a box; the boxes in which each stands. A scope that is left and entered again is two boxes."""
+    """Puts nodes into a box, and returns the boxes around each. A scope that is left and entered again is two boxes."""
     path, place = (*path, box), {}
     scope_of = lambda node: node.scope[depth] if len(node.scope) > depth else None
     for scope, run in itertools.groupby(nodes, key=scope_of):
@@ -78,18 +83,18 @@ def _common(paths, root):
 
 
 def _open(box, graph):
-    """Puts loops, branches and checkpoints into boxes of their own, with what they hold: of a loop its first step."""
+    """Replaces each loop, branch and checkpoint by a box of the node and its body; for a loop, its first step."""
     for i, item in enumerate(box.items):
         if isinstance(item, Box):
             _open(item, graph)
-        elif item.kind == BOX and makes_a_step(item):
-            inner = boxes(graph.inside(item))
+        elif item.kind == BOX and has_a_step(item):
+            inner = boxes_of(graph.inside(item))
             inner.name = "first step" if item.name in ("scan", "while") else "inside"
             box.items[i] = Box(f"{item.label}: {item.name}", [item, inner])
 
 
 def _simplify(box):
-    """One item needs no box around it."""
+    """Removes boxes around a single item."""
     for item in box.items:
         if isinstance(item, Box):
             _simplify(item)
@@ -97,7 +102,7 @@ def _simplify(box):
 
 
 def _divide(box):
-    """Puts runs of a box with very many items into boxes of their own, those into others, until each has few."""
+    """Groups the items of a box with too many into boxes, and these again, until no box has too many."""
     for item in box.items:
         if isinstance(item, Box):
             _divide(item)
@@ -112,12 +117,21 @@ def _divide(box):
 
 
 def _range(items):
-    """The labels of the first and the last node."""
+    """The label of a group: the labels of its first and last node."""
     nodes = [*Box("", items).nodes]
     return f"{nodes[0].label} … {nodes[-1].label}"
 
 
-def opened_at_first(root: Box, depth: int | None) -> set:
+def title(item: Node | Box) -> tuple[str, str]:
+    """The two lines of text in an item."""
+    if isinstance(item, Box):
+        return item.name, "1 operation" if item.size == 1 else f"{item.size} operations"
+    if item.equation is None:
+        return item.label, ""
+    return symbol(item), item.label
+
+
+def opened_at_first(root: Box, depth: int | None) -> set[Box]:
     """The boxes that are drawn open: the root and `depth` levels in it, by default as many as stay legible."""
     levels = [[root]]
     while levels[-1]:

@@ -1,11 +1,11 @@
-"""Where things stand: columns from left to right by depth, ordered so that few edges cross (Sugiyama et al. 1981).
+"""Layered layout of a graph: columns from left to right, ordered so that few edges cross (Sugiyama et al. 1981).
 
-Each open box is laid out by itself, with its items as they are; what it takes is the size of one item of the box
-around it.
+Each open box is laid out by itself; in the box around it, it is one item of the resulting size.
 """
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jaxdl.graph.drawing.boxes import Box
@@ -16,20 +16,22 @@ SWEEPS = 8
 
 @dataclass(eq=False)
 class Passing:
-    """A place in a column that is kept free for an edge that passes; of its ends, None is outside the box."""
+    """A free place in a column through which an edge passes; an end outside the box is None."""
 
     ends: tuple
 
 
 def columns(box: Box) -> tuple[list[list], dict]:
-    """The items of a box in columns: nodes, boxes, and `Passing`s where an edge goes by; and what each one follows."""
+    """The items of a box in columns, with a `Passing` where an edge passes a column; and the predecessors of each."""
     holder = {node: item for item in box.items for node in nodes_of(item)}
     place = {item: i for i, item in enumerate(box.items)} | {None: -1}
     links = {(holder.get(e.source.node), item) for node, item in holder.items() for e in node.edges}
     links |= {(item, holder.get(e.target)) for node, item in holder.items() for e in node.users}
     links = sorted((link for link in links if link[0] is not link[1]), key=lambda link: [place[end] for end in link])
     depth = _depths(box.items, [link for link in links if None not in link])
-    rows = [[item for item in box.items if depth[item] == k] for k in range(max(depth.values(), default=0) + 1)]
+    rows: list[list[Node | Box | Passing]] = [
+        [item for item in box.items if depth[item] == k] for k in range(max(depth.values(), default=0) + 1)
+    ]
     before, after = defaultdict(list), defaultdict(list)
     for a, b in links:
         first, last = depth.get(a, -1), depth.get(b, len(rows))
@@ -44,7 +46,7 @@ def columns(box: Box) -> tuple[list[list], dict]:
 
 
 def _depths(items, links):
-    """How far from the start each item stands: what it needs is to its left, and it is as near to its use as it can."""
+    """The column of each item: right of what it needs; inputs are moved right, up to their first use."""
     into, out = defaultdict(list), defaultdict(list)
     for a, b in links:
         into[b].append(a)
@@ -59,7 +61,7 @@ def _depths(items, links):
 
 
 def _untangle(rows, before, after):
-    """Sorts each column by the mean place of its neighbours in the column before, then in the one after, in turn."""
+    """Sorts each column by the mean position of its neighbours in the previous column, then in the next, in turn."""
     for sweep in range(SWEEPS):
         beside, order = (before, rows) if sweep % 2 == 0 else (after, rows[::-1])
         for fixed, row in itertools.pairwise(order):
@@ -77,7 +79,7 @@ def _untangle(rows, before, after):
 
 @dataclass
 class Frame:
-    """The rectangle that an item takes, in points, from its upper left corner; of an open box with what is in it."""
+    """The rectangle of an item in points, from its upper left corner; for an open box, with the items in it."""
 
     x: float
     y: float
@@ -94,14 +96,14 @@ GAP_X, GAP_Y, PADDING, TITLE = 84.0, 14.0, 12.0, 16.0
 
 
 def frames(box: Box, opened: set, size) -> dict:
-    """The frame of every item in an open box, and of the box; size(item) of a node or a closed box."""
+    """The frame of an open box and of every item in it; size(item) is that of a node or a closed box."""
     found = {}
     _place(box, opened, size, found)
     return found
 
 
 def _place(box, opened, size, found):
-    """Fills the frames of a box at (0, 0) and of all in it."""
+    """Adds the frames of a box, placed at (0, 0), and of everything in it."""
     rows, before = columns(box)
     inner = {}
     for item in box.items:
@@ -145,7 +147,7 @@ def _shift(item, dx, dy, inner):
 
 
 def _straighten(rows, before, inner):
-    """Moves the items of each column toward the height of what they follow, none past another."""
+    """Moves the items of each column toward the height of their predecessors, without changing their order."""
     for row in rows[1:]:
         lowest = -float("inf")
         for item in row:
@@ -156,6 +158,6 @@ def _straighten(rows, before, inner):
             lowest = y + inner[item].height + GAP_Y
 
 
-def nodes_of(item):
-    """The node that an item is, or the nodes in it."""
+def nodes_of(item: Node | Box) -> Iterable[Node]:
+    """The node itself, or the nodes in a box."""
     return (item,) if isinstance(item, Node) else item.nodes

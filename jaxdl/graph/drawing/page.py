@@ -1,36 +1,34 @@
-"""A graph as one self-contained HTML page: boxes open on a click, the pass goes step by step, the mouse tells more."""
+"""A graph as one self-contained HTML page: boxes open on a click, a slider shows the passes step by step."""
 
 import itertools
 import json
 from html import escape
 from importlib.resources import files
 
-from jaxdl.graph.drawing.boxes import Box
+from jaxdl.graph.drawing.boxes import Box, title
 from jaxdl.graph.drawing.layout import Passing, columns, nodes_of
-from jaxdl.graph.drawing.picture import title
 from jaxdl.graph.node import Node
-from jaxdl.graph.steps import steps
+from jaxdl.graph.steps import steps_of
 from jaxdl.graph.text import formula, full_text, shape_text, value_text
 
-PORT = 26  # pixels between the ends of edges at one node, as in the page's script
-MOST_STEPS = 2_000  # of the slider; a larger graph has none
-MOST_ITEMS = 6_000  # on the page; of a larger graph the innermost boxes do not open
+PORT = 26  # pixels between the ends of two edges at one node; the same number as in the script of the page
+MOST_STEPS = 2_000  # of the slider; a graph with more steps has no slider
+MOST_ITEMS = 6_000  # on the page; in a larger graph the innermost boxes cannot be opened
 
 
-def page(root: Box, opened: set) -> bytes:
-    """The bytes of the page; what stands beside what is settled here, the browser finds the places."""
+def html(root: Box, opened: set[Box]) -> bytes:
+    """The bytes of the page. The columns are settled here; the browser computes the positions."""
     parents = _parents(root)
     ids = {item: f"i{k}" for k, item in enumerate([root, *(item for box in parents for item in box.items)])}
     holder = {node: item for item in ids if item not in parents for node in nodes_of(item)}
     *_, result = root.nodes
-    graph = result.graph  # not that of a loop's step
-    has_values = all(x.node.kept for x in graph.flat_arguments)
+    graph = result.graph  # the outer graph; other nodes may be of a loop's step
     is_whole = all(isinstance(item, Node) for item in holder.values())
-    told = [*itertools.islice(steps(graph), MOST_STEPS + 1)] if has_values and is_whole else []
+    shown = [*itertools.islice(steps_of(graph), MOST_STEPS + 1)] if graph.has_values and is_whole else []
     data = {
         "edges": _edges(holder, ids),
         "cards": {ids[item]: _card(item) for item in holder.values() if isinstance(item, Node)},
-        "steps": [_step(step, ids) for step in told] if len(told) <= MOST_STEPS else [],
+        "steps": [_step(step, ids) for step in shown] if len(shown) <= MOST_STEPS else [],
     }
     template = files("jaxdl.graph.drawing").joinpath("page.html").read_text(encoding="utf-8")
     parts = {
@@ -44,7 +42,7 @@ def page(root: Box, opened: set) -> bytes:
 
 
 def _parents(root) -> list[Box]:
-    """The boxes whose items are on the page, from outside in: of a very large graph not all."""
+    """The boxes whose items are on the page, from outside in; in a very large graph not all boxes."""
     found, level = [], [root]
     while level and sum(len(box.items) for box in (*found, *level)) <= MOST_ITEMS:
         found += level
@@ -53,7 +51,7 @@ def _parents(root) -> list[Box]:
 
 
 def _edges(holder, ids):
-    """One for each edge between two items of the page; between boxes that do not open one for all."""
+    """One for each edge between two items of the page; a single one between two items if either is a closed box."""
     found, joined = [], set()
     for node, item in holder.items():
         for edge in node.edges:

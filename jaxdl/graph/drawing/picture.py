@@ -1,25 +1,24 @@
-"""A graph drawn: values above the edges and gradients below them, as SVG or PNG."""
+"""A graph drawn by matplotlib: values above the edges and gradients below them."""
 
-from __future__ import annotations
-
-import io
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from jaxdl.graph.drawing.boxes import Box
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.path import Path as Curve
+
+from jaxdl.graph.drawing.boxes import Box, title
 from jaxdl.graph.drawing.layout import Passing, frames
+from jaxdl.graph.figures import image_bytes
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
-from jaxdl.graph.text import shape_text, symbol, value_text
+from jaxdl.graph.text import shape_text, value_text
 from jaxdl.report import AUTOMATIC, HAND
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-PLAIN = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}  # a name may hold dollars
-PORT = 19.0  # points between the ends of edges at one item
-LETTER = 5.6  # points of width of a character
+PLAIN = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}  # a name may contain dollar signs
+PORT = 19.0  # points between the ends of two edges at one item
+LETTER = 5.6  # width of a character in points
 MOST_PIXELS = 12_000
 FILLS = {ARGUMENT: "#ffffff", CONSTANT: "#ffffff", RESULT: "#ffffff", RULE: "#d8eee6", BOX: "#e9e4f5"}
 OPERATION_FILL, CLOSED_FILL, OPEN_FILL = "#f2f2f2", "#dfe7f2", "#fafafa"
@@ -27,7 +26,7 @@ OPERATION_FILL, CLOSED_FILL, OPEN_FILL = "#f2f2f2", "#dfe7f2", "#fafafa"
 
 @dataclass(eq=False)
 class Link:
-    """What is drawn between two items: one or more edges of the graph, and the frames that it passes."""
+    """A line between two items: one or more edges of the graph, and the frames that the line passes."""
 
     a: Node | Box
     b: Node | Box
@@ -43,7 +42,7 @@ class Link:
 
     @property
     def adjoint(self) -> str:
-        """What comes back along all of its edges together."""
+        """The sum of what flows back along all of its edges."""
         sent = [edge.adjoint for edge in self.edges if edge.adjoint is not None]
         return value_text(sum(sent[1:], sent[0])) if sent and self.is_one_array else ""
 
@@ -53,7 +52,7 @@ class Link:
 
 
 def links(root: Box, opened: set, placed: dict) -> list[Link]:
-    """One for each pair of items that are seen, in the order of evaluation, with the places that it passes."""
+    """One for each pair of visible items with an edge between them, in the order of evaluation."""
     above = {}
     _note_above(root, (), above)
     ways = defaultdict(list)
@@ -63,7 +62,7 @@ def links(root: Box, opened: set, placed: dict) -> list[Link]:
     found = {}
     for node in root.nodes:
         for edge in node.edges:
-            left, right = (_seen(above[end], end, opened) for end in (edge.source.node, node))
+            left, right = (_visible(above[end], end, opened) for end in (edge.source.node, node))
             if left[-1] is not right[-1]:
                 link = found.setdefault((left[-1], right[-1]), Link(left[-1], right[-1], [], _way(left, right, ways)))
                 link.edges.append(edge)
@@ -71,7 +70,7 @@ def links(root: Box, opened: set, placed: dict) -> list[Link]:
 
 
 def _way(left, right, ways):
-    """The frames between two items: out of the boxes of the first, past what stands beside them, into the second's."""
+    """The frames between two items: out of the boxes around the first, past their neighbours, into the second's."""
     apart = next(k for k, (a, b) in enumerate(zip(left, right, strict=False)) if a is not b)
     out = [(item, None) for item in reversed(left[apart + 1 :])]
     ends = [*out, (left[apart], right[apart]), *((None, item) for item in right[apart + 1 :])]
@@ -86,21 +85,12 @@ def _note_above(box, path, above):
             _note_above(item, (*path, box), above)
 
 
-def _seen(path, node, opened):
-    """The boxes around a node from outside in, to the first closed one; else to the node."""
+def _visible(path, node, opened):
+    """The boxes around a node from outside in, up to the first closed one, or up to the node if all are open."""
     for k, box in enumerate(path):
         if box not in opened:
             return path[: k + 1]
     return (*path, node)
-
-
-def title(item) -> tuple[str, str]:
-    """The two lines that stand in an item."""
-    if isinstance(item, Box):
-        return item.name, "1 operation" if item.size == 1 else f"{item.size} operations"
-    if item.equation is None:
-        return item.label, ""
-    return symbol(item), item.label
 
 
 def size_of(item) -> tuple[float, float]:
@@ -111,15 +101,13 @@ def size_of(item) -> tuple[float, float]:
 
 
 def _sources(item):
-    """The outputs that an item takes from outside itself."""
+    """The outputs that an item uses from outside itself."""
     own = set(item.nodes) if isinstance(item, Box) else {item}
     return {e.source for node in own for e in node.edges if e.source.node not in own}
 
 
 def drawn(root: Box, opened: set) -> Figure:
-    """The picture, one point to a point."""
-    from matplotlib.figure import Figure
-
+    """The picture; a unit of the layout is a point."""
     placed = frames(root, opened, size_of)
     whole = placed[root]
     figure = Figure(figsize=(whole.width / 72, whole.height / 72))
@@ -155,8 +143,6 @@ def _item(axes, item, frame):
 
 
 def _rectangle(axes, frame, fill, line, rounding, order):
-    from matplotlib.patches import FancyBboxPatch
-
     style = f"round,pad=0,rounding_size={min(rounding, frame.height / 2)}"
     corner = (frame.x, frame.y)
     axes.add_patch(FancyBboxPatch(corner, frame.width, frame.height, style, fc=fill, ec=line, lw=0.8, zorder=order))
@@ -170,9 +156,7 @@ def _by_end(found):
 
 
 def _link(axes, link, placed, y):
-    """A curve that ends at a height of its own, with the value above it and the gradient below."""
-    from matplotlib.patches import PathPatch
-
+    """A curve that ends at height y, with the value above it and the gradient below."""
     start, end = placed[link.a], placed[link.b]
     points = [(start.x + start.width, start.middle), *((f.x + f.width / 2, f.middle) for f in link.way), (end.x - 3, y)]
     axes.add_patch(PathPatch(_curve(points), fc="none", ec="#9a9a9a", lw=0.9, zorder=1))
@@ -183,25 +167,17 @@ def _link(axes, link, placed, y):
 
 
 def _curve(points):
-    """Through all points, level in each."""
-    from matplotlib.path import Path
-
-    corners, codes = [points[0]], [Path.MOVETO]
+    """A curve through all points, horizontal at each."""
+    corners, codes = [points[0]], [Curve.MOVETO]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         middle = x0 + 0.4 * (x1 - x0)
         corners += [(middle, y0), (middle, y1), (x1, y1)]
-        codes += [Path.CURVE4] * 3
-    return Path(corners, codes)
+        codes += [Curve.CURVE4] * 3
+    return Curve(corners, codes)
 
 
 def image(root: Box, opened: set, kind: str) -> bytes:
-    """The bytes of an SVG or PNG file."""
-    from matplotlib import rc_context
-
+    """The bytes of an SVG, PNG or PDF file."""
     with rc_context({"svg.fonttype": "none", "font.family": "DejaVu Sans", "svg.hashsalt": "jaxdl"}):
         figure = drawn(root, opened)
-        longest = max(figure.get_size_inches())
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(buffer, format=kind, dpi=min(160, MOST_PIXELS / longest), metadata=metadata)
-    return buffer.getvalue()
+        return image_bytes(figure, kind, dpi=min(160, MOST_PIXELS / max(figure.get_size_inches())))

@@ -4,15 +4,13 @@ import functools
 import itertools
 from typing import NamedTuple
 
-from jaxdl.graph.drawing.boxes import Box
-from jaxdl.graph.drawing.picture import title
+from jaxdl.graph.drawing.boxes import Box, title
 from jaxdl.graph.node import Node
 from jaxdl.graph.text import shape_text, value_text
 
 
 class Syntax(NamedTuple):
-    """How a language writes the beginning, a node, the beginning and the end of a box, an edge, and the end; and what
-    it writes in the place of characters that would end a text or mean something in it."""
+    """Templates for the parts of a graph in a language, and replacements for characters that are special in it."""
 
     begin: str
     node: str
@@ -20,7 +18,7 @@ class Syntax(NamedTuple):
     box_end: str
     edge: str
     end: str
-    instead: dict[str, str]
+    replacements: dict[str, str]
 
 
 DOT = Syntax(
@@ -38,19 +36,19 @@ MERMAID = Syntax(
 )  # fmt: skip
 
 
-def written(root: Box, opened: set, syntax: Syntax) -> bytes:
-    """The whole graph, all boxes open: values in the edges' labels, and gradients where it has been swept."""
+def graph_text(root: Box, opened: set, syntax: Syntax) -> bytes:
+    """The whole graph, all boxes open. Edges are labelled with values, and with adjoints after a backward pass."""
     ids = {node: f"n{k}" for k, node in enumerate(root.nodes)}
     lines = [syntax.begin, *_items(root, "  ", ids, itertools.count(1), syntax)]
     for node in root.nodes:
         for edge in node.edges:
             lines.append(
-                "  " + syntax.edge.format(a=ids[edge.source.node], b=ids[node], text=_quoted(_told(edge), syntax))
+                "  " + syntax.edge.format(a=ids[edge.source.node], b=ids[node], text=_quoted(_label(edge), syntax))
             )
     return "\n".join([*lines, syntax.end]).rstrip().encode() + b"\n"
 
 
-dot, mermaid = (functools.partial(written, syntax=syntax) for syntax in (DOT, MERMAID))
+dot, mermaid = (functools.partial(graph_text, syntax=syntax) for syntax in (DOT, MERMAID))
 
 
 def _items(box, indent, ids, numbers, syntax):
@@ -63,11 +61,11 @@ def _items(box, indent, ids, numbers, syntax):
             yield indent + syntax.box_end
 
 
-def _told(edge):
-    """Value, and the local product where it has been swept."""
+def _label(edge):
+    """The value, and after a backward pass the adjoint."""
     value = shape_text(edge.source.type) if edge.source.node.kept is None else value_text(edge.value)
     return value if edge.adjoint is None else f"{value} | {value_text(edge.adjoint)}"
 
 
 def _quoted(text, syntax):
-    return '"' + "".join(syntax.instead.get(c, c) for c in " ".join(text.splitlines())) + '"'
+    return '"' + "".join(syntax.replacements.get(c, c) for c in " ".join(text.splitlines())) + '"'

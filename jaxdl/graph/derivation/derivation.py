@@ -1,0 +1,34 @@
+"""Both passes as equations, in each of the formats that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxdl.graph.derivation.equations import latex
+from jaxdl.report import Page, Report
+
+
+class Derivation(Report):
+    """The equations of the forward and the backward pass of a graph."""
+
+    def __init__(self, graph):
+        self.graph = graph
+
+    def _forms(self) -> dict[str, Callable[[], bytes]]:
+        pictures = {f".{kind}": lambda kind=kind: self._image(kind) for kind in ("svg", "png", "pdf")}
+        return pictures | {".html": self._html, ".tex": lambda: latex(self.graph).encode()}
+
+    def _image(self, kind: str) -> bytes:
+        from jaxdl.graph.derivation.typeset import typeset_equations
+
+        return typeset_equations(self.graph, kind)
+
+    def _html(self) -> bytes:
+        """A page with the equations as a picture, and their LaTeX to copy."""
+        name = self.graph.name
+        found = Page(f"The derivative of {name}")
+        found.text("Forward, then backward: downstream = local × upstream, and contributions add up.")
+        found.picture(self._image("png"), f"{name}, node by node")
+        found.heading("In LaTeX")
+        found.code(latex(self.graph))
+        return found.html().encode()
