@@ -1,4 +1,4 @@
-"""Data sets by name: `load("digits")` is embedded and real, other names go to TensorFlow Datasets."""
+"""Data sets by name: `load("digits")` comes with jaxdl's dependencies; other names are of TensorFlow Datasets."""
 
 from jaxdl.data.batches import Batches, Records, in_memory, records
 from jaxdl.data.byte_pairs import BytePairTokenizer
@@ -39,10 +39,26 @@ __all__ = [
 
 
 def load(name: str = "digits", *, size: int | None = None, folder: str | None = None) -> Dataset:
-    """A data set in memory: images (n, height, width, channels) in float32, [0, 1], and integer labels.
+    """Loads a data set of labelled images into memory.
 
-    "digits" are scikit-learn's 1,797 8 × 8 digits. Any other name is one of TensorFlow Datasets, read
-    from `folder`; see `from_tfds` for what it raises. With `size`, images are resized to size × size.
+    Args:
+        name: "digits" (scikit-learn's 1,797 images of 8 × 8), or a name of TensorFlow Datasets; see `from_tfds`.
+        size: Images are resized to size × size pixels; by default they keep their size.
+        folder: Where data sets of TensorFlow Datasets are; see `data_folder`.
+
+    Returns:
+        The data set: images of shape (n, height, width, channels) in float32, [0, 1], and integer labels.
+
+    Raises:
+        ValueError: The name is unknown, or the data set has no labelled images.
+        RuntimeError: The data set cannot be downloaded or prepared.
+        OSError: Files on disk are damaged or incomplete.
+
+    Example:
+        >>> from jaxdl import data
+        >>> digits = data.load("digits")
+        >>> digits.train_x.shape, digits.classes
+        ((1437, 8, 8, 1), 10)
     """
     data = digits() if name == "digits" else from_tfds(name, folder)
     if size is None:

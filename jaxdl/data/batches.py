@@ -1,4 +1,4 @@
-"""Data sets of any size, read by row: batches are a function of (seed, step), prefetched, each process's its own."""
+"""Data sets of any size, read by row. Batches are a function of (seed, step), and are read ahead by threads."""
 
 import dataclasses
 import functools
@@ -9,18 +9,24 @@ import jax
 import numpy as np
 
 from jaxdl.data.tfds import decoded, example, files_digest, image_features, prepared
+from jaxdl.optional_packages import install_hint
 
-THREADS = 4  # that read and decode, each a batch
+THREADS = 4  # each reads and decodes a batch
 AHEAD = 4  # batches
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """Examples that are read when they are wanted.
+    """Examples that are read when they are needed.
 
-    read(rows), of an integer array, gives (x, y): arrays or pytrees of arrays with these examples in front. `digest`
-    names what they are, or is a function that does, called where a run is kept: data sets with the same digest hold the
-    same examples in the same order. classes: how many labels there are, where there are any.
+    Attributes:
+        name: The name of the data set.
+        count: How many examples there are.
+        read: A function of an integer array of rows that returns (x, y), arrays or pytrees of arrays with these
+            examples along the first axis.
+        digest: A text that identifies the data: data sets with the same digest have the same examples in the same
+            order. Or a function that returns it, called if a run has checkpoints.
+        classes: How many different labels there are; None without labels.
     """
 
     name: str
@@ -34,43 +40,67 @@ class Records:
 
 
 def in_memory(x: Any, y: Any) -> Records:
-    """Pytrees of arrays with the examples in front. ValueError where there are not as many in all of them."""
+    """Arrays in memory as `Records`.
+
+    Args:
+        x: The inputs, a pytree of arrays with the examples along the first axis.
+        y: The targets, likewise.
+
+    Returns:
+        The records.
+
+    Raises:
+        ValueError: The arrays have different numbers of examples.
+    """
     counts = list(dict.fromkeys(len(leaf) for leaf in jax.tree.leaves((x, y))))
     if len(counts) != 1:
-        raise ValueError(f"x and y must have as many examples, got {' and '.join(map(str, counts))}")
+        raise ValueError(f"x and y must have the same number of examples, got {' and '.join(map(str, counts))}")
     return Records("arrays", counts[0], lambda rows: jax.tree.map(lambda a: a[rows], (x, y)), "")
 
 
 def records(name: str, split: str = "train", folder: str | None = None, *, memory: int = 2**30) -> Records:
-    """A split of an image classification data set of TensorFlow Datasets, read from `folder` as it is needed.
+    """A split of an image classification data set of TensorFlow Datasets, read when needed.
 
-    Images stay as they are stored, in uint8: (n, height, width, channels); labels are int32. Decoded examples are kept
-    in up to `memory` bytes, so that later epochs find them there. See `from_tfds` for what this raises, and where the
-    data come from. Reading raises OSError for an example that cannot be read, and ValueError for a label that is not
-    one of the classes, or images of different sizes.
+    Images have the type in which they are stored, uint8, and shape (n, height, width, channels); labels are int32.
+    Reading raises OSError for a damaged example, and ValueError for a label outside the classes or for images of
+    different sizes.
+
+    Args:
+        name: A name of TensorFlow Datasets.
+        split: The split.
+        folder: Where data sets are; see `data_folder`. A data set that is not there is downloaded and prepared.
+        memory: Bytes in which decoded examples are kept for later epochs.
+
+    Returns:
+        The records.
+
+    Raises:
+        ValueError: The name or the split is unknown, or the data set has no labelled images.
+        RuntimeError: The data set cannot be downloaded or prepared.
+        OSError: Files on disk are damaged or incomplete.
     """
     builder = prepared(name, folder)
     classes = image_features(builder, name)["label"].num_classes
     if split not in builder.info.splits:
         raise ValueError(f"{name} has no split {split}, only {', '.join(builder.info.splits)}")
     source, where = decoded(builder, name, split), f"{name}: split {split}"
-    example(source, len(source) - 1, where)  # a set that was cut short says so before training
+    example(source, len(source) - 1, where)  # raises before training if the files are cut off
     first, _ = example(source, 0, where)
-    read = _Kept(functools.partial(_read, source, where, classes, first.shape), len(source), memory)
+    read = _Cached(functools.partial(_read, source, where, classes, first.shape), len(source), memory)
     return Records(name, len(source), read, functools.cache(lambda: files_digest(builder, split)), classes)
 
 
 def _read(source, where, classes, shape, rows):
     try:
         examples = source.__getitems__(rows.tolist())
-    except Exception:  # one by one, it is told which example it was
+    except Exception:  # read one by one, the error names the example
         examples = [example(source, int(row), where) for row in rows]
     images, labels = zip(*examples, strict=True)
-    unlike = next((i for i, image in enumerate(images) if image.shape != shape), None)
-    if unlike is not None:
+    other = next((i for i, image in enumerate(images) if image.shape != shape), None)
+    if other is not None:
         raise ValueError(
             f"{where}: images must have one shape, example 0 has {shape} and "
-            f"example {rows[unlike]} {images[unlike].shape}"
+            f"example {rows[other]} {images[other].shape}"
         )
     labels = np.array(labels, np.int32)
     outside = (labels < 0) | (labels >= classes)
@@ -81,8 +111,8 @@ def _read(source, where, classes, shape, rows):
     return np.stack(images), labels
 
 
-class _Kept:
-    """A `read` that keeps what it has read: the first examples, as many as go into so many bytes."""
+class _Cached:
+    """A `read` that keeps the first examples in memory once they are read, as many as fit into so many bytes."""
 
     def __init__(self, read, count, memory):
         self.read = read
@@ -91,7 +121,7 @@ class _Kept:
         self.arrays = [np.empty((most, *a.shape[1:]), a.dtype) for a in first]
         self.there = np.zeros(count, bool)
 
-    def __call__(self, rows):
+    def __call__(self, rows: np.ndarray) -> Any:
         there = self.there[rows]
         if there.all():
             return tuple(a[rows] for a in self.arrays)
@@ -103,23 +133,46 @@ class _Kept:
             part = np.empty((len(rows), *new.shape[1:]), new.dtype)
             part[there], part[~there] = kept[rows[there]], new
             parts.append(part)
-        self.there[missing[keeps]] = True  # last, as other threads read too
+        self.there[missing[keeps]] = True  # last, for other threads that read
         return tuple(parts)
 
 
 def order(seed: Sequence[int], epoch: int, count: int) -> np.ndarray:
-    """The order in which an epoch takes the examples: a permutation, the same whenever it is asked for."""
+    """The order of an epoch's examples: a permutation that depends on (seed, epoch) alone."""
     return np.random.default_rng([*seed, epoch]).permutation(count)
 
 
 class Batches:
-    """The batches of a run. Batch `step`, of 0, 1, …, is a function of (seed, step) alone: there is no state to keep.
+    """The batches of a run. Each is a function of (seed, step) alone, so there is no state to save.
 
-    Each epoch goes through the examples in a new order, leaving out what does not fill a batch. part = (i, n): the i-th
-    of n equal parts of every batch, for the i-th of n processes; together they have the same batches as one process.
+    Each epoch goes through the examples in a new order, and drops those that do not fill a batch.
+
+    Attributes:
+        data: The records.
+        batch: Examples in a batch.
+        epoch_steps: Batches in an epoch.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxdl import data
+        >>> batches = data.Batches(data.in_memory(np.arange(10), np.arange(10)), 4, seed=[0])
+        >>> x, y = batches[0]
+        >>> x.shape, batches.epoch_steps
+        ((4,), 2)
     """
 
     def __init__(self, data: Records, batch: int, seed: Sequence[int], part: tuple[int, int] = (0, 1)):
+        """Checks that the batches can be made.
+
+        Args:
+            data: The records.
+            batch: Examples in a batch.
+            seed: Integers that seed the order of the examples.
+            part: (i, n) for the i-th of n processes, which has the i-th of n equal parts of every batch.
+
+        Raises:
+            ValueError: There are fewer examples than a batch has, or n does not divide the batch.
+        """
         if batch > len(data):
             raise ValueError(f"a batch of {batch} is more than the {len(data)} examples of {data.name}")
         i, n = part
@@ -131,35 +184,36 @@ class Batches:
         self._order = functools.lru_cache(2)(lambda epoch: order(self.seed, epoch, len(data)))
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """The examples, (stop − start, batch), of the steps from start up to stop, all of one epoch; all parts."""
+        """The rows of the steps from start up to stop, all of one epoch: integers of shape (stop − start, batch)."""
         epoch, first = divmod(start, self.epoch_steps)
         rows = self._order(epoch + 1)[first * self.batch : (first + stop - start) * self.batch]
         return rows.reshape(stop - start, self.batch)
 
     def __getitem__(self, step: int) -> tuple[Any, Any]:
-        """This process's part of a batch: (x, y)."""
+        """This process's part (x, y) of the batch of a step."""
         return self.data.read(self.rows(step, step + 1)[0, self.part])
 
     def whole(self, step: int) -> tuple[Any, Any]:
-        """A batch with the parts of all processes: (x, y)."""
+        """The batch (x, y) of a step, with the parts of all processes."""
         return self.data.read(self.rows(step, step + 1)[0])
 
     def ahead(self, start: int, stop: int) -> Iterator[tuple[Any, Any]]:
-        """The batches of the steps from start up to stop, read ahead of their use by threads."""
-        import grain  # slow to import, and only needed here
+        """Iterates over this process's batches of the steps from start up to stop, which threads read ahead."""
+        with install_hint("grain", "data.Batches.ahead"):
+            import grain
 
         options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
-        return iter(grain.MapDataset.source(_Span(self, start, stop)).to_iter_dataset(options))
+        return iter(grain.MapDataset.source(_BatchSequence(self, start, stop)).to_iter_dataset(options))
 
 
-class _Span:
-    """Some steps of a run, for grain: a sequence."""
+class _BatchSequence:
+    """A sequence of batches, for grain."""
 
-    def __init__(self, batches, start, stop):
+    def __init__(self, batches: "Batches", start: int, stop: int):
         self.batches, self.start, self.stop = batches, start, stop
 
     def __len__(self):
         return self.stop - self.start
 
-    def __getitem__(self, i):
-        return self.batches[self.start + i]
+    def __getitem__(self, index: int):
+        return self.batches[self.start + index]

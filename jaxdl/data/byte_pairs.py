@@ -1,5 +1,8 @@
-"""CLIP's byte-pair tokenizer: R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword
-units, 2016; on bytes: A. Radford et al., Language models are unsupervised multitask learners, 2019."""
+"""CLIP's byte-pair tokenizer.
+
+R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, 2016; on bytes:
+A. Radford et al., Language models are unsupervised multitask learners, 2019.
+"""
 
 import functools
 import gzip
@@ -15,27 +18,38 @@ from pathlib import Path
 
 import numpy as np
 
-PUBLISHED_MERGES = 49_152 - 256 - 2  # the published file has more, of which CLIP uses these
+PUBLISHED_MERGES = 49_152 - 256 - 2  # CLIP uses only the first ones of the published file
 END_OF_WORD = "</w>"
 START, END = "<|startoftext|>", "<|endoftext|>"
 
-# What is one word in any case; other words are runs of one kind of character.
+# These are one word each; all other words are runs of one kind of character.
 FIXED = re.compile(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d", re.IGNORECASE)
 RUNS = re.compile("L+|N|Z+|[^LNZ]+")
-SPACES = re.compile(r"[^\S\x1c-\x1f]+")  # Python's \s has four separators that Unicode's has not
+SPACES = re.compile(r"[^\S\x1c-\x1f]+")  # Python's \s includes four separators that are not spaces in Unicode
 
 
 class BytePairTokenizer:
-    """Texts to numbers and back, as CLIP was trained on.
+    """Converts texts to CLIP's tokens and back.
 
-    merges is the path of the published file, bpe_simple_vocab_16e6.txt.gz of OpenAI or merges.txt of Hugging Face,
-    compressed or not. The vocabulary, of `size` tokens, has the 256 bytes, the same at the end of a word, one token
-    for each merge, `start` and `end`: with a published file 49,408, of which 49,406 and 49,407 are the last two.
+    The vocabulary has the 256 bytes, the same at the end of a word, one token for each merge, and `start` and `end`.
+    With a published file it has 49,408 tokens, and the last two are 49,406 and 49,407.
 
-    Raises ValueError for a file that holds anything but pairs.
+    Attributes:
+        start: The token that starts a text.
+        end: The token that ends a text.
+        size: How many tokens there are.
     """
 
     def __init__(self, merges: str | os.PathLike):
+        """Reads the merges.
+
+        Args:
+            merges: The published file, compressed or not: bpe_simple_vocab_16e6.txt.gz of OpenAI, or merges.txt of
+                Hugging Face.
+
+        Raises:
+            ValueError: The file is damaged, or has lines that are not pairs.
+        """
         pairs = _read_pairs(Path(merges))
         letters = list(_letters_of_bytes().values())
         self._vocabulary = [*letters, *(c + END_OF_WORD for c in letters), *map("".join, pairs), START, END]
@@ -46,11 +60,22 @@ class BytePairTokenizer:
         self.start, self.end = self._numbers[START], self._numbers[END]
 
     def encode(self, texts: Sequence[str], *, length: int = 77, truncate: bool = False) -> np.ndarray:
-        """int32 (n, length): start, the tokens, end, and zeros.
+        """Converts texts to tokens.
 
-        Texts are cleaned: HTML's entities, forms of one character (NFC), spaces, upper case. OpenAI's own code also
-        mends broken encodings and curly quotes before, by the library ftfy. Raises ValueError for a text that is
-        too long, unless it may be cut.
+        Texts are cleaned first: HTML entities, composed characters (NFC), spaces, lower case. OpenAI's own code also
+        repairs broken encodings and curly quotes, with the library ftfy.
+
+        Args:
+            texts: n texts.
+            length: Tokens in a row.
+            truncate: Whether longer texts are cut.
+
+        Returns:
+            int32 of shape (n, length): `start`, the tokens, `end`, and zeros.
+
+        Raises:
+            TypeError: `texts` is a single text.
+            ValueError: A text is longer, and `truncate` is False.
         """
         if isinstance(texts, str):
             raise TypeError(f"encode: texts must be a list of texts, got one: [{texts!r}]")
@@ -68,7 +93,17 @@ class BytePairTokenizer:
         return rows
 
     def decode(self, tokens: np.ndarray) -> list[str]:
-        """The texts, cleaned as they are, of (n, length) tokens, each up to its end."""
+        """Converts tokens back to texts, in their cleaned form.
+
+        Args:
+            tokens: Integers of shape (n, length).
+
+        Returns:
+            n texts, each up to its `end`.
+
+        Raises:
+            ValueError: A token is out of range.
+        """
         return [self._text(row) for row in np.asarray(tokens).tolist()]
 
     def _tokens(self, text):
@@ -95,20 +130,20 @@ class BytePairTokenizer:
 
 
 def cleaned(text: str) -> str:
-    """Entities as characters, twice, as some pages have them twice; composed; single spaces; lower case."""
+    """The text with HTML entities decoded (twice, as CLIP does), composed, with single spaces, in lower case."""
     text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)))
     return SPACES.sub(" ", text).strip(" ").lower()
 
 
 def words(text: str) -> list[str]:
-    """Letters in runs, each digit by itself, what is neither in runs, English endings ('s, 're, …) apart.
+    """Splits a text into runs of letters, single digits, runs of other characters, and English endings ('s, 're, …).
 
-    That is the expression 's|'t|…|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+ on the characters' Unicode categories.
+    This is the expression 's|'t|…|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+ on the characters' Unicode categories.
     """
     kinds = "".join("Z" if SPACES.match(c) else unicodedata.category(c)[0] for c in text)
     found, at = [], 0
     while at < len(text):
-        end = (FIXED.match(text, at) or RUNS.match(kinds, at)).end()
+        end = next(match.end() for match in (FIXED.match(text, at), RUNS.match(kinds, at)) if match)
         if kinds[at] != "Z":
             found.append(text[at:end])
         at = end
@@ -116,7 +151,7 @@ def words(text: str) -> list[str]:
 
 
 def merged(parts: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    """The parts with each occurrence of the pair, from the left, made one."""
+    """The parts with each occurrence of the pair, from the left, joined."""
     joined, i = [], 0
     while i < len(parts):
         together = parts[i : i + 2] == pair
@@ -127,7 +162,7 @@ def merged(parts: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 @functools.cache
 def _letters_of_bytes():
-    """A printable character for each byte, in CLIP's order: its own where it has one, else one above 255."""
+    """A printable character for each byte, in CLIP's order: its own if printable, else one above 255."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
@@ -144,15 +179,15 @@ def _read_pairs(path):
         try:
             content = gzip.decompress(content)
         except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path} is not whole ({error}): copy or download it again") from error
+            raise ValueError(f"{path} is damaged ({error}): copy or download it again") from error
     try:
         first, *lines = content.decode().split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}): copy or download it again") from error
+        raise ValueError(f"{path} is not text in UTF-8 ({error}): copy or download it again") from error
     if "#version" not in first:
-        raise ValueError(f"{path}: the first line of a file of merges has #version in it, this one is {first[:60]!r}")
+        raise ValueError(f"{path}: the first line must contain #version, got {first[:60]!r}")
     pairs = [tuple(line.split()) for line in lines[:PUBLISHED_MERGES] if line]
     for number, pair in enumerate(pairs, 2):
         if len(pair) != 2:
-            raise ValueError(f"{path}: line {number} must be two parts of a merge, got {' '.join(pair)[:60]!r}")
+            raise ValueError(f"{path}: line {number} must be a pair, got {' '.join(pair)[:60]!r}")
     return pairs

@@ -1,17 +1,26 @@
-"""What is prepared in a folder of data sets, and a few examples of it to look at."""
+"""Which data sets are prepared in a folder, and a few examples of each."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdl.data.embedded_digits import digits
 from jaxdl.data.feature_checks import check_features
 from jaxdl.data.tfds import data_folder, decoded, example, image_features, prepared
+from jaxdl.optional_packages import install_hint
 
 
 class Prepared(NamedTuple):
-    """A data set that can be read: splits with their numbers of examples, features as text, bytes on disk."""
+    """A data set that can be read.
+
+    Attributes:
+        name: The name with which it is loaded.
+        version: Its version.
+        splits: The number of examples of each split.
+        features: A description of each feature, such as "28 × 28 × 1" or "10 classes".
+        size: Bytes on disk.
+    """
 
     name: str
     version: str
@@ -21,7 +30,14 @@ class Prepared(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Images, (height, width, channels) each, and the names of their labels; `of` is how many there are in all."""
+    """A few examples of a data set.
+
+    Attributes:
+        name: The name of the data set.
+        images: Arrays of shape (height, width, channels).
+        labels: The names of their labels.
+        of: How many examples the split has.
+    """
 
     name: str
     images: list[np.ndarray]
@@ -30,9 +46,20 @@ class Samples(NamedTuple):
 
 
 def samples(name: str, count: int, folder: str | None = None) -> Samples:
-    """So many examples of the split train, or of the first one there is, the same by chance each time.
+    """Random examples of the split train, or of the first split; the same in each call.
 
-    Raises as `from_tfds` does.
+    Args:
+        name: "digits", or a name of TensorFlow Datasets.
+        count: How many examples.
+        folder: Where data sets are; see `data_folder`.
+
+    Returns:
+        The examples.
+
+    Raises:
+        ValueError: The name is unknown, or the data set has no labelled images.
+        RuntimeError: The data set cannot be downloaded or prepared.
+        OSError: Files on disk are damaged or incomplete.
     """
     if name == "digits":
         data = digits()
@@ -46,12 +73,19 @@ def samples(name: str, count: int, folder: str | None = None) -> Samples:
     return Samples(name, [image for image, _ in shown], [label_name(label) for _, label in shown], len(source))
 
 
-def _some(n, count):
+def _some(n, count) -> list[int]:
     return np.random.default_rng(0).permutation(n)[:count].tolist()
 
 
 def listed(folder: str | None = None) -> tuple[list[Prepared], dict[str, str]]:
-    """The embedded digits and all that TensorFlow Datasets has prepared in `folder`, and why others cannot be read."""
+    """The data sets that can be read: the embedded digits, and those of TensorFlow Datasets in a folder.
+
+    Args:
+        folder: Where data sets are; see `data_folder`.
+
+    Returns:
+        The data sets, and the reason for each one that cannot be read, by its name and version.
+    """
     there, broken = [_digits()], {}
     root = Path(data_folder(folder))
     found = {path.parent for depth in ("*/*", "*/*/*") for path in root.glob(f"{depth}/dataset_info.json")}
@@ -59,7 +93,7 @@ def listed(folder: str | None = None) -> tuple[list[Prepared], dict[str, str]]:
         name = path.parent.relative_to(root).as_posix()
         try:
             there.append(_prepared(name, path))
-        except Exception as error:  # what a damaged file raises is the reader's own
+        except Exception as error:  # the readers of damaged files raise errors of any kind
             broken[f"{name} {path.name}"] = (
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             )
@@ -69,15 +103,16 @@ def listed(folder: str | None = None) -> tuple[list[Prepared], dict[str, str]]:
 def _digits():
     data = digits()
     splits = {"train": len(data.train_x), "test": len(data.test_x)}
-    size = sum(a.nbytes for a in data if hasattr(a, "nbytes"))
+    size = sum(a.nbytes for a in data if isinstance(a, np.ndarray))
     return Prepared(data.name, "embedded", splits, {"image": _by(data.shape), "label": f"{data.classes} classes"}, size)
 
 
 def _prepared(name, path):
-    import tensorflow_datasets as tfds  # slow to import, and only needed here
+    with install_hint("tensorflow-datasets", "jaxdl.data"):
+        import tensorflow_datasets as tfds
 
     check_features(path)
-    info = tfds.builder_from_directory(str(path)).info
+    info: Any = tfds.builder_from_directory(str(path)).info
     splits = {split: described.num_examples for split, described in info.splits.items()}
     features = {feature: _text(described) for feature, described in info.features.items()}
     return Prepared(name, path.name, splits, features, sum(file.stat().st_size for file in path.iterdir()))

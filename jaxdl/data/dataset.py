@@ -1,15 +1,15 @@
 """Labelled examples in memory, split for training and test."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.report import Report, Table, number_text
 
-class Dataset(NamedTuple):
-    """Inputs and labels, split. Images are (n, height, width, channels), float32 in [0, 1]."""
 
+class _Fields(NamedTuple):
     name: str
     train_x: np.ndarray
     train_y: np.ndarray
@@ -17,14 +17,68 @@ class Dataset(NamedTuple):
     test_y: np.ndarray
     classes: int
 
+
+class Dataset(Report, _Fields):
+    """Inputs and labels, split for training and test: a named tuple, and a report that describes it.
+
+    Attributes:
+        name: The name of the data set.
+        train_x: The inputs to train on. Images have shape (n, height, width, channels), float32 in [0, 1].
+        train_y: Their labels, integers of shape (n,).
+        test_x: The held-out inputs.
+        test_y: Their labels.
+        classes: How many different labels there are.
+    """
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one input."""
         return self.train_x.shape[1:]
 
+    def table(self) -> Table:
+        """A description with one row for each split."""
+        rows = [
+            (
+                split,
+                f"{described['examples']:,}",
+                *(" × ".join(map(str, described[part]["shape"])) or "–" for part in ("inputs", "labels")),
+                described["inputs"]["dtype"],
+                *map(number_text, described["inputs"]["range"] or (None, None)),
+            )
+            for split, described in self.to_json()["splits"].items()
+        ]
+        columns = ("split", "examples", "input", "label", "type", "smallest", "largest")
+        return Table(f"{self.name}: {self.classes} classes", columns, rows)
 
-def check_inputs(x) -> None:
-    """Raises where inputs cannot be trained on: no examples, integers (TypeError), NaN or infinity."""
+    def to_json(self) -> dict[str, Any]:
+        """A description of the data set, without its examples: sizes, shapes, types and ranges."""
+        splits = {"train": (self.train_x, self.train_y), "test": (self.test_x, self.test_y)}
+        return {
+            "name": self.name,
+            "classes": self.classes,
+            "splits": {
+                split: {"examples": len(x), "inputs": _described(x), "labels": _described(y)}
+                for split, (x, y) in splits.items()
+            },
+        }
+
+
+def _described(x: np.ndarray) -> dict[str, Any]:
+    """The shape of one example, the type, and the smallest and largest number."""
+    limits = [float(x.min()), float(x.max())] if x.size else None
+    return {"shape": list(x.shape[1:]), "dtype": str(x.dtype), "range": limits}
+
+
+def check_inputs(x: Any) -> None:
+    """Checks that inputs can be trained on.
+
+    Args:
+        x: An array with the examples along its first axis.
+
+    Raises:
+        TypeError: The inputs are not floating point.
+        ValueError: There are no examples, or some have NaN or infinity.
+    """
     x = np.asarray(x)
     if not np.issubdtype(x.dtype, np.floating) and x.dtype != jnp.bfloat16:
         raise TypeError(
@@ -34,13 +88,20 @@ def check_inputs(x) -> None:
         raise ValueError(f"there are no examples: the inputs have shape {x.shape}")
     bad = ~np.isfinite(x.astype(np.float32)).reshape(len(x), -1).all(1)
     if bad.any():
-        raise ValueError(
-            f"{bad.sum()} of {len(x)} examples hold NaN or infinity, the first of them example {bad.argmax()}"
-        )
+        raise ValueError(f"{bad.sum()} of {len(x)} examples have NaN or infinity, the first is example {bad.argmax()}")
 
 
-def check_labels(labels, classes: int) -> None:
-    """Raises where a label is no integer (TypeError) or not one of 0 … classes − 1 (ValueError)."""
+def check_labels(labels: Any, classes: int) -> None:
+    """Checks that labels are integers of 0 … classes − 1.
+
+    Args:
+        labels: An array of labels.
+        classes: How many classes there are.
+
+    Raises:
+        TypeError: The labels are not integers.
+        ValueError: A label is outside the classes.
+    """
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"labels must be integers, got {labels.dtype}")
@@ -54,6 +115,14 @@ def check_labels(labels, classes: int) -> None:
 
 
 def resized(images: np.ndarray, size: int) -> np.ndarray:
-    """Images (n, h, w, c) brought to size × size by linear interpolation."""
+    """Images resized by linear interpolation.
+
+    Args:
+        images: Images of shape (n, height, width, channels).
+        size: The new height and width.
+
+    Returns:
+        Images of shape (n, size, size, channels).
+    """
     n, _, _, channels = images.shape
     return np.asarray(jax.image.resize(images, (n, size, size, channels), "linear"))

@@ -1,6 +1,7 @@
-"""Data sets that somebody else has written: what their files name is looked at before TensorFlow Datasets reads them.
+"""Checks a data set's files before TensorFlow Datasets reads them.
 
-It imports the module of each feature that `features.json` or `dataset_info.json` names, which runs the code in it.
+TensorFlow Datasets imports the module of each feature that `features.json` or `dataset_info.json` names, which runs the
+code in it. Files that name other modules than its own are refused.
 """
 
 import json
@@ -8,29 +9,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-NAMES = ("pythonClassName", "python_class_name", "type")  # under which a feature's class stands; the last in old files
+from jaxdl.optional_packages import install_hint
+
+NAMES = ("pythonClassName", "python_class_name", "type")  # keys of a feature's class; the last in old files
 FILES = ("features.json", "dataset_info.json")
 
 
 def check_features(folder: Path) -> None:
-    """ValueError where a data set's files in a folder name a feature that is not one of TensorFlow Datasets' own."""
+    """Raises ValueError if the files of a data set name a feature that is not TensorFlow Datasets' own."""
     for path in (folder / name for name in FILES):
         if not path.is_file():
             continue
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is no valid JSON ({error}): prepare the data set again") from error
+            raise ValueError(f"{path} is not valid JSON ({error}): prepare the data set again") from error
         for name in _classes(document):
             if name not in _own():
                 raise ValueError(
                     f"{path} names the feature {name}, which is not one of tensorflow_datasets.features: reading the "
-                    f"data set would run code from there, so it is not read"
+                    f"data set would run code from there, so it is refused"
                 )
 
 
 def folders_of(name: str, root: Path) -> Iterator[Path]:
-    """Where the files of a data set may be under `root`, in whatever way its name is spelled."""
+    """The folders under `root` that may hold a data set, however its name is spelled."""
     plain = lambda text: text.replace("_", "").casefold()
     wanted = plain(name.split("/")[0].split(":")[0])
     for folder in root.iterdir() if root.is_dir() else ():
@@ -41,7 +44,7 @@ def folders_of(name: str, root: Path) -> Iterator[Path]:
 
 
 def _classes(value: Any) -> Iterator[str]:
-    """The names of classes anywhere in a JSON document, those in JSON within its texts too."""
+    """The names of classes anywhere in a JSON document, also in texts that are JSON themselves."""
     if isinstance(value, list):
         for item in value:
             yield from _classes(item)
@@ -53,14 +56,15 @@ def _classes(value: Any) -> Iterator[str]:
     elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             inner = json.loads(value)
-        except (ValueError, RecursionError):  # which TensorFlow Datasets cannot read either
+        except (ValueError, RecursionError):  # TensorFlow Datasets cannot read it either
             return
         yield from _classes(inner)
 
 
 def _own() -> set[str]:
-    """The features of TensorFlow Datasets, as their files name them."""
-    import tensorflow_datasets as tfds  # slow to import, and only needed here
+    """The features of TensorFlow Datasets, by the names that files give them."""
+    with install_hint("tensorflow-datasets", "jaxdl.data"):
+        import tensorflow_datasets as tfds
 
     found, classes = set(), [tfds.features.FeatureConnector]
     while classes:

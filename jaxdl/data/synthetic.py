@@ -1,19 +1,34 @@
-"""Sets made on the spot, for questions that need no more."""
+"""Small synthetic data sets."""
 
 import numpy as np
 
 
 def xor() -> tuple[np.ndarray, np.ndarray]:
-    """The four points (0, 0), (1, 0), (0, 1), (1, 1), (4, 2), and their answers 0, 1, 1, 0, (4,) integers."""
+    """The exclusive or of two bits.
+
+    Returns:
+        The four points (0, 0), (1, 0), (0, 1), (1, 1), float32 of shape (4, 2), and their labels 0, 1, 1, 0, int32 of
+        shape (4,).
+    """
     x = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
     return x, np.array([0, 1, 1, 0], np.int32)
 
 
 def separated(n: int, margin: float, seed: int, dimensions: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Points of length up to 1, (n, dimensions), on both sides of a plane through 0, (n,) 0 or 1, none nearer than
-    `margin` to it.
+    """Points of two classes, on the two sides of a random plane through 0.
 
-    A negative margin mixes the classes: points nearer than −margin have their answer by chance.
+    Args:
+        n: How many points.
+        margin: The least distance of a point to the plane, in [−1, 0.9). With a negative margin the classes overlap:
+            points nearer to the plane than −margin have random labels.
+        seed: The seed of points and plane.
+        dimensions: The dimension of the points.
+
+    Returns:
+        Points of length up to 1, float32 of shape (n, dimensions), and their labels 0 or 1, int32 of shape (n,).
+
+    Raises:
+        ValueError: The margin is outside [−1, 0.9).
     """
     if not -1 <= margin < 0.9:
         raise ValueError(f"separated: margin must be in [−1, 0.9), got {margin}")
@@ -27,5 +42,5 @@ def separated(n: int, margin: float, seed: int, dimensions: int = 2) -> tuple[np
         points = np.concatenate([points, drawn[kept]])
     points = points[:n]
     side = points @ normal
-    answers = np.where(np.abs(side) < -margin, random.random(n) < 0.5, side > 0)
-    return points.astype(np.float32), answers.astype(np.int32)
+    labels = np.where(np.abs(side) < -margin, random.random(n) < 0.5, side > 0)
+    return points.astype(np.float32), labels.astype(np.int32)

@@ -1,4 +1,4 @@
-"""Texts with labels, any data set of TensorFlow Datasets that has them, read without TensorFlow."""
+"""Labelled texts of TensorFlow Datasets, read without TensorFlow."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,16 @@ NAMES = ("text", "sentence")  # of the feature that holds a text
 
 
 class Texts(NamedTuple):
-    """Texts, lists of strings, and labels, (n,) int32 of 0 … classes − 1, split."""
+    """Texts and labels, split for training and test.
+
+    Attributes:
+        name: The name of the data set.
+        train_x: The texts to train on.
+        train_y: Their labels, int32 of shape (n,), 0 … classes − 1.
+        test_x: The held-out texts.
+        test_y: Their labels.
+        classes: How many different labels there are.
+    """
 
     name: str
     train_x: list[str]
@@ -21,14 +30,23 @@ class Texts(NamedTuple):
 
 
 def load_texts(name: str, folder: str | None = None) -> Texts:
-    """Reads the splits train and test of a data set of labelled texts, such as imdb_reviews or glue/sst2.
+    """Loads a data set of labelled texts, such as imdb_reviews or glue/sst2, into memory.
 
-    The features `text` or `sentence`, and `label`, are taken. Held out are test, or validation where there is no test
-    or its labels are not given away (glue's are −1). Where the data set is not in `folder` (by default TFDS_DATA_DIR,
-    else ~/tensorflow_datasets) it is downloaded and prepared there, if that is possible.
+    It needs the features `text` or `sentence`, and `label`. Held out is the split test, or validation if there is no
+    test or its labels are secret (−1 in glue). A data set that is not in the folder is downloaded and prepared there,
+    if possible.
 
-    Raises ValueError for an unknown name or one without labelled texts, RuntimeError where the data cannot be fetched
-    or prepared, OSError where files on disk are not whole.
+    Args:
+        name: A name of TensorFlow Datasets.
+        folder: Where data sets are; see `data_folder`.
+
+    Returns:
+        The texts and labels.
+
+    Raises:
+        ValueError: The name is unknown, or the data set has no labelled texts.
+        RuntimeError: The data set cannot be downloaded or prepared.
+        OSError: Files on disk are damaged or incomplete.
     """
     builder = prepared(name, folder)
     features, splits = builder.info.features, builder.info.splits
@@ -44,7 +62,7 @@ def load_texts(name: str, folder: str | None = None) -> Texts:
     raise ValueError(f"{name} has no split test or validation with labels, only {', '.join(splits)}")
 
 
-def _labelled(builder, name, split, feature):
+def _labelled(builder, name, split, feature) -> tuple[list[str], np.ndarray]:
     """A split's texts and labels."""
     rows = examples(builder, name, split)
     return [row[feature].decode() for row in rows], np.array([row["label"] for row in rows], np.int32)

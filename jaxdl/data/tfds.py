@@ -1,30 +1,41 @@
-"""Any data set of TensorFlow Datasets by its name, read without TensorFlow."""
+"""Data sets of TensorFlow Datasets by name, read without TensorFlow."""
 
 import difflib
 import functools
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxdl.data.dataset import Dataset
 from jaxdl.data.feature_checks import check_features, folders_of
+from jaxdl.optional_packages import install_hint
 
-NAME = r"\w+(/[\w-][\w.-]*)?(:[\d.*]+)?"  # no path: nothing is read or written outside of the data folder
+NAME = r"\w+(/[\w-][\w.-]*)?(:[\d.*]+)?"  # no path, so nothing outside of the data folder is read or written
 
 
 def from_tfds(name: str, folder: str | None = None) -> Dataset:
-    """Reads the splits train and test (or validation) of an image classification data set into memory.
+    """Loads an image classification data set of TensorFlow Datasets into memory.
 
-    The features `image` and `label` are taken. Where the data set is not in `folder` (by default
-    TFDS_DATA_DIR, else ~/tensorflow_datasets) it is downloaded and prepared there, if that is possible.
+    It needs the features `image` and `label`, and the splits train and test (or validation). A data set that is not in
+    the folder is downloaded and prepared there, if possible.
 
-    Raises ValueError for an unknown name or one without images and labels, RuntimeError where the data
-    cannot be fetched or prepared, OSError where files on disk are not whole.
+    Args:
+        name: A name such as mnist, glue/sst2 or mnist:3.0.1.
+        folder: Where data sets are; see `data_folder`.
+
+    Returns:
+        The data set, its images in [0, 1].
+
+    Raises:
+        ValueError: The name is unknown, or the data set has no labelled images.
+        RuntimeError: The data set cannot be downloaded or prepared.
+        OSError: Files on disk are damaged or incomplete.
     """
     builder = prepared(name, folder)
     held_out = next((s for s in ("test", "validation") if s in builder.info.splits), None)
@@ -35,25 +46,42 @@ def from_tfds(name: str, folder: str | None = None) -> Dataset:
     return Dataset(name, *train, *test, classes)
 
 
-def image_features(builder, name: str):
-    """The features of a data set of labelled images; ValueError where it is none."""
+def image_features(builder: Any, name: str) -> Any:
+    """The features of a data set; raises ValueError if it has no labelled images."""
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise ValueError(f"{name} has no features image and label, but {', '.join(features)}")
     if not hasattr(features["label"], "num_classes"):
-        raise ValueError(f"{name}: the feature label must be one of some classes (ClassLabel), got {features['label']}")
+        raise ValueError(f"{name}: the feature label must be a ClassLabel, got {features['label']}")
     return features
 
 
 def data_folder(folder: str | None = None) -> str:
-    """Where data sets are: `folder`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """The folder of data sets.
+
+    Args:
+        folder: A folder; by default that in the environment variable TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Returns:
+        Its path.
+    """
     return os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def prepare(name: str, folder: str | None = None) -> str:
-    """Brings a data set to disk, unless it is there, so that it can be read without TensorFlow; where its files are.
+    """Downloads and prepares a data set, unless it is on disk, so that it can be read without TensorFlow.
 
-    Raises as `from_tfds` does, and ValueError where it is there in a format that cannot be read by row.
+    Args:
+        name: A name of TensorFlow Datasets.
+        folder: Where data sets are; see `data_folder`.
+
+    Returns:
+        The folder of its files.
+
+    Raises:
+        ValueError: The name is unknown, or the data set is on disk in a format that cannot be read by row.
+        RuntimeError: The data set cannot be downloaded or prepared.
+        OSError: Files on disk are damaged or incomplete.
     """
     builder = prepared(name, folder)
     for split in builder.info.splits:
@@ -61,22 +89,24 @@ def prepare(name: str, folder: str | None = None) -> str:
     return str(builder.data_path)
 
 
-def prepared(name: str, folder: str | None):
-    """The builder of a data set that is on disk, or is brought there."""
+def prepared(name: str, folder: str | None) -> Any:
+    """The builder of a data set, downloaded and prepared if it is not on disk."""
     if not re.fullmatch(NAME, name):
         raise ValueError(
-            f"a data set's name is like mnist, glue/sst2 or mnist:3.0.1, got {name!r}; where it is, `folder` says"
+            f"a data set's name is like mnist, glue/sst2 or mnist:3.0.1, got {name!r}; pass its location as `folder`"
         )
-    import tensorflow_datasets as tfds  # slow to import, and only needed here
+    with install_hint("tensorflow-datasets", "jaxdl.data"):
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.core import registered
 
     folder = data_folder(folder)
     for files in folders_of(name, Path(folder)):
         check_features(files)
     try:
         builder = tfds.builder(name, data_dir=folder, try_gcs=False, file_format="array_record")
-    except tfds.core.registered.DatasetNotFoundError:
+    except registered.DatasetNotFoundError:
         raise ValueError(_unknown(name, tfds.list_builders(with_community_datasets=False), folder)) from None
-    except ValueError:  # the files on disk have another format, which is fine where it can be read
+    except ValueError:  # the files on disk have another format, which may be readable too
         builder = tfds.builder(name, data_dir=folder, try_gcs=False)
     _prepare(builder, name, folder)
     return builder
@@ -96,39 +126,39 @@ def _prepare(builder, name, folder):
 
 def _reason(error):
     if "No module named 'tensorflow'" in str(error):
-        return "it needs TensorFlow, which is not installed. To prepare it (reading it needs no TensorFlow)"
+        return "it needs TensorFlow, which is not installed. To prepare it (TensorFlow is not needed to read it)"
     return (
         f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\nPrepare it where there is a "
-        f"network, and copy the folder here (preparing some sets needs TensorFlow, reading them does not)"
+        f"network, and copy the folder here (some data sets need TensorFlow to be prepared, none to be read)"
     )
 
 
-def examples(builder, name: str, split: str) -> list[dict]:
-    """A split's examples."""
+def examples(builder: Any, name: str, split: str) -> list[dict]:
+    """All examples of a split."""
     source, where = source_of(builder, name, split), f"{name}: split {split}"
     return [example(source, i, where) for i in range(len(source))]
 
 
-def source_of(builder, name: str, split: str, method=None):
-    """A split as a sequence of examples, counted, as some formats lose rows silently; OSError where they have."""
+def source_of(builder: Any, name: str, split: str, method: Any = None) -> Any:
+    """A split as a sequence of examples; raises OSError if there are fewer than declared, as some formats lose rows."""
     try:
         source = builder.as_data_source(split=split, **({"deserialize_method": method} if method else {}))
     except NotImplementedError as error:
         raise ValueError(
-            f"{name} is on disk in the format {builder.info.file_format.value}, which is not read by row: "
-            f"prepare it in another folder, by jaxdl data prepare {name} --folder FOLDER"
+            f"{name} is on disk in the format {builder.info.file_format.value}, which cannot be read by row: "
+            f"prepare it in another folder with jaxdl data prepare {name} --folder FOLDER"
         ) from error
-    declared, there = builder.info.splits[split].num_examples, _count(builder, split, source)
-    if there != declared:
+    declared, found = builder.info.splits[split].num_examples, _count(builder, split, source)
+    if found != declared:
         raise OSError(
-            f"{name}: split {split} declares {declared} examples, its files hold {there}: "
-            f"delete it, and prepare it again by jaxdl data prepare {name}"
+            f"{name}: split {split} declares {declared} examples, its files have {found}: "
+            f"delete it, and prepare it again with jaxdl data prepare {name}"
         )
     return source
 
 
 def _count(builder, split, source) -> int:
-    """How many examples a split's files hold, whatever is said of them beside."""
+    """How many examples a split's files have, whatever is declared."""
     described = builder.info.splits[split]
     if builder.info.file_format.value != "array_record" or len(source) != described.num_examples:
         return len(source)
@@ -137,15 +167,15 @@ def _count(builder, split, source) -> int:
     try:
         readers = [ArrayRecordReader(str(path)) for path in described.filepaths]
         return sum(reader.num_records() for reader in readers)
-    except Exception:  # a file that is not whole, which reading an example says better
+    except Exception:  # a damaged file, for which reading an example has a clearer error
         return len(source)
 
 
-def files_digest(builder, split: str) -> str:
-    """Of the contents of a split's files, and of what says how they are read."""
+def files_digest(builder: Any, split: str) -> str:
+    """A digest of a split's files, and of the files that describe them."""
     split_files = [str(path) for path in builder.info.splits[split].filepaths]
     about = [str(path) for path in sorted(Path(str(builder.data_path)).glob("*.json"))]
-    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
         digests = [*pool.map(_digest_of, [*about, *split_files])]
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 
@@ -155,16 +185,16 @@ def _digest_of(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def example(source, i: int, where: str) -> dict:
-    """An example of a source; OSError where it cannot be read."""
+def example(source: Any, i: int, where: str) -> Any:
+    """An example of a source; raises OSError if it is damaged."""
     try:
         return source[i]
-    except Exception as error:  # what a reader raises on a broken file is its own
+    except Exception as error:  # readers raise errors of any kind
         raise OSError(f"{where}: example {i} of {len(source)} cannot be read: {error}") from error
 
 
-def decoded(builder, name: str, split: str) -> Sequence:
-    """A split as a sequence of (image, label) that also gives many at once, by `__getitems__`; counted."""
+def decoded(builder: Any, name: str, split: str) -> "_Decoded":
+    """A split as a sequence of (image, label) with `__getitems__` for many at once."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -176,9 +206,9 @@ def decoded(builder, name: str, split: str) -> Sequence:
 
 
 class _Decoded:
-    """What a source holds, decoded one by one."""
+    """The examples of a source, decoded one by one."""
 
-    def __init__(self, source, decode):
+    def __init__(self, source: Any, decode: Callable):
         self.source, self.decode = source, decode
 
     def __len__(self):
@@ -192,10 +222,11 @@ class _Decoded:
 
 
 def _of_bytes(image, record):
-    """Image and label of a serialised tf.train.Example: all else in it is left alone, which takes half of the time."""
+    """Image and label of a serialised tf.train.Example, without its other features, in half of the time."""
     from tensorflow_datasets.proto import tf_example_pb2
 
-    stored = tf_example_pb2.Example.FromString(record).features.feature
+    proto: Any = tf_example_pb2
+    stored = proto.Example.FromString(record).features.feature
     return image.decode_example_np(stored["image"].bytes_list.value[0]), stored["label"].int64_list.value[0]
 
 
@@ -213,5 +244,5 @@ def _arrays(builder, name, split):
 
 def _unknown(name, known, folder):
     close = difflib.get_close_matches(name, [*known, "digits"], n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else "its names are listed by tfds.list_builders()."
+    hint = f"did you mean {' or '.join(close)}?" if close else "tfds.list_builders() lists the names."
     return f"unknown data set {name!r}: neither 'digits', nor a name of TensorFlow Datasets, nor in {folder}; {hint}"

@@ -1,4 +1,4 @@
-"""Texts as rows of numbers, one for each character or word."""
+"""Tokenizers whose tokens are characters or words."""
 
 import re
 from collections import Counter
@@ -6,21 +6,37 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-PADDING = 0  # what fills a row after a shorter text
-UNKNOWN = 1  # a word that the vocabulary does not have
+PADDING = 0  # fills the row of a shorter text
+UNKNOWN = 1  # stands for words outside the vocabulary
 
 WORDS = re.compile(r"\w+(?:'\w+)*")
 
 
 class CharacterTokenizer:
-    """Characters to numbers and back.
+    """Converts characters to tokens and back.
 
-    texts are those whose characters it is to know, or an alphabet. 0 is padding, then come the characters in Unicode's
-    order, and last `end`, which follows every text. `size` counts them all. `jaxdl.nn.text_tower` reads a text at its
-    largest number: at its end.
+    Token 0 is padding. The characters follow in the order of Unicode, and `end`, which follows every text, is the last:
+    `jaxdl.nn.text_tower` reads its result at the largest token of a text.
+
+    Attributes:
+        end: The token that ends a text.
+        size: How many tokens there are.
+
+    Example:
+        >>> tokenizer = CharacterTokenizer(["ab"])
+        >>> tokenizer.encode(["ba"], length=4)
+        array([[2, 1, 3, 0]], dtype=int32)
     """
 
     def __init__(self, texts: Iterable[str]):
+        """Collects the characters.
+
+        Args:
+            texts: Texts with all characters that can be encoded, or an alphabet.
+
+        Raises:
+            ValueError: The texts have no characters.
+        """
         characters = sorted(set("".join(texts)))
         if not characters:
             raise ValueError("CharacterTokenizer: texts must have at least one character, got none")
@@ -30,22 +46,41 @@ class CharacterTokenizer:
         self.size = len(characters) + 2
 
     def encode(self, texts: Sequence[str], *, length: int) -> np.ndarray:
-        """int32 (n, length): a text's characters, the end, and zeros.
+        """Converts texts to tokens.
 
-        Raises ValueError for a character that is not known, or a text with no place for its end.
+        Args:
+            texts: n texts.
+            length: Tokens in a row.
+
+        Returns:
+            int32 of shape (n, length): a text's characters, `end`, and zeros.
+
+        Raises:
+            TypeError: `texts` is a single text.
+            ValueError: A character is unknown, or a text does not fit.
         """
         _check_list(texts)
         return _padded([[*map(self._number, text), self.end] for text in texts], texts, length)
 
     def decode(self, tokens: np.ndarray) -> list[str]:
-        """The texts of (n, length) tokens, each up to its end."""
+        """Converts tokens back to texts.
+
+        Args:
+            tokens: Integers of shape (n, length).
+
+        Returns:
+            n texts, each up to its `end`.
+
+        Raises:
+            ValueError: `tokens` has another number of dimensions, or a token is out of range.
+        """
         _check_range(tokens, self.size)
         return ["".join(self._characters[t - 1] for t in self._up_to_end(row)) for row in np.asarray(tokens).tolist()]
 
     def _number(self, character):
         if character not in self._numbers:
             raise ValueError(
-                f"encode: the character {character!r} is not known, only {self._characters!r} are: "
+                f"encode: the character {character!r} is unknown, the known ones are {self._characters!r}: "
                 f"build the tokenizer from texts that have it"
             )
         return self._numbers[character]
@@ -56,14 +91,33 @@ class CharacterTokenizer:
 
 
 class WordTokenizer:
-    """Words in lower case to numbers and back; punctuation is left out.
+    """Converts words, in lower case and without punctuation, to tokens and back.
 
-    The vocabulary is that of the texts, the most frequent words first and equally frequent ones in alphabetical order,
-    `most` of them at most. 0 is padding (`jaxdl.nn.sentiment.PADDING`), 1 stands for all other words; `size` counts
-    them all.
+    Token 0 is padding (`jaxdl.nn.sentiment.PADDING`), 1 stands for words outside the vocabulary. The words follow, the
+    most frequent first, equally frequent ones in alphabetical order.
+
+    Attributes:
+        vocabulary: The words by token.
+        size: How many tokens there are.
+
+    Example:
+        >>> tokenizer = WordTokenizer(["to be or not to be"])
+        >>> tokenizer.encode(["To be!", "to sleep"], length=3)
+        array([[3, 2, 0],
+               [3, 1, 0]], dtype=int32)
     """
 
     def __init__(self, texts: Iterable[str], *, most: int | None = None):
+        """Counts the words.
+
+        Args:
+            texts: Texts with the words of the vocabulary.
+            most: How many words the vocabulary has at most.
+
+        Raises:
+            TypeError: `texts` is a single text.
+            ValueError: The texts have no words.
+        """
         _check_list(texts)
         counts = Counter(word for text in texts for word in words(text))
         if not counts:
@@ -74,19 +128,42 @@ class WordTokenizer:
         self.size = len(self.vocabulary)
 
     def encode(self, texts: Sequence[str], *, length: int, truncate: bool = False) -> np.ndarray:
-        """int32 (n, length): a text's words, and zeros. Raises ValueError for a text too long, unless it may be cut."""
+        """Converts texts to tokens.
+
+        Args:
+            texts: n texts.
+            length: Tokens in a row.
+            truncate: Whether longer texts are cut.
+
+        Returns:
+            int32 of shape (n, length): a text's words, and zeros.
+
+        Raises:
+            TypeError: `texts` is a single text.
+            ValueError: A text is longer, and `truncate` is False.
+        """
         _check_list(texts)
         rows = [[self._numbers.get(word, UNKNOWN) for word in words(text)] for text in texts]
         return _padded([row[:length] for row in rows] if truncate else rows, texts, length)
 
     def decode(self, tokens: np.ndarray) -> list[str]:
-        """The texts of (n, length) tokens: words with single spaces, <unknown> for one not known."""
+        """Converts tokens back to texts.
+
+        Args:
+            tokens: Integers of shape (n, length).
+
+        Returns:
+            n texts: words with single spaces, "<unknown>" for words outside the vocabulary.
+
+        Raises:
+            ValueError: `tokens` has another number of dimensions, or a token is out of range.
+        """
         _check_range(tokens, self.size)
         return [" ".join(self.vocabulary[t] for t in row if t != PADDING) for row in np.asarray(tokens).tolist()]
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case: runs of letters and digits, apostrophes (all written ') within."""
+    """The words of a text in lower case: runs of letters and digits, with apostrophes (all written ') inside."""
     return WORDS.findall(text.lower().replace("’", "'"))
 
 

@@ -1,9 +1,9 @@
-"""Training: an epoch of data in memory is one compiled scan, and a run that was stopped goes on where it was."""
+"""Training: `fit`, its checkpoints, and runs on many devices or in many processes."""
 
 from jaxdl.train.checkpoints import Checkpoint, CheckpointError
 from jaxdl.train.checksum import checksums
 from jaxdl.train.chips import CHIPS, Chip
-from jaxdl.train.compiled_collectives import collectives
+from jaxdl.train.compiled_collectives import Collective, collectives
 from jaxdl.train.descent import gradient_descent
 from jaxdl.train.devices import fully_sharded, in_bfloat16, replicated
 from jaxdl.train.failed_step import Diverged, FailedStep, load_failed_step
@@ -20,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Chip",
+    "Collective",
     "Diverged",
     "FailedStep",
     "Interrupted",

@@ -1,4 +1,4 @@
-"""What `fit` is given, looked at before the first step."""
+"""Checks of the arguments of `fit`, before the first step."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -10,11 +10,12 @@ import numpy as np
 
 from jaxdl.data import Records, check_inputs, check_labels, in_memory
 
-COLUMNS = {"epoch", "loss", "seconds", "skipped", "test_loss"}  # of the history, which no metric may be named
-OF_LABELS = "softmax_cross_entropy_with_integer_labels"  # jaxdl's and optax's: as many classes as the model has outputs
+COLUMNS = {"epoch", "loss", "seconds", "skipped", "test_loss"}  # of the history; not names of metrics
+OF_LABELS = "softmax_cross_entropy_with_integer_labels"  # of jaxdl and of optax
 
 
 def check_numbers(epochs: Any, batch: Any, accumulate: Any) -> None:
+    """Checks that the counts are whole numbers in their ranges."""
     for name, value in {"epochs": epochs, "batch": batch, "accumulate": accumulate}.items():
         if not hasattr(value, "__index__"):
             raise TypeError(f"fit: {name} must be a whole number, got {value!r}")
@@ -25,7 +26,7 @@ def check_numbers(epochs: Any, batch: Any, accumulate: Any) -> None:
 
 
 def source_of(data: Any) -> tuple[Records, tuple | None]:
-    """The data to read from, and the arrays where they are in memory."""
+    """The data as `Records`, and as arrays (x, y) if they are in memory."""
     if isinstance(data, Records):
         return data, None
     if not isinstance(data, tuple | list) or len(data) != 2:
@@ -38,14 +39,14 @@ def source_of(data: Any) -> tuple[Records, tuple | None]:
 
 
 def check_test(test: Any, arrays: tuple | None) -> None:
-    """That the held-out data are like those trained on."""
+    """Checks that held-out data have the form of the training data."""
     if test is None:
         return
     if not isinstance(test, tuple | list) or len(test) != 2:
         raise TypeError(f"fit: test must be (x, y), got {type(test).__name__}")
     _check_arrays("test", test)
     if len(in_memory(*test)) == 0:
-        raise ValueError("fit: test holds no examples; without held-out data, test=None")
+        raise ValueError("fit: test holds no examples; pass test=None to train without held-out data")
     if arrays is None:
         return
     for name, held_out, trained_on in zip("xy", test, arrays, strict=True):
@@ -55,13 +56,14 @@ def check_test(test: Any, arrays: tuple | None) -> None:
 
 
 def check_metrics(metrics: Mapping[str, Callable]) -> None:
+    """Checks that no metric has the name of another column of the history."""
     taken = COLUMNS & {*metrics}
     if taken:
-        raise ValueError(f"fit: the history has {', '.join(sorted(taken))} of its own: give the metric another name")
+        raise ValueError(f"fit: {', '.join(sorted(taken))} is a column of the history: give the metric another name")
 
 
 def check_classes(loss: Callable, output: Any, source: Records, targets: list) -> None:
-    """That labels are among the model's outputs, where the loss is the cross-entropy of integer labels."""
+    """Checks that labels are less than the number of outputs, if the loss is the cross-entropy of integer labels."""
     if getattr(_inner(loss), "__name__", "") != OF_LABELS:
         return
     classes = jax.tree.leaves(output)[0].shape[-1]
@@ -72,7 +74,7 @@ def check_classes(loss: Callable, output: Any, source: Records, targets: list) -
 
 
 def _inner(loss):
-    """What partials and wrappers are of."""
+    """The function inside partials and wrappers."""
     while inner := getattr(loss, "__wrapped__", None) or (loss.func if isinstance(loss, functools.partial) else None):
         loss = inner
     return loss
@@ -84,13 +86,14 @@ def _check_arrays(name, tree):
         place = f"{name}{jax.tree_util.keystr(path)}"
         if not hasattr(leaf, "dtype") or not shape:
             raise TypeError(
-                f"fit: {place} is {type(leaf).__name__}, not an array with the examples in front: np.asarray makes one"
+                f"fit: {place} is {type(leaf).__name__}, "
+                f"not an array with examples along its first axis: use np.asarray"
             )
         if 0 in shape[1:]:
-            raise ValueError(f"fit: {place} has shape {shape}: its examples hold no numbers")
+            raise ValueError(f"fit: {place} has shape {shape}: its examples have size 0")
 
 
 def _check_inputs(x):
-    """Signed integers are tokens, which the model's embedding looks up, uint8 images; all else is floating point."""
+    """Signed integers are tokens and uint8 are images; all else must be floating point."""
     if len(x) == 0 or not (jnp.issubdtype(x.dtype, np.signedinteger) or x.dtype == np.uint8):
         check_inputs(x)

@@ -1,6 +1,6 @@
-"""A pytree of arrays in safetensors files: each process writes the shards that are its own, any number of them reads.
+"""A pytree of arrays in safetensors files. Each process writes its own shards; any number of processes reads them.
 
-A tensor's name is a JSON list: the array's path, where its shard begins, and the shard's shape.
+A tensor's name is a JSON list: the array's path, where the shard begins, and the shard's shape.
 """
 
 import json
@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-KNOWN = "?bBhHiIlLqQefdF"  # types of NumPy that safetensors gives back; others are written as bytes
+NUMPY_TYPES = "?bBhHiIlLqQefdF"  # those that safetensors stores for NumPy; others are written as bytes
 
 
 class UnreadableArrays(Exception):
-    """Arrays are not there as they are wanted."""
+    """The arrays in a folder are damaged, incomplete, or of other shapes than expected."""
 
 
 def own_shards(tree: Any) -> dict[str, np.ndarray]:
-    """Copies, in the host's memory, of the shards that this process writes, by their names."""
+    """Copies in host memory of the shards that this process writes, by tensor name."""
     found = {}
     for path, x in _by_path(tree).items():
         if isinstance(x, jax.Array):
@@ -33,23 +32,31 @@ def own_shards(tree: Any) -> dict[str, np.ndarray]:
         for index, data in pieces:
             begin = [part.start or 0 for part in index]
             copy = np.array(data, order="C")
-            found[json.dumps([path, begin, copy.shape])] = _as_known(copy)
+            found[json.dumps([path, begin, copy.shape])] = _as_storable(copy)
     return found
 
 
 def write_shards(folder: Path, shards: dict[str, np.ndarray]) -> Path:
-    """Writes them to this process's file in a folder; where it is."""
+    """Writes shards to this process's file in a folder, and returns its path."""
+    from safetensors.numpy import save_file
+
     path = folder / f"arrays-{jax.process_index()}.safetensors"
     save_file(shards, path)
     return path
 
 
 def read_arrays(folder: Path, like: Any) -> Any:
-    """Reads a folder's arrays with the types and shardings of `like`; UnreadableArrays if any is missing."""
+    """Reads the arrays in a folder, with the types and shardings of the pytree `like`.
+
+    Raises:
+        UnreadableArrays: If an array is damaged, incomplete or of another shape.
+    """
+    from safetensors import SafetensorError
+
     try:
         with _Files(folder) as files:
             leaves = [files.array(path, x) for path, x in _by_path(like).items()]
-    except (SafetensorError, OSError, ValueError) as error:  # of what is not whole
+    except (SafetensorError, OSError, ValueError) as error:  # of a damaged file
         raise UnreadableArrays(str(error)) from error
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
@@ -65,13 +72,15 @@ class _Shard(NamedTuple):
 
 
 class _Files:
-    """The files of all processes, open."""
+    """The open files of all processes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
+        from safetensors import safe_open
+
         self.files = [safe_open(path, "numpy") for path in sorted(folder.glob("arrays-*.safetensors"))]
-        self.shards = defaultdict(list)
+        self.shards: dict[str, list[_Shard]] = defaultdict(list)
 
-    def __enter__(self):
+    def __enter__(self) -> "_Files":
         for file in self.files:
             opened = file.__enter__()
             for name in opened.keys():  # noqa: SIM118 – it is no dict
@@ -79,23 +88,24 @@ class _Files:
                 self.shards[path].append(_Shard(tuple(begin), tuple(shape), opened, name))
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error) -> None:
         for file in self.files:
             file.__exit__(*error)
 
-    def array(self, path, like):
-        is_key = jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key)
+    def array(self, path: str, like: Any) -> jax.Array:
+        """The array at a path, with the type and sharding of `like`."""
+        is_key = jnp.issubdtype(like.dtype, jax.dtypes.prng_key)
         wanted = jax.eval_shape(jax.random.key_data, like) if is_key else like
         sharding = None if is_key else getattr(like, "sharding", None)
         fill = lambda index: self.region(path, wanted.shape, wanted.dtype, index)
         if sharding is None:
-            found = jax.numpy.asarray(fill((slice(None),) * len(wanted.shape)))
+            found = jnp.asarray(fill((slice(None),) * len(wanted.shape)))
         else:
             found = jax.make_array_from_callback(wanted.shape, sharding, fill)
         return jax.random.wrap_key_data(found, impl=jax.random.key_impl(like)) if is_key else found
 
-    def region(self, path, shape, dtype, index):
-        """A part of an array, put together from the shards that it overlaps."""
+    def region(self, path: str, shape, dtype, index) -> np.ndarray:
+        """A part of an array, assembled from the shards that overlap it."""
         spans = [part.indices(size)[:2] for part, size in zip(index, shape, strict=True)]
         out, filled = np.empty([stop - start for start, stop in spans], dtype), 0
         for shard in self.shards[path]:
@@ -104,20 +114,20 @@ class _Files:
             ends = zip(spans, shard.begin, shard.shape, strict=True)
             common = [(max(start, at), min(stop, at + size)) for (start, stop), at, size in ends]
             if all(low < high for low, high in common):
-                into = tuple(
-                    slice(low - start, high - start) for (low, high), (start, _) in zip(common, spans, strict=True)
+                starts = [start for start, _ in spans]
+                shifted = lambda origin, common=common: tuple(
+                    slice(low - at, high - at) for (low, high), at in zip(common, origin, strict=True)
                 )
-                of = tuple(slice(low - at, high - at) for (low, high), at in zip(common, shard.begin, strict=True))
-                out[into] = shard.read(dtype)[of]
+                out[shifted(starts)] = shard.read(dtype)[shifted(shard.begin)]
                 filled += math.prod(high - low for low, high in common)
         if filled != out.size:
-            raise UnreadableArrays(f"of {path} {filled} numbers are there in place of {out.size}")
+            raise UnreadableArrays(f"{path} has {filled} of {out.size} numbers")
         return out
 
 
-def _by_path(tree):
+def _by_path(tree) -> dict[str, Any]:
     return {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
-def _as_known(x: np.ndarray) -> np.ndarray:
-    return x if x.dtype.char in KNOWN else np.frombuffer(x.tobytes(), np.uint8)
+def _as_storable(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype.char in NUMPY_TYPES else np.frombuffer(x.tobytes(), np.uint8)

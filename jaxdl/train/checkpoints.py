@@ -1,52 +1,55 @@
-"""What a run needs to go on where it was: written whole, in the background, and checked when it is read.
+"""Checkpoints: written whole, in the background, and verified when they are read.
 
-Arrays and notes are written to files of `arrays`; orbax makes a checkpoint of them, or none, and removes old ones.
+Arrays and notes are written to files of `array_files`; orbax makes a checkpoint of them, or none, and removes old ones.
 """
 
+from __future__ import annotations
+
 import contextlib
-import dataclasses
-import functools
 import hashlib
 import json
 import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from filelock import FileLock, Timeout
 from jax.experimental import multihost_utils
 
+from jaxdl.optional_packages import install_hint
 from jaxdl.report import plain, sync
-from jaxdl.train.array_files import UnreadableArrays, own_shards, read_arrays, write_shards
+from jaxdl.train.array_files import UnreadableArrays, own_shards, read_arrays
+from jaxdl.train.checkpoint_manager import NOTES, RUN, checkpoint_manager, is_useful, save_arguments
 from jaxdl.train.checksum import checksums
 from jaxdl.train.processes import true_in_all
 from jaxdl.train.run_fingerprint import first_difference
 
 FORMAT = 2
-RUN, NOTES = "run", "notes.json"  # the folder in a checkpoint, and a file in it
-DAMAGED = "damaged"  # where what cannot be read is set aside
+DAMAGED = "damaged"  # the folder to which damaged checkpoints are moved
 
 log = logging.getLogger(__name__)
 
 
 class CheckpointError(OSError):
-    """A checkpoint could not be written or read."""
+    """A checkpoint cannot be written or read."""
 
 
 class Checkpoint(NamedTuple):
-    """Where a run is kept, and how often.
+    """Where `fit` saves a run, and how often.
 
-    every: steps between checkpoints; by default those of an epoch. keep: how many of the last ones stay, besides the
-    best one, that of the lowest `test_loss` (`loss` where nothing is held out).
-    settings: what else makes the run the run it is, by name: plain numbers and texts. They stand in the checkpoint, and
-    a run with other ones is refused. By default they are a digest of the step as JAX traces it: of model, loss,
-    optimiser, its learning rate and schedule. begun: called when it is settled that the run may be kept there, before
-    the first step.
+    Attributes:
+        folder: The folder of the checkpoints, of one run only.
+        every: Steps between checkpoints; by default the steps of an epoch.
+        keep: How many of the last checkpoints are kept, besides the best one, which has the lowest `test_loss` (`loss`
+            without held-out data).
+        settings: What identifies the run, by name: numbers and texts, stored in the checkpoint. A run with other
+            settings cannot resume from it. By default they are a digest of the training step as JAX traces it, which
+            depends on model, loss, optimiser, learning rate and schedule.
+        begun: Called before the first step, when it is certain that the run may use the folder.
     """
 
     folder: str | os.PathLike
@@ -57,7 +60,7 @@ class Checkpoint(NamedTuple):
 
 
 class RestoredCheckpoint(NamedTuple):
-    """A checkpoint that was read: state, a pytree of arrays, and what was noted with it."""
+    """A checkpoint that was read: the step, the state (a pytree of arrays), and the notes saved with it."""
 
     step: int
     state: Any
@@ -72,15 +75,15 @@ class Store:
             raise ValueError(f"Checkpoint: every and keep must be 1 or more, got {where.every} and {where.keep}")
         self.where = where
         self.folder = Path(where.folder).absolute()
-        self.thread = ThreadPoolExecutor(1)  # one for all that is written: what a thread frees stays its own
-        self.written = None  # the future of the last checkpoint
+        self.thread = ThreadPoolExecutor(1)  # one for all writes: memory that a thread frees is reused by that thread
+        self.written: Future | None = None  # the last checkpoint
+        self.measured: dict[int, float] = {}  # by step; the lowest is the best
 
-    def __enter__(self) -> "Store":
-        logging.getLogger("absl").addFilter(_is_of_use)
+    def __enter__(self) -> Store:
+        logging.getLogger("absl").addFilter(is_useful)
         self._lock = _locked(self.folder) if jax.process_index() == 0 else None
-        with self._telling("be used"):
-            self.measured = {}
-            self.manager = _manager(self.folder, self.where.keep, self.measured, self.thread)
+        with self._errors_say("be used"):
+            self.manager = checkpoint_manager(self.folder, self.where.keep, self.measured, self.thread)
         for step in self.manager.all_steps():
             with contextlib.suppress(Damaged):
                 self.measured[step] = _or_worst(self._notes(step).get("measured"))
@@ -94,32 +97,39 @@ class Store:
                 raise
         finally:
             self.thread.shutdown()
-            with contextlib.suppress(Exception):  # what it has to say was said
+            with contextlib.suppress(Exception):  # save and wait have raised it already
                 self.manager.close()
             if self._lock:
                 self._lock.release()
 
     def save(self, step: int, state: Any, notes: dict, measured: float) -> None:
-        """Writes a checkpoint; the writing goes on in the background. measured: lower is better.
+        """Writes a checkpoint in the background.
 
-        Raises CheckpointError if it, or the one before, cannot be written; what was there before stays.
+        Args:
+            step: How many steps the run has done.
+            state: A pytree of arrays.
+            notes: Plain data.
+            measured: How good the state is; lower is better.
+
+        Raises:
+            CheckpointError: If this checkpoint or the one before cannot be written. Older ones are kept.
         """
         from orbax.checkpoint import args
 
         about = {"format": FORMAT, "jaxdl": version("jaxdl"), "step": step, "measured": measured}
         document = _signed(plain({**about, **notes, "checksums": checksums(state)}))
-        with self._telling(f"be written at step {step}"):
+        with self._errors_say(f"be written at step {step}"):
             self._finish()
             there = self.manager.all_steps()
             for old in self.measured.keys() - {*there}:
                 del self.measured[old]
             self.measured[step] = _or_worst(measured)
-            self.manager.save(step, args=args.Composite(run=_handling()[1](own_shards(state), document)))
+            self.manager.save(step, args=args.Composite(run=save_arguments(own_shards(state), document)))
             self.written = self.thread.submit(self._on_disk, step)
 
     def wait(self) -> None:
-        """Waits until all that was saved is on disk; CheckpointError where it is not."""
-        with self._telling("be written"):
+        """Waits until all checkpoints are on disk; raises CheckpointError if one cannot be written."""
+        with self._errors_say("be written"):
             self._finish()
 
     def _finish(self):
@@ -128,17 +138,24 @@ class Store:
             written.result()
 
     def _on_disk(self, step):
-        """Waits until orbax has given the last checkpoint its name, and that is on disk."""
+        """Waits until the last checkpoint has its final name, and the name is on disk."""
         self.manager.wait_until_finished()
         sync(self.folder / str(step))
         sync(self.folder)
 
     def latest(self, like: Any, run: dict) -> RestoredCheckpoint | None:
-        """The last checkpoint that is whole, or None where there are none at all.
+        """Reads the last intact checkpoint. Damaged ones are moved to the folder `damaged`, with a warning.
 
-        like: a state with the structure, types and shardings that are wanted. Damaged ones are set aside, with a
-        warning. Raises ValueError where the checkpoints are of another run than `run`, CheckpointError where none is
-        whole or they are of a newer format.
+        Args:
+            like: A state with the expected structure, types and shardings.
+            run: What identifies the run.
+
+        Returns:
+            The checkpoint, or None if there is none at all.
+
+        Raises:
+            ValueError: If the checkpoints belong to another run.
+            CheckpointError: If none is intact, or they have a newer format.
         """
         reasons = []
         for step in sorted(self.manager.all_steps(), reverse=True):
@@ -148,35 +165,37 @@ class Store:
                 reasons.append(f"step {step}: {error}")
                 continue
             for reason in reasons:
-                log.warning("a checkpoint in %s is damaged, set aside; step %d is used: %s", self.folder, step, reason)
+                log.warning(
+                    "a checkpoint in %s is damaged and was moved aside; step %d is used: %s", self.folder, step, reason
+                )
             self._set_aside([s for s in self.manager.all_steps() if s > step])
             return saved
         if reasons:
-            raise CheckpointError(f"no checkpoint in {self.folder} is whole: {'; '.join(reasons)}")
+            raise CheckpointError(f"no checkpoint in {self.folder} is intact: {'; '.join(reasons)}")
         return None
 
     def _read(self, step, like, run) -> RestoredCheckpoint:
-        notes = _by_all(lambda: self._notes(step))
+        notes = _in_all_processes(lambda: self._notes(step))
         if notes["format"] != FORMAT:
             raise CheckpointError(
                 f"the checkpoint at step {step} in {self.folder} was written by jaxdl {notes['jaxdl']} in format "
-                f"{notes['format']}; this one reads {FORMAT}: take the jaxdl that wrote it"
+                f"{notes['format']}; this version reads {FORMAT}: use the version that wrote it"
             )
         if notes["step"] != step:
             raise CheckpointError(
-                f"the checkpoint in {self.folder / str(step)} is that of step {notes['step']}, as it says: it was "
-                f"renamed or copied; give it its name again"
+                f"the checkpoint in {self.folder / str(step)} is of step {notes['step']}: it was renamed or copied; "
+                f"rename it to {notes['step']}"
             )
         _check_same(plain(run), notes["run"], self.folder)
-        state = _by_all(lambda: self._state(step, like))
+        state = _in_all_processes(lambda: self._state(step, like))
         found = checksums(state)
         for path, total in found.items():
             if notes["checksums"].get(path) != total:
-                raise Damaged(f"{path} is not what was saved: its checksum differs")
+                raise Damaged(f"{path} has changed: its checksum differs")
         return RestoredCheckpoint(step, state, notes)
 
     def _state(self, step, like):
-        """Not by orbax's manager, which waits for all processes: one of them may find damage alone."""
+        """Not read by orbax's manager, which waits for all processes: only one of them may find damage."""
         try:
             return read_arrays(self.folder / str(step) / RUN, like)
         except UnreadableArrays as error:
@@ -185,17 +204,17 @@ class Store:
     def _notes(self, step) -> dict:
         path = self.folder / str(step) / RUN / NOTES
         if not path.exists():
-            path = self.folder / str(step) / "notes" / "metadata"  # where they were in format 1
+            path = self.folder / str(step) / "notes" / "metadata"  # in format 1
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise Damaged(f"its notes cannot be read: {_first_line(error)}") from error
         if not isinstance(document, dict) or document != _signed(document):
-            raise Damaged("its notes are not what was saved, or it was not written by jaxdl")
+            raise Damaged("its notes have changed, or jaxdl did not write it")
         return document
 
     def _set_aside(self, steps):
-        """Moves checkpoints that cannot be used out of the way of the new ones of these steps; nothing is deleted."""
+        """Moves damaged checkpoints to the folder `damaged`, so that new ones can have their names."""
         if not steps:
             return
         if jax.process_index() == 0:
@@ -204,16 +223,16 @@ class Store:
                 number = len(list((self.folder / DAMAGED).iterdir()))
                 os.replace(self.folder / str(step), self.folder / DAMAGED / f"{number}-step-{step}")
         if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("jaxdl: damaged checkpoints are set aside")
+            multihost_utils.sync_global_devices("jaxdl: damaged checkpoints are moved")
         self.manager.reload()
 
     @contextlib.contextmanager
-    def _telling(self, what) -> Iterator[None]:
+    def _errors_say(self, what: str) -> Iterator[None]:
         try:
             yield
         except CheckpointError:
             raise
-        except Exception as error:  # orbax's, of any kind
+        except Exception as error:  # orbax raises errors of any kind
             good = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()] if self.folder.is_dir() else []
             last = f"the last one written is that of step {max(good)}" if good else "there is none before it"
             raise CheckpointError(
@@ -225,69 +244,8 @@ class Damaged(Exception):
     """A checkpoint cannot be used."""
 
 
-def _manager(folder, keep, measured, thread):
-    """measured: what was measured at each step, which says the best one. thread: an executor that writes."""
-    import orbax.checkpoint as ocp  # slow to import, and only needed here
-    from orbax.checkpoint.checkpoint_managers import PreservationPolicy
-
-    class LastAndBest(PreservationPolicy):
-        def should_preserve(self, checkpoints, *, context):
-            steps = [c.step for c in checkpoints]
-            stay = {*sorted(steps)[-keep:], min(steps, key=lambda step: measured.get(step, math.inf), default=None)}
-            return [step in stay for step in steps]
-
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=LastAndBest(),
-        cleanup_tmp_directories=True,
-        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
-    )
-    return ocp.CheckpointManager(folder, options=options, item_handlers={RUN: _handling()[0](thread)})
-
-
-@functools.cache
-def _handling():
-    """What orbax calls to write a run's arrays and notes, and what it is given."""
-    import orbax.checkpoint as ocp
-
-    class Handler(ocp.AsyncCheckpointHandler):
-        def __init__(self, thread):
-            self.thread = thread
-
-        async def async_save(self, directory, args):
-            return [self.thread.submit(_write, Path(directory), args.shards, args.notes)]
-
-        def save(self, directory, args):
-            _write(Path(directory), args.shards, args.notes)
-
-        def restore(self, directory, args=None):
-            raise NotImplementedError
-
-    @ocp.args.register_with_handler(Handler, for_save=True, for_restore=True)
-    @dataclasses.dataclass
-    class Save(ocp.args.CheckpointArgs):
-        shards: dict
-        notes: dict
-
-    return Handler, Save
-
-
-def _write(folder, shards, notes):
-    path = write_shards(folder, shards)
-    sync(path)
-    if jax.process_index() == 0:
-        (folder / NOTES).write_text(json.dumps(notes), encoding="utf-8")
-        sync(folder / NOTES)
-    sync(folder)
-    sync(folder.parent)
-
-
-def _is_of_use(record) -> bool:
-    """Not that orbax has read its own metadata while it wrote them, which nobody reads here."""
-    return "_CHECKPOINT_METADATA" not in record.getMessage()
-
-
-def _by_all(read):
-    """What read() gives; where it finds damage in one process, that is so in all."""
+def _in_all_processes(read: Callable[[], Any]) -> Any:
+    """The result of read(); raises Damaged in all processes if it does so in one."""
     try:
         found, problem = read(), None
     except Damaged as error:
@@ -298,36 +256,39 @@ def _by_all(read):
 
 
 def _locked(folder):
-    """The folder, made where it is missing, for this process alone until it lets go or ends."""
+    """Creates the folder if it is missing, and locks it until the lock is released or the process ends."""
+    with install_hint("filelock", "train.Checkpoint"):
+        from filelock import FileLock, Timeout
+
     lock = FileLock(folder / "lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise CheckpointError(f"another run is writing to {folder}: wait for it, or take another folder") from None
+        raise CheckpointError(f"another run is writing to {folder}: wait for it, or use another folder") from None
     except OSError as error:
-        raise CheckpointError(f"checkpoints cannot be kept in {folder}: {error}") from error
+        raise CheckpointError(f"checkpoints cannot be saved in {folder}: {error}") from error
     return lock
 
 
 def _check_same(run, saved, folder):
-    """Both are what makes a run what it is."""
+    """Raises ValueError if the two fingerprints of runs differ."""
     name = first_difference(saved, run)
     if name is not None:
         raise ValueError(
             f"{folder} holds another run: its {name} is {saved.get(name)}, here it is {run.get(name)}; "
-            f"go on with the same settings, or take another folder"
+            f"use the same settings, or another folder"
         )
 
 
 def _signed(document: dict) -> dict:
-    """With a digest of all the rest."""
+    """The document with a digest of its other entries."""
     rest = {k: v for k, v in document.items() if k != "digest"}
     return rest | {"digest": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 def _or_worst(measured: float | None) -> float:
-    """What is not finite, which JSON has as null, is never the best."""
+    """The value, or infinity if it is not finite (null in JSON)."""
     return measured if measured is not None and math.isfinite(measured) else math.inf
 
 

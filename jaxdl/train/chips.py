@@ -1,12 +1,18 @@
-"""Accelerators as their makers describe them."""
+"""Peak figures of accelerators, from the makers' data sheets."""
 
 from typing import NamedTuple
 
 
 class Chip(NamedTuple):
-    """bfloat16, float32: floating-point operations a second of matrix products, float32 in the precision that JAX takes
-    by default (TF32 on NVIDIA's, bfloat16 passes on TPUs). memory: bytes. bandwidth: bytes a second between chip and
-    memory. link: bytes a second that a chip sends the others.
+    """Peak figures of one accelerator.
+
+    Attributes:
+        name: What it is called in reports.
+        bfloat16: Floating-point operations per second of matrix products in bfloat16.
+        float32: The same in float32, at JAX's default precision (TF32 on NVIDIA GPUs, bfloat16 passes on TPUs).
+        memory: Bytes of memory.
+        bandwidth: Bytes per second between chip and memory.
+        link: Bytes per second that a chip sends to other chips.
     """
 
     name: str
@@ -17,7 +23,7 @@ class Chip(NamedTuple):
     link: float
 
 
-# From the data sheets: NVIDIA's of A100 SXM, H100 SXM, H200 SXM (dense, NVLink in one direction), Google's of TPUs.
+# NVIDIA's data sheets of A100 SXM, H100 SXM and H200 SXM (dense, NVLink in one direction), Google's of TPUs.
 CHIPS = {
     "a100": Chip("NVIDIA A100, 80 GB", 312e12, 156e12, 80e9, 2.04e12, 300e9),
     "h100": Chip("NVIDIA H100, 80 GB", 989e12, 495e12, 80e9, 3.35e12, 450e9),

@@ -1,4 +1,4 @@
-"""What devices send each other in a compiled program."""
+"""Which data the devices exchange in a compiled program."""
 
 import re
 from collections import Counter
@@ -14,22 +14,35 @@ _BITS = {"pred": 8, "bf16": 16}
 
 
 class Collective(NamedTuple):
-    """Calls of one kind, and the bytes that they give on each device."""
+    """The collective operations of one kind.
+
+    Attributes:
+        calls: How often the operation appears in the program.
+        bytes: The bytes of all results, on each device.
+    """
 
     calls: int
     bytes: int
 
 
 def collectives(compiled: jax.stages.Compiled) -> dict[str, Collective]:
-    """By kind, as the compiler has placed them: in loops each counts once. None where all is on one device."""
+    """Counts the collective operations that the compiler put into a program.
+
+    Args:
+        compiled: A compiled program, `jax.jit(f).lower(*args).compile()`.
+
+    Returns:
+        A `Collective` for each kind in the program, by its name in HLO, such as "all-reduce". An operation in a loop
+        counts once. Empty for a program on one device.
+    """
     calls, sizes = Counter(), Counter()
-    for call in _CALL.finditer(compiled.as_text()):
+    for call in _CALL.finditer(compiled.as_text() or ""):
         calls[call["kind"]] += 1
         sizes[call["kind"]] += sum(map(_bytes, _TYPE.finditer(call["types"])))
     return {kind: Collective(calls[kind], sizes[kind]) for kind in KINDS if calls[kind]}
 
 
-def _bytes(found) -> int:
+def _bytes(found: re.Match) -> int:
     numbers = int(np.prod([int(n) for n in found["shape"].split(",") if n], dtype=np.int64))
     bits = _BITS.get(found["dtype"]) or int(re.sub(r"\D", "", found["dtype"][1:4]) or 8)
     return numbers * bits // 8

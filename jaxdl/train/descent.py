@@ -1,14 +1,31 @@
-"""Gradient descent as the lectures write it."""
+"""Plain gradient descent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import jax
-import optax
+
+from jaxdl.optional_packages import install_hint
+
+if TYPE_CHECKING:
+    import optax
 
 
 def gradient_descent(rate: float) -> optax.GradientTransformation:
-    """W ← W − η ∂ℓ/∂W for every parameter W, with the learning rate η = `rate`."""
+    """Gradient descent without momentum: W ← W − η ∂ℓ/∂W for every parameter W.
 
-    def update(gradients, state, params=None):
+    Args:
+        rate: The learning rate η.
+
+    Returns:
+        An optimiser for `fit`, equal to `optax.sgd(rate)`.
+    """
+    with install_hint("optax", "jaxdl.train"):
+        import optax
+
+    def update(updates, state, params=None):
         del params
-        return jax.tree.map(lambda g: -rate * g, gradients), state
+        return jax.tree.map(lambda g: -rate * g, updates), state
 
     return optax.GradientTransformation(lambda params: (), update)

@@ -1,6 +1,6 @@
-"""Gradients of a part of the parameters, and of a batch in parts: what PyTorch does by flags on tensors, as functions.
+"""Gradients of some of the parameters, and of a batch in parts.
 
-Masks are pytrees of booleans like the parameters, or a prefix of one: `{"encoder": False, "head": True}`.
+A mask is a pytree of booleans like the parameters, or a prefix of it: `{"encoder": False, "head": True}`.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,27 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def grad_where(f: Callable, mask: Any) -> Callable:
-    """The gradient of a number f(params, …) in the parameters where the mask is True, None in place of the others.
+def grad_where(f: Callable[..., jax.Array], mask: Any) -> Callable[..., Any]:
+    """The gradient of f(params, …) with respect to the parameters where the mask is True.
 
-    Those are constants: nothing is computed or kept for their gradients (PyTorch's `requires_grad=False`).
+    The other parameters are constants: nothing is computed or stored for their gradients, as with PyTorch's
+    `requires_grad=False`.
+
+    Args:
+        f: A function with a scalar result.
+        mask: A pytree of booleans like the parameters, or a prefix of it.
+
+    Returns:
+        A function of the same arguments. Its result is a pytree like the parameters, with None where the mask is False.
+
+    Raises:
+        ValueError: When called, if the mask does not match the parameters.
+
+    Example:
+        >>> loss = lambda params, x: (x * params["body"] * params["head"]).sum()
+        >>> gradient = grad_where(loss, {"body": False, "head": True})
+        >>> gradient({"body": 2.0, "head": 3.0}, jnp.ones(4))
+        {'body': None, 'head': Array(8., dtype=float32, weak_type=True)}
     """
 
     def gradient(params, *args, **kwargs):
@@ -32,8 +49,21 @@ def grad_where(f: Callable, mask: Any) -> Callable:
     return gradient
 
 
-def frozen(f: Callable, mask: Any) -> Callable:
-    """f(params, …) with the parameters where the mask is True held fixed: their gradient is 0 (PyTorch's `detach`)."""
+def frozen(f: Callable[..., Any], mask: Any) -> Callable[..., Any]:
+    """f(params, …), differentiated as if the parameters where the mask is True were constants.
+
+    Their gradient is 0, as with PyTorch's `detach`.
+
+    Args:
+        f: A function whose first argument is the parameters.
+        mask: A pytree of booleans like the parameters, or a prefix of it.
+
+    Returns:
+        A function with the arguments and the result of f.
+
+    Raises:
+        ValueError: When called, if the mask does not match the parameters.
+    """
 
     def of_rest(params, *args, **kwargs):
         chosen, leaves, tree = _chosen(params, mask)
@@ -43,14 +73,28 @@ def frozen(f: Callable, mask: Any) -> Callable:
     return of_rest
 
 
-def accumulated(value_and_grad: Callable, parts: int) -> Callable:
-    """Value and gradient of a mean over a batch, from `parts` equal parts of it, one after the other.
+def accumulated(value_and_grad: Callable[..., Any], parts: int) -> Callable[..., Any]:
+    """Value and gradient of a mean over a batch, computed in parts to save memory.
 
-    value_and_grad(params, *batch) is of a mean over the first axis of all arrays in the batch; the i-th part has their
-    rows i, i + parts, i + 2 parts, …, so that on many devices no row moves. The result is that of the whole batch, up
-    to the order of summation, in the memory that one part takes.
+    The i-th part has the rows i, i + parts, i + 2 parts, … of each array, so that no row moves between devices. The
+    result is that of the whole batch, up to the order of summation; the memory is that of one part.
 
-    Raises ValueError where the batch cannot be cut into so many parts.
+    Args:
+        value_and_grad: A function (params, *batch) → (value, gradients) of a mean over the first axis of all arrays
+            in the batch, such as `jax.value_and_grad(loss)`.
+        parts: How many equal parts the batch has.
+
+    Returns:
+        A function with the same arguments and results.
+
+    Raises:
+        ValueError: When called, if the batch cannot be cut into so many equal parts.
+
+    Example:
+        >>> loss = lambda w, x: (w * x).mean()
+        >>> value, gradient = accumulated(jax.value_and_grad(loss), 2)(3.0, jnp.arange(4.0))
+        >>> float(value), float(gradient)
+        (4.5, 1.5)
     """
 
     def of_batch(params, *batch):
@@ -65,7 +109,7 @@ def accumulated(value_and_grad: Callable, parts: int) -> Callable:
 
 
 def _chosen(params, mask):
-    """For each leaf of the parameters whether the mask, like them or a prefix, is True; the leaves; their tree."""
+    """Whether the mask is True for each leaf of the parameters; the leaves; their tree."""
     leaves, tree = jax.tree.flatten(params)
     try:
         spread = jax.tree.map(lambda m, part: jax.tree.map(lambda _: bool(m), part), mask, params)
@@ -77,4 +121,4 @@ def _chosen(params, mask):
 def _cut(x, parts):
     if x.shape[0] % parts:
         raise ValueError(f"accumulated: a batch of {x.shape[0]} cannot be cut into {parts} equal parts")
-    return x.reshape(x.shape[0] // parts, parts, *x.shape[1:])  # of a batch on many devices, each cuts its own share
+    return x.reshape(x.shape[0] // parts, parts, *x.shape[1:])  # each device cuts its own rows

@@ -1,4 +1,4 @@
-"""The rows of a run's epochs: in memory, or, of a run that is kept, in a file to which each epoch adds a line."""
+"""The history of a run: in memory, or in a file to which each epoch appends a line."""
 
 import hashlib
 import json
@@ -20,24 +20,32 @@ class History:
         self._path: Path | None = None
 
     def keep_in(self, path: Path, epochs: int, writes: bool = True) -> None:
-        """From now on rows are in the file, where those of the first `epochs` may be: others are left out.
+        """Stores the rows in a file from now on, which may hold those of the first `epochs` epochs already.
 
-        What cannot be read of it is left out too, with a warning: the parameters do not depend on it. writes: whether
-        this process does; another one writes the same, and this one keeps its rows in memory.
+        Later rows are dropped. Unreadable rows are dropped with a warning: the parameters do not depend on them.
+
+        Args:
+            path: The file.
+            epochs: How many epochs the run has done.
+            writes: Whether this process writes the file. The others keep the same rows in memory.
         """
-        found = {row["epoch"]: line for line in _lines(path) if (row := _row(line)) and row["epoch"] <= epochs}
+        found = {}
+        for line in _lines(path):
+            row = _row(line)
+            if row and row["epoch"] <= epochs:
+                found[row["epoch"]] = line, row
+        in_order = [found[epoch] for epoch in sorted(found)]
         if not writes:
-            self._rows = [_row(found[epoch]) for epoch in sorted(found)]
+            self._rows = [row for _, row in in_order]
             return
         missing = [epoch for epoch in range(1, epochs + 1) if epoch not in found]
         if missing:
-            log.warning(
-                "%s: the rows of %d epochs cannot be read, the first is epoch %d", path, len(missing), missing[0]
-            )
-        write_whole(path, b"".join(found[epoch] for epoch in sorted(found)))
+            log.warning("%s: %d rows cannot be read, the first is that of epoch %d", path, len(missing), missing[0])
+        write_whole(path, b"".join(line for line, _ in in_order))
         self._path = path
 
     def append(self, row: dict) -> None:
+        """Adds the row of an epoch."""
         if self._path is None:
             self._rows.append(row)
             return
@@ -57,13 +65,13 @@ class History:
 
 
 def _line(row) -> bytes:
-    """A row, and a checksum of it."""
+    """A row as JSON, and its checksum."""
     text = json.dumps(plain(row)).encode()
     return text + b"\t" + _checksum(text) + b"\n"
 
 
 def _row(line) -> dict | None:
-    """None for a line that is not whole."""
+    """The row of a line; None if the line is damaged."""
     text, tab, checksum = line.rstrip(b"\n").rpartition(b"\t")
     if not tab or not line.endswith(b"\n") or checksum != _checksum(text):
         return None

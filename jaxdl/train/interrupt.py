@@ -1,4 +1,4 @@
-"""Ctrl-C and what schedulers send to a run that is kept: the steps under way end, the run is saved, then it stops."""
+"""Signals that stop a run: the current steps finish and a checkpoint is saved first."""
 
 import os
 import signal
@@ -10,37 +10,43 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SI
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop, and was saved before it did: `step`, `folder`."""
+    """A run was stopped by a signal, after it was saved.
+
+    Attributes:
+        step: How many steps the saved run has done.
+        folder: The folder of its checkpoints.
+    """
 
     def __init__(self, step: int, folder: str | os.PathLike):
-        super().__init__(f"stopped at step {step}, saved in {folder}; called again in the same way, it goes on there")
+        super().__init__(f"stopped at step {step}, saved in {folder}; the same call resumes the run")
         self.step, self.folder = step, folder
 
 
 class Interruption:
-    """While it is open, `asked` tells whether the run was asked to stop; when asked again it stops at once.
+    """A context in which a signal sets `requested`; a second one has its usual effect.
 
-    Only in the main thread of a single process: of several processes one cannot stop without the others.
+    Active only in the main thread of a single process: one of several processes cannot stop without the others.
     """
 
-    def __init__(self, is_kept: bool):
-        self.is_open = is_kept and jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
-        self.asked = False
-        self.before = {}
+    def __init__(self, has_checkpoints: bool):
+        is_alone = jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
+        self.is_active = has_checkpoints and is_alone
+        self.requested = False
+        self.handlers_before = {}
 
-    def __enter__(self):
-        if self.is_open:
-            self.before = {s: signal.signal(s, self._ask) for s in SIGNALS}
+    def __enter__(self) -> "Interruption":
+        if self.is_active:
+            self.handlers_before = {s: signal.signal(s, self._request) for s in SIGNALS}
         return self
 
-    def _ask(self, number, frame):
-        self.asked = True
+    def _request(self, number, frame):
+        self.requested = True
         self._restore()
 
     def _restore(self):
-        for s, handler in self.before.items():
+        for s, handler in self.handlers_before.items():
             signal.signal(s, handler)
-        self.before = {}
+        self.handlers_before = {}
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._restore()

@@ -1,31 +1,56 @@
-"""What a step of training takes before anything is allocated: memory, operations, what is sent, a bound on time."""
+"""What a training step needs, before anything is allocated: memory, operations, communication, a bound on time."""
+
+from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import AbstractMesh
 
 from jaxdl.graph import trace
 from jaxdl.nn import Layer, parameter_count
-from jaxdl.report import Table, bytes_text, count_text, seconds_text
+from jaxdl.report import Report, Table, bytes_text, count_text, figure, seconds_text
 from jaxdl.train.chips import CHIPS, Chip
 from jaxdl.train.devices import replicated
 from jaxdl.train.steps import averaged, scaled, shape_of_example, stopping_step, training_step
 
-MOST_RULES = 8  # in the table
+if TYPE_CHECKING:
+    import optax
+    from matplotlib.figure import Figure
+
+MOST_OPERATIONS = 8  # in the table of residuals
+PARTS = {
+    "parameters": "parameters",
+    "state": "optimiser's state",
+    "batch": "its part of the batch",
+    "temporary": "temporary, within the step",
+}
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
-    """A step, for each of `devices`. Bytes: parameters, state (the optimiser's), batch, temporary (all that lives
-    within the step, gathered parameters too), sent. residuals: bytes by operation, kept from forward to backward, a
-    part of the temporary ones. flops: by format. accessed: bytes read and written.
+class MemoryPlan(Report):
+    """What a training step needs on each device.
+
+    Attributes:
+        title: The model's name in the tables.
+        devices: How many devices share the batch.
+        chip: What each device is.
+        count: How many parameters the model has.
+        parameters: Bytes of the parameters.
+        state: Bytes of the optimiser's state.
+        batch: Bytes of the device's part of the batch.
+        temporary: Bytes of all arrays that live within the step, gathered parameters included.
+        residuals: Bytes stored from the forward to the backward pass, by operation; a part of `temporary`.
+        forward: Floating-point operations of the forward pass.
+        backward: Floating-point operations of the backward pass.
+        flops: Floating-point operations by format, "bfloat16" or "float32".
+        accessed: Bytes read and written; NaN if the compiler does not report them.
+        sent: Bytes sent to other devices.
     """
 
     title: str
@@ -45,16 +70,20 @@ class MemoryPlan:
 
     @property
     def memory(self) -> int:
-        """Bytes on each device."""
+        """Bytes on each device in all."""
         return self.parameters + self.state + self.batch + self.temporary
 
     @property
     def fits(self) -> bool:
+        """Whether the chip has that much memory."""
         return self.memory <= self.chip.memory
 
     @property
     def seconds(self) -> dict[str, float]:
-        """The least that each part takes on this chip: a step takes at least the longest, at most all one by one."""
+        """The least time of "operations", "memory" and "sending" on this chip.
+
+        A step takes at least the longest of them, and about their sum if none overlap.
+        """
         rate = {"bfloat16": self.chip.bfloat16, "float32": self.chip.float32}
         return {
             "operations": sum(count / rate[dtype] for dtype, count in self.flops.items()),
@@ -62,37 +91,53 @@ class MemoryPlan:
             "sending": self.sent / self.chip.link,
         }
 
-    def tables(self) -> list[Table]:
-        """Memory, residuals by rule, and time."""
+    def table(self) -> Table:
+        """The memory of each device, by what it is for."""
+        rows = [(name, bytes_text(getattr(self, part))) for part, name in PARTS.items()]
+        return Table(f"{self.title}: memory of each of {self.devices}", ("what", "bytes"), rows, self._verdict())
+
+    def tables(self) -> tuple[Table, ...]:
+        """Memory, residuals by operation, and time."""
+        return self.table(), self._residuals_table(), self._time_table()
+
+    def to_json(self) -> dict[str, Any]:
+        """All attributes, with the total memory, whether it fits, and the seconds."""
+        found = asdict(self) | {"chip": self.chip._asdict()}
+        return found | {"memory": self.memory, "fits": self.fits, "seconds": self.seconds}
+
+    def _figure(self) -> Figure:
+        """A bar for each part of the memory."""
+        with figure(height=2.2) as (drawn, ax):
+            ax.barh([*PARTS.values()], [getattr(self, part) / 1e9 for part in PARTS])
+            ax.invert_yaxis()
+            ax.set_xlabel("GB on each device")
+            ax.set_title(f"{self.title}: {self._verdict()}")
+        return drawn
+
+    def _verdict(self) -> str:
         verdict = "fits" if self.fits else "DOES NOT FIT"
-        note = f"{bytes_text(self.memory)} {verdict} in the {bytes_text(self.chip.memory)} of {self.chip.name}"
-        parts = ("parameters", "state", "batch", "temporary")
-        names = (
-            "parameters",
-            "optimiser's state",
-            "its part of the batch",
-            "within the step",
-        )
-        memory = [(name, bytes_text(getattr(self, part))) for name, part in zip(names, parts, strict=True)]
-        kept = sorted(self.residuals.items(), key=lambda item: -item[1])
-        shown = [(name, bytes_text(size)) for name, size in kept[:MOST_RULES]]
-        rest = sum(size for _, size in kept[MOST_RULES:])
-        shown += [("others", bytes_text(rest))] if rest else []
+        return f"{bytes_text(self.memory)} {verdict} in the {bytes_text(self.chip.memory)} of {self.chip.name}"
+
+    def _residuals_table(self) -> Table:
+        largest = sorted(self.residuals.items(), key=lambda item: -item[1])
+        rows = [(name, bytes_text(size)) for name, size in largest[:MOST_OPERATIONS]]
+        rest = sum(size for _, size in largest[MOST_OPERATIONS:])
+        rows += [("others", bytes_text(rest))] if rest else []
+        note = f"{bytes_text(sum(self.residuals.values()))} in all"
+        return Table("residuals: stored from forward to backward, a part of the temporary memory",
+                     ("operation", "bytes"), rows, note)  # fmt: skip
+
+    def _time_table(self) -> Table:
         seconds = self.seconds
-        taken = f"{count_text(self.forward)} forward, {count_text(self.backward)} backward"
-        time = [
-            ("operations", taken, seconds_text(seconds["operations"])),
-            ("memory", f"{bytes_text(self.accessed)} read and written", seconds_text(seconds["memory"])),
-            ("sending", bytes_text(self.sent), seconds_text(seconds["sending"])),
-        ]
+        amounts = {
+            "operations": f"{count_text(self.forward)} forward, {count_text(self.backward)} backward",
+            "memory": f"{bytes_text(self.accessed)} read and written",
+            "sending": bytes_text(self.sent),
+        }
+        rows = [(name, amount, seconds_text(seconds[name])) for name, amount in amounts.items()]
         least, most = max(seconds.values()), sum(seconds.values())
-        bound = f"a step takes {seconds_text(least)} or more ({seconds_text(most)} where nothing overlaps)"
-        return [
-            Table(f"{self.title}: memory of each of {self.devices}", ("what", "bytes"), memory, note),
-            Table("kept from forward to backward, a part of what is within the step", ("operation", "bytes"), shown,
-                  f"{bytes_text(sum(self.residuals.values()))} in all"),
-            Table("time of a step, on each device", ("what", "how much", "at least"), time, bound, words=2),
-        ]  # fmt: skip
+        bound = f"a step takes {seconds_text(least)} or more ({seconds_text(most)} if nothing overlaps)"
+        return Table("time of a step, on each device", ("what", "how much", "at least"), rows, bound, words=2)
 
 
 def plan(
@@ -108,15 +153,38 @@ def plan(
     chip: Chip = CHIPS["h100"],
     title: str = "model",
 ) -> MemoryPlan:
-    """What a step of `fit` takes on each of so many devices. x, y: a whole batch, abstract (`jax.ShapeDtypeStruct`).
+    """Computes what a step of `fit` needs on each device, without allocating or running anything.
 
-    Nothing is allocated or run: types give parameters, state and residuals, a program compiled for one device's part of
-    the batch gives what lives within the step. That is of the compiler of the default backend; another one places
-    buffers otherwise. What is sent is counted for rings: an all-reduce of the gradients, or where parameters are shared
-    out an all-gather of these and a reduce-scatter of their gradients, which is as much. Memory is within 10% of that
-    of the program that runs.
+    Parameters, state and residuals follow from types. The temporary memory is that of a program compiled for one
+    device's part of the batch by the default backend; other backends allocate differently. Memory is within 10% of that
+    of the program that runs. The bytes sent are counted for rings: an all-reduce of the gradients or, with sharded
+    parameters, an all-gather of the parameters and a reduce-scatter of their gradients, which is as much.
 
-    Raises ValueError for a batch that cannot be shared out.
+    Args:
+        model: The model.
+        loss: The loss, as for `fit`.
+        optimizer: An optimiser of optax.
+        x: The inputs of a whole batch; abstract arrays (`jax.ShapeDtypeStruct`) suffice.
+        y: The targets of a whole batch.
+        devices: How many devices share the batch.
+        shard: `replicated` or `fully_sharded`, as for `fit`.
+        accumulate: In how many parts the batch is computed.
+        chip: What each device is; see `CHIPS`.
+        title: The model's name in the tables.
+
+    Returns:
+        The plan, a report: `print()` shows it.
+
+    Raises:
+        ValueError: If the batch cannot be split over the devices and parts.
+
+    Example:
+        >>> import optax
+        >>> from jaxdl import nn, ops
+        >>> x, y = jax.ShapeDtypeStruct((256, 28, 28, 1), jnp.float32), jax.ShapeDtypeStruct((256,), jnp.int32)
+        >>> loss = ops.softmax_cross_entropy_with_integer_labels
+        >>> plan(nn.lenet5(10), loss, optax.adam(1e-3), x, y, devices=8).fits
+        True
     """
     count = jax.tree.leaves(x)[0].shape[0]
     if count % (devices * accumulate):
@@ -131,16 +199,17 @@ def plan(
     key = jax.eval_shape(lambda: jax.random.key(0))
     step = jax.jit(stopping_step(step, with_state=False), donate_argnums=(0, 1))
     compiled = step.lower(*own, True, x, y, key, False).compile()
+    memory = compiled.memory_analysis()
     x_part, y_part = part((x, y), accumulate)
-    as_bytes = jax.tree.map(_as_bytes, x_part)  # nothing goes back to the data
+    as_bytes = jax.tree.map(_as_bytes, x_part)  # integers: no gradient of the data is computed
     of_batch = lambda params, x, y: averaged(loss)(model.apply(params, scaled(x)), y)
     costs = trace(of_batch)(params, as_bytes, y_part).costs()
     summed = [a for a, share in zip(*map(jax.tree.leaves, (params, own[0])), strict=True) if a.shape == share.shape]
     return MemoryPlan(
         title, devices, chip, parameter_count(params),
         parameters=_bytes(own[0]), state=_bytes(own[1]), batch=_bytes((x, y)),
-        # An all-reduce writes into new arrays, which one device's program has not.
-        temporary=max(compiled.memory_analysis().temp_size_in_bytes, 2 * _bytes(summed) * (devices > 1)),
+        # An all-reduce writes to new arrays, which the program of one device does not have.
+        temporary=max(memory.temp_size_in_bytes if memory else 0, 2 * _bytes(summed) * (devices > 1)),
         residuals=_residuals(costs),
         forward=accumulate * costs.forward, backward=accumulate * costs.backward,
         flops={dtype: accumulate * n for dtype, n in _flops(costs).items()},
@@ -154,14 +223,15 @@ def _as_bytes(x):
 
 
 def _as_one_of_many(whole):
-    """For `training_step`: one device's program with other means. Parameters of which it has a share are made whole by
-    repeating that, and of the gradients it takes its share, so that buffers are as they are among many.
+    """For `training_step`: a program of one device that allocates what one of many devices does.
+
+    Sharded parameters are repeated instead of gathered, and gradients sliced instead of scattered.
     """
 
     def over_devices(value_and_grad):
         def each(params, x, y, key):
             repeated = lambda own, like: jnp.tile(own, [n // m for n, m in zip(like.shape, own.shape, strict=True)])
-            made = lambda f: lambda *xs: jax.lax.optimization_barrier(f(*xs))  # an array of its own
+            made = lambda f: lambda *xs: jax.lax.optimization_barrier(f(*xs))  # not fused: an array in memory
             value, gradients = value_and_grad(jax.tree.map(made(repeated), params, whole), x, y, key)
             own_part = made(lambda g, own: jax.lax.optimization_barrier(g)[tuple(map(slice, own.shape))])
             return value, jax.tree.map(own_part, gradients, params)
@@ -172,7 +242,7 @@ def _as_one_of_many(whole):
 
 
 def _shares(tree, shardings):
-    """The types of what one device has."""
+    """The types of one device's shards."""
     share = lambda a, sharding: jax.ShapeDtypeStruct(sharding.shard_shape(a.shape), a.dtype)
     return jax.tree.map(share, tree, shardings)
 
@@ -182,7 +252,7 @@ def _bytes(tree) -> int:
 
 
 def _residuals(costs) -> dict[str, int]:
-    """Bytes kept, by the name of the operation that keeps them; an array kept by two counts with the first."""
+    """Bytes stored, by operation; an array that two operations store counts with the first."""
     kept, seen = Counter(), set()
     for node, cost in costs.nodes.items():
         kept[node.name] += cost.own
@@ -195,7 +265,7 @@ def _residuals(costs) -> dict[str, int]:
 
 
 def _flops(costs) -> dict[str, float]:
-    """By the format of what comes out."""
+    """Operations by the format of their result."""
     found = Counter()
     for node, cost in costs.nodes.items():
         low = any(t.dtype in (jnp.bfloat16, jnp.float16) for t in node.types)

@@ -1,4 +1,4 @@
-"""One run in several processes: joining them, and starting them all on this machine."""
+"""One run in several processes: connecting them, and starting them all on this machine."""
 
 import contextlib
 import ctypes
@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from jaxdl.train.interrupt import SIGNALS
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
-HEARTBEAT_SECONDS = 20  # without a sign of life: then a process counts as lost, and the others stop
+HEARTBEAT_SECONDS = 20  # a process that is silent for longer counts as lost, and the others stop
 LOOPBACK = "127.0.0.1"
 ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
 
@@ -26,12 +26,17 @@ ADDRESS, COUNT, INDEX = "JAXDL_ADDRESS", "JAXDL_PROCESSES", "JAXDL_PROCESS"
 def initialize(
     address: str | None = None, count: int | None = None, index: int | None = None, devices: Sequence[int] | None = None
 ) -> None:
-    """Makes this process the index-th of `count` that work together, before anything is computed.
+    """Connects this process with the others of a run, before JAX computes anything.
 
-    address: host:port of the first one. devices: which of this machine's accelerators it uses, by default all. Without
-    arguments JAX asks the cluster (Slurm, Kubernetes, MPI, TPU pods). When a process is lost, the others get an error
-    or are ended within a minute; a run that is kept goes on from its last checkpoint, with as many processes as then
-    are there. CPUs talk by gloo.
+    Calls `jax.distributed.initialize`, with gloo for CPUs and a short time-out: when a process is lost, the others
+    raise an error or end within a minute. A run with checkpoints then resumes with any number of processes. Without
+    arguments, JAX asks the cluster (Slurm, Kubernetes, MPI, TPU pods).
+
+    Args:
+        address: "host:port" of the first process.
+        count: How many processes there are.
+        index: Which of them this is, from 0.
+        devices: Indices of the accelerators of this machine that this process uses; by default all.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     here = address if (address or "").startswith(f"{LOOPBACK}:") else None  # by default it listens on all interfaces
@@ -42,7 +47,7 @@ def initialize(
 
 
 def initialize_launched() -> bool:
-    """Joins the processes that `launch` started, in one of them, with an accelerator each; whether it is one."""
+    """Calls `initialize` in a process that `launch` started, with one accelerator each; returns whether it is one."""
     if ADDRESS not in os.environ:
         return False
     index, address = int(os.environ[INDEX]), os.environ[ADDRESS]
@@ -53,7 +58,7 @@ def initialize_launched() -> bool:
 
 
 def _check_free(address):
-    """JAX would end the process where another program has taken the port meanwhile."""
+    """Raises RuntimeError if another program uses the port, for which JAX would end the process."""
     host, _, port = address.rpartition(":")
     with socket.socket() as meeting:
         meeting.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,41 +67,49 @@ def _check_free(address):
         except OSError as error:
             raise RuntimeError(
                 f"the processes of this run cannot meet at {address} ({error.strerror}): start it again, with --resume "
-                f"where it is kept"
+                f"if it has checkpoints"
             ) from error
 
 
 def from_first_process(found: bool) -> bool:
-    """What the first of the processes found, in all of them."""
+    """The value in the first process, in all of them."""
     return found if jax.process_count() == 1 else bool(multihost_utils.broadcast_one_to_all(np.asarray(found)))
 
 
 def true_in_all(found: bool) -> bool:
-    """Whether all of the processes found it."""
+    """Whether the value is true in all processes."""
     return found if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.asarray(found)).all())
 
 
 def launch(command: Sequence[str], count: int, grace: float = 10.0) -> int:
-    """Runs a command in `count` processes on this machine, told by the environment which they are.
+    """Runs a command in several processes on this machine.
 
-    Gives 0 when all of them end well. When one does not, the others have `grace` seconds to say so and are ended then,
-    as they may hang; the status is that of the first one that failed, 128 + n where signal n ended it. Of the others
-    than the first one only standard error is shown.
+    Environment variables tell each process its index. Only the first process's standard output is shown.
+
+    Args:
+        command: The program and its arguments.
+        count: How many processes to start.
+        grace: Seconds that the other processes have to end after one has failed, before they are killed.
+
+    Returns:
+        0 if all processes succeed. Otherwise the exit status of the first that failed, 128 + n after signal n.
     """
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))
         address = f"{LOOPBACK}:{free.getsockname()[1]}"
-    told = lambda i: os.environ | {ADDRESS: address, COUNT: str(count), INDEX: str(i)}
+    environment = lambda i: os.environ | {ADDRESS: address, COUNT: str(count), INDEX: str(i)}
     running = []
     try:
         with _ended_by_signals():
             for i in range(count):
                 out = None if i == 0 else subprocess.DEVNULL
-                running.append(subprocess.Popen(command, env=told(i), stdout=out, preexec_fn=_with_parent()))
+                running.append(
+                    subprocess.Popen(command, env=environment(i), stdout=out, preexec_fn=_ends_with_parent())
+                )
             return _status(running, grace)
     finally:
         for process in running:
-            process.kill()  # SIGTERM does not end one that hangs in a collective
+            process.kill()  # SIGTERM does not end a process that hangs in a collective
             process.wait()
 
 
@@ -110,7 +123,7 @@ def _status(running, grace) -> int:
 
 @contextlib.contextmanager
 def _ended_by_signals():
-    """What schedulers send ends this process as Ctrl-C does, so that it ends the others first."""
+    """Signals of schedulers raise KeyboardInterrupt in this process, so that it can kill the others."""
 
     def end(number, frame):
         raise KeyboardInterrupt
@@ -126,22 +139,22 @@ def _ended_by_signals():
             signal.signal(s, handler)
 
 
-def _with_parent():
-    """What a new process calls, so that it ends when this one does, in whatever way; None where that cannot be."""
+def _ends_with_parent():
+    """A function that a new process calls to be killed when this one ends; None where the system cannot do so."""
     if not sys.platform.startswith("linux"):
         return None
     libc, this = ctypes.CDLL(None), os.getpid()
 
     def tie():
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != this:  # it has ended meanwhile
+        if os.getppid() != this:  # the parent has ended already
             os._exit(1)
 
     return tie
 
 
 def _first_failed(running) -> int:
-    """Waits; the status of the first process that failed, or 0."""
+    """Waits until a process has failed or all have ended; the status of the one that failed, or 0."""
     while True:
         ended = [process.poll() for process in running]
         failed = next((status for status in ended if status), None)

@@ -1,7 +1,7 @@
-"""Keys for a device's rows of a batch: they draw what the key of the whole batch draws for these rows.
+"""PRNG keys for a device's rows of a batch: they draw what the key of the whole batch draws for these rows.
 
-JAX makes the i-th number of an array of the key and i alone (Threefry, Salmon et al. 2011, with
-`jax_threefry_partitionable`, as is usual), so that a part of the numbers can be had without the rest.
+JAX computes the i-th random number of an array from the key and i alone (Threefry, Salmon et al. 2011, with
+`jax_threefry_partitionable`, the default), so a part of the numbers can be computed without the rest.
 """
 
 import math
@@ -15,16 +15,16 @@ THREEFRY = "threefry2x32"
 
 
 def key_for_rows(key: jax.Array, index: jax.Array | int) -> jax.Array:
-    """A key that draws for an array (n, …) the rows index n … (index + 1) n of what `key` draws.
+    """A key that draws for an array (n, …) the rows index·n … (index + 1)·n of what `key` draws.
 
-    The index-th of equal parts of a batch has the numbers that it has in the whole then. A key of another kind than
-    Threefry, JAX's default, is given back as it is.
+    So the index-th of several equal parts of a batch has the random numbers that it has in the whole batch. A key that
+    is not a Threefry key, JAX's default, is returned unchanged.
     """
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     if jax.random.key_impl(key) != THREEFRY:
         return key
     words = jax.random.key_data(key)
-    return jax.random.wrap_key_data(_joined(words, jnp.uint32(index)), impl=_SHARES)
+    return jax.random.wrap_key_data(_joined(words, jnp.uint32(index)), impl=_ROWS)
 
 
 def _bits(words, width, shape):
@@ -38,7 +38,7 @@ def _bits(words, width, shape):
 
 
 def _product(a, b: int):
-    """a b, with a in 32 bits, as two numbers of 32 bits."""
+    """The 64-bit product of two 32-bit integers, as its high and low 32 bits."""
     halves = [(x >> jnp.uint32(16), x & jnp.uint32(0xFFFF)) for x in (a, jnp.uint32(b))]
     (a1, a0), (b1, b0) = halves
     low, one, other = a0 * b0, a0 * b1, a1 * b0
@@ -63,15 +63,15 @@ def _joined(words, index):
 
 
 def _no_seed(seed):
-    raise NotImplementedError("a key of a share is made by key_for_rows, from the key of the whole")
+    raise NotImplementedError("key_for_rows makes this key, from the key of the whole batch")
 
 
-_SHARES = jx.define_prng_impl(
+_ROWS = jx.define_prng_impl(
     key_shape=(3,),
     seed=_no_seed,
     split=_split,
     random_bits=_bits,
     fold_in=_fold_in,
-    name="share of threefry2x32",
-    tag="share",
+    name="rows of threefry2x32",
+    tag="rows",
 )

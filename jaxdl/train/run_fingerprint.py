@@ -1,4 +1,4 @@
-"""What makes a run the run it is: it stands in each checkpoint, and one with other values is refused."""
+"""What identifies a run. Each checkpoint holds it, and a run with another fingerprint cannot resume from it."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+|(?<=id=)\d+")  # of an object in this pro
 
 
 def run_fingerprint(batches: Batches, key: jax.Array, accumulate: int, data: Any, params: Any, state: Any) -> dict:
-    """Batches, data by their contents, the key, and the types of parameters and optimiser's state."""
+    """Batch size, a digest of the data, the key, and the types of the parameters and the optimiser's state."""
     described = lambda tree: f"{parameter_count(tree)} numbers ({_digest(map(_described, _with_paths(tree)))})"
     return {
         "batch": batches.batch,
@@ -31,15 +31,17 @@ def run_fingerprint(batches: Batches, key: jax.Array, accumulate: int, data: Any
 
 
 def program_fingerprint(step: Callable, *args: Any) -> dict:
-    """A digest of a training step as JAX traces it: of all that the parameters become. Other versions of JAX and jaxdl
-    trace the same step otherwise, so that it is compared only where they are the same."""
+    """A digest of a training step's jaxpr and constants, and the versions that traced it.
+
+    Other versions of JAX and jaxdl trace the same step differently: digests compare only within the same versions.
+    """
     closed = jax.make_jaxpr(step)(*args)
     digest = _digest([ADDRESS.sub("", str(closed)).encode(), *map(_content, map(np.asarray, closed.consts))])
     return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {version('jaxdl')}"}
 
 
 def first_difference(saved: dict, here: dict) -> str | None:
-    """The name of what is not the same, None where all is."""
+    """The name of the first entry that differs between two fingerprints; None if none does."""
     names = {**saved, **here}.keys() - {VERSIONS}
     if saved.get(VERSIONS) != here.get(VERSIONS):
         names -= {PROGRAM}
@@ -56,12 +58,12 @@ def _with_paths(tree):
     return jax.tree_util.tree_flatten_with_path(tree)[0]
 
 
-def _described(entry):
+def _described(entry) -> bytes:
     path, x = entry
     return f"{jax.tree_util.keystr(path)} {x.dtype} {x.shape}".encode()
 
 
-def _content(x):
+def _content(x) -> bytes:
     x = np.ascontiguousarray(x)
     return f"{x.dtype} {x.shape}".encode() + x.tobytes()
 

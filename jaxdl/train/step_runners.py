@@ -8,6 +8,7 @@ parameters returned are those before it, unless `ignore_nonfinite` is true.
 import functools
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -17,7 +18,7 @@ from jaxdl.train.steps import scanned
 
 
 class ScannedSteps:
-    """The data lie on the devices, put there once; a stretch is one compiled scan."""
+    """The data are on the devices, transferred once; the steps are one compiled scan."""
 
     most = None  # steps at once
 
@@ -32,31 +33,31 @@ class ScannedSteps:
 
         self.steps = jax.jit(steps, donate_argnums=(0, 1))
 
-    def __call__(self, params, state, start: int, stop: int, keys, ignore_nonfinite: bool) -> tuple:
+    def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool):
         return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys, ignore_nonfinite)
 
 
 class StreamedSteps:
-    """The data are read ahead while the devices compute; the next batch is on its way when a step ends."""
+    """Batches are read ahead while the devices compute."""
 
-    most = 20
+    most = 20  # steps at once
 
     def __init__(self, batches: Batches, step: Callable, place: Placement, steps: int):
         self.batches, self.place, self.end = batches, place, steps
         self.step = jax.jit(step, donate_argnums=(0, 1))
-        self.position, self.ahead = None, None
+        self.position, self.ahead = -1, iter(())
 
     def prepare(self, start: int, stop: int) -> None:
         """Nothing to do: batches are read ahead."""
 
-    def __call__(self, params, state, start: int, stop: int, keys, ignore_nonfinite: bool) -> tuple:
+    def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool):
         if self.position != start:
             self.ahead = self.batches.ahead(start, self.end)
-        running, losses = True, []
+        is_running, losses = True, []
         for part, key in zip(itertools.islice(self.ahead, stop - start), keys, strict=True):
             batch = self.place.batch(part)
-            params, state, running, value = self.step(params, state, running, *batch, key, ignore_nonfinite)
-            if losses:  # one step waits while one runs: collectives of many on one machine's devices may hang
+            params, state, is_running, value = self.step(params, state, is_running, *batch, key, ignore_nonfinite)
+            if losses:  # at most one step waits: collectives of many steps may hang among devices of one machine
                 jax.block_until_ready(losses[-1])
             losses.append(value)
         self.position = stop

@@ -1,71 +1,100 @@
-"""A step of training, and many of them as one compiled program."""
+"""A training step, and many of them as one compiled program."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxdl.nn import Layer
+from jaxdl.optional_packages import install_hint
 from jaxdl.train.gradients import accumulated
+
+if TYPE_CHECKING:
+    import optax
 
 
 def training_step(
     model: Layer,
-    loss: Callable,
+    loss: Callable[..., jax.Array],
     optimizer: optax.GradientTransformation,
     *,
     accumulate: int = 1,
     skip_nonfinite: bool = False,
-    over_devices: Callable = lambda value_and_grad: value_and_grad,
-) -> Callable:
-    """One step on a batch, for `jax.jit` or a scan: (params, state, x, y, key) → (params, state, loss).
+    over_devices: Callable[[Callable], Callable] = lambda value_and_grad: value_and_grad,
+) -> Callable[..., tuple[Any, Any, jax.Array]]:
+    """One step on a batch, for `jax.jit` or `jax.lax.scan`.
 
-    Images of 0 … 255 in x, uint8, are scaled to [0, 1] on the device. accumulate: in how many parts the batch is taken,
-    one after the other, their gradients averaged. skip_nonfinite: a step whose loss, gradients, updates or parameters
-    are not finite changes neither parameters nor state; its loss is given as it is. over_devices: transforms the
-    function (params, x, y, key) → (loss, gradients).
+    Args:
+        model: The model.
+        loss: A function of (output, y); its mean is minimised if it returns one number per example.
+        optimizer: An optimiser of optax.
+        accumulate: In how many parts the batch is computed, one after the other; their gradients are averaged.
+        skip_nonfinite: Whether a step with a non-finite loss, gradient, update or parameter leaves parameters and state
+            unchanged. Its loss is returned unchanged.
+        over_devices: Transforms the function (params, x, y, key) → (loss, gradients).
+
+    Returns:
+        A function (params, state, x, y, key) → (params, state, loss). Arrays of uint8 in x are images of 0 … 255, and
+        are scaled to [0, 1].
+
+    Example:
+        >>> import optax
+        >>> from jaxdl import nn, ops
+        >>> model, optimizer, key = nn.dense(1), optax.sgd(0.1), jax.random.key(0)
+        >>> params = model.init(key, (3,))
+        >>> step = jax.jit(training_step(model, ops.squared_error, optimizer))
+        >>> params, state, loss = step(params, optimizer.init(params), jnp.ones((8, 3)), jnp.ones((8, 1)), key)
     """
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite, "over_devices": over_devices}
     checked = checked_step(model, loss, optimizer, **settings)
 
     def step(params, state, x, y, key):
-        *new, (value, _) = checked(params, state, x, y, key)
-        return *new, value
+        params, state, (value, _) = checked(params, state, x, y, key)
+        return params, state, value
 
     return step
 
 
 def checked_step(
-    model: Layer, loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int, skip_nonfinite: bool,
-    over_devices: Callable = lambda value_and_grad: value_and_grad,
-) -> Callable:  # fmt: skip
-    """As `training_step`, with the loss and whether loss and new parameters are finite in the place of the loss."""
+    model: Layer,
+    loss: Callable[..., jax.Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate: int,
+    skip_nonfinite: bool,
+    over_devices: Callable[[Callable], Callable] = lambda value_and_grad: value_and_grad,
+) -> Callable[..., tuple[Any, Any, tuple[jax.Array, jax.Array]]]:
+    """As `training_step`, with (loss, whether loss and new parameters are finite) in place of the loss."""
+    with install_hint("optax", "jaxdl.train"):
+        from optax import apply_updates
+
     value_and_grad = over_devices(gradient(model, loss, accumulate))
 
     def step(params, state, x, y, key):
         value, gradients = value_and_grad(params, x, y, key)
         updates, new_state = optimizer.update(gradients, state, params)
-        new = optax.apply_updates(params, updates)
-        is_fine = jnp.isfinite(value) & are_finite(new)
+        new = apply_updates(params, updates)
+        is_finite = jnp.isfinite(value) & are_finite(new)
         if skip_nonfinite:
-            is_fine &= are_finite((gradients, updates))
-            taken = lambda new, old: jax.tree.map(lambda a, b: jnp.where(is_fine, a, b), new, old)
+            is_finite &= are_finite((gradients, updates))
+            taken = lambda new, old: jax.tree.map(lambda a, b: jnp.where(is_finite, a, b), new, old)
             new, new_state = taken(new, params), taken(new_state, state)
-        return new, new_state, (value, is_fine)
+        return new, new_state, (value, is_finite)
 
     return step
 
 
 def are_finite(tree: Any) -> jax.Array:
-    """Whether all numbers of a pytree are."""
+    """Whether all numbers of a pytree are finite."""
     inexact = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
     return jnp.stack([jnp.isfinite(x).all() for x in inexact] or [jnp.bool_(True)]).all()
 
 
-def gradient(model: Layer, loss: Callable, parts: int = 1) -> Callable:
-    """(params, x, y, key) → (loss, gradients), the batch taken in so many parts."""
+def gradient(model: Layer, loss: Callable[..., jax.Array], parts: int = 1) -> Callable[..., Any]:
+    """The function (params, x, y, key) → (loss, gradients), computed from `parts` parts of the batch."""
 
     def objective(params, x, y, key):
         return averaged(loss)(model.apply(params, scaled(x), key=key), y)
@@ -77,8 +106,8 @@ def gradient(model: Layer, loss: Callable, parts: int = 1) -> Callable:
     return lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, parts))
 
 
-def averaged(loss: Callable) -> Callable:
-    """A loss of a batch as one number: the mean where it gives one for each example, as optax's do."""
+def averaged(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The loss of a batch as a scalar: the mean, if it returns one number per example as optax's losses do."""
 
     def of_batch(*args):
         losses = loss(*args)
@@ -88,28 +117,52 @@ def averaged(loss: Callable) -> Callable:
 
 
 def stopping_step(step: Callable, with_state: bool) -> Callable:
-    """A step of a run whose parameters stay what they are from the first step on that is not finite, unless that is no
-    matter: (params, state, running, x, y, key, ignore_nonfinite) → (params, state, running, (loss, is_fine)).
+    """A step of a run whose parameters no longer change after a non-finite step, unless such steps are ignored.
 
-    step: a `checked_step`; of a `training_step` the loss alone is checked. with_state: whether the optimiser's state
-    stays too, so that the run can go on from there. In a run that ends there nobody asks for it, and passing over it
-    takes a tenth of a small step.
+    Args:
+        step: A `checked_step`. Of a `training_step`, only the loss is checked.
+        with_state: Whether the optimiser's state stays unchanged too, so that the run can continue. Otherwise the state
+            is wrong after a non-finite step, which saves a tenth of a small step.
+
+    Returns:
+        A function (params, state, is_running, x, y, key, ignore_nonfinite) →
+        (params, state, is_running, (loss, is_finite)).
     """
 
-    def or_none(params, state, running, x, y, key, ignore_nonfinite):
+    def or_unchanged(params, state, is_running, x, y, key, ignore_nonfinite):
         *new, value = step(params, state, x, y, key)
-        value, is_fine = value if isinstance(value, tuple) else (value, jnp.isfinite(value))
-        running &= is_fine | ignore_nonfinite
-        stay = lambda new, old: jax.tree.map(lambda a, b: jnp.where(running, a, b), new, old)
-        return stay(new[0], params), stay(new[1], state) if with_state else new[1], running, (value, is_fine)
+        value, is_finite = value if isinstance(value, tuple) else (value, jnp.isfinite(value))
+        is_running &= is_finite | ignore_nonfinite
+        stay = lambda new, old: jax.tree.map(lambda a, b: jnp.where(is_running, a, b), new, old)
+        return stay(new[0], params), stay(new[1], state) if with_state else new[1], is_running, (value, is_finite)
 
-    return or_none
+    return or_unchanged
 
 
-def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
-    """One epoch as one compiled scan: (params, state, x, y, batches, key) → (params, state, losses).
+def compiled_epoch(
+    model: Layer, loss: Callable[..., jax.Array], optimizer: optax.GradientTransformation
+) -> Callable[..., tuple[Any, Any, jax.Array]]:
+    """One epoch as one compiled scan.
 
-    batches (steps, batch) holds the rows of x and y that each step takes; losses (steps,) are theirs.
+    Args:
+        model: The model.
+        loss: A function of (output, y); its mean is minimised if it returns one number per example.
+        optimizer: An optimiser of optax.
+
+    Returns:
+        A function (params, state, x, y, batches, key) → (params, state, losses). `batches`, integers of shape
+        (steps, batch), are the rows of x and y that each step takes; losses have shape (steps,).
+
+    Example:
+        >>> import optax
+        >>> from jaxdl import nn, ops
+        >>> model, optimizer, key = nn.dense(1), optax.sgd(0.1), jax.random.key(0)
+        >>> params, batches = model.init(key, (3,)), jnp.arange(8).reshape(4, 2)
+        >>> epoch = compiled_epoch(model, ops.squared_error, optimizer)
+        >>> x, y = jnp.ones((8, 3)), jnp.ones((8, 1))
+        >>> params, state, losses = epoch(params, optimizer.init(params), x, y, batches, key)
+        >>> losses.shape
+        (4,)
     """
     steps = scanned(training_step(model, loss, optimizer))
 
@@ -121,7 +174,7 @@ def compiled_epoch(model: Layer, loss: Callable, optimizer: optax.GradientTransf
 
 
 def scanned(step: Callable) -> Callable:
-    """Steps (*carry, x, y, key) → (*carry, loss), one after the other: (carry, x, y, rows, keys) → (*carry, losses)."""
+    """Steps (*carry, x, y, key) → (*carry, loss) as a scan (carry, x, y, rows, keys) → (*carry, losses)."""
 
     def steps(carry, x, y, rows, keys):
         def on_rows(carry, these):
@@ -136,11 +189,11 @@ def scanned(step: Callable) -> Callable:
 
 
 def scaled(x: Any) -> Any:
-    """Images of 0 … 255, arrays of uint8 in a pytree, in float32 of [0, 1]; all else as it is."""
+    """Images of 0 … 255 (arrays of uint8 in a pytree) as float32 in [0, 1]; other arrays unchanged."""
     return jax.tree.map(lambda a: a.astype(jnp.float32) / 255 if a.dtype == jnp.uint8 else a, x)
 
 
 def shape_of_example(x: Any) -> Any:
-    """One example of a batch, as a layer's init takes it: signed integers are tokens, all else becomes float32."""
+    """The shape of one example of a batch, as `Layer.init` takes it: signed integers are tokens, others float32."""
     is_tokens = jnp.issubdtype(x.dtype, jnp.signedinteger)
     return jax.ShapeDtypeStruct(x.shape[1:], jnp.int32) if is_tokens else x.shape[1:]

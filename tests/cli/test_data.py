@@ -120,7 +120,7 @@ def test_a_set_in_a_format_that_is_not_read_by_row(stripes_folder, tmp_path, cap
     described.write_text(described.read_text().replace('"array_record"', '"tfrecord"'))
     for command in ("prepare", "show"):
         assert status(command, "stripes", "--folder", tmp_path / "sets") == 2
-        assert "stripes is on disk in the format tfrecord, which is not read by row" in capsys.readouterr().err
+        assert "stripes is on disk in the format tfrecord, which cannot be read by row" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

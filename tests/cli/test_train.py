@@ -144,7 +144,7 @@ def test_more_devices_than_there_are(tmp_path, capsys):
 def test_a_loss_that_is_not_finite(tmp_path, capsys):
     settings = "--rate", "1e20", "--optimizer", "sgd", "--schedule", "constant", "--epochs", "1", "--out", tmp_path
     assert run(*settings) == 1
-    assert "what the step saw is in" in capsys.readouterr().err
+    assert "the step is saved in" in capsys.readouterr().err
 
 
 def test_on_four_devices(trained, tmp_path):

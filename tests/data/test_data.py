@@ -54,7 +54,7 @@ def test_lost_rows_are_noticed(stripes_folder, tmp_path):
     for split in described["splits"]:
         split["shardLengths"] = [str(int(n) + 1) for n in split["shardLengths"]]
     info.write_text(json.dumps(described))
-    with pytest.raises(OSError, match="stripes: split train declares 31 examples, its files hold 30"):
+    with pytest.raises(OSError, match="stripes: split train declares 31 examples, its files have 30"):
         data.load("stripes", folder=str(copy))
 
 
@@ -65,7 +65,7 @@ def test_rows_that_a_format_drops_are_noticed(stripes_folder, monkeypatch):
     monkeypatch.setattr(
         tfds.core.DatasetBuilder, "as_data_source", lambda self, **kwargs: list(whole(self, **kwargs))[:3]
     )
-    with pytest.raises(OSError, match="stripes: split train declares 30 examples, its files hold 3"):
+    with pytest.raises(OSError, match="stripes: split train declares 30 examples, its files have 3"):
         data.load("stripes", folder=str(stripes_folder))
 
 
@@ -97,7 +97,7 @@ def test_checks_on_the_host():
         data.check_inputs(good[:0])
     bad = good.copy()
     bad[1, 0] = np.nan
-    with pytest.raises(ValueError, match="1 of 3 examples hold NaN or infinity, the first of them example 1"):
+    with pytest.raises(ValueError, match="1 of 3 examples have NaN or infinity, the first is example 1"):
         data.check_inputs(bad)
     with pytest.raises(ValueError, match=r"2 of 3 labels are outside 0 … 9: the first is label 10 of example 1"):
         data.check_labels(np.array([0, 10, -1]), 10)

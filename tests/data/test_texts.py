@@ -89,7 +89,7 @@ def test_lost_rows_are_noticed(folder, tmp_path, monkeypatch):
     for split in described["splits"]:
         split["shardLengths"] = [str(int(n) + 1) for n in split["shardLengths"]]
     info.write_text(json.dumps(described))
-    with pytest.raises(OSError, match=f"words: split train declares {TRAIN + 1} examples, its files hold {TRAIN}"):
+    with pytest.raises(OSError, match=f"words: split train declares {TRAIN + 1} examples, its files have {TRAIN}"):
         load_texts("words", str(tmp_path))
 
     import tensorflow_datasets as tfds
@@ -98,7 +98,7 @@ def test_lost_rows_are_noticed(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
         tfds.core.DatasetBuilder, "as_data_source", lambda self, **kwargs: list(whole(self, **kwargs))[:3]
     )
-    with pytest.raises(OSError, match=f"words: split train declares {TRAIN} examples, its files hold 3"):
+    with pytest.raises(OSError, match=f"words: split train declares {TRAIN} examples, its files have 3"):
         load_texts("words", str(folder))
 
 

@@ -39,7 +39,7 @@ def test_the_text_tower_reads_at_the_end(key):
 
 def test_what_characters_cannot_be_encoded():
     tokenizer = CharacterTokenizer("abc")
-    with pytest.raises(ValueError, match=r"the character 'x' is not known, only 'abc' are: build the tokenizer"):
+    with pytest.raises(ValueError, match=r"the character 'x' is unknown, the known ones are 'abc': build"):
         tokenizer.encode(["abx"], length=8)
     with pytest.raises(ValueError, match=r"'abc' has 4 tokens, but only 3 fit: pass a larger length"):
         tokenizer.encode(["ab", "abc"], length=3)

@@ -36,9 +36,9 @@ def test_two_runs_in_one_folder(key, tmp_path):
 def test_where_it_cannot_be_written(key, tmp_path):
     taken = tmp_path / "file"
     taken.touch()
-    with pytest.raises(CheckpointError, match=f"checkpoints cannot be kept in {taken}"):
+    with pytest.raises(CheckpointError, match=f"checkpoints cannot be saved in {taken}"):
         run(key, taken)
-    with pytest.raises(CheckpointError, match="checkpoints cannot be kept in /proc/none"):
+    with pytest.raises(CheckpointError, match="checkpoints cannot be saved in /proc/none"):
         run(key, "/proc/none")
 
 

@@ -75,31 +75,31 @@ def test_when_none_is_whole_nothing_is_overwritten(key, tmp_path):
     run(key, tmp_path, epochs=2)
     for step in ("3", "6"):
         damage(tmp_path / step)
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: step 6: .*; step 3: "):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is intact: step 6: .*; step 3: "):
         run(key, tmp_path)
     assert {"3", "6"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_of_another_run_of_a_newer_format_or_foreign(key, tmp_path):
     run(key, tmp_path, epochs=1)
-    with pytest.raises(ValueError, match="holds another run: its batch is 20, here it is 15; go on with the same"):
+    with pytest.raises(ValueError, match="holds another run: its batch is 20, here it is 15; use the same"):
         run(key, tmp_path, batch=15)
     with pytest.raises(ValueError, match="holds another run: its data is"):
         run(key, tmp_path, data=(X, 2 * Y))
     notes = tmp_path / "3" / "run" / "notes.json"
     document = json.loads(notes.read_text())
     notes.write_text(json.dumps(document | {"format": 3}))
-    with pytest.raises(CheckpointError, match="its notes are not what was saved"):
+    with pytest.raises(CheckpointError, match="its notes have changed"):
         run(key, tmp_path)
     with Store(Checkpoint(tmp_path)) as store:
         import jaxdl.train.checkpoints as checkpoints
 
         notes.write_text(json.dumps(checkpoints._signed(document | {"format": 3, "jaxdl": "9.0"})))
-        with pytest.raises(CheckpointError, match=r"was written by jaxdl 9.0 in format 3; this one reads 2"):
+        with pytest.raises(CheckpointError, match=r"was written by jaxdl 9.0 in format 3; this version reads 2"):
             store.latest({}, {})
     import orbax.checkpoint as ocp
 
     with ocp.CheckpointManager(tmp_path / "foreign") as manager:
         manager.save(5, args=ocp.args.Composite(state=ocp.args.StandardSave({"w": X})))
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: step 5: its notes cannot be read"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is intact: step 5: its notes cannot be read"):
         run(key, tmp_path / "foreign")

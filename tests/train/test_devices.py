@@ -140,7 +140,7 @@ def test_a_whole_run_on_four_devices_is_that_on_one(model, settings, mesh, key):
 
 def test_a_batch_that_the_devices_do_not_divide(mesh, key):
     x, y = data((4, 4, 2), 48)
-    with pytest.raises(ValueError, match="a batch of 6 cannot be shared out over 4 devices"):
+    with pytest.raises(ValueError, match="a batch of 6 cannot be split over 4 devices"):
         fit(MODELS["mlp"][0], CROSS_ENTROPY, (x, y), optax.sgd(0.1), 1, key, batch=6, mesh=mesh, quiet=True)
 
 

@@ -117,21 +117,21 @@ def test_impossible_labels_stop_it_at_once(key):
 
 
 ERRORS = {
-    "x and y must have as many examples, got 100 and 99": {"data": (X, Y[:-1])},
+    "x and y must have the same number of examples, got 100 and 99": {"data": (X, Y[:-1])},
     "there are no examples": {"data": (X[:0], Y[:0])},
     "must be floating point, got uint16": {"data": (X.astype(np.uint16), Y)},
-    "1 of 100 examples hold NaN": {"data": (np.where(np.arange(100)[:, None] == 3, np.nan, X), Y)},
+    "1 of 100 examples have NaN": {"data": (np.where(np.arange(100)[:, None] == 3, np.nan, X), Y)},
     "epochs must be 0 or more": {"epochs": -1},
     "epochs must be a whole number, got nan": {"epochs": float("nan")},
     "epochs must be a whole number, got 1.5": {"epochs": 1.5},
     "accumulate must be a whole number, got 2.0": {"accumulate": 2.0},
-    "the history has loss of its own": {"metrics": {"loss": lambda output, y: 0.0}},
+    "loss is a column of the history": {"metrics": {"loss": lambda output, y: 0.0}},
     "data must be .x, y. or jaxdl.data.records": {"data": X},
     r"data\[0\]\[0\] is float, not an array": {"data": ([1.0, 2.0], Y)},
-    r"data\[0\] has shape \(100, 0\): its examples hold no numbers": {"data": (X[:, :0], Y)},
+    r"data\[0\] has shape \(100, 0\): its examples have size 0": {"data": (X[:, :0], Y)},
     r"an example of x in test has shape \(2,\), in data \(3,\)": {"test": (X[:, :2], Y)},
     r"an example of y in test has shape \(2,\), in data \(1,\)": {"test": (X, X[:, :2])},
-    "x and y must have as many examples, got 100 and 7": {"test": (X, Y[:7])},
+    "x and y must have the same number of examples, got 100 and 7": {"test": (X, Y[:7])},
     "test holds no examples": {"test": (X[:0], Y[:0])},
     "test must be .x, y., got ndarray": {"test": X},
 }
@@ -162,5 +162,5 @@ def test_pytrees_and_tokens(key):
     assert trained.history[-1]["loss"] < 0.01
     table = trained.params["words"]["table"]
     assert np.allclose(np.diag(np.asarray(table)[:5]), -2, atol=0.2)
-    with pytest.raises(ValueError, match="x and y must have as many examples, got 40 and 39"):
+    with pytest.raises(ValueError, match="x and y must have the same number of examples, got 40 and 39"):
         fit(model, loss, ((images, tokens[:39]), images), optax.adam(0.1), 1, key)

@@ -17,7 +17,7 @@ def test_a_history_that_is_cut_or_damaged(key, tmp_path, caplog):
     again = run(key, tmp_path)
     assert_same_bits(again.params, whole.params)
     assert [row["epoch"] for row in again.history] == [1, 3, 4]
-    assert "the rows of 1 epochs cannot be read, the first is epoch 2" in caplog.text
+    assert "1 rows cannot be read, the first is that of epoch 2" in caplog.text
 
 
 def test_rows_after_the_last_checkpoint_are_not_told_twice(key, tmp_path):

@@ -49,7 +49,7 @@ def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
     damage_a_share(tmp_path / "together" / "in memory")
     status, found, said = launched(4, tmp_path / "together", 4)
     assert status == 0, said
-    assert "is damaged, set aside" in said
+    assert "is damaged and was moved aside" in said
     *together, kept = found
     *alone, kept_alone = losses(tmp_path / "alone", 4)
     np.testing.assert_allclose(together, alone, rtol=1e-4)

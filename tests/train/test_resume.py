@@ -48,7 +48,7 @@ def test_also_from_the_middle_of_an_epoch(key, tmp_path):
 def test_stopped_by_ctrl_c_it_is_saved_and_goes_on(key, tmp_path):
     ask = lambda row: row["epoch"] == 2 and os.kill(os.getpid(), signal.SIGINT)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=f"stopped at step 6, saved in {tmp_path}; called again") as stop:
+    with pytest.raises(Interrupted, match=f"stopped at step 6, saved in {tmp_path}; the same call resumes") as stop:
         run(key, tmp_path, log=ask)
     assert (stop.value.step, stop.value.folder) == (6, tmp_path)
     assert_same_bits(run(key, tmp_path).params, run(key).params)

@@ -103,5 +103,5 @@ def test_a_program_is_the_same_in_another_process():
 def test_a_checkpoint_under_another_name_is_refused(how, one_epoch, tmp_path):
     folder = shutil.copytree(one_epoch, tmp_path / "run")
     (shutil.move if how == "renamed" else shutil.copytree)(folder / "3", folder / "30")
-    with pytest.raises(CheckpointError, match=r"run/30 is that of step 3, as it says: it was renamed or copied"):
+    with pytest.raises(CheckpointError, match=r"run/30 is of step 3: it was renamed or copied"):
         kept(jax.random.key(0), folder, epochs=2)
