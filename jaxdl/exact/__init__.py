@@ -1,7 +1,7 @@
-"""Values and derivatives of JAX functions in arbitrary precision, with no derivative rule in them.
+"""Values and derivatives of JAX functions in arbitrary precision. No derivative rule is used.
 
 evaluate     a function by the mathematical definition of its primitives
-derivative   its first or second derivative along a line, from both sides: kinks, jumps and infinite slopes are known
+derivative   its first or second derivative along a line, from both sides, with kinks, jumps and infinite slopes
 """
 
 from jaxdl.exact.differentiation import Derivative, derivative

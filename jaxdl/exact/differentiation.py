@@ -1,7 +1,9 @@
-"""Derivatives from values alone, computed in far more digits than are asked for."""
+"""Derivatives from function values alone, computed with far more digits than requested."""
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,23 +15,26 @@ from jaxdl.exact.numbers import each, exact, filled, is_complex, is_exact, is_in
 from jaxdl.exact.one_sided import LEFT, RIGHT, OneSidedSlopes
 from jaxdl.exact.special import SLOW
 
-# Numbers that close to the largest of their type only mark what is masked.
+# Constants larger than this part of the largest number of their type only serve as masks.
 MASK = 0.01
 
 
 @dataclass(frozen=True)
 class Derivative:
-    """The derivative of one output of a function along a line: object arrays of mpmath's numbers, of its shape.
+    """The derivative of one output of a function along a line.
 
-    left, right  the one-sided derivatives: of f's values for t < 0 and for t > 0, without the one at 0; ±∞ where
-                 the slope is infinite, NaN where there is no limit, or f is not defined on that side
-    value        the derivative where both sides have the same and f does not jump; NaN elsewhere and where
-                 f itself is not finite
-    is_kink      both one-sided derivatives exist and differ
-    is_jump      f(0) is not the limit from one of the sides (at order 2 also: the first derivative jumps)
-    is_infinite  one of the sides is infinite
+    All attributes are arrays of the output's shape: object arrays of mpmath's numbers, and boolean arrays. For a
+    complex output a flag is true if it is for the real or the imaginary part.
 
-    The flags are boolean arrays. For complex outputs they hold if they do for either part.
+    Attributes:
+        left: The left derivative, from the function's values for t < 0 without the value at 0: ±∞ where the slope is
+            infinite, NaN where there is no limit or the function is not defined on that side.
+        right: The right derivative, from the values for t > 0.
+        value: The derivative where both one-sided derivatives agree and the function does not jump; NaN elsewhere, and
+            where the function itself is not finite.
+        is_kink: Both one-sided derivatives exist and differ.
+        is_jump: f(0) is not the limit from one of the sides; at order 2 also: the first derivative jumps.
+        is_infinite: A one-sided derivative is infinite.
     """
 
     left: np.ndarray
@@ -40,21 +45,35 @@ class Derivative:
     is_infinite: np.ndarray
 
 
-def derivative(f, order=1, digits=50, along=None):
-    """dⁿ/dtⁿ f(args + t · along) at t = 0 for n = 1 or 2, by values of f alone: a function of the same arguments.
+def derivative(f: Callable, order: int = 1, digits: int = 50, along: Any = None) -> Callable[..., Any]:
+    """dⁿ/dtⁿ f(args + t · along) at t = 0, from values of f alone, as a function of f's arguments.
 
-    Returns the pytree of f's result with a `Derivative` for each real or complex array and None for the others.
-    `along` is a tuple like the arguments, None where nothing moves; by default all real and complex arguments
-    move by one, so that each entry of an elementwise function has its ordinary derivative.
+    f is evaluated by `evaluate` at a few points on each side of 0. The steps are far smaller than any number in f:
+    10⁻²⁰ of the spacing of float64 numbers at the smallest argument or constant, and less. The result is accepted if it
+    agrees to half of the digits for two very different steps and precisions; its error is then about the square of
+    their difference, so that normally all digits are right, and at least half of them. Cancellation is compensated up
+    to about 600 digits (100 if f calls gamma functions and the like); a derivative below 10⁻³³⁰ that such a
+    cancellation would explain is returned as 0. If no limit is found, as for an oscillation, the result is NaN.
 
-    f is evaluated by `evaluate` at a few points on each side of 0, in steps far smaller than any number near it:
-    10⁻²⁰ of the spacing of float64 numbers at the smallest argument or constant, and smaller ones still. What is
-    returned agreed for two very different steps and precisions to half of the digits, and its error is then about
-    the square of that difference: normally all digits are right, at least half of them. Cancellation is followed
-    to some 600 digits (100 where f calls gamma functions and their like), and a derivative below 10⁻³³⁰ that such
-    cancellation would explain is 0. A limit that is not found, as by oscillation, is NaN.
+    Args:
+        f: A JAX function.
+        order: n, 1 or 2.
+        digits: Decimal digits of the result.
+        along: The direction: a tuple like the arguments, with None for constant ones. By default 1 for every entry of
+            every real or complex argument, so that an elementwise function has its ordinary derivative.
 
-    Raises ValueError for another order or an `along` that does not fit; else as `evaluate`.
+    Returns:
+        A function of f's arguments. It returns the pytree of f's result with a `Derivative` for each real or complex
+        array, and None for other arrays.
+
+    Raises:
+        ValueError: order is not 1 or 2, or along does not fit the arguments. The returned function raises what
+            `evaluate`'s does.
+
+    Example:
+        >>> slope = jaxdl.exact.derivative(jnp.abs)(jnp.float32(0))
+        >>> float(slope.left), float(slope.right), bool(slope.is_kink)
+        (-1.0, 1.0, True)
     """
     if order not in (1, 2):
         raise ValueError(f"exact.derivative: order is 1 or 2, got {order!r}")
@@ -65,51 +84,51 @@ def derivative(f, order=1, digits=50, along=None):
         kinds = jaxpr.out_avals
         if not any(map(is_inexact, kinds)):
             return jax.tree.map(lambda _: None, shape)
-        slopes, mp = followed(line, order, digits)
-        slopes = iter(slopes)
-        found = [assembled(mp, slopes, kind, digits) if is_inexact(kind) else None for kind in kinds]
-        return jax.tree.structure(shape).unflatten(found)
+        found, mp = slopes_of(line, order, digits)
+        slopes = iter(found)
+        results = [assembled(mp, slopes, kind, digits) if is_inexact(kind) else None for kind in kinds]
+        return jax.tree.structure(shape).unflatten(results)
 
     return differentiated
 
 
 def directions(args, along):
-    """The leaves of `along`, one for each array among the arguments, None where it does not move."""
+    """The leaves of `along`, one for each array among the arguments, None for constant ones."""
     if along is None:
         return [1] * len(jax.tree.leaves(args))
-    moves = []
-    spread = lambda a, x: moves.extend((a, leaf) for leaf in jax.tree.leaves(x))
+    pairs = []
+    spread = lambda a, x: pairs.extend((a, leaf) for leaf in jax.tree.leaves(x))
     jax.tree.map(spread, along, args, is_leaf=lambda a: a is None)
-    for a, x in moves:
+    for a, x in pairs:
         if a is not None and np.shape(a) != np.shape(x):
             raise ValueError(
                 f"exact.derivative: along has shape {np.shape(a)} for an argument of shape {np.shape(x)}; "
-                f"give it the argument's shape, or None where the argument does not move"
+                f"give it the argument's shape, or None for a constant argument"
             )
-    return [a for a, _ in moves]
+    return [a for a, _ in pairs]
 
 
 class Line:
-    """f along a line, as a function of t that gives the list of all real numbers in its result."""
+    """f along a line: a function of t whose values are lists of all real numbers in f's result."""
 
-    def __init__(self, jaxpr, args, moves):
-        self.jaxpr, self.args, self.moves = jaxpr, jax.tree.leaves(args), moves
+    def __init__(self, jaxpr, args, along):
+        self.jaxpr, self.args, self.along = jaxpr, jax.tree.leaves(args), along
         self.kinds = [v.aval for v in inputs(jaxpr)]
         mp = new_context(20)
-        moving = [x for x, _ in self.values(mp) if is_exact(x)]
+        arrays = [x for x, _ in self.values(mp) if is_exact(x)]
         speeds = [a for _, a in self.values(mp) if a is not None]
         self.speed = max((abs(v) for a in speeds for v in a.ravel()), default=mp.one) or mp.one
-        sizes = [mp.mag(abs(v)) for x in moving for v in x.ravel() if v != 0 and mp.isfinite(v)]
+        sizes = [mp.mag(abs(v)) for x in arrays for v in x.ravel() if v != 0 and mp.isfinite(v)]
         thresholds = [math.frexp(v)[1] for v in constants(jaxpr)]
-        # As powers of two: no two different numbers should be closer, none larger.
+        # As powers of two: assumed least distance of two numbers in f, and largest number.
         self.finest = min([0, *sizes]) - 56
         self.finest = min([self.finest, *[-abs(e) for e in thresholds]])
         self.largest = max([0, *sizes, *thresholds])
         self.is_slow = bool(SLOW.intersection(names(jaxpr)))
 
-    def values(self, mp):
-        """The arguments and their directions."""
-        for x, a, kind in zip(self.args, self.moves, self.kinds, strict=True):
+    def values(self, mp) -> Iterator[tuple[Any, Any]]:
+        """Each argument with its direction, None for a constant one."""
+        for x, a, kind in zip(self.args, self.along, self.kinds, strict=True):
             x = exact(mp, x, kind)
             if a is not None and is_inexact(kind):
                 a = np.broadcast_to(exact(mp, a, jax.ShapeDtypeStruct(np.shape(a), kind.dtype)), x.shape)
@@ -124,7 +143,7 @@ class Line:
 
 
 def walk(jaxpr):
-    """A jaxpr and all jaxprs inside it, also the definitions that are traced for it."""
+    """A jaxpr and all jaxprs inside it, including the definitions of ops."""
     yield jaxpr
     for eqn in jx.opened(jaxpr).eqns:
         is_traced = eqn.primitive.name in ("jaxdl_op", "call_hi_primitive")
@@ -137,7 +156,7 @@ def names(jaxpr):
 
 
 def constants(jaxpr):
-    """The sizes of all numbers that are written in a jaxpr, without 0 and those that mark what is masked."""
+    """The absolute values of all numbers that are written in a jaxpr, without 0 and without masks."""
     for inner in walk(jaxpr):
         literals = [a for eqn in jx.opened(inner).eqns for a in eqn.invars if not jx.is_variable(a)]
         given = [(a.val, a.aval) for a in literals]
@@ -149,22 +168,22 @@ def constants(jaxpr):
                 yield from (usual.min(), usual.max()) if usual.size else ()
 
 
-def followed(line, order, digits):
-    """The one-sided slopes of each number in the result, all settled by small enough steps, and the context.
+def slopes_of(line, order, digits):
+    """The one-sided slopes of each number in f's result, with the mpmath context.
 
-    A step is (how far below the finest scale, decimal digits to spare).
+    Steps become smaller, and precision higher, until all slopes are settled.
     """
-    spare = (10, 100, 350, 400) if line.is_slow else (10, 600, 750, 1450)
-    below = (0.4, 0.6, 1.6, 4.0)
+    spare_digits = (10, 100, 350, 400) if line.is_slow else (10, 600, 750, 1450)
+    depths = (0.4, 0.6, 1.6, 4.0)  # how far the step is below the finest scale, over the digits
     mp = new_context(digits)
-    slopes = None
-    for share, extra in zip(below, spare, strict=True):
-        depth = math.ceil(share * digits * math.log2(10)) - line.finest
+    slopes = []
+    for ratio, extra in zip(depths, spare_digits, strict=True):
+        depth = math.ceil(ratio * digits * math.log2(10)) - line.finest
         mp.prec = order * (depth + 3) + line.largest + math.ceil((digits + extra) * math.log2(10))
         h = mp.ldexp(1, -depth) / own(mp, line.speed)
         centre = line.at(mp, 0 * h)
         sides = [zip(*[line.at(mp, side * h * 2**j) for j in range(order + 2)], strict=True) for side in (LEFT, RIGHT)]
-        slopes = slopes or [OneSidedSlopes(mp, order, digits, len(spare)) for _ in centre]
+        slopes = slopes or [OneSidedSlopes(mp, order, digits, len(spare_digits)) for _ in centre]
         for slope, f0, left, right in zip(slopes, centre, *sides, strict=True):
             slope.add(h, f0, left, right)
         if all(slope.is_settled for slope in slopes):
@@ -173,7 +192,7 @@ def followed(line, order, digits):
 
 
 def assembled(mp, slopes, kind, digits):
-    """The next one-sided slopes, one for each entry of an output (two where it is complex), as a Derivative."""
+    """A Derivative from the next slopes, one for each entry of an output, or two if it is complex."""
     per_entry = 2 if is_complex(kind) else 1
     entries = [[next(slopes) for _ in range(per_entry)] for _ in range(kind.size)]
     mp.dps = digits + 10

@@ -1,57 +1,56 @@
-"""Elementwise primitives: each a function of mpmath numbers, by its mathematical definition.
+"""Elementwise primitives as functions of mpmath's numbers, by their mathematical definitions.
 
-A maker takes the context and the equation's parameters and gives the function of the entries. Real functions are
-NaN out of their domain; what mpmath raises at a pole is NaN too, where no limit is written here.
+The tables map a primitive to a function of the mpmath context and the equation's parameters that returns the function
+of the entries. Real functions are NaN outside their domain, and where mpmath raises an error, unless a limit is defined
+here.
 """
 
 import operator
 
-import mpmath
+from mpmath.libmp import NoConvergence
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact import special
 from jaxdl.exact.numbers import each, is_complex, truths
 
-# Beyond 2 to the power of this, exp and the circular functions take their argument for infinite:
-# the exponent of the result alone would fill the memory.
-LARGEST = 1 << 14
+# exp and the circular functions treat arguments beyond 2 to the power of this as infinite: the exponent of the result
+# alone would fill the memory.
+LARGEST_EXPONENT = 1 << 14
 
 
-def rule(mp, eqn, *args):
+def elementwise_rule(mp, eqn, *args):
     f = ELEMENTWISE[eqn.primitive.name](mp, jx.parameters(eqn))
     return each(guarded(mp, f, is_complex(eqn.outvars[0].aval)), *args)
 
 
 def guarded(mp, f, may_be_complex):
-    """f that gives NaN where it has no value, or none among the real numbers."""
+    """f with NaN in place of errors, and of complex values unless they are allowed."""
 
     def safe(*args):
         try:
             y = f(*args)
-        except (ValueError, ArithmeticError, mpmath.libmp.NoConvergence):
+        except (ValueError, ArithmeticError, NoConvergence):
             return mp.nan
         return mp.nan if hasattr(y, "_mpc_") and not may_be_complex else y
 
     return safe
 
 
-def of(name):
-    """The function of this name in mpmath."""
+def mpmath_function(name):
     return lambda mp, params: getattr(mp, name)
 
 
 def bounded(make):
-    """A function whose argument counts as infinite where it is beyond all measure."""
+    """A function that treats very large arguments as infinite."""
 
     def maker(mp, params):
         f = make(mp, params)
-        return lambda x: f(x * mp.inf) if mp.isfinite(x) and mp.mag(x) > LARGEST else f(x)
+        return lambda x: f(x * mp.inf) if mp.isfinite(x) and mp.mag(x) > LARGEST_EXPONENT else f(x)
 
     return maker
 
 
-def simple(f):
-    """A function of the context and the entries that has no parameters."""
+def without_parameters(f):
     return lambda mp, params: lambda *args: f(mp, *args)
 
 
@@ -72,16 +71,16 @@ def remainder(mp, x, y):
 
 
 def power(mp, x, y):
-    """xʸ; of a negative x for whole y only, as among real numbers."""
+    """xʸ; for a negative real x only if y is an integer."""
     if isinstance(y, int) or hasattr(x, "_mpc_") or hasattr(y, "_mpc_"):
-        return whole_power(mp, x, y) if isinstance(y, int) else mp.power(x, y)
+        return integer_power(mp, x, y) if isinstance(y, int) else mp.power(x, y)
     if y == 0 or x == 1:
         return mp.one
     if x == 0:
         return mp.inf if y < 0 else mp.zero
     if x < 0 and mp.isfinite(x) and mp.isfinite(y):
         return power(mp, -x, y) * (-1) ** int(y % 2) if mp.isint(y) else mp.nan
-    if x < 0 or not mp.isfinite(y) or mp.mag(y) + mp.mag(mp.log(x)) > LARGEST:
+    if x < 0 or not mp.isfinite(y) or mp.mag(y) + mp.mag(mp.log(x)) > LARGEST_EXPONENT:
         return extreme_power(mp, x, y)
     return mp.power(x, y)
 
@@ -96,7 +95,7 @@ def extreme_power(mp, x, y):
     return -size if x < 0 and mp.isfinite(y) and mp.isint(y) and y % 2 else size
 
 
-def whole_power(mp, x, n):
+def integer_power(mp, x, n):
     if x == 0 and n < 0:
         return mp.nan if hasattr(x, "_mpc_") else mp.inf
     return x**n
@@ -116,18 +115,18 @@ def cube_root(mp, x):
     return -mp.cbrt(-x) if x < 0 else mp.cbrt(x)
 
 
-def order(x):
-    """A key to compare by: real numbers as they are, complex ones by their parts in turn."""
+def comparison_key(x):
+    """The key by which numbers are compared: a complex one by its real part, then its imaginary part."""
     return (x.real, x.imag) if hasattr(x, "_mpc_") else x
 
 
 def larger(mp, x, y):
     """max(x, y), NaN if either is."""
-    return x if x != x or (y == y and order(x) >= order(y)) else y
+    return x if x != x or (y == y and comparison_key(x) >= comparison_key(y)) else y
 
 
 def smaller(mp, x, y):
-    return x if x != x or (y == y and order(x) <= order(y)) else y
+    return x if x != x or (y == y and comparison_key(x) <= comparison_key(y)) else y
 
 
 def clamp(mp, low, x, high):
@@ -143,47 +142,47 @@ def inverse_hyperbolic_tangent(mp, x):
 
 
 ELEMENTWISE = {
-    "abs": simple(lambda mp, x: abs(x)),
-    "add": simple(lambda mp, x, y: x + y),
-    "add_any": simple(lambda mp, x, y: x + y),
-    "sub": simple(lambda mp, x, y: x - y),
-    "mul": simple(lambda mp, x, y: x * y),
-    "neg": simple(lambda mp, x: -x),
-    "square": simple(lambda mp, x: x * x),
-    "one_minus_square": simple(lambda mp, x: (1 + x) * (1 - x)),
-    "polynomial": simple(special.polynomial),
-    "div": simple(divide),
-    "rem": simple(remainder),
-    "pow": simple(power),
-    "integer_pow": lambda mp, params: lambda x: whole_power(mp, x, params["y"]),
-    "max": simple(larger),
-    "min": simple(smaller),
-    "clamp": simple(clamp),
-    "sign": simple(sign),
-    "floor": of("floor"),
-    "ceil": of("ceil"),
+    "abs": without_parameters(lambda mp, x: abs(x)),
+    "add": without_parameters(lambda mp, x, y: x + y),
+    "add_any": without_parameters(lambda mp, x, y: x + y),
+    "sub": without_parameters(lambda mp, x, y: x - y),
+    "mul": without_parameters(lambda mp, x, y: x * y),
+    "neg": without_parameters(lambda mp, x: -x),
+    "square": without_parameters(lambda mp, x: x * x),
+    "one_minus_square": without_parameters(lambda mp, x: (1 + x) * (1 - x)),
+    "polynomial": without_parameters(special.polynomial),
+    "div": without_parameters(divide),
+    "rem": without_parameters(remainder),
+    "pow": without_parameters(power),
+    "integer_pow": lambda mp, params: lambda x: integer_power(mp, x, params["y"]),
+    "max": without_parameters(larger),
+    "min": without_parameters(smaller),
+    "clamp": without_parameters(clamp),
+    "sign": without_parameters(sign),
+    "floor": mpmath_function("floor"),
+    "ceil": mpmath_function("ceil"),
     "round": rounding,
-    "real": of("re"),
-    "imag": of("im"),
-    "conj": of("conj"),
-    "complex": of("mpc"),
-    "sqrt": of("sqrt"),
-    "rsqrt": simple(lambda mp, x: divide(mp, mp.one, mp.sqrt(x))),
-    "cbrt": simple(cube_root),
-    "exp": bounded(of("exp")),
-    "exp2": bounded(simple(lambda mp, x: power(mp, mp.mpf(2), x))),
-    "expm1": bounded(of("expm1")),
-    "log": of("log"),
-    "log2": simple(lambda mp, x: mp.log(x, 2)),
-    "log1p": of("log1p"),
-    "logistic": bounded(simple(logistic)),
-    **{name: bounded(of(name)) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    **{name: of(name) for name in ("asin", "acos", "atan", "asinh", "acosh", "atan2")},
-    "atanh": simple(inverse_hyperbolic_tangent),
-    "erf": of("erf"),
-    "erfc": of("erfc"),
-    **{name: bounded(simple(f)) for name, f in special.OF_ONE.items()},
-    **{name: simple(f) for name, f in special.OF_MANY.items()},
+    "real": mpmath_function("re"),
+    "imag": mpmath_function("im"),
+    "conj": mpmath_function("conj"),
+    "complex": mpmath_function("mpc"),
+    "sqrt": mpmath_function("sqrt"),
+    "rsqrt": without_parameters(lambda mp, x: divide(mp, mp.one, mp.sqrt(x))),
+    "cbrt": without_parameters(cube_root),
+    "exp": bounded(mpmath_function("exp")),
+    "exp2": bounded(without_parameters(lambda mp, x: power(mp, mp.mpf(2), x))),
+    "expm1": bounded(mpmath_function("expm1")),
+    "log": mpmath_function("log"),
+    "log2": without_parameters(lambda mp, x: mp.log(x, 2)),
+    "log1p": mpmath_function("log1p"),
+    "logistic": bounded(without_parameters(logistic)),
+    **{name: bounded(mpmath_function(name)) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{name: mpmath_function(name) for name in ("asin", "acos", "atan", "asinh", "acosh", "atan2")},
+    "atanh": without_parameters(inverse_hyperbolic_tangent),
+    "erf": mpmath_function("erf"),
+    "erfc": mpmath_function("erfc"),
+    **{name: bounded(without_parameters(f)) for name, f in special.OF_ONE.items()},
+    **{name: without_parameters(f) for name, f in special.OF_MANY.items()},
 }
 
 
@@ -195,8 +194,8 @@ def compare(f):
 
 
 def in_total_order(f):
-    """A comparison that takes NaN for larger than all numbers and equal to itself."""
-    key = lambda x: (x != x, 0 if x != x else order(x))
+    """A comparison in which NaN is larger than all numbers and equal to itself."""
+    key = lambda x: (x != x, 0 if x != x else comparison_key(x))
     return lambda mp, eqn, *args: truths(lambda x, y: f(key(x), key(y)), *args)
 
 
@@ -206,4 +205,4 @@ COMPARISONS = {
     "is_finite": lambda mp, eqn, x: truths(mp.isfinite, x),
 }
 
-RULES = {**dict.fromkeys(ELEMENTWISE, rule), **COMPARISONS}
+ELEMENTWISE_RULES = {**dict.fromkeys(ELEMENTWISE, elementwise_rule), **COMPARISONS}

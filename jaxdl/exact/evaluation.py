@@ -1,37 +1,52 @@
-"""Functions evaluated in arbitrary precision, with as many digits as it takes."""
+"""Functions evaluated in arbitrary precision, with as many digits as the result needs."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact.interpreter import run
-from jaxdl.exact.numbers import SMALLEST, agree, exact, is_exact, new_context, parts, shared
+from jaxdl.exact.numbers import SMALLEST_EXPONENT, agree, exact, is_exact, new_context, parts, shared
 
-# With how many digits more than are asked for f is evaluated, until two results agree.
+# f is evaluated with this many digits more than requested, until two results agree.
 MORE_DIGITS = (10, 70, 400, 1000)
 ENOUGH_FOR_ZERO = 400
 
 
-def evaluate(f, digits=50):
-    """f in arbitrary precision: the same arguments, the result to so many decimal digits.
+def evaluate(f: Callable, digits: int = 50) -> Callable[..., Any]:
+    """f in arbitrary precision, as a function of the same arguments.
 
-    Every primitive of f is evaluated by its mathematical definition, on the values as given: no number is rounded
-    to f's types, not even by a conversion between them; conversion to integers cuts. A hand-written derivative
-    rule plays no part, only what it is the rule of. Integers, booleans, bits and random numbers are as JAX has them.
+    Every primitive of f is evaluated by its mathematical definition, on the values as given. No number is rounded to
+    f's dtypes, not even by a conversion; a conversion to integers truncates. Hand-written derivative rules play no
+    part. Integers, booleans, bits and random numbers are those of JAX.
 
-    Cancellation is followed: f is evaluated with more digits until two results agree, with up to 1000 more. A result
-    that should be 0 by cancellation may be left as a number below 10⁻³³⁰.
+    Cancellation is compensated: f is evaluated with more digits until two results agree, up to 1000 more. A result that
+    should be 0 by cancellation may be a number below 10⁻³³⁰.
 
-    The arguments are arrays and pytrees of them, as JAX takes them (a float64 counts as float32 unless JAX is set
-    to 64 bits), or NumPy object arrays of mpmath's numbers, which f sees as the default float or complex type.
-    The result has NumPy object arrays of mpf or mpc, of the same shapes, in place of real and complex arrays.
+    NaN and ±∞ propagate. A real function outside its domain gives NaN (√−1, log −1); log 0 = −∞ and 1/0 = ∞. mpmath has
+    no −0, so 1/−0 is ∞ too. exp, power, sine and the like treat arguments beyond 2^16384 as infinite. Where mpmath's
+    series of a special function does not converge, the value is NaN. About 10⁵ operations on numbers take a second, so
+    arrays must be small.
 
-    NaN and ±∞ are carried; a real function out of its domain gives NaN (√−1, log −1), log 0 = −∞ and 1/0 = ∞.
-    mpmath has no −0, so 1/−0 is ∞ too. exp, power, sine and the like take arguments beyond 2^16384 for infinite;
-    where mpmath's series for a special function does not converge, its value is NaN. Some 10⁵ operations on numbers
-    are done in a second, so sizes must be small.
+    Args:
+        f: A JAX function of arrays.
+        digits: Decimal digits of the result.
 
-    Raises UnknownPrimitive, which names the primitive (or a parameter of it that is not known here) and the line it
-    came from; ArithmeticError for a while loop of more than 100,000 steps.
+    Returns:
+        A function of f's arguments: pytrees of arrays as JAX takes them (float64 counts as float32 unless JAX is in
+        64-bit mode), or NumPy object arrays of mpmath's numbers, for which f sees the default float or complex dtype.
+        Its result is f's, with object arrays of mpf or mpc of the same shapes in place of real and complex arrays.
+
+    Raises:
+        UnknownPrimitive: From the returned function, if f has a primitive, or a parameter of a primitive, that is not
+            known here. The error names it and its line of source code.
+        ArithmeticError: From the returned function, for a while loop of more than 100,000 steps.
+
+    Example:
+        >>> y = jaxdl.exact.evaluate(lambda x: jnp.exp(x) - 1)(jnp.float32(2.0**-30))
+        >>> mpmath.nstr(y.item(), 20)
+        '9.3132257504915938475e-10'
     """
 
     def exactly(*args):
@@ -45,8 +60,8 @@ def evaluate(f, digits=50):
 
 
 def certain(compute, mp, digits):
-    """What `compute` gives, a list of arrays, with so many digits that more of them change nothing."""
-    arrays = None
+    """The arrays that `compute` returns, with so many digits that more do not change the result."""
+    arrays = []
     for extra in MORE_DIGITS:
         mp.dps = digits + extra
         before, arrays = arrays, compute()
@@ -56,16 +71,16 @@ def certain(compute, mp, digits):
 
 
 def agree_on(mp, x, y, digits, extra):
-    """Whether two arrays are certain, entry by entry: 0 only with enough digits to see what is in float64."""
+    """Whether all entries of two arrays agree. Numbers that float64 cannot hold agree only with enough digits."""
     tolerance = mp.mpf(10) ** -digits
-    tiny = lambda v: extra >= ENOUGH_FOR_ZERO and mp.mag(v) < SMALLEST
+    tiny = lambda v: extra >= ENOUGH_FOR_ZERO and mp.mag(v) < SMALLEST_EXPONENT
     same = lambda v, w: (v != v and w != w) or (tiny(v) and tiny(w)) or (w != 0 and agree(mp, v, w, tolerance))
     pairs = zip(x.flat, y.flat, strict=True) if is_exact(y) else ()
     return all(same(*two) for v, w in pairs for two in zip(parts(v), parts(w), strict=True))
 
 
 def traced(f, args):
-    """The jaxpr of f and the shapes of its result; object arrays count as the default float or complex type."""
+    """The jaxpr of f and the shapes of its result; object arrays have the default float or complex dtype."""
     return jx.trace(f, *jax.tree.map(lambda x: stand_in(x) if is_exact(x) else x, args))
 
 

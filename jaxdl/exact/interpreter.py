@@ -1,31 +1,34 @@
-"""A jaxpr evaluated in arbitrary precision: one table of rules by primitive, and control flow around it.
+"""Evaluates a jaxpr in arbitrary precision, by a table of rules for primitives and control flow.
 
-A rule takes the context, the equation and its inputs, and gives its output or the list of its outputs.
+A rule takes the mpmath context, the equation and its inputs, and returns its output or the list of its outputs.
 """
 
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.exact import elementwise, indexing, matrices, reductions
+from jaxdl.exact import elementwise, indexing, matrices, reductions, sorting
 from jaxdl.exact.numbers import empty, exact, filled, fitted, is_exact, is_inexact, is_opaque, remembered
 
 MOST_STEPS = 100_000
 
 
 class UnknownPrimitive(NotImplementedError):
-    """A primitive that `jaxdl.exact` has no definition of: `primitive` is its name, `where` the line it came from.
+    """A primitive that `jaxdl.exact` has no definition of.
 
-    `setting`, "name=value", is the parameter that is not known, where the primitive without it is; else empty.
+    Attributes:
+        primitive: Its name.
+        where: The line of source code that it comes from.
+        setting: "name=value" of a parameter that is not known, if the primitive is known without it; else empty.
     """
 
-    def __init__(self, primitive, where, setting=""):
+    def __init__(self, primitive: str, where: str, setting: str = ""):
         self.primitive, self.where, self.setting = primitive, where, setting
         what = f"{primitive} with {setting}" if setting else primitive
         super().__init__(f"jaxdl.exact has no definition of the primitive {what}, at {where or 'an unknown line'}")
 
 
 def run(jaxpr, values, mp):
-    """The outputs of a jaxpr for inputs as the interpreter keeps them, at the precision of the context."""
+    """The outputs of a jaxpr at the precision of the context, for inputs as made by `numbers.exact`."""
     plain = jx.opened(jaxpr)
     known = {v: exact(mp, c, v.aval) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True)}
     known.update(zip(plain.invars, values, strict=True))
@@ -34,7 +37,7 @@ def run(jaxpr, values, mp):
         try:
             y = outputs(mp, eqn, [*map(read, eqn.invars)])
         except UnknownPrimitive as unknown:
-            # Inside JAX's own functions an equation has no line of the user's; the call of them has.
+            # An equation inside one of JAX's own functions has no line in the user's code, but the call has.
             if unknown.where:
                 raise
             raise UnknownPrimitive(unknown.primitive, jx.where(eqn), unknown.setting) from None
@@ -43,7 +46,7 @@ def run(jaxpr, values, mp):
 
 
 def outputs(mp, eqn, inputs):
-    """Those of one equation; where none has an entry, nothing is computed."""
+    """The outputs of one equation; nothing is computed if all of them are empty."""
     kinds = [v.aval for v in eqn.outvars]
     if kinds and not any(kind.size or is_opaque(kind) for kind in kinds):
         return [*map(empty, kinds)]
@@ -74,7 +77,7 @@ def op_call(mp, eqn, *args):
 
 
 def own_primitive(mp, eqn, *args):
-    """A primitive that is defined by a JAX function."""
+    """A primitive of jaxdl that is defined by a JAX function."""
     return run(remembered(mp, eqn, lambda: jx.definition_of(eqn)), args, mp)
 
 
@@ -107,31 +110,31 @@ def while_loop(mp, eqn, *args):
     loop = jx.while_(eqn)
     test, body, state = loop.split(args)
     for _ in range(MOST_STEPS):
-        (going,) = run(loop.test, [*test, *state], mp)
-        if not np.any(going):
+        (runs,) = run(loop.test, [*test, *state], mp)
+        if not np.any(runs):
             return state
         new = run(loop.body, [*body, *state], mp)
         state = [
-            np.where(going.reshape(going.shape + (1,) * (x.ndim - going.ndim)), y, x)
+            np.where(runs.reshape(runs.shape + (1,) * (x.ndim - runs.ndim)), y, x)
             for x, y in zip(state, new, strict=True)
         ]
     raise ArithmeticError(f"jaxdl.exact: the while loop at {jx.where(eqn)} does not end within {MOST_STEPS} steps")
 
 
 def solve(mp, eqn, *args):
-    """custom_linear_solve: what its own solver computes."""
+    """custom_linear_solve, by its own solver."""
     system = jx.linear_solve(eqn)
     return run(system.solve, system.inputs_of_solve(args), mp)
 
 
-def reduce(mp, eqn, *args):
+def reduce_by_jaxpr(mp, eqn, *args):
     """A reduction by any jaxpr of two values, or of two groups of values."""
     axes, (body,) = jx.reduced_axes(eqn), jx.inner_jaxprs(eqn)
     arrays, starts = jx.split(args, len(args) // 2)
     return fold(mp, body, starts, [reductions.rows(x, axes) for x in arrays])
 
 
-def reduce_window(mp, eqn, *args):
+def reduce_window_by_jaxpr(mp, eqn, *args):
     arrays, starts = jx.split(args, len(args) // 2)
     at = reductions.windows_of(eqn, arrays[0].shape)
     return fold(
@@ -143,7 +146,7 @@ def reduce_window(mp, eqn, *args):
 
 
 def fold(mp, body, starts, arrays):
-    """The jaxpr of a step, for numbers, done for all rows at once along the last axis."""
+    """Reduces along the last axis, by a jaxpr of numbers that is applied to all rows at once."""
     step = lambda *values: run_each(body, values, mp)
     y = [np.broadcast_to(s, x.shape[:-1]) for s, x in zip(starts, arrays, strict=True)]
     for i in range(arrays[0].shape[-1]):
@@ -151,12 +154,12 @@ def fold(mp, body, starts, arrays):
     return y
 
 
-def scatter(mp, eqn, *args):
-    """Updates put in their places; with `x.at[i].apply(f)`, f of what is there."""
+def scatter_or_apply(mp, eqn, *args):
+    """`x.at[i].set(y)` or `x.at[i].apply(f)`."""
     body = jx.scatter(eqn).update
     if body is None or not jx.opened(body).eqns:
-        return indexing.move(mp, eqn, *args)
-    return indexing.scatter(lambda mp, x, y: run_each(body, [x, y], mp)[0][()])(mp, eqn, *args)
+        return indexing.indexed(mp, eqn, *args)
+    return indexing.scatter_by(lambda mp, x, y: run_each(body, [x, y], mp)[0][()])(mp, eqn, *args)
 
 
 def run_each(body, values, mp):
@@ -168,7 +171,7 @@ def run_each(body, values, mp):
     return [np.array([v[()] for v in ys] or [], object).reshape(shape) for ys in zip(*found, strict=True)]
 
 
-def nothing(mp, eqn, *args):
+def no_outputs(mp, eqn, *args):
     return []
 
 
@@ -180,9 +183,16 @@ FLOW = {
     "scan": scan,
     "while": while_loop,
     "custom_linear_solve": solve,
-    "reduce": reduce,
-    "reduce_window": reduce_window,
-    "debug_callback": nothing,
-    "debug_print": nothing,
+    "reduce": reduce_by_jaxpr,
+    "reduce_window": reduce_window_by_jaxpr,
+    "debug_callback": no_outputs,
+    "debug_print": no_outputs,
 }
-RULES = {**elementwise.RULES, **indexing.RULES, **reductions.RULES, **matrices.RULES, "scatter": scatter}
+RULES = {
+    **elementwise.ELEMENTWISE_RULES,
+    **indexing.INDEXING_RULES,
+    **sorting.SORTING_RULES,
+    **reductions.REDUCTION_RULES,
+    **matrices.MATRIX_RULES,
+    "scatter": scatter_or_apply,
+}

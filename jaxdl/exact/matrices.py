@@ -1,9 +1,9 @@
 """Linear algebra on object arrays: factorizations with LAPACK's conventions, solves, and the Fourier transform.
 
-Where LAPACK is free in a sign, a phase or an order (eigenvectors, singular vectors), what it gives for the matrix
-rounded to its type is the guide: each exact vector has the phase that makes its inner product with the guide's
-positive, so vectors move smoothly with the matrix, and for complex ones v̇ is orthogonal to v. Singular vectors of a
-complex matrix have this phase on the left; JAX's derivative of them takes another.
+A sign, phase or order that is not determined (eigenvectors, singular vectors) is that of LAPACK's result for the matrix
+rounded to its dtype, the reference: each exact vector has the phase that makes its inner product with the reference
+vector positive. Vectors are then smooth functions of the matrix, and for complex ones v̇ is orthogonal to v. Singular
+vectors of a complex matrix have this phase on the left, while JAX's derivative of them fixes another one.
 """
 
 import jax
@@ -22,11 +22,11 @@ def zeros(mp, *shape):
     return filled([mp.zero] * int(np.prod(shape)), shape)
 
 
-def identity(mp, n):
+def identity_matrix(mp, n):
     return filled([mp.one if i == j else mp.zero for i in range(n) for j in range(n)], (n, n))
 
 
-def product(mp, a, b):
+def matrix_product(mp, a, b):
     return filled([mp.fdot(zip(r, c, strict=True)) for r in a for c in b.T], (a.shape[0], b.shape[1]))
 
 
@@ -35,7 +35,7 @@ def norm(mp, v):
 
 
 def batched(f, ranks):
-    """A rule from a function of the context, the equation and single matrices; ranks are those of its inputs."""
+    """A rule from a function of the context, the equation and unbatched inputs with these numbers of dimensions."""
 
     def rule(mp, eqn, *args):
         batch = args[0].shape[: args[0].ndim - ranks[0]]
@@ -55,7 +55,7 @@ def cholesky(mp, eqn, a):
     n = len(a)
     y = zeros(mp, n, n)
     for j in range(n):
-        rest = a[:, j] - product(mp, y[:, :j], adjoint(y[j : j + 1, :j]))[:, 0]
+        rest = a[:, j] - matrix_product(mp, y[:, :j], adjoint(y[j : j + 1, :j]))[:, 0]
         pivot = rest[j].real
         if not pivot > 0:
             return [filled([mp.nan] * n * n, (n, n))]
@@ -65,7 +65,7 @@ def cholesky(mp, eqn, a):
 
 
 def lu(mp, eqn, a):
-    """P A = L U by rows, the pivot the largest |re| + |im| of its column: packed, its swaps, the permutation."""
+    """P A = L U with the largest |re| + |im| of a column as the pivot: L and U packed, row swaps, permutation."""
     a, (m, n) = a.copy(), a.shape
     size = lambda v: abs(v.real) + abs(v.imag)
     swaps, order = [], list(range(m))
@@ -81,14 +81,14 @@ def lu(mp, eqn, a):
 
 
 def qr(mp, eqn, a):
-    """A = Q R by Householder's reflections as LAPACK takes them: R's diagonal has the sign opposite to the column's.
+    """A = Q R by Householder reflections as in LAPACK: an entry of R's diagonal has the opposite sign of A's.
 
-    A column that is zero below the diagonal is left as it is (and, for complex ones, real).
+    A column that is zero below the diagonal, with a real entry on it, is not reflected.
     """
     if jx.parameters(eqn).get("pivoting"):
-        raise NotImplementedError(f"jaxdl.exact has no qr with pivoting, which is called at {place(eqn)}")
+        raise NotImplementedError(f"jaxdl.exact has no qr with pivoting, called at {line_of(eqn)}")
     r, (m, n) = a.copy(), a.shape
-    q = identity(mp, m)
+    q = identity_matrix(mp, m)
     for k in range(min(m, n)):
         x = r[k:, k]
         below = norm(mp, x[1:])
@@ -107,13 +107,13 @@ def qr(mp, eqn, a):
 
 def reflected(mp, v, tau, a):
     """τ v vᴴ A"""
-    return each(lambda x: tau * x, product(mp, v[:, None], product(mp, adjoint(v[:, None]), a)))
+    return each(lambda x: tau * x, matrix_product(mp, v[:, None], matrix_product(mp, adjoint(v[:, None]), a)))
 
 
 def householder_product(mp, eqn, a, taus):
     """The first n columns of H₁ H₂ … with Hₖ = 1 − τₖ vₖ vₖᴴ and vₖ below A's diagonal."""
     m, n = a.shape
-    q = identity(mp, m)[:, :n]
+    q = identity_matrix(mp, m)[:, :n]
     for k in reversed(range(len(taus))):
         v = np.concatenate([zeros(mp, k), filled([mp.one], (1,)), a[k + 1 :, k]])
         q = q - reflected(mp, v, taus[k], q)
@@ -131,22 +131,22 @@ def array(m):
     return filled([m[i, j] for i in range(m.rows) for j in range(m.cols)], (m.rows, m.cols))
 
 
-def guide(mp, eqn, a):
-    """What the primitive itself gives for the rounded matrix; the same for all matrices that are almost equal.
+def reference(mp, eqn, a):
+    """The primitive's result for the rounded matrix; the same one for all matrices that are almost equal.
 
-    For it must not change with the last bit, on which side of 0 a derivative looks at.
+    A derivative compares matrices on both sides of a point, where the last bit must not make a difference.
     """
     a = rounded(a, eqn.invars[0].aval)
-    given = remembered(mp, eqn, list)
-    for known, outputs in given:
+    cached = remembered(mp, eqn, list)
+    for known, outputs in cached:
         if np.max(abs(a - known), initial=0) <= 1e-3 * jax.numpy.finfo(a.dtype).eps ** 0.5 * np.max(abs(a), initial=0):
             return outputs
-    given.append((a, [np.asarray(y) for y in jx.binding(eqn)(a)]))
-    return given[-1][1]
+    cached.append((a, [np.asarray(y) for y in jx.binding(eqn)(a)]))
+    return cached[-1][1]
 
 
 def phase(mp, v, like):
-    """The number of size 1 that turns v towards the vector `like`."""
+    """The number of modulus 1 that turns v towards the vector `like`."""
     along = mp.fdot(
         [
             (mp.convert(complex(u) if np.iscomplexobj(like) else float(u)), x.conjugate())
@@ -157,50 +157,50 @@ def phase(mp, v, like):
 
 
 def turned(mp, vectors, likes):
-    """Columns, each turned by its phase."""
+    """Columns, each multiplied by its phase."""
     return np.stack([v * phase(mp, v, like) for v, like in zip(vectors.T, likes.T, strict=True)], 1)
 
 
 def eigh(mp, eqn, a):
-    """A's eigenvalues in rising order, and eigenvectors with the guide's phases; from one triangle of A."""
-    _need_whole(eqn)
+    """A's eigenvalues in ascending order, and eigenvectors with the reference's phases; from one triangle of A."""
+    _check_full_spectrum(eqn)
     lower = jx.parameters(eqn)["lower"]
     entry = lambda i, j: a[i, j] if (i >= j) == lower else a[j, i].conjugate()
     n = len(a)
-    whole = filled([entry(i, j) if i != j else a[i, i].real for i in range(n) for j in range(n)], (n, n))
+    full = filled([entry(i, j) if i != j else a[i, i].real for i in range(n) for j in range(n)], (n, n))
     solve = mp.eighe if is_complex(eqn.invars[0].aval) else mp.eigsy
-    w, v = solve(matrix(mp, whole))
-    like, _ = guide(mp, eqn, a)
+    w, v = solve(matrix(mp, full))
+    like, _ = reference(mp, eqn, a)
     return [turned(mp, array(v), like), filled(list(w), (n,))]
 
 
 def svd(mp, eqn, a):
-    """A = U diag(s) Vᴴ, s falling; U with the guide's phases (what is beyond s, as mpmath has it)."""
-    _need_whole(eqn)
+    """A = U diag(s) Vᴴ, s descending; U with the reference's phases, and mpmath's vectors of the null spaces."""
+    _check_full_spectrum(eqn)
     m, n = a.shape
     k = min(m, n)
     if not jx.parameters(eqn)["compute_uv"]:
         return [filled(list(mp.svd(matrix(mp, a), compute_uv=False)), (k,))]
     u, s, vt = mp.svd(matrix(mp, a), full_matrices=jx.parameters(eqn)["full_matrices"])
     u, vt = array(u), array(vt)
-    _, like, like_t = guide(mp, eqn, a)
+    _, like, like_t = reference(mp, eqn, a)
     phases = filled([phase(mp, v, w) for v, w in zip(u.T[:k], like.T[:k], strict=True)], (k,))
     u[:, :k] = u[:, :k] * phases
     vt[:k] = adjoint(adjoint(vt[:k]) * phases)
-    u[:, k:], vt[k:] = _beyond(mp, u[:, k:], like[:, k:]), _beyond(mp, vt[k:].T, like_t[k:].T).T
+    u[:, k:], vt[k:] = _null_space(mp, u[:, k:], like[:, k:]), _null_space(mp, vt[k:].T, like_t[k:].T).T
     return [filled(list(s), (k,)), u, vt]
 
 
-def _beyond(mp, vectors, likes):
+def _null_space(mp, vectors, likes):
     return turned(mp, vectors, likes) if vectors.shape[1] == 1 else vectors
 
 
 def eig(mp, eqn, a):
-    """A's eigenvalues, and its left and right eigenvectors of length 1, in the guide's order and with its phases."""
+    """A's eigenvalues, left and right eigenvectors of length 1, in the reference's order and with its phases."""
     left = jx.parameters(eqn)["compute_left_eigenvectors"]
     w, *vectors = mp.eig(matrix(mp, a), left=left, right=True)
     vectors = [adjoint(array(vectors[0])), *map(array, vectors[1:])] if left else [*map(array, vectors)]
-    like, *likes = guide(mp, eqn, a)
+    like, *likes = reference(mp, eqn, a)
     free = list(range(len(w)))
     order = []
     for target in like:
@@ -211,13 +211,13 @@ def eig(mp, eqn, a):
     return [filled([w[i] for i in order], (len(w),)), *found]
 
 
-def place(eqn):
+def line_of(eqn):
     return jx.where(eqn) or "an unknown line"
 
 
-def _need_whole(eqn):
+def _check_full_spectrum(eqn):
     if jx.parameters(eqn).get("subset_by_index") is not None:
-        raise NotImplementedError(f"jaxdl.exact has no part of a spectrum, which is asked for at {place(eqn)}")
+        raise NotImplementedError(f"jaxdl.exact has no eigh or svd of a part of the spectrum, called at {line_of(eqn)}")
 
 
 # --- solves ------------------------------------------------------------------------------------------
@@ -263,22 +263,22 @@ def tridiagonal_solve(mp, eqn, low, middle, high, b):
 
 
 def fft(mp, eqn, x):
-    """yₖ = Σ xⱼ exp(∓2πi jk/n) along the last axes, / n for the inverse; the real forms keep or fill in a half."""
+    """yₖ = Σ xⱼ exp(∓2πi jk/n) along the last axes, / n for the inverse; real transforms keep or restore a half."""
     kind, lengths = jx.parameters(eqn)["fft_type"].name, jx.parameters(eqn)["fft_lengths"]
     axes = list(range(x.ndim - len(lengths), x.ndim))
     if kind == "IRFFT":
         for axis, n in zip(axes[:-1], lengths[:-1], strict=True):
-            x = along(mp, x, axis, n, 1)
-        return half_inverse(mp, x, lengths[-1])
+            x = transformed(mp, x, axis, n, 1)
+        return real_inverse(mp, x, lengths[-1])
     for axis, n in zip(reversed(axes), reversed(lengths), strict=True):
-        x = along(mp, x, axis, n, 1 if kind == "IFFT" else -1)
+        x = transformed(mp, x, axis, n, 1 if kind == "IFFT" else -1)
         if kind == "RFFT" and axis == axes[-1]:
             x = x[..., : n // 2 + 1]
     return x
 
 
-def along(mp, x, axis, n, sign):
-    """The transform of one axis."""
+def transformed(mp, x, axis, n, sign):
+    """The Fourier transform along one axis."""
     roots = [mp.expjpi(mp.mpf(2 * sign * k) / n) for k in range(n)]
     rows = np.moveaxis(x, axis, -1)
     scale = mp.one / n if sign > 0 else mp.one
@@ -290,16 +290,16 @@ def along(mp, x, axis, n, sign):
     return np.moveaxis(filled(flat, rows.shape), -1, axis)
 
 
-def half_inverse(mp, x, n):
-    """The real inverse along the last axis, the missing half being the conjugate of the other."""
+def real_inverse(mp, x, n):
+    """The inverse real transform along the last axis; the missing half is the conjugate of the other."""
     mirrored = each(lambda v: v.conjugate(), x[..., 1 : (n + 1) // 2][..., ::-1])
     ends = [x[..., :1], *([x[..., n // 2 : n // 2 + 1]] if n % 2 == 0 and n > 1 else [])]
     first, *last = [each(lambda v: v.real, end) for end in ends]
-    whole = np.concatenate([first, x[..., 1 : (n + 1) // 2], *last, mirrored], -1)
-    return each(lambda v: v.real, along(mp, whole, -1, n, 1))
+    full = np.concatenate([first, x[..., 1 : (n + 1) // 2], *last, mirrored], -1)
+    return each(lambda v: v.real, transformed(mp, full, -1, n, 1))
 
 
-RULES = {
+MATRIX_RULES = {
     "cholesky": batched(cholesky, [2]),
     "lu": batched(lu, [2]),
     "qr": batched(qr, [2]),

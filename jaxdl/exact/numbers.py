@@ -1,4 +1,4 @@
-"""Arrays of exact numbers: NumPy object arrays of mpmath's numbers, and how they are made."""
+"""Arrays of exact numbers: NumPy object arrays of mpmath's numbers, and conversions to and from them."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,12 @@ import mpmath
 import numpy as np
 from mpmath.libmp import from_float
 
-# The power of 2 below which a number that is not certain counts as 0, as it is in float64: 10⁻³³⁰.
-SMALLEST = -1096
+# A number below 2 to the power of this, 10⁻³³⁰, counts as 0 if it is not certain; it is 0 in float64.
+SMALLEST_EXPONENT = -1096
 
 
 def new_context(digits):
-    """An mpmath context of one's own: its precision is nobody else's."""
+    """A new mpmath context, whose precision is independent of all others."""
     mp = mpmath.mp.clone()
     mp.dps = digits
     return mp
@@ -23,7 +23,7 @@ def is_exact(x):
 
 
 def is_inexact(kind):
-    """Whether a type is one of real or complex numbers, whose values are kept as mpmath's."""
+    """Whether a dtype is real or complex; its values are kept as mpmath's numbers."""
     return jnp.issubdtype(kind.dtype, jnp.inexact)
 
 
@@ -32,14 +32,14 @@ def is_complex(kind):
 
 
 def is_opaque(kind):
-    """Whether a type is one that NumPy does not know (random keys): its arrays are left as they are."""
+    """Whether a dtype is unknown to NumPy (random keys); its arrays are not converted."""
     return jnp.issubdtype(kind.dtype, jax.dtypes.extended)
 
 
 def exact(mp, x, kind):
-    """The values of x, exactly as they are in the type `kind` that JAX gives it, as an array for the interpreter.
+    """The values of x in the dtype that JAX gives it, as an array for the interpreter.
 
-    Real and complex numbers become an object array, also those that are given as one; the rest stays.
+    Real and complex arrays, and object arrays, become object arrays; others are not changed.
     """
     if is_exact(x):
         return fitted(mp, each(lambda v: own(mp, v), x), kind)
@@ -56,7 +56,7 @@ def exact(mp, x, kind):
 
 
 def rounded(x, kind):
-    """An array for the interpreter as a plain NumPy one of the type `kind`."""
+    """An array of the interpreter as a NumPy array of the dtype of `kind`."""
     if not is_exact(x):
         return x
     convert = complex if is_complex(kind) else float
@@ -64,12 +64,12 @@ def rounded(x, kind):
 
 
 def plain_type(kind):
-    """The widest type of NumPy's for numbers of a real or complex type."""
+    """complex128 for a complex dtype, else float64."""
     return np.complex128 if is_complex(kind) else np.float64
 
 
 def own(mp, v):
-    """A number of any mpmath context, unrounded, as one of this context; plain numbers too."""
+    """A number of any mpmath context, or a plain one, as a number of this context, without rounding."""
     if hasattr(v, "_mpc_"):
         return mp.make_mpc(v._mpc_)
     if hasattr(v, "_mpf_"):
@@ -78,7 +78,7 @@ def own(mp, v):
 
 
 def filled(flat, shape):
-    """An object array of a shape from a flat list."""
+    """An object array with a shape, from a flat list."""
     y = np.empty(len(flat), object)
     y[:] = flat
     return y.reshape(shape)
@@ -90,7 +90,7 @@ def empty(kind):
 
 
 def each(f, *arrays):
-    """f entry by entry, as an object array, also where the arrays are 0-d."""
+    """f entry by entry, as an object array, also for 0-d arrays."""
     y = np.frompyfunc(f, len(arrays), 1)(*arrays)
     return y if isinstance(y, np.ndarray) else filled([y], ())
 
@@ -101,7 +101,7 @@ def truths(f, *arrays):
 
 
 def fitted(mp, y, kind):
-    """A rule's result as an array of the type `kind`: its shape, mpmath's complex numbers where it is complex."""
+    """The result of a rule as an array with the shape of `kind`, of mpmath's complex numbers if it is complex."""
     if is_opaque(kind):
         return y
     y = np.asarray(y)
@@ -115,12 +115,12 @@ def fitted(mp, y, kind):
 
 
 def shared(y):
-    """An array of one's own context's numbers as one of mpmath's own, every digit kept."""
+    """An array of numbers of the default mpmath context, with every digit kept."""
     return each(lambda v: own(mpmath.mp, v), y) if is_exact(y) else y
 
 
 def remembered(mp, eqn, make):
-    """What `make` gave for an equation the first time in this context."""
+    """The result of `make` for an equation, computed once for each context."""
     memory = mp.__dict__.setdefault("memory", {})
     if id(eqn) not in memory:
         memory[id(eqn)] = eqn, make()
@@ -128,10 +128,10 @@ def remembered(mp, eqn, make):
 
 
 def agree(mp, x, y, tolerance):
-    """Whether two numbers are one up to a relative tolerance."""
+    """Whether two numbers are equal up to a relative tolerance."""
     return x == y or bool(mp.isfinite(x - y) and abs(x - y) <= tolerance * max(abs(x), abs(y)))
 
 
 def parts(v):
-    """The real numbers in a number."""
+    """The real and the imaginary part of a complex number; a real number alone."""
     return (v.real, v.imag) if hasattr(v, "_mpc_") else (v,)

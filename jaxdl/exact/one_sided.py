@@ -1,24 +1,32 @@
-"""One number as a function of t, near t = 0: its one-sided derivatives from values at ever smaller steps."""
+"""One-sided derivatives of one number as a function of t at t = 0, from values at smaller and smaller steps."""
 
 import math
+from typing import Any
 
-from jaxdl.exact.numbers import SMALLEST, agree
+from jaxdl.exact.numbers import SMALLEST_EXPONENT, agree
 
 SIDES = LEFT, RIGHT = -1, 1
 
 
 class OneSidedSlopes:
-    """What is known of one number's behaviour at 0: for each step so far, limits and slopes from both sides."""
+    """The behaviour of one number at 0: differences and slopes on both sides for each step so far.
 
-    def __init__(self, mp, order, digits, steps):
+    Args:
+        mp: The mpmath context.
+        order: The order of the derivatives.
+        digits: Decimal digits of the result.
+        steps: The number of steps that will be added at most.
+    """
+
+    def __init__(self, mp, order: int, digits: int, steps: int):
         self.mp, self.order, self.steps = mp, order, steps
         self.tolerance = mp.mpf(10) ** (-digits / 2)
         self.hs, self.gaps, self.firsts = [], {side: [] for side in SIDES}, []
         self.slopes = {side: [] for side in SIDES}
-        self.derivatives = dict.fromkeys(SIDES)
+        self.derivatives: dict[int, Any] = dict.fromkeys(SIDES)
 
     def add(self, h, f0, *values):
-        """f(0) and the values at ±h, ±2h, ±4h, … for a step h."""
+        """Adds f(0) and the values at ±h, ±2h, ±4h, … for a step h."""
         self.hs.append(h)
         self.f0 = f0
         firsts = []
@@ -28,36 +36,37 @@ class OneSidedSlopes:
             self.slopes[side].append(self.extrapolated(ts, ys, self.order))
             firsts.append(self.extrapolated(ts, ys, 1))
             if self.derivatives[side] is None:
-                self.derivatives[side] = self.settled(self.slopes[side])
+                self.derivatives[side] = self.limit(self.slopes[side])
         self.firsts.append(abs(firsts[0] - firsts[1]))
 
     def extrapolated(self, ts, ys, n):
-        """The n-th derivative at 0 of what goes through the values, with an error of order h²."""
+        """The n-th derivative at 0 of the interpolation of the values, with an error of order h²."""
         near, far = (math.factorial(n) * divided_difference(ts[i : i + n + 1], ys[i : i + n + 1]) for i in (0, 1))
         return 2 * near - far
 
     @property
-    def is_settled(self):
+    def is_settled(self) -> bool:
+        """Whether both one-sided derivatives are known."""
         return None not in self.derivatives.values()
 
     # --- limits ------------------------------------------------------------------------------------
 
-    def settled(self, slopes):
-        """The limit of the slopes so far: a number, ±∞, NaN where there is none, None if it is not known yet."""
+    def limit(self, slopes):
+        """The limit of the slopes so far: a number, ±∞, NaN if there is none, None if it is not known yet."""
         mp = self.mp
         if not mp.isfinite(slopes[-1]):
             return mp.nan
         if len(slopes) > 1 and (slopes[-1] or len(slopes) > 2) and self.same(*slopes[-2:]):
             return slopes[-1]
-        if len(slopes) > 2 and max(map(mp.mag, slopes[-2:])) < SMALLEST:
+        if len(slopes) > 2 and max(map(mp.mag, slopes[-2:])) < SMALLEST_EXPONENT:
             return mp.zero
-        return self.by_law(slopes) if len(slopes) == self.steps else None
+        return self.limit_by_growth(slopes) if len(slopes) == self.steps else None
 
     def same(self, x, y):
         return agree(self.mp, x, y, self.tolerance)
 
-    def by_law(self, slopes):
-        """The limit of slopes that grow or vanish as a power of t, or grow as its logarithm; else NaN."""
+    def limit_by_growth(self, slopes):
+        """The limit of slopes that grow or vanish like a power of t, or grow like its logarithm; else NaN."""
         mp = self.mp
         if 0 in slopes[1:]:
             return mp.nan
@@ -67,24 +76,24 @@ class OneSidedSlopes:
         if len({mp.sign(s) for s in slopes}) > 1:
             return mp.nan
         powers, growths = self.rates([mp.log(abs(s)) for s in slopes]), self.rates(slopes)
-        if not (alike(powers) or alike(growths)):
+        if not (are_equal(powers) or are_equal(growths)):
             return mp.nan
-        return mp.inf * (mp.sign(slopes[-1]) if alike(powers) else -mp.sign(growths[-1]))
+        return mp.inf * (mp.sign(slopes[-1]) if are_equal(powers) else -mp.sign(growths[-1]))
 
     def rates(self, values):
-        """How values change with the logarithm of the step, from one step to the next."""
+        """The change of values over the change of the logarithm of the step, from one step to the next."""
         hs = self.hs[-len(values) :]
         pairs = zip(values, values[1:], hs, hs[1:], strict=False)
         return [(b - a) / self.mp.log(v / u) for a, b, u, v in pairs]
 
-    # --- what kind of point it is ------------------------------------------------------------------
+    # --- kind of point ------------------------------------------------------------------
 
     @property
     def is_jump(self):
         gaps = [*self.gaps.values(), *([self.firsts] if self.order > 1 else [])]
-        return bool(self.mp.isfinite(self.f0)) and any(map(self.stays, gaps))
+        return bool(self.mp.isfinite(self.f0)) and any(map(self.persists, gaps))
 
-    def stays(self, gaps):
+    def persists(self, gaps):
         """Whether a difference does not become smaller with the step."""
         return len(gaps) > 1 and bool(gaps[-1] > 0.99 * gaps[-2] > 0)
 
@@ -111,6 +120,6 @@ def divided_difference(ts, ys):
     return (divided_difference(ts[1:], ys[1:]) - divided_difference(ts[:-1], ys[:-1])) / (ts[-1] - ts[0])
 
 
-def alike(rates):
-    """Whether the rates between steps are one and the same, and not 0."""
+def are_equal(rates):
+    """Whether the rates between steps are all equal, and not 0."""
     return all(abs(r) > 1e-3 and abs(r / rates[0] - 1) < 1e-3 for r in rates)

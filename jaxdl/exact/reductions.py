@@ -1,4 +1,4 @@
-"""Reductions, cumulative operations, products, windows and convolution: each by its definition."""
+"""Reductions, cumulative operations, matrix products, windows and convolution, by their definitions."""
 
 import functools
 import itertools
@@ -13,30 +13,30 @@ from jaxdl.exact.numbers import filled
 
 
 def rows(x, axes):
-    """x with some axes moved to the end and made one."""
+    """x with some axes moved to the end and merged into one."""
     kept = [i for i in range(x.ndim) if i not in axes]
     return np.transpose(x, [*kept, *axes]).reshape(*[x.shape[i] for i in kept], -1)
 
 
 def by_row(f, x):
-    """f, from a list to a number, along the last axis."""
+    """Applies f, from a list to a number, along the last axis."""
     flat = x.reshape(-1, x.shape[-1]) if x.size else np.empty((int(np.prod(x.shape[:-1])), x.shape[-1]), object)
     return filled([f(list(row)) for row in flat], x.shape[:-1])
 
 
-def reduce(along):
-    """A reduction, given as a function of the context and a list."""
-    return lambda mp, eqn, x: by_row(lambda row: along(mp, row), rows(x, jx.reduced_axes(eqn)))
+def reduction(of_list):
+    """The rule of a reduction, given as a function of the context and a list."""
+    return lambda mp, eqn, x: by_row(lambda row: of_list(mp, row), rows(x, jx.reduced_axes(eqn)))
 
 
-def extreme(better, start):
+def extremum(better, start):
     return lambda mp, row: functools.reduce(lambda x, y: better(mp, x, y), row or [start * mp.inf])
 
 
 # --- cumulative ------------------------------------------------------------------------------------
 
 
-def cumulate(combine):
+def cumulative(combine):
     def rule(mp, eqn, x):
         p = jx.parameters(eqn)
         way = slice(None, None, -1 if p["reverse"] else 1)
@@ -80,7 +80,7 @@ def dot_general(mp, eqn, x, y):
 
 
 def windows(shape, window, strides, padding, base_dilation, window_dilation):
-    """The positions in an array that each window covers: (*outputs, entries of a window), −1 where there is none."""
+    """The positions in an array that each window covers: (*outputs, entries of a window), −1 for padding."""
     axes = []
     for size, k, stride, (low, high), apart, spread in zip(
         shape, window, strides, padding, base_dilation, window_dilation, strict=True
@@ -102,16 +102,16 @@ def windows_of(eqn, shape):
     return windows(shape, *jx.window(eqn))
 
 
-def reduce_window(along):
+def window_reduction(of_list):
     def rule(mp, eqn, x):
         flat = list(x.ravel())
-        return by_row(lambda row: along(mp, [flat[i] for i in row if i >= 0]), windows_of(eqn, x.shape))
+        return by_row(lambda row: of_list(mp, [flat[i] for i in row if i >= 0]), windows_of(eqn, x.shape))
 
     return rule
 
 
-def chosen(mp, eqn, x):
-    """For each window the position of its first largest (smallest) entry."""
+def best_in_window(mp, eqn, x):
+    """For each window the position of its first largest (or smallest) entry."""
     flat = list(x.ravel())
     better = larger if getattr(jx.parameters(eqn)["select_prim"], "name", "") == "ge" else smaller
     pick = lambda i, j: i if better(mp, flat[i], flat[j]) is flat[i] or flat[i] == flat[j] else j
@@ -123,14 +123,14 @@ def chosen(mp, eqn, x):
 
 def select_and_scatter_add(mp, eqn, source, x):
     y = filled([mp.zero] * x.size, (x.size,))
-    for at, v in zip(chosen(mp, eqn, x).ravel(), source.ravel(), strict=True):
+    for at, v in zip(best_in_window(mp, eqn, x).ravel(), source.ravel(), strict=True):
         if at >= 0:
             y[at] += v
     return y.reshape(x.shape)
 
 
 def select_and_gather_add(mp, eqn, source, x):
-    return taken([*source.ravel(), mp.zero], chosen(mp, eqn, x))
+    return taken([*source.ravel(), mp.zero], best_in_window(mp, eqn, x))
 
 
 def convolve(mp, eqn, x, w):
@@ -162,22 +162,22 @@ def convolve(mp, eqn, x, w):
     return np.transpose(y, np.argsort(c.out))
 
 
-largest, smallest = extreme(larger, -1), extreme(smaller, 1)
+largest, smallest = extremum(larger, -1), extremum(smaller, 1)
 total, product = (lambda mp, row: mp.fsum(row)), (lambda mp, row: mp.fprod(row))
-RULES = {
-    "reduce_sum": reduce(total),
-    "reduce_prod": reduce(product),
-    "reduce_max": reduce(largest),
-    "reduce_min": reduce(smallest),
-    "cumsum": cumulate(lambda mp, x, y: x + y),
-    "cumprod": cumulate(lambda mp, x, y: x * y),
-    "cummax": cumulate(larger),
-    "cummin": cumulate(smaller),
-    "cumlogsumexp": cumulate(log_sum),
+REDUCTION_RULES = {
+    "reduce_sum": reduction(total),
+    "reduce_prod": reduction(product),
+    "reduce_max": reduction(largest),
+    "reduce_min": reduction(smallest),
+    "cumsum": cumulative(lambda mp, x, y: x + y),
+    "cumprod": cumulative(lambda mp, x, y: x * y),
+    "cummax": cumulative(larger),
+    "cummin": cumulative(smaller),
+    "cumlogsumexp": cumulative(log_sum),
     "dot_general": dot_general,
-    "reduce_window_sum": reduce_window(total),
-    "reduce_window_max": reduce_window(largest),
-    "reduce_window_min": reduce_window(smallest),
+    "reduce_window_sum": window_reduction(total),
+    "reduce_window_max": window_reduction(largest),
+    "reduce_window_min": window_reduction(smallest),
     "select_and_scatter_add": select_and_scatter_add,
     "select_and_gather_add": select_and_gather_add,
     "conv_general_dilated": convolve,

@@ -1,6 +1,6 @@
-"""Special functions by mpmath, with their limits at poles and their domains as lax has them.
+"""Special functions by mpmath, with the limits at poles and the domains of lax.
 
-Functions of the context and real entries; what they raise counts as NaN.
+They are functions of the context and real numbers. An error counts as NaN.
 """
 
 
@@ -14,7 +14,7 @@ def digamma(mp, x):
 
 
 def polygamma(mp, n, x):
-    """ψ⁽ⁿ⁾(x) for whole n ≥ 0."""
+    """ψ⁽ⁿ⁾(x) for integers n ≥ 0."""
     if not (mp.isint(n) and n >= 0):
         return mp.nan
     if x <= 0 and mp.isint(x):
@@ -31,24 +31,24 @@ def polynomial(mp, x, *coefficients):
 
 
 def reflected_polygamma(mp, n, x):
-    """(−1)ⁿ ψ⁽ⁿ⁾(1 − x) − π dⁿ/dxⁿ cot πx: mpmath would step from x up to 0 in ones.
+    """(−1)ⁿ ψ⁽ⁿ⁾(1 − x) − π dⁿ/dxⁿ cot πx; mpmath's recurrence from x up to 0 would be slow.
 
     The derivatives are polynomials in c = cot πx, as c′ = −π (1 + c²).
     """
     if not mp.isfinite(x):
         return mp.nan
-    beside = x - mp.nint(x)  # the period taken out, without rounding
+    remainder = x - mp.nint(x)  # without rounding
     with mp.workprec(mp.prec + 10 * (n + 1)):
         coefficients = [mp.zero, mp.one]
         for _ in range(n):
             slope = [k * p for k, p in enumerate(coefficients)][1:]
             coefficients = [a + b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
-        derivative = (-mp.pi) ** n * polynomial(mp, mp.cot(mp.pi * beside), *coefficients)
+        derivative = (-mp.pi) ** n * polynomial(mp, mp.cot(mp.pi * remainder), *coefficients)
         return (-1) ** n * mp.psi(n, 1 - x) - mp.pi * derivative
 
 
 def zeta(mp, s, q):
-    """Hurwitz's ζ(s, q) = Σ (k + q)⁻ˢ for s > 1; below 0 for whole s, +∞ at the poles of even ones."""
+    """The Hurwitz zeta function ζ(s, q) = Σ (k + q)⁻ˢ for s > 1; for q ≤ 0 only integer s, +∞ at poles of even s."""
     if s < 1:
         return mp.nan
     if q > 0:
@@ -79,13 +79,13 @@ def gamma_above(mp, a, x):
         return 1 - at_edge
     if is_far(mp, a, x):
         return far_above(mp, a, x)
-    lost = max(0, -mp.mag(a)) + (int(1.5 * x) if x > a else 0)  # in bits: P is that close to 1
+    lost = max(0, -mp.mag(a)) + (int(1.5 * x) if x > a else 0)  # bits: P is that close to 1
     with mp.workprec(mp.prec + lost + 40):
         return 1 - near_below(mp, a, x)
 
 
 def gamma_at_edge(mp, a, x):
-    """P where it is 0, 1 or none; None elsewhere."""
+    """P where it is 0, 1 or NaN; None elsewhere."""
     if not (a >= 0 and x >= 0) or a == x == 0 or a == x == mp.inf:
         return mp.nan
     if a == 0 or x == mp.inf:
@@ -94,7 +94,7 @@ def gamma_at_edge(mp, a, x):
 
 
 def is_far(mp, a, x):
-    """Whether a series in 1/x, whose terms fall down to e⁻ˣ, gives all digits."""
+    """Whether a series in 1/x, whose terms decrease down to e⁻ˣ, gives all digits."""
     return x > max(a, mp.prec)
 
 
@@ -115,7 +115,7 @@ def gamma_density(mp, a, x):
 
 
 def summed(mp, ratio):
-    """1 + Σ of terms, the k-th ratio(k) times the one before; NaN where they do not become small soon."""
+    """1 + Σ of terms, each ratio(k) times the previous one; NaN if they do not become small soon."""
     total = term = mp.one
     for k in range(1, 20 * mp.prec):
         term *= ratio(k)
@@ -126,7 +126,7 @@ def summed(mp, ratio):
 
 
 def gamma_below_slope(mp, a, x):
-    """∂P/∂a, numerically in more digits; from the smaller one of P and 1 − P."""
+    """∂P/∂a, numerically with more digits, from the smaller of P and 1 − P."""
     if not (a > 0 and x >= 0):
         return mp.nan
     if x == 0 or mp.isinf(x):
@@ -168,5 +168,5 @@ OF_MANY = {
     "regularized_incomplete_beta": beta_below,
 }
 
-# A call of one of these takes from milliseconds to a second at a thousand digits.
+# At a thousand digits a call of one of these takes from milliseconds to a second.
 SLOW = {*OF_MANY, "lgamma", "digamma", "erf_inv"}
