@@ -6,7 +6,7 @@ import inspect
 import re
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.derivation.formulas import FORMULAS, PRODUCTS, RULES, SETTINGS, SHAPES
+from jaxdl.graph.derivation.formulas import FORMULAS, OP_FORMULAS, PRODUCTS, SETTINGS, SHAPES
 from jaxdl.graph.node import RULE, Edge, Node, Output
 
 
@@ -117,7 +117,7 @@ def _of_rule(node):
     if any(name not in SETTINGS and value != defaults[name].default for name, value in settings or ()):
         return None
     shapes = [v.aval.shape for v in node.equation.invars]
-    return RULES.get(node.name) if SHAPES.get(node.name, lambda *_: True)(*shapes) else None
+    return OP_FORMULAS.get(node.name) if SHAPES.get(node.name, lambda *_: True)(*shapes) else None
 
 
 def _filled(formula, node, upstream=""):

@@ -90,7 +90,7 @@ PRODUCTS = {
     (0, 0, 1, 1): (r"a^T b", r"g\, b", r"g\, a"),
 }
 # Ops of jaxdl.ops.
-RULES = {
+OP_FORMULAS = {
     "attention": (
         r"P\, c; P = \mathrm{softmax}(\frac{a\, b^T}{\sqrt{h}})",
         r"\frac{1}{\sqrt{h}} D\, b; D = P · (g\, c^T - \sum P · (g\, c^T))",
