@@ -51,3 +51,8 @@ def test_the_version():
 
 def test_running_the_package_as_a_module_is_guarded():
     assert "jaxdl.cli" in loaded("import jaxdl.__main__")
+
+
+def test_help_does_not_load_jax():
+    code = "import contextlib, jaxdl.cli\nwith contextlib.suppress(SystemExit): jaxdl.cli.main(['train', '--help'])\n0"
+    assert "jax" not in loaded(code)

@@ -1,35 +1,15 @@
-"""`jaxdl audit`: the derivative rules of a function, or of all that a module offers."""
+"""`jaxdl audit`: the derivative rules of a function, or of all public functions of a module."""
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from jaxdl.auditor import AuditReport, generated, load_accepted, public_callables
-from jaxdl.auditor import audit as audit_rules
-from jaxdl.cli.strangers import arguments_in, function_of, imported
+from jaxdl.auditor import AuditReport, audit, generated, load_accepted, public_callables
 from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.cli.user_functions import arguments_in, function_of, imported
 from jaxdl.report import Table, error_text, terminal
 
 
-def audit(
-    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODULE[:FUNCTION]")],
-    args: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
-    accepted: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-) -> int:
-    """Audit the derivative rules of a function, or of every public function of a module that takes arrays.
-
-    The module is imported and its functions are called, as Python would: give it none that you would not run.
-    Exit status: 0 no fault, 1 a derivative is wrong, inaccurate or not finite, 2 something could not be run.
-
-    Args:
-        target: package.module:function, or package.module.
-        args: A Python file that gives each function's arguments, as a tuple under the function's name. Without it,
-            arguments are made up.
-        accepted: A TOML file of findings that are known: tables [[accepted]] with rule, verdict, reason, check.
-        out: Where the report goes, as .json, or as a page, .html; of a module a folder, with a page for each function.
-    """
+def audit_target(target: str, args: Path | None, accepted: Path | None, out: Path | None) -> int:
+    """Audits a function or all public functions of a module, prints and writes reports, returns the exit status."""
     console = terminal()
     is_module = ":" not in target
     functions = public_callables(imported(target)) if is_module else dict([function_of(target)])
@@ -41,33 +21,33 @@ def audit(
     for name, f in functions.items():
         arguments, reason = (given[name], "") if name in given else generated(f)
         if arguments is None:
-            left_out[name] = f"no arguments for it were found ({reason})"
+            left_out[name] = f"no arguments could be generated ({reason})"
             continue
         try:
-            reports[name] = audit_rules(f, *arguments).accepting(known)
-        except (Exception, SystemExit) as error:  # whatever a stranger's function raises
+            reports[name] = audit(f)(*arguments).accepting(known)
+        except (Exception, SystemExit) as error:  # whatever the user's function raises
             left_out[name] = error_text(error)
     if is_module:
-        _table(target, reports, left_out).print(console)
+        _summary(target, reports, left_out).print(console)
     for name, report in reports.items():
         if not is_module or report.faults:
             report.print(console)
         if out:
             usage(_save, report, out / f"{name}.html" if is_module else out)
     if left_out and not is_module:
-        raise BadUsage(f"{target} could not be audited: {left_out.popitem()[1]}; its arguments are given with --args")
+        raise BadUsage(f"{target} could not be audited: {left_out.popitem()[1]}; give its arguments with --args")
     if left_out.keys() & given.keys():
         return 2
     return int(any(report.faults for report in reports.values()))
 
 
-def _table(target, reports: dict[str, AuditReport], left_out) -> Table:
+def _summary(target, reports: dict[str, AuditReport], left_out) -> Table:
     rows = [
         (name, str(r.verdict), str(len(r.audited)), str(len(r.faults)), str(r.findings[0]) if r.findings else "")
         for name, r in sorted(reports.items(), key=lambda item: item[1].verdict.rank)
     ]
     rows += [(name, "left out", "", "", why) for name, why in left_out.items()]
-    return Table(f"Audit of {target}", ("function", "verdict", "derivatives", "faults", "the worst"), rows, words=5)
+    return Table(f"Audit of {target}", ("function", "verdict", "derivatives", "faults", "worst finding"), rows, words=5)
 
 
 def _save(report, path):

@@ -1,7 +1,8 @@
-"""What a run tells of itself while it goes on: lines of JSON, and files for TensorBoard."""
+"""The metrics of a run: lines of JSON, and files for TensorBoard."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -11,21 +12,27 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Metrics:
-    """Called with each epoch's row, those of before a stop as well, writes it to metrics.jsonl and for TensorBoard.
+    """Writes each epoch's row to metrics.jsonl and for TensorBoard when it is called with it.
 
-    A context, in which it counts the programs that JAX compiles: `compiled`, the seconds `compiling`, and those that
-    are compiled `again`, after the second epoch, when all should be known. `begin` opens its files: nothing is written
-    before.
+    A resumed run calls it with the rows of earlier epochs too. Nothing is written before `begin`. As a context manager
+    it counts the programs that JAX compiles.
+
+    Attributes:
+        compiled: The number of programs that were compiled.
+        compiling: The seconds that this took.
+        again: The number of programs that were compiled after the second epoch, when all should have been.
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.path, self.board = folder, folder / "metrics.jsonl", None
+        self.folder, self.path = folder, folder / "metrics.jsonl"
+        self.board: Any = None  # a tensorboardX.SummaryWriter
         self.compiled, self.compiling, self.again = 0, 0.0, 0
-        self.epochs = 0  # in this process
-        self.there: list[str] = []  # the file's lines when the run began
-        self.told: list[str] = []  # the lines of the rows so far
+        self.epochs = 0  # of this process
+        self.there: list[str] | None = []  # the file's lines when the run began; None once the file is complete
+        self.lines: list[str] = []  # of the rows so far
 
     def begin(self) -> None:
+        """Opens the files."""
         from tensorboardX import SummaryWriter  # slow to import, and only needed here
 
         self.there = [*_whole_lines(self.path)]
@@ -35,8 +42,8 @@ class Metrics:
     def __call__(self, row: dict) -> None:
         line = json.dumps(plain(row))
         if self.there is not None:
-            self.told.append(line)
-            if self.there[: len(self.told)] == self.told:
+            self.lines.append(line)
+            if self.there[: len(self.lines)] == self.lines:
                 return
             if row["epoch"] <= self.known:  # more rows from before a stop may follow
                 return
@@ -50,30 +57,30 @@ class Metrics:
         self.board.flush()
 
     def _catch_up(self):
-        """The file, once, with the lines of all rows so far; after that lines are appended."""
-        write_whole(self.path, ("\n".join(self.told) + "\n").encode())
-        self.there = self.told = None
+        """Writes the lines of all rows so far; later lines are appended."""
+        write_whole(self.path, ("\n".join(self.lines) + "\n").encode())
+        self.there, self.lines = None, []
 
     def __enter__(self):
         jax.monitoring.register_event_duration_secs_listener(self._heard)
         return self
 
-    def _heard(self, event, seconds, **_):
+    def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
         if event == COMPILED:
             self.compiled += 1
-            self.compiling += seconds
+            self.compiling += duration_secs
             self.again += self.epochs >= 2
 
     def __exit__(self, *error):
         jax.monitoring.unregister_event_duration_listener(self._heard)
-        if self.told and self.told != self.there:
+        if self.lines and self.lines != self.there:
             self._catch_up()
         if self.board:
             self.board.close()
 
 
 def _whole_lines(path):
-    """The lines up to one that was cut off, or is none of ours."""
+    """The lines before the first that is not JSON."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

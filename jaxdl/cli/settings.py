@@ -1,4 +1,4 @@
-"""What `jaxdl train` trains and how: flags, or a TOML file with the same names."""
+"""The settings of `jaxdl train`: flags, or a TOML file with the same names."""
 
 import contextlib
 import dataclasses
@@ -17,6 +17,8 @@ from jaxdl.cli.usage import BadUsage
 from jaxdl.report import error_text
 
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N")]
+Optimizer = Literal["adam", "adamw", "sgd", "momentum"]
+Schedule = Literal["cosine", "warmup-cosine", "constant"]
 
 
 @dataclass(frozen=True)
@@ -28,41 +30,41 @@ class Settings:
     data: str = "digits"
     """digits (comes with jaxdl) or a name of TensorFlow Datasets with images and labels."""
     folder: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """Where data sets are; by default TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Folder of data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     read: bool = False
-    """Read the training images as they are needed, for sets that memory does not hold."""
+    """Read the training images from disk when they are needed, for sets that do not fit in memory."""
     automatic: bool = False
     """Without the hand-written rules: with the derivatives that JAX derives."""
-    optimizer: Literal["adam", "adamw", "sgd", "momentum"] = "adam"
-    """momentum is sgd with 0.9; adamw decays weights by 0.01."""
+    optimizer: Optimizer = "adam"
+    """momentum is sgd with momentum 0.9; adamw has a weight decay of 0.01."""
     rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     """The learning rate; by default the model's."""
-    schedule: Literal["cosine", "warmup-cosine", "constant"] = "cosine"
-    """Of the learning rate; warmup takes the first twentieth of the steps."""
+    schedule: Schedule = "cosine"
+    """Schedule of the learning rate; the warmup takes the first twentieth of the steps."""
     epochs: Whole = None
-    """By default the model's."""
+    """Number of epochs; by default the model's."""
     batch: int = 64
     """Examples in a batch."""
     accumulate: int = 1
-    """In how many parts a batch is taken, one after the other."""
+    """Number of parts in which a batch is computed, one after the other."""
     bfloat16: bool = False
     """Compute in bfloat16; parameters stay in float32."""
     checkpointed: bool = False
-    """Keep only the inputs of the model's layers for the backward pass, and compute the rest again."""
+    """Keep only the inputs of the model's layers for the backward pass, and recompute the rest."""
     skip_nonfinite: bool = False
-    """Leave out steps whose loss or gradients are not finite, in place of stopping."""
+    """Skip steps whose loss or gradients are not finite, instead of stopping."""
     seed: int = 0
-    """Of parameters, order of the examples and dropout."""
+    """Seed of parameters, order of examples and dropout."""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
-    """Where to compute; by default the best there is. An error where it is not there."""
+    """Where to compute; by default the best that is available. An error where it is not available."""
     devices: Whole = None
-    """How many devices share out each batch; by default all."""
+    """Number of devices that share each batch; by default all."""
     shard: bool = False
-    """Share out the parameters over the devices too."""
+    """Shard the parameters over the devices too."""
     every: Whole = None
-    """Steps between checkpoints; by default an epoch's."""
+    """Steps between checkpoints; by default one epoch."""
     keep: int = 3
-    """How many of the last checkpoints stay, besides the best."""
+    """Number of checkpoints to keep, besides the best."""
 
 
 MOST = 80  # characters of a value in an error
@@ -70,7 +72,12 @@ NAMES = {field.name: field for field in dataclasses.fields(Settings)}
 
 
 def settings_in(path: Path, whole: bool = False) -> Settings:
-    """The settings in a TOML file; BadUsage for what it does not say rightly. whole: those of a run, all of them."""
+    """The settings in a TOML file; raises BadUsage where it is not correct.
+
+    Args:
+        path: The file.
+        whole: Whether it must have all settings, as the file that a run writes.
+    """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +87,7 @@ def settings_in(path: Path, whole: bool = False) -> Settings:
     missing = [name for name in NAMES if name not in found and NAMES[name].default is not None] if whole else []
     if missing:
         raise BadUsage(
-            f"{path} is not as the run wrote it: it says nothing of {', '.join(missing)}; give it what it had, as the "
+            f"{path} is not as the run wrote it: {', '.join(missing)} missing; restore the lines it had, as the "
             f"checkpoints in {path.parent} are of a run with those settings"
         )
     for name in found:
@@ -92,25 +99,25 @@ def settings_in(path: Path, whole: bool = False) -> Settings:
 
 
 def _parsed(path, name, value):
-    """A value as the flag would take it."""
+    """A value, parsed as that of the flag."""
     if not isinstance(value, str | int | float):  # a date, a list, a table
-        raise BadUsage(f"{path}: {name} = {_shown(value)} is not what --{_flag(name)} takes")
+        raise BadUsage(f"{path}: {name} = {_shown(value)} is not a value of --{_flag(name)}")
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # one line says it better
+        with contextlib.redirect_stderr(io.StringIO()):  # the message below is shorter
             return getattr(tyro.cli(Settings, args=_as_flag(name, value), config=CONFIG), name)
     except (SystemExit, ValueError):  # the latter of whole numbers of thousands of digits
-        raise BadUsage(f"{path}: {name} = {_shown(value)} is not what --{_flag(name)} takes") from None
+        raise BadUsage(f"{path}: {name} = {_shown(value)} is not a value of --{_flag(name)}") from None
 
 
 def check(settings: Settings) -> None:
-    """BadUsage for numbers that no run can have."""
+    """Raises BadUsage for numbers that no run can have."""
     for name, value in dataclasses.asdict(settings).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise BadUsage(f"--{_flag(name)} must be a finite number, got {value}")
         if isinstance(value, str) and not value.isprintable():
-            raise BadUsage(f"--{_flag(name)} holds characters that cannot be printed: {value!r}")
+            raise BadUsage(f"--{_flag(name)} has characters that cannot be printed: {value!r}")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise BadUsage(f"--{_flag(name)} is a number beyond bounds")
+            raise BadUsage(f"--{_flag(name)} is out of range")
 
 
 def _shown(value) -> str:
@@ -137,6 +144,6 @@ def _flag(name):
 
 
 def as_toml(settings: Settings) -> str:
-    """The settings as a TOML file; those that are None are left out."""
+    """The content of a TOML file with the settings, without those that are None."""
     found = {k: v for k, v in dataclasses.asdict(settings).items() if v is not None}
     return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in found.items())

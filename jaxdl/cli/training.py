@@ -1,96 +1,64 @@
-"""`jaxdl train`: a model trained on a data set, kept in a folder, that can be stopped anywhere and goes on."""
+"""`jaxdl train`: a model trained on a data set, in a folder from which the run can be resumed."""
 
 import contextlib
-import itertools
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import jax
-import optax
-import tyro
 
+from jaxdl.cli.from_settings import OPTIMIZERS, SCHEDULES, choose_platform, data_of, mesh_of, model_of
 from jaxdl.cli.metrics import Metrics
-from jaxdl.cli.prepared import choose_platform, data_of, mesh_of, model_of
-from jaxdl.cli.settings import Settings, as_toml, check, settings_in
-from jaxdl.cli.setups import Setup, setup
-from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.cli.recipes import Recipe, recipe
+from jaxdl.cli.settings import Settings, as_toml, check
+from jaxdl.cli.usage import BadUsage, Ended, usage
 from jaxdl.data import Records
 from jaxdl.nn import parameter_count
 from jaxdl.report import Table, number_text, seconds_text, terminal, write_whole
 from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_sharded, launch, replicated
 from jaxdl.train.processes import INDEX, initialize_launched
 
-OUT = Path("jaxdl-run")
-STOPPED = 130  # as a shell says of Ctrl-C
+STOPPED = 130  # as a shell reports Ctrl-C
 SAME = "model", "data", "automatic", "optimizer", "schedule", "batch", "bfloat16", "checkpointed", "seed"  # in a run
-OPTIMIZERS = {
-    "adam": optax.adam,
-    "adamw": lambda rate: optax.adamw(rate, weight_decay=0.01),
-    "sgd": optax.sgd,
-    "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
-}
-SCHEDULES = {
-    "constant": lambda rate, steps: rate,
-    "cosine": optax.cosine_decay_schedule,
-    "warmup-cosine": lambda rate, steps: optax.warmup_cosine_decay_schedule(0.0, rate, -(-steps // 20), steps),
-}
 
 
-def command(arguments: Sequence[str]) -> Callable[..., int]:
-    """`train`, whose defaults are those of the TOML file, or of the run to go on with, that the arguments name."""
-    given = dict(itertools.pairwise(part for a in arguments for part in a.split("=", 1)))
-    kept = Path(given.get("--out", OUT)) / "settings.toml"
-    if "--resume" in arguments:
-        if not kept.exists():
-            raise BadUsage(f"there is no run in {kept.parent} to go on with")
-        default = settings_in(Path(given.get("--config", kept)), whole="--config" not in given)
-    else:
-        default = settings_in(Path(given["--config"])) if "--config" in given else Settings()
+def train_in_folder(
+    arguments: Sequence[str], settings: Settings, out: Path, resume: bool, processes: int | None, quiet: bool
+) -> int:
+    """Trains a model in this process, or in several that it launches, and returns the exit status.
 
-    def train(
-        settings: Annotated[Settings, tyro.conf.arg(name="")] = default,
-        config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None,
-        out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = OUT,
-        resume: bool = False,
-        processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
-        quiet: bool = False,
-    ) -> int:
-        """Train a model on a data set.
+    Args:
+        arguments: The command line, for processes that are launched.
+        settings: The settings of the run.
+        out: The folder of the run.
+        resume: Whether the folder may hold a run, which is resumed.
+        processes: How many processes to launch.
+        quiet: Whether only errors are printed.
+    """
+    if processes is not None and processes < 1:
+        raise BadUsage(f"--processes must be 1 or more, got {processes}")
+    if processes and INDEX not in os.environ:
+        return _launch(arguments, out, processes)
+    if (out / "checkpoints").exists() and not resume:
+        raise BadUsage(f"{out} holds a run: --resume continues it, --out chooses another folder")
+    return _run(settings, out, quiet)
 
-        OUT gets settings.toml, metrics.jsonl, files for TensorBoard, and checkpoints. Ctrl-C saves, and says how to go
-        on. Exit status: 0 trained, 1 the loss was not finite or a process was lost, 2 bad usage, 130 stopped.
 
-        Args:
-            config: Settings, by the same names, in place of flags; flags go before.
-            out: The folder that keeps the run.
-            resume: Go on with the run in OUT, with its settings; flags go before.
-            processes: How many processes on this machine train together, each with its own devices.
-            quiet: No progress bar and no tables, only errors.
-        """
-        if processes is not None and processes < 1:
-            raise BadUsage(f"--processes must be 1 or more, got {processes}")
-        if processes and INDEX not in os.environ:
-            with _told(out):
-                status = launch([sys.executable, "-m", "jaxdl", *arguments], processes)
-            if status not in (0, 1, 2, STOPPED):  # of those it was told why
-                again = f"to go on from the last checkpoint: jaxdl train --resume --out {out} --processes {processes}"
-                raise Ended(f"a process of this run was lost (status {status}), and the others were ended; {again}", 1)
-            return status
-        if (out / "checkpoints").exists() and not resume:
-            raise BadUsage(f"{out} holds a run: --resume goes on with it, --out takes another folder")
-        return _run(settings, out, quiet)
-
-    return train
+def _launch(arguments, out, processes):
+    with _explained(out):
+        status = launch([sys.executable, "-m", "jaxdl", *arguments], processes)
+    if status not in (0, 1, 2, STOPPED):  # with these, a process has printed the reason
+        again = f"to resume from the last checkpoint: jaxdl train --resume --out {out} --processes {processes}"
+        raise Ended(f"a process of this run was lost (status {status}), and the others were ended; {again}", 1)
+    return status
 
 
 def _run(settings: Settings, out: Path, quiet: bool) -> int:
     check(settings)
-    chosen = usage(setup, settings.model)
+    chosen = usage(recipe, settings.model)
     if settings.batch < 1:
         raise BadUsage(f"--batch must be 1 or more, got {settings.batch}")
     usage(choose_platform, settings.platform)
@@ -104,11 +72,11 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     learning_rate = chosen.rate if settings.rate is None else settings.rate
     rate = SCHEDULES[settings.schedule](learning_rate, max(steps, 1))
     same = {name: getattr(settings, name) for name in SAME} | {"rate": learning_rate}
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's, which tells in hundreds of lines what is told here
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs hundreds of lines
     console = terminal(quiet=quiet or jax.process_index() > 0)
     console.print(_heading(chosen, known, mesh), soft_wrap=True)
     start = time.perf_counter()
-    with _told(out), _metrics(out) as metrics:
+    with _explained(out), _metrics(out) as metrics:
 
         def begun():
             _keep_settings(settings, out)
@@ -127,24 +95,16 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     return 0
 
 
-class Ended(Exception):
-    """A run that ended before its end; the message, and the exit status."""
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
-
-
 @contextlib.contextmanager
-def _told(out):
-    """What ends a run, in words for the person who started it."""
+def _explained(out):
+    """Turns what ends a run into a message for the user."""
     again = f"jaxdl train --resume --out {out}"
     try:
         yield
     except Interrupted as error:
-        raise Ended(f"stopped at step {error.step} and saved; to go on: {again}", STOPPED) from error
+        raise Ended(f"stopped at step {error.step} and saved; to resume: {again}", STOPPED) from error
     except KeyboardInterrupt as error:
-        raise Ended(f"stopped; to go on from the last checkpoint: {again}", STOPPED) from error
+        raise Ended(f"stopped; to resume from the last checkpoint: {again}", STOPPED) from error
     except Diverged as error:
         raise Ended(str(error), 1) from error
     except (ValueError, OSError) as error:
@@ -154,13 +114,13 @@ def _told(out):
         if "RESOURCE_EXHAUSTED" in line:
             raise Ended(
                 f"the device has not enough memory: {line}. A smaller --batch, --accumulate, --bfloat16, "
-                f"--checkpointed and --shard need less; `jaxdl plan` tells how much", 1,
+                f"--checkpointed and --shard need less; `jaxdl plan` shows how much", 1,
             ) from error  # fmt: skip
         if jax.process_count() == 1:
             raise
-        message = f"jaxdl: another process of this run was lost ({line}). To go on, with as many as there are: {again}"
+        message = f"jaxdl: another process of this run was lost ({line}). To resume with the remaining ones: {again}"
         print(message, file=sys.stderr, flush=True)
-        os._exit(1)  # what is left of the others may hang, and this process with them
+        os._exit(1)  # other processes may hang, and this one with them
 
 
 def _metrics(out):
@@ -182,7 +142,7 @@ def _heading(chosen, data, mesh):
     )
 
 
-def _table(chosen: Setup, trained: Trained, metrics: Metrics, seconds: float, out: Path) -> Table:
+def _table(chosen: Recipe, trained: Trained, metrics: Metrics, seconds: float, out: Path) -> Table:
     """The first epoch and the last three."""
     history = trained.history
     names = [name for name in history[-1] if name not in ("epoch", "seconds")]
@@ -193,7 +153,6 @@ def _table(chosen: Setup, trained: Trained, metrics: Metrics, seconds: float, ou
     ]
     again = f", {metrics.again} of them after the second epoch" if metrics.again else ""
     compiled = f"{metrics.compiled} programs were compiled in {seconds_text(metrics.compiling)}{again}"
-    note = (
-        f"{parameter_count(trained.params):,} parameters; {seconds_text(seconds)}, in which {compiled}; all is in {out}"
-    )
+    parameters = f"{parameter_count(trained.params):,} parameters"
+    note = f"{parameters}; {seconds_text(seconds)}, in which {compiled}; the run is in {out}"
     return Table(chosen.title, ("epoch", *names, "time"), rows, note)

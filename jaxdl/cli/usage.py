@@ -1,12 +1,23 @@
-"""What the person at the command line can put right."""
+"""Errors that the command line shows as a message, without a stack trace."""
+
+from collections.abc import Callable
+from typing import Any
 
 
 class BadUsage(Exception):
-    """Shown as a message in place of a stack trace; exit status 2."""
+    """Something that the user can correct; exit status 2."""
 
 
-def usage(f, *args):
-    """Calls f, which checks or loads what was asked for; its error becomes a message for the person."""
+class Ended(Exception):
+    """A run ended early, with a message and an exit status."""
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
+
+
+def usage(f: Callable, *args: Any) -> Any:
+    """Calls f, which checks or loads what the user asked for, and turns its errors into BadUsage."""
     try:
         return f(*args)
     except (ValueError, TypeError, RuntimeError, OSError) as error:

@@ -193,7 +193,7 @@ def _largest_distance(a, b):
 
 def _float64_run(by_jax):
     """Outputs and cotangents of the automatic derivative in float64; f raises if it insists on another precision."""
-    arrays, dy = ([as_double(np.asarray(x)) for x in xs] for xs in (by_jax.arrays, by_jax.cotangent()))
+    arrays, dy = ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
     with jax.enable_x64(True):
         y, dx = jax.jit(Differentiated(by_jax.f, arrays, by_jax.smooth).step)(arrays, dy)
         return [np.asarray(x) for x in (*y, *dx)]

@@ -1,4 +1,4 @@
-"""`jaxdl audit`: exit statuses, made-up and given arguments, messages."""
+"""`jaxdl audit`: exit statuses, generated and given arguments, messages."""
 
 import json
 import sys
@@ -28,12 +28,12 @@ RULES = """
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """The name of a module with a wrong rule, a right function, and one whose argument cannot be made up."""
-    (tmp_path / "rules_of_a_stranger.py").write_text(textwrap.dedent(RULES))
+    """The name of a module with a wrong rule, a right function, and one whose argument cannot be generated."""
+    (tmp_path / "rules_of_a_user.py").write_text(textwrap.dedent(RULES))
     monkeypatch.setattr(auditing, "FORMATS", ())
     monkeypatch.syspath_prepend(str(tmp_path))
-    yield "rules_of_a_stranger"
-    sys.modules.pop("rules_of_a_stranger", None)
+    yield "rules_of_a_user"
+    sys.modules.pop("rules_of_a_user", None)
 
 
 def status(*arguments):
@@ -68,7 +68,7 @@ def test_a_module_and_given_arguments(module, tmp_path, capsys):
     [
         (["no_such_module:f"], "cannot import no_such_module"),
         (["{module}:sqared"], "has no sqared; its public functions are sized, squared, tripled"),
-        (["{module}:sized"], "no arguments for it were found"),
+        (["{module}:sized"], "no arguments could be generated"),
         (["{module}:squared", "--out", "report.txt"], "ends in .json or .html"),
         (["{module}:squared", "--accepted", "missing.toml"], "missing.toml"),
         (["{module}:squared", "--args", "missing.py"], "missing.py"),

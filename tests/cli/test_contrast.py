@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl.cli import job, main
+from jaxdl.cli import contrasting, main
+from jaxdl.cli.paired_training import relative_difference
 
 
 def run(*arguments):
@@ -73,9 +74,9 @@ def test_a_wrong_rule_is_exit_status_1(tmp_path, monkeypatch, capsys):
 
 def test_a_nan_in_any_gradient_is_a_difference():
     good, bad = jnp.ones(2), jnp.array([1.0, jnp.nan])
-    assert np.isnan(job._apart((good, bad), (good, good)))
-    assert np.isnan(job._apart((bad, good), (good, good)))
-    assert job._apart((good, good), (good, good)) == 0
+    assert np.isnan(relative_difference((good, bad), (good, good)))
+    assert np.isnan(relative_difference((bad, good), (good, good)))
+    assert relative_difference((good, good), (good, good)) == 0
 
 
 BAD = {
@@ -97,7 +98,7 @@ def test_bad_usage_is_exit_status_2(message, capsys, tmp_path, monkeypatch):
 
 
 def test_bad_data_is_exit_status_2(monkeypatch, capsys, tmp_path):
-    digits = job.load("digits")
+    digits = contrasting.load("digits")
     bad = {
         "1 of 1437 labels are outside 0 … 9": digits._replace(
             train_y=np.where(np.arange(1437) == 5, 10, digits.train_y)
@@ -107,7 +108,7 @@ def test_bad_data_is_exit_status_2(monkeypatch, capsys, tmp_path):
         "hold NaN": digits._replace(train_x=np.where(digits.train_x == 1, np.nan, digits.train_x)),
     }
     for message, data in bad.items():
-        monkeypatch.setattr(job, "load", lambda name, data=data: data)
+        monkeypatch.setattr(contrasting, "load", lambda name, data=data: data)
         assert run("--out", str(tmp_path), "--quiet") == 2
         assert message in " ".join(capsys.readouterr().err.split())
 

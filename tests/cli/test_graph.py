@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from jaxdl.cli import main
-from jaxdl.cli.graphing import EXAMPLES
+from jaxdl.example_calls import EXAMPLES
 
 
 def status(*arguments):

@@ -1,9 +1,12 @@
 """`jaxdl plan`, run as a person would."""
 
+from typing import get_args
+
 import jax
 import pytest
 
-from jaxdl.cli import main
+from jaxdl.cli import commands, from_settings, main, settings
+from jaxdl.train import CHIPS
 
 
 def run(*arguments):
@@ -27,3 +30,9 @@ def test_mistakes(capsys):
     assert "did you mean mlp?" in capsys.readouterr().err
     assert run("mlp", "--batch", "10", "--devices", "4") == 2
     assert "a batch of 10 cannot be cut for 4 devices" in capsys.readouterr().err
+
+
+def test_the_names_of_chips_and_optimizers_are_those_of_the_flags():
+    assert get_args(commands.Chip) == tuple(CHIPS)
+    assert get_args(settings.Optimizer) == tuple(from_settings.OPTIMIZERS)
+    assert set(get_args(settings.Schedule)) == set(from_settings.SCHEDULES)

@@ -67,7 +67,7 @@ def test_what_a_run_leaves(trained, capsys):
 def test_it_goes_on_with_its_settings(trained, capsys):
     before = rows(trained)
     assert run("--out", trained) == 2
-    assert "holds a run: --resume goes on with it, --out takes another folder" in capsys.readouterr().err
+    assert "holds a run: --resume continues it, --out chooses another folder" in capsys.readouterr().err
     assert run("--resume", f"--out={trained}", "--epochs", 3) == 0
     assert rows(trained)[:2] == before
     assert [row["epoch"] for row in rows(trained)] == [1, 2, 3]
@@ -99,9 +99,9 @@ def test_settings_in_a_file(tmp_path, capsys):
 
 BAD = {
     "modle = 3": "there is no setting 'modle', there are model, .*; did you mean model?",
-    'batch = "x"': '.*: batch = "x" is not what --batch takes',
-    "bfloat16 = 1": ".*: bfloat16 = 1 is not what --bfloat16 takes",
-    'optimizer = "adm"': "optimizer = .adm. is not what --optimizer takes",
+    'batch = "x"': '.*: batch = "x" is not a value of --batch',
+    "bfloat16 = 1": ".*: bfloat16 = 1 is not a value of --bfloat16",
+    'optimizer = "adm"': "optimizer = .adm. is not a value of --optimizer",
     "batch = [": "is not TOML: ",
 }
 
@@ -119,7 +119,7 @@ MISTAKES = {
     "unknown model 'lenet6': .*; did you mean lenet5?": ["--model", "lenet6"],
     "unknown data set 'mnst'": ["--data", "mnst", "--folder", "/nowhere"],
     "a data set's name is like mnist, glue/sst2 or mnist:3.0.1, got '../x'": ["--data", "../x"],
-    "there is no run in .* to go on with": ["--resume"],
+    "there is no run in .* to resume": ["--resume"],
     "--platform gpu: there is none here": ["--platform", "gpu"],
     "a batch of 64 cannot be cut into 3 equal parts": ["--accumulate", "3"],
     "--batch must be 1 or more, got 0": ["--batch", "0"],
@@ -166,7 +166,7 @@ def test_ctrl_c_saves_and_says_where(tmp_path):
     _, said = process.communicate()
     timeout.cancel()
     assert process.returncode == 130, said
-    assert f"to go on: jaxdl train --resume --out {tmp_path / 'run'}" in said
+    assert f"to resume: jaxdl train --resume --out {tmp_path / 'run'}" in said
     step = int(said.partition("stopped at step ")[2].split()[0])
     assert (tmp_path / "run" / "checkpoints" / str(step)).is_dir()
 
@@ -221,7 +221,7 @@ def test_settings_that_are_damaged_are_no_defaults(trained, tmp_path, capsys):
     whole = settings.read_text()
     settings.write_text("")
     assert run("--resume", "--out", folder, "--epochs", 3) == 2
-    assert "settings.toml is not as the run wrote it: it says nothing of model, data, " in capsys.readouterr().err
+    assert "settings.toml is not as the run wrote it: model, data, " in capsys.readouterr().err
     settings.write_text(whole.replace("seed = 3", "seed = 4"))
     assert run("--resume", "--out", folder, "--epochs", 3) == 2
     assert "holds another run: its seed is 3, here it is 4" in capsys.readouterr().err
@@ -232,12 +232,12 @@ def test_settings_that_are_damaged_are_no_defaults(trained, tmp_path, capsys):
 BEYOND = {
     "rate = nan": "--rate must be a finite number, got nan",
     "rate = inf": "--rate must be a finite number, got inf",
-    f"seed = {2**70}": "--seed is a number beyond bounds",
+    f"seed = {2**70}": "--seed is out of range",
     f"seed = {'9' * 5000}": "",
-    "model = 1979-05-27": "model = a date is not what --model takes",
-    'data = "a\\u0007b"': "holds characters that cannot be printed|a data set's name is like",
+    "model = 1979-05-27": "model = a date is not a value of --model",
+    'data = "a\\u0007b"': "has characters that cannot be printed|a data set's name is like",
     f"model = {'[' * 3000}{']' * 3000}": "",
-    "folder = {a = 1}": 'folder = {"a": 1} is not what --folder takes',
+    "folder = {a = 1}": 'folder = {"a": 1} is not a value of --folder',
 }
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxdl import nn
-from jaxdl.cli.graphing import EXAMPLES
+from jaxdl.example_calls import EXAMPLES
 from jaxdl.ops.windows import CEIL
 from tests.draws import draw
 from tests.graph.written_source import assert_same

@@ -278,3 +278,10 @@ def test_a_function_without_reverse_mode_is_refused_by_name():
     halved = lambda x: jax.lax.while_loop(lambda x: x > 1, lambda x: x / 2, x)
     with pytest.raises(TypeError, match="contrast: the function has no derivative in reverse mode, which contrast"):
         contrast(halved, jnp.float32(3.0), time=False)
+
+
+def test_a_key_among_the_arguments():
+    f = lambda x, key: (jnp.tanh(x) * jax.random.normal(key, x.shape)).sum()
+    whole = contrast(f, X, jax.random.key(0), time=False).whole
+    assert not whole.missing
+    assert whole.largest.automatic_ulp is not None

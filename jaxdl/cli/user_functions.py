@@ -1,4 +1,4 @@
-"""Functions that somebody else wrote, by their name, and their arguments, from a file."""
+"""The user's functions, by name, and their arguments, from a file."""
 
 import importlib
 import runpy
@@ -13,7 +13,7 @@ from jaxdl.report import error_text
 
 
 def imported(module: str) -> ModuleType:
-    """A module, which runs the code in it; BadUsage for whatever that raises."""
+    """Imports a module, which runs its code; raises BadUsage for whatever that raises."""
     sys.path.insert(0, "")  # as `python -m` finds modules in the current folder
     try:
         return importlib.import_module(module)
@@ -32,12 +32,12 @@ def function_of(target: str) -> tuple[str, Callable]:
         names = ", ".join(public_callables(importlib.import_module(module))) or "none"
         raise BadUsage(f"{module} has no {function}; its public functions are {names}") from None
     if not callable(found):
-        raise BadUsage(f"{target} is no function but {type(found).__name__}")
+        raise BadUsage(f"{target} is not a function but of type {type(found).__name__}")
     return function.split(".")[-1], found
 
 
 def arguments_in(path: Path | None) -> dict[str, tuple]:
-    """The tuples that a Python file holds, by name; none without a file."""
+    """The tuples that a Python file defines, by name; none without a file."""
     if path is None:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""What `jaxdl contrast` and `jaxdl train` train: a model, its loss, and how long, by name."""
+"""The models that the commands train, by name, each with its loss, learning rate and number of epochs."""
 
 import difflib
 from collections.abc import Callable
@@ -10,10 +10,18 @@ from jaxdl import nn, ops
 from jaxdl.data import Dataset
 
 
-class Setup(NamedTuple):
-    """`target` picks what the loss compares the output with, from inputs and labels.
+class Recipe(NamedTuple):
+    """How a model is trained.
 
-    size: of images, to which others are resized; None for any.
+    Attributes:
+        title: The model in words.
+        model: Makes the model for a data set.
+        loss: A loss of outputs and targets.
+        target: The targets, as a function of inputs and labels.
+        metrics: Other functions of outputs and targets, by name.
+        epochs: Number of epochs.
+        rate: Learning rate.
+        size: Height and width to which images are resized; None for any.
     """
 
     title: str
@@ -26,28 +34,28 @@ class Setup(NamedTuple):
     size: int | None = None
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """Adam, its rate going to zero by the half of a cosine over so many steps."""
+        """Adam with a cosine schedule that decays to zero over a number of steps."""
         return optax.adam(optax.cosine_decay_schedule(self.rate, max(steps, 1)))
 
 
 def accuracy(logits, labels):
-    """The share of examples whose largest logit is that of the label."""
+    """The fraction of examples whose largest logit is that of the label."""
     return (logits.argmax(-1) == labels).mean()
 
 
 def _classifier(title, model, epochs, rate, size=None):
     cross_entropy = ops.softmax_cross_entropy_with_integer_labels
-    return Setup(title, model, cross_entropy, lambda x, y: y, {"accuracy": accuracy}, epochs, rate, size)
+    return Recipe(title, model, cross_entropy, lambda x, y: y, {"accuracy": accuracy}, epochs, rate, size)
 
 
-SETUPS = {
+SMALL = {
     "mlp": _classifier(
         "MLP of widths 128, 128, one output a class", lambda data: nn.mlp(128, 128, data.classes), 20, 2e-3
     ),
     "convnet": _classifier(
         "Convolutional classifier, 16 and 32 channels", lambda data: nn.small_convnet(data.classes), 20, 4e-3
     ),
-    "autoencoder": Setup(
+    "autoencoder": Recipe(
         "Dense autoencoder with a code of 16",
         lambda data: nn.dense_autoencoder(data.shape),
         ops.squared_error,
@@ -59,8 +67,8 @@ SETUPS = {
 }
 
 
-# Of the lectures, for `jaxdl train` and `jaxdl plan`.
-LARGER = {
+# Only for `jaxdl train` and `jaxdl plan`.
+LARGE = {
     "lenet5": _classifier("LeNet-5", lambda data: nn.lenet5(data.classes), 20, 2e-3, 28),
     "nin": _classifier("Network in network", lambda data: nn.nin_cifar10(data.classes), 60, 1e-3, 32),
     "vit": _classifier(
@@ -73,13 +81,13 @@ LARGER = {
 }  # fmt: skip
 
 
-def setups(name: str) -> dict[str, Setup]:
-    """The setups of a name, or of "all"; ValueError for a name that there is not."""
-    return SETUPS if name == "all" else {name: setup(name, SETUPS, " and all")}
+def recipes(name: str) -> dict[str, Recipe]:
+    """The recipe of a small model, or all of them for the name "all"; ValueError for an unknown name."""
+    return SMALL if name == "all" else {name: recipe(name, SMALL, " and all")}
 
 
-def setup(name: str, known: dict[str, Setup] = SETUPS | LARGER, more: str = "") -> Setup:
-    """One of those known; ValueError for a name that there is not."""
+def recipe(name: str, known: dict[str, Recipe] = SMALL | LARGE, more: str = "") -> Recipe:
+    """The recipe of a model; ValueError for an unknown name."""
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

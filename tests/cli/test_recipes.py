@@ -3,20 +3,20 @@
 import jax
 import pytest
 
-from jaxdl.cli.setups import SETUPS
+from jaxdl.cli.recipes import SMALL
 from jaxdl.data import load
 from jaxdl.train import fit
 
 
 def trained(name, seed=0):
-    setup, data = SETUPS[name], load("digits")
+    recipe, data = SMALL[name], load("digits")
     x, y = (data.train_x, data.train_y), (data.test_x, data.test_y)
-    train, test = (x[0], setup.target(*x)), (y[0], setup.target(*y))
-    optimizer = setup.optimizer(setup.epochs * (len(x[0]) // 64))
+    train, test = (x[0], recipe.target(*x)), (y[0], recipe.target(*y))
+    optimizer = recipe.optimizer(recipe.epochs * (len(x[0]) // 64))
     with jax.numpy_dtype_promotion("standard"):  # optax's learning rate schedules promote their step count
         run = fit(
-            setup.model(data), setup.loss, train, optimizer, setup.epochs, jax.random.key(seed), test=test,
-            metrics=setup.metrics,
+            recipe.model(data), recipe.loss, train, optimizer, recipe.epochs, jax.random.key(seed), test=test,
+            metrics=recipe.metrics,
         )  # fmt: skip
     return run.history[-1]
 

@@ -1,0 +1,170 @@
+"""The report of `jaxdl contrast`: tables, data, plots and a page."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxdl.cli.paired_training import BATCH, PairedTraining
+from jaxdl.data import Dataset
+from jaxdl.report import (
+    AUTOMATIC,
+    HAND,
+    Page,
+    Report,
+    Table,
+    bytes_text,
+    figure,
+    number_text,
+    plain,
+    png,
+    ratio_text,
+    seconds_text,
+    terminal,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+COLUMNS = (
+    "model", "parameters", "test result hand / auto", "gradient diff.", "step (ratio)", "residuals hand / auto",
+    "temporary hand / auto",
+)  # fmt: skip
+NOTE = (
+    "Gradient difference: the largest during training, over the largest entry of the gradient. Step: forward and "
+    f"backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs."
+)
+ABOUT = (
+    "Every model below was trained twice from the same seed on the same batches: once with hand-written derivative "
+    "rules, once with the derivative that JAX derives. Both should give the same gradients up to rounding; they differ "
+    "in memory and time."
+)
+
+
+@dataclass(frozen=True)
+class TrainingReport(Report):
+    """Models trained with both derivatives.
+
+    Attributes:
+        settings: What was asked for, and where it ran, by name.
+        trainings: The trained models by name.
+        data: The data set.
+    """
+
+    settings: dict[str, Any]
+    trainings: dict[str, PairedTraining]
+    data: Dataset
+
+    def table(self) -> Table:
+        """One row for each model: its result with each derivative, and what each costs."""
+        title = "The same training with hand-written rules and with the automatic derivative"
+        return Table(title, COLUMNS, [_row(name, t) for name, t in self.trainings.items()], NOTE)
+
+    def tables(self) -> tuple[Table, ...]:
+        """The table of models, then those of each contrast."""
+        return (self.table(), *(table for t in self.trainings.values() for table in t.contrast.tables()))
+
+    def print(self, console: Console | None = None) -> None:
+        """Prints the table of models, then the contrast of each model under its title."""
+        console = console or terminal()
+        self.table().print(console)
+        for training in self.trainings.values():
+            console.print(f"\n{training.recipe.title}: where the differences come from", style="bold")
+            training.contrast.print(console)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data: numbers, strings, lists and dictionaries."""
+        models = {name: t.to_json() for name, t in self.trainings.items()}
+        return plain({"settings": self.settings, "models": models})
+
+    @functools.cached_property
+    def figures(self) -> dict[str, tuple[Figure, str]]:
+        """The plots with their captions, by file name: training curves, costs of each rule, reconstructions."""
+        found = {}
+        for name, t in self.trainings.items():
+            apart = number_text(t.largest_difference)
+            found[f"{name}-training"] = (
+                _training_figure(t, apart),
+                f"{t.recipe.title}: the losses with both derivatives coincide; the gradients differ by at most "
+                f"{apart} of their largest entry.",
+            )
+            found[f"{name}-costs"] = (
+                t.contrast.plot(),
+                f"{t.recipe.title}: what each rule keeps for the backward pass, and its time, on {BATCH} examples.",
+            )
+            if t.test_outputs.shape[1:] == self.data.shape:
+                found[f"{name}-reconstructions"] = (
+                    _reconstructions_figure(self.data.test_x[: len(t.test_outputs)], t.test_outputs),
+                    f"{t.recipe.title}: test images above, reconstructions below.",
+                )
+        return found
+
+    def _page(self) -> Page:
+        page = Page("Hand-written against automatic derivatives")
+        page.text(ABOUT)
+        page.text(", ".join(f"{name}: {value}" for name, value in self.settings.items()))
+        page.table(self.table())
+        figures = self.figures
+        for name, training in self.trainings.items():
+            page.heading(training.recipe.title)
+            for file, (plot, caption) in figures.items():
+                if file.startswith(f"{name}-"):
+                    page.picture(png(plot), caption)
+            for table in training.contrast.tables():
+                page.table(table)
+        return page
+
+
+def _row(name, training):
+    hand, auto = training.hand.history[-1], training.automatic.history[-1]
+    whole = training.contrast.whole
+    if "accuracy" in hand:
+        result = f"accuracy {hand['accuracy']:.2%} / {auto['accuracy']:.2%}"
+    else:
+        result = f"error {hand['test_loss']:.6f} / {auto['test_loss']:.6f}"
+    return (
+        name,
+        f"{training.parameters:,}",
+        result,
+        number_text(training.largest_difference),
+        f"{seconds_text(whole.step.medians[0])} ({ratio_text(whole.step.ratio)})" if whole.step else "–",
+        f"{bytes_text(whole.hand.residual_bytes)} / {bytes_text(whole.automatic.residual_bytes)}",
+        f"{bytes_text(whole.hand.temporary_bytes)} / {bytes_text(whole.automatic.temporary_bytes)}",
+    )
+
+
+def _training_figure(training, apart):
+    hand, auto = training.hand.history, training.automatic.history
+    epochs = [row["epoch"] for row in hand]
+    marker = "." if len(epochs) == 1 else None  # a line through one point is invisible
+    with figure(1, 2, width=8.4, height=3.2) as (fig, (losses, differences)):
+        for rows, style, side in ((hand, HAND, "by hand"), (auto, AUTOMATIC, "automatic")):
+            style = {"marker": marker, **style}
+            losses.plot(epochs, [row["loss"] for row in rows], label=f"training, {side}", **style)
+            broad = {"linewidth": 3.6, "alpha": 0.5} if side == "by hand" else {"linewidth": 1.1}
+            losses.plot(epochs, [row["test_loss"] for row in rows], label=f"test, {side}", **{**style, **broad})
+        losses.set(xlabel="epoch", ylabel="loss", yscale="log", title="Loss: the curves coincide")
+        losses.legend(fontsize=8)
+        floor = [max(d, 1e-18) for d in training.gradient_differences]
+        differences.plot(range(len(floor)), floor, color="#333333", marker=".")
+        differences.set(
+            xlabel="epoch", ylabel="largest difference / largest entry", yscale="log",
+            title=f"Gradients differ by at most {apart}",
+        )  # fmt: skip
+    return fig
+
+
+def _reconstructions_figure(images, outputs):
+    with figure(2, len(images), width=8.4, height=2.1) as (fig, axes):
+        for row, pictures in zip(axes, (images, outputs), strict=True):
+            for ax, image in zip(row, pictures, strict=True):
+                ax.imshow(np.squeeze(image), cmap="gray_r", vmin=0, vmax=1)
+                ax.set(xticks=[], yticks=[])
+                ax.grid(visible=False)
+        axes[0][0].set_ylabel("image")
+        axes[1][0].set_ylabel("output")
+    return fig
