@@ -75,6 +75,8 @@ from jaxdl.jaxpr.slicing import dependent_outputs, needed_equations, used_inputs
 from jaxdl.jaxpr.source_lines import definition, hide_from_source_lines, rule_name, users_function, where
 from jaxdl.jaxpr.tracing import in_arrays, in_some, output_types, trace, trace_arrays
 from jaxdl.jaxpr.types import (
+    AnyJaxpr,
+    Equation,
     as_array,
     batched_type,
     exactly,
@@ -104,8 +106,10 @@ __all__ = [
     "KNOWN",
     "NOWHERE",
     "STEPS",
+    "AnyJaxpr",
     "Convolution",
     "Dot",
+    "Equation",
     "Gather",
     "LinearSolve",
     "Primitive",

@@ -1,6 +1,8 @@
 """How a primitive of jaxdl gets its meaning under every transformation of JAX."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.experimental import jet
@@ -11,18 +13,20 @@ from jaxdl.jaxpr.versions import UNSCALED, Primitive, ad
 __all__ = ["Primitive", "define", "instantiate_zeros", "is_undefined_primal", "is_zero", "zero_tangent", "zeros"]
 
 # How JAX's differentiation rules speak of zeros and of the inputs of a linear function.
-zero_tangent = ad.Zero
-zeros = ad.zeros_like_aval
-instantiate_zeros = ad.instantiate_zeros
-is_undefined_primal = ad.is_undefined_primal
+zero_tangent: Callable[..., Any] = ad.Zero
+zeros: Callable[..., Any] = ad.zeros_like_aval
+instantiate_zeros: Callable[..., Any] = ad.instantiate_zeros
+is_undefined_primal: Callable[..., bool] = ad.is_undefined_primal
 
 
-def is_zero(tangent) -> bool:
+def is_zero(tangent: Any) -> bool:
     """Whether a tangent or cotangent is a symbolic zero."""
     return isinstance(tangent, ad.Zero)
 
 
-def define(primitive, *, evaluate, typing, jvp, batch, transpose=None, plain=None):
+def define(
+    primitive: Any, *, evaluate: Any, typing: Any, jvp: Any, batch: Any, transpose: Any = None, plain: Any = None
+) -> None:
     """Defines a primitive with a list of results under every transformation.
 
     Args:

@@ -1,16 +1,21 @@
 """Evaluating a jaxpr, with some equations replaced."""
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
 import jax
 from jax.extend import source_info_util
 
 from jaxdl.jaxpr.families import CUSTOM_RULES
 from jaxdl.jaxpr.reading import equations_inside, inner_jaxprs, is_jaxpr, is_variable, opened
 from jaxdl.jaxpr.source_lines import where
-from jaxdl.jaxpr.types import as_array
+from jaxdl.jaxpr.types import AnyJaxpr, Equation, as_array
 from jaxdl.jaxpr.versions import has_symbolic_zeros, zeros_fixed
 
+Replacement: TypeAlias = Callable[[Equation], Callable[..., Any] | None]
 
-def evaluate(jaxpr, args, replacement):
+
+def evaluate(jaxpr: AnyJaxpr, args: Sequence[Any], replacement: Replacement) -> list[Any]:
     """Evaluates a jaxpr with some equations replaced, inside jit, scan, cond, while, … as well.
 
     Args:
@@ -25,7 +30,9 @@ def evaluate(jaxpr, args, replacement):
     return evaluate_opened(jaxpr, getattr(jaxpr, "consts", ()), args, replacement)
 
 
-def evaluate_opened(jaxpr, consts, args, replacement=lambda eqn: None):
+def evaluate_opened(
+    jaxpr: AnyJaxpr, consts: Any, args: Sequence[Any], replacement: Callable[[Any], Any] = lambda eqn: None
+) -> Any:
     """`evaluate` with other values for the constants."""
     plain = opened(jaxpr)
     values = dict(zip(plain.constvars, consts, strict=True))
@@ -34,7 +41,7 @@ def evaluate_opened(jaxpr, consts, args, replacement=lambda eqn: None):
     return [value_of(atom, values) for atom in plain.outvars]
 
 
-def run(eqns, values, replacement=lambda eqn: None):
+def run(eqns: Iterable[Equation], values: dict[Any, Any], replacement: Replacement = lambda eqn: None) -> None:
     """Evaluates equations in order, adding their outputs to `values`, a dictionary by variable."""
     for eqn in eqns:
         with _context(eqn):
@@ -42,11 +49,12 @@ def run(eqns, values, replacement=lambda eqn: None):
         values.update(zip(eqn.outvars, y, strict=True))
 
 
-def value_of(atom, values):
+def value_of(atom: Any, values: dict[Any, Any]) -> Any:
+    """The value of a variable, or of a literal."""
     return values[atom] if is_variable(atom) else atom.val
 
 
-def inlined(jaxpr):
+def inlined(jaxpr: AnyJaxpr) -> AnyJaxpr:
     """The closed jaxpr with every call of a jitted function replaced by its body."""
     into = lambda eqn: (
         (lambda *args: evaluate(eqn.params["jaxpr"], args, into)) if eqn.primitive.name == "jit" else None
@@ -55,7 +63,7 @@ def inlined(jaxpr):
     return jax.make_jaxpr(lambda *args: evaluate(jaxpr, args, into))(*types)
 
 
-def binding(eqn, **changed):
+def binding(eqn: Equation, **changed: Any) -> Callable[..., list[Any]]:
     """An equation as a function of its inputs that returns the list of its outputs, with some parameters changed."""
 
     def bound(*args):

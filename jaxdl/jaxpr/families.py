@@ -1,6 +1,7 @@
 """Families of JAX's primitives, by name, and what JAX knows of a primitive as a whole."""
 
 import functools
+from typing import Any
 
 from jax.extend.core import primitives as primitives_of_jax
 
@@ -42,12 +43,12 @@ def _of_jax():
     return found
 
 
-def is_foreign(primitive) -> bool:
+def is_foreign(primitive: Any) -> bool:
     """Whether a primitive has the name of one of JAX's but is another one."""
     return primitive.name in _of_jax() and primitive not in _of_jax()[primitive.name]
 
 
 @functools.cache
-def has_derivative(primitive) -> bool:
+def has_derivative(primitive: Any) -> bool:
     """Whether JAX has any derivative for a primitive."""
     return primitive in ad.primitive_jvps or primitive.name in ("custom_jvp_call", "custom_vjp_call")

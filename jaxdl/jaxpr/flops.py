@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,9 +10,10 @@ from jaxdl.jaxpr import records
 from jaxdl.jaxpr.families import ELEMENTWISE
 from jaxdl.jaxpr.reading import inner_jaxprs, primal_of
 from jaxdl.jaxpr.slicing import needed_equations
+from jaxdl.jaxpr.types import AnyJaxpr, Equation
 
 
-def flops(jaxpr) -> float:
+def flops(jaxpr: AnyJaxpr) -> float:
     """The floating-point operations of a jaxpr.
 
     A matrix product and a convolution take two for each product of numbers; products with the zeros of a padded or
@@ -21,7 +23,7 @@ def flops(jaxpr) -> float:
     return counted(jaxpr, _flops)
 
 
-def counted(jaxpr, each: Callable, while_steps: float = 1) -> float:
+def counted(jaxpr: AnyJaxpr, each: Callable[[Equation], float], while_steps: float = 1) -> float:
     """The sum of `each(eqn)` over the equations that a jaxpr needs, and over those inside them.
 
     Args:
@@ -32,7 +34,7 @@ def counted(jaxpr, each: Callable, while_steps: float = 1) -> float:
     return sum(count(eqn, each, while_steps) for eqn in needed_equations(jaxpr))
 
 
-def count(eqn, each: Callable, while_steps: float = 1) -> float:
+def count(eqn: Equation, each: Callable[[Equation], float], while_steps: float = 1) -> float:
     """The same for one equation."""
     name, inner = eqn.primitive.name, inner_jaxprs(eqn)
     if records.op_call(eqn) is not None and not inner:
@@ -44,7 +46,7 @@ def count(eqn, each: Callable, while_steps: float = 1) -> float:
     return steps * (max(bodies) if name == "cond" else sum(bodies))
 
 
-def products(eqn) -> float | None:
+def products(eqn: Equation) -> float | None:
     """How many products of two numbers a matrix product or a convolution takes; None for other equations."""
     if eqn.primitive.name == "dot_general":
         contracted, _ = records.dot(eqn).contracted
@@ -54,7 +56,7 @@ def products(eqn) -> float | None:
     return None
 
 
-def size(v) -> int:
+def size(v: Any) -> int:
     """The number of entries of a variable."""
     return math.prod(v.aval.shape)
 

@@ -1,6 +1,7 @@
 """Where equations that move entries move them: the equation itself runs on the positions of the entries."""
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -8,17 +9,18 @@ from jax.lax import GatherDimensionNumbers, GatherScatterMode
 
 from jaxdl.jaxpr import records
 from jaxdl.jaxpr.evaluation import binding
+from jaxdl.jaxpr.types import Equation
 
 NOWHERE = -1  # the position of an entry that comes from no input
 
 
-def moved(eqn, *positions) -> list:
+def moved(eqn: Equation, *positions: Any) -> list[Any]:
     """An equation that moves entries, run on positions; what a gather fills in has the position −1."""
     changed = {"fill_value": NOWHERE} if "fill_value" in eqn.params else {}
     return binding(eqn, **changed)(*positions)
 
 
-def scatter_targets(eqn, indices, clip: bool = False) -> np.ndarray:
+def scatter_targets(eqn: Equation, indices: Any, clip: bool = False) -> np.ndarray:
     """For each update of a scatter the position of the entry that it reaches; −1 where it is dropped.
 
     These are the positions that the gather with the same indices would read.
@@ -44,7 +46,7 @@ def scatter_targets(eqn, indices, clip: bool = False) -> np.ndarray:
         )
 
 
-def as_gather(eqn) -> GatherDimensionNumbers:
+def as_gather(eqn: Equation) -> Any:
     """The dimension numbers of the gather that reads where a scatter writes."""
     d = records.scatter(eqn).dimension_numbers
     return GatherDimensionNumbers(
@@ -56,7 +58,7 @@ def as_gather(eqn) -> GatherDimensionNumbers:
     )
 
 
-def update_window(eqn) -> tuple[int, ...]:
+def update_window(eqn: Equation) -> tuple[int, ...]:
     """The size along each axis of the operand of the block that one index of a scatter writes."""
     d = records.scatter(eqn).dimension_numbers
     operand, _, updates = (v.aval.shape for v in eqn.invars)

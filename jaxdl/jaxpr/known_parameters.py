@@ -5,6 +5,10 @@ refused, taken as dense, or left to JAX: never treated as if the parameter were 
 old primitives new parameters. jaxdl's own primitives are known as a whole.
 """
 
+from typing import Any
+
+from jaxdl.jaxpr.types import Equation
+
 # Hints to the compiler: where and how to compute, how exactly, what is promised of the indices; types, as in the avals.
 HINTS = frozenset((
     "accuracy", "algorithm", "copy_semantics", "implementation", "indices_are_sorted", "memory_space", "out_sharding",
@@ -95,13 +99,13 @@ KNOWN = {
 }
 
 # Parameters that our rules understand at one value alone.
-ONLY = {
+ONLY: dict[str, dict[str, Any]] = {
     "mul": {"out_dtype": None},
     "tridiagonal_solve": {"perturb_singular": False},
 }
 
 
-def unknown_parameter(eqn) -> tuple[str, object] | None:
+def unknown_parameter(eqn: Equation) -> tuple[str, object] | None:
     """The first parameter of an equation that no rule of ours knows, or not at this value: (name, value); else None."""
     name = eqn.primitive.name
     if name.startswith("jaxdl_"):

@@ -1,9 +1,12 @@
 """Loops that may be batched: under `vmap` the test of a `while` gives a Boolean for each element."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 
 
-def while_loop(test, step, carry: list) -> list:
+def while_loop(test: Callable[[list[Any]], Any], step: Callable[[list[Any]], list[Any]], carry: list[Any]) -> list[Any]:
     """`lax.while_loop` on a list whose test may return a Boolean for each element of a batch.
 
     An element no longer changes once its own test is false.
@@ -12,7 +15,7 @@ def while_loop(test, step, carry: list) -> list:
     return jax.lax.while_loop(some, lambda carry: advanced(test(carry), step(carry), carry), carry)
 
 
-def advanced(going, new, old):
+def advanced(going: jax.Array, new: list[Any], old: list[Any]) -> list[Any]:
     """The carry of a loop after a step: the new one; in a batch, only for the elements whose test is true."""
     if not going.ndim:
         return new

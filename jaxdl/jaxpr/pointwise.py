@@ -1,19 +1,24 @@
 """Whether a program treats each entry of its arrays by itself."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from jaxdl.jaxpr.families import CALLS, CHECKPOINTS, CUSTOM_RULES, ELEMENTWISE
 from jaxdl.jaxpr.reading import definition_of, opened, primal_of
+from jaxdl.jaxpr.types import AnyJaxpr, Equation
 
 
-def called(eqn):
+def called(eqn: Equation) -> AnyJaxpr | None:
     """The jaxpr that an equation only evaluates: the body of jit, the primal of a rule; None for all others."""
     if eqn.primitive.name.startswith("jaxdl_"):
         return definition_of(eqn)
     return primal_of(eqn) if eqn.primitive.name in CALLS | CHECKPOINTS | CUSTOM_RULES else None
 
 
-def is_elementwise(jaxpr, shape, *, refused=frozenset(), scalar_constants: bool = False) -> bool:
+def is_elementwise(
+    jaxpr: AnyJaxpr, shape: tuple[int, ...], *, refused: Collection[str] = (), scalar_constants: bool = False
+) -> bool:
     """Whether a jaxpr holds nothing but elementwise equations on arrays of one shape and scalars.
 
     Args:

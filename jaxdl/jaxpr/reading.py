@@ -5,49 +5,54 @@ A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opene
 
 import functools
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 
 from jaxdl.jaxpr.records import op_call
 from jaxdl.jaxpr.tracing import trace
+from jaxdl.jaxpr.types import AnyJaxpr, Equation
 
 
-def opened(jaxpr):
+def opened(jaxpr: AnyJaxpr) -> AnyJaxpr:
     """The jaxpr with `eqns` inside one that may be closed over constants."""
     return getattr(jaxpr, "jaxpr", jaxpr)
 
 
-def is_jaxpr(value):
+def is_jaxpr(value: Any) -> bool:
+    """Whether a parameter of an equation is a jaxpr."""
     return hasattr(opened(value), "eqns")
 
 
-def is_variable(atom):
+def is_variable(atom: Any) -> bool:
+    """Whether an input or output is a variable, rather than a literal."""
     return not hasattr(atom, "val")
 
 
-def inner_jaxprs(eqn):
+def inner_jaxprs(eqn: Equation) -> list[AnyJaxpr]:
     """The jaxprs among an equation's parameters: the bodies of jit, scan, cond, while, remat, …"""
     return [leaf for leaf in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr) if is_jaxpr(leaf)]
 
 
-def equations(jaxpr):
+def equations(jaxpr: AnyJaxpr) -> Iterator[Equation]:
     """All equations in a jaxpr, however deep."""
     for eqn in opened(jaxpr).eqns:
         yield eqn
         yield from equations_inside(eqn)
 
 
-def equations_inside(eqn):
+def equations_inside(eqn: Equation) -> Iterator[Equation]:
     """All equations in the bodies of an equation, however deep."""
     return (e for inner in inner_jaxprs(eqn) for e in equations(inner))
 
 
-def primitives(jaxpr):
+def primitives(jaxpr: AnyJaxpr) -> Iterator[str]:
     """The names of the primitives of all equations in a jaxpr, however deep."""
     return (eqn.primitive.name for eqn in equations(jaxpr))
 
 
-def primal_of(eqn):
+def primal_of(eqn: Equation) -> AnyJaxpr | None:
     """The jaxpr of what an equation with a hand-written rule computes; None if its parameters do not hold it."""
     if hasattr(op_call(eqn), "primal"):
         return trace(op_call(eqn).primal, *[v.aval for v in eqn.invars])[0]
@@ -56,12 +61,12 @@ def primal_of(eqn):
     return next(iter(inner_jaxprs(eqn)), None)
 
 
-def definition_of(eqn):
+def definition_of(eqn: Equation) -> AnyJaxpr:
     """The jaxpr of the JAX function that evaluates a primitive of jaxdl."""
     return trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
 
 
-def written_out(eqn):
+def written_out(eqn: Equation) -> Callable[..., list[Any]] | None:
     """An equation of `jax.experimental.sparse` as a function in JAX's other primitives; None for all other equations.
 
     It serves as the replacement of `evaluate`.
@@ -87,7 +92,7 @@ def _sparse_definitions():
     }
 
 
-def likeness(eqn):
+def likeness(eqn: Equation) -> tuple[Any, ...]:
     """A key that is equal for equations that compute the same function of equal types."""
     params = tuple(sorted(eqn.params.items()))
     try:
@@ -97,13 +102,13 @@ def likeness(eqn):
     return eqn.primitive, params, tuple(v.aval.str_short() for v in eqn.invars)
 
 
-def function_name(jaxpr):
+def function_name(jaxpr: AnyJaxpr) -> str:
     """The name of the function that a jaxpr was traced from."""
     info = getattr(opened(jaxpr), "debug_info", None)
     return info.func_name if info else "function"
 
 
-def argument_names(jaxpr):
+def argument_names(jaxpr: AnyJaxpr) -> list[str]:
     """The names of a jaxpr's inputs in the traced function; a1, a2, … if they are not known or not distinct."""
     plain = opened(jaxpr)
     found = list(getattr(getattr(plain, "debug_info", None), "arg_names", None) or [])

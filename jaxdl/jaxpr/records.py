@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxdl.jaxpr.types import AnyJaxpr, Equation
 from jaxdl.jaxpr.versions import scan_counts
 
 
-def parameters(eqn) -> dict[str, Any]:
+def parameters(eqn: Equation) -> dict[str, Any]:
     """All parameters of an equation, by JAX's names."""
     return dict(eqn.params)
 
 
-def split(values: Sequence, *counts: int) -> list[list]:
+def split(values: Sequence[Any], *counts: int) -> list[list[Any]]:
     """Consecutive parts of a sequence with the given lengths, and the rest as the last part."""
     ends = np.cumsum([0, *counts]).tolist()
     return [list(values[a:b]) for a, b in zip(ends, [*ends[1:], None], strict=True)]
@@ -31,12 +32,13 @@ class Scan(NamedTuple):
     consts: int
     carry: int
 
-    def split(self, inputs: Sequence) -> list[list]:
+    def split(self, inputs: Sequence[Any]) -> list[list[Any]]:
         """The constants, the initial carry and the arrays that are scanned over."""
         return split(inputs, self.consts, self.carry)
 
 
-def scan(eqn) -> Scan:
+def scan(eqn: Equation) -> Scan:
+    """The record of a `scan`."""
     p = eqn.params
     return Scan(p["jaxpr"], p["length"], p["reverse"], *scan_counts(eqn))
 
@@ -49,22 +51,23 @@ class While(NamedTuple):
     test_consts: int
     body_consts: int
 
-    def split(self, inputs: Sequence) -> list[list]:
+    def split(self, inputs: Sequence[Any]) -> list[list[Any]]:
         """The constants of the test, those of the body, and the initial carry."""
         return split(inputs, self.test_consts, self.body_consts)
 
 
-def while_(eqn) -> While:
+def while_(eqn: Equation) -> While:
+    """The record of a `while`."""
     p = eqn.params
     return While(p["cond_jaxpr"], p["body_jaxpr"], p["cond_nconsts"], p["body_nconsts"])
 
 
-def branches(eqn) -> tuple:
+def branches(eqn: Equation) -> tuple[AnyJaxpr, ...]:
     """The jaxprs of `cond`; its first input is the index of the one that runs, its other inputs are theirs."""
     return eqn.params["branches"]
 
 
-def scan_length(eqn) -> int:
+def scan_length(eqn: Equation) -> int:
     """How often the bodies of an equation run: the length of a scan, 1 for every other primitive."""
     return eqn.params["length"] if eqn.primitive.name == "scan" else 1
 
@@ -76,17 +79,18 @@ class LinearSolve(NamedTuple):
     solve: Any
     counts: tuple[int, int, int, int]
 
-    def split(self, inputs: Sequence) -> list[list]:
+    def split(self, inputs: Sequence[Any]) -> list[list[Any]]:
         """The constants of matvec, vecmat, solve and transpose_solve, and the right-hand sides b."""
         return split(inputs, *self.counts)
 
-    def inputs_of_solve(self, inputs: Sequence) -> list:
+    def inputs_of_solve(self, inputs: Sequence[Any]) -> list[Any]:
         """The inputs of the jaxpr `solve`: its constants and b."""
         _, _, of_solve, _, b = self.split(inputs)
         return [*of_solve, *b]
 
 
-def linear_solve(eqn) -> LinearSolve:
+def linear_solve(eqn: Equation) -> LinearSolve:
+    """The record of a `custom_linear_solve`."""
     jaxprs, counts = eqn.params["jaxprs"], eqn.params["const_lengths"]
     counts = counts.matvec, counts.vecmat, counts.solve, counts.transpose_solve
     return LinearSolve(jaxprs.matvec, jaxprs.solve, counts)
@@ -103,7 +107,8 @@ class Dot(NamedTuple):
         return [axis for axis in range(ndim) if axis not in (*self.contracted[place], *self.batch[place])]
 
 
-def dot(eqn) -> Dot:
+def dot(eqn: Equation) -> Dot:
+    """The record of a `dot_general`."""
     (left, right), (of_left, of_right) = eqn.params["dimension_numbers"]
     return Dot((tuple(left), tuple(right)), (tuple(of_left), tuple(of_right)))
 
@@ -122,12 +127,13 @@ class Convolution(NamedTuple):
     batch_groups: int
 
     @property
-    def windows(self) -> tuple:
+    def windows(self) -> tuple[tuple[Any, ...], ...]:
         """Strides, padding, dilation of the image and of the kernel, each with one entry for an axis of space."""
         return self.strides, self.padding, self.lhs_dilation, self.rhs_dilation
 
 
-def convolution(eqn) -> Convolution:
+def convolution(eqn: Equation) -> Convolution:
+    """The record of a `conv_general_dilated`."""
     p = eqn.params
     numbers = p["dimension_numbers"]
     return Convolution(
@@ -147,14 +153,15 @@ class Window(NamedTuple):
     window_dilation: tuple[int, ...]
 
 
-def window(eqn) -> Window:
+def window(eqn: Equation) -> Window:
+    """The record of an equation with a sliding window."""
     p = eqn.params
     ones = (1,) * len(p["window_dimensions"])
     dilations = (p.get(name) or ones for name in ("base_dilation", "window_dilation"))
     return Window(p["window_dimensions"], p["window_strides"], p["padding"], *dilations)
 
 
-def reduced_axes(eqn) -> tuple[int, ...] | None:
+def reduced_axes(eqn: Equation) -> tuple[int, ...] | None:
     """The axes over which a reduction runs; None for an equation that names none."""
     axes = eqn.params.get("axes", eqn.params.get("dimensions"))
     return None if axes is None else tuple(axes)
@@ -168,12 +175,13 @@ class Scatter(NamedTuple):
     update: Any
 
 
-def scatter(eqn) -> Scatter:
+def scatter(eqn: Equation) -> Scatter:
+    """The record of an equation of the `scatter` family."""
     p = eqn.params
     return Scatter(p["dimension_numbers"], p["mode"], p.get("update_jaxpr"))
 
 
-def is_replacement(eqn) -> bool:
+def is_replacement(eqn: Equation) -> bool:
     """Whether an equation is a scatter that replaces entries by its updates."""
     body = eqn.params.get("update_jaxpr")
     return eqn.primitive.name == "scatter" and (body is None or body.outvars[0] is body.invars[1])
@@ -187,31 +195,32 @@ class Gather(NamedTuple):
     mode: Any
 
 
-def gather(eqn) -> Gather:
+def gather(eqn: Equation) -> Gather:
+    """The record of a `gather`."""
     p = eqn.params
     return Gather(p["dimension_numbers"], p["slice_sizes"], p["mode"])
 
 
-def exponent(eqn) -> int:
+def exponent(eqn: Equation) -> int:
     """n of `integer_pow`, xⁿ."""
     return eqn.params["y"]
 
 
-def label(eqn) -> str | None:
+def label(eqn: Equation) -> str | None:
     """The name that an equation carries: of a jitted function, or of `checkpoint_name`."""
     return eqn.params.get("name")
 
 
-def op_call(eqn) -> Any:
+def op_call(eqn: Equation) -> Any:
     """The call that an equation of a jaxdl op carries (see `jaxdl.rule`); None for all others."""
     return eqn.params.get("call") if eqn.primitive.name.startswith("jaxdl_") else None
 
 
-def rule_jaxpr(eqn) -> Any:
+def rule_jaxpr(eqn: Equation) -> Any:
     """The primal of `jax.custom_jvp` and `jax.custom_vjp`, as traced."""
     return eqn.params["call_jaxpr"]
 
 
-def rule_constants(eqn) -> int:
+def rule_constants(eqn: Equation) -> int:
     """How many of the first inputs are constants that a custom rule closes over."""
     return eqn.params.get("num_consts", 0)

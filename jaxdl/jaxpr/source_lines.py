@@ -3,34 +3,37 @@
 import inspect
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from jax.extend import source_info_util
 
 from jaxdl.jaxpr.families import CUSTOM_RULES
 from jaxdl.jaxpr.reading import function_name, inner_jaxprs, opened
 from jaxdl.jaxpr.records import rule_jaxpr
+from jaxdl.jaxpr.types import Equation
 
 
-def where(eqn):
+def where(eqn: Equation) -> str:
     """The line of the user's source that made an equation: `file.py:12 (function)`."""
     line = source_info_util.summarize(eqn.source_info)
     frame = next(_users_frames(eqn), None) if any(file in line for file in _WRAPPING) else None
     return f"{frame.file_name}:{frame.line_num} ({frame.function_name})" if frame else line
 
 
-def definition(f):
+def definition(f: Callable[..., Any]) -> str:
     """Where a function is defined, `file.py:12 (function)`; empty if that is not known."""
     code = getattr(users_function(f), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno} ({code.co_name})" if code else ""
 
 
-def users_function(f):
+def users_function(f: Callable[..., Any]) -> Callable[..., Any]:
     """The user's function inside wrappers: those with `__wrapped__`, and `jax.custom_gradient`, which lacks it."""
     f = inspect.unwrap(f)
     code = getattr(f, "__code__", None)
     if code is None or code.co_name != "wrapped_fun" or not code.co_filename.endswith(_WRAPPING):
         return f
-    return f.__closure__[code.co_freevars.index("fun")].cell_contents
+    return (f.__closure__ or ())[code.co_freevars.index("fun")].cell_contents
 
 
 # Functions that libraries wrap around the one that has a rule, and the files that define them.
@@ -40,7 +43,7 @@ _WRAPPERS = {"fn_wrapper", "fn_wrapped", "wrapped_fun"}
 _WRAPPING = ("equinox/_ad.py", "jax/_src/custom_derivatives.py")
 
 
-def rule_name(eqn):
+def rule_name(eqn: Equation) -> str:
     """The name of the function that has a hand-written rule, also inside a library's wrapper.
 
     A function without a name gets its line, `<lambda> (file.py:12)`; so does a wrapper that computes nothing.

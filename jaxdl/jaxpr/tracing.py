@@ -1,17 +1,20 @@
 """Tracing a function to a jaxpr, in the arrays among its arguments."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import jax
 
-from jaxdl.jaxpr.types import is_array
+from jaxdl.jaxpr.types import AnyJaxpr, is_array
 
 
-def trace(f, *types, axis=None):
+def trace(f: Callable[..., Any], *types: Any, axis: tuple[Any, ...] | None = None) -> tuple[AnyJaxpr, Any]:
     """The closed jaxpr of f and the types of its result, under a named axis `(name, size)` if one is given."""
     env = [axis] if axis and isinstance(axis[0], str) else None
     return jax.make_jaxpr(f, axis_env=env, return_shape=True)(*types)
 
 
-def trace_arrays(f, args, kwargs):
+def trace_arrays(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[AnyJaxpr, Any, list[Any]]:
     """Traces f in all arrays among its arguments; numbers, strings, functions and the like stay fixed.
 
     Returns:
@@ -22,7 +25,7 @@ def trace_arrays(f, args, kwargs):
     return jaxpr, jax.tree.structure(shape), arrays
 
 
-def in_arrays(f, args, kwargs):
+def in_arrays(f: Callable[..., Any], args: Any, kwargs: Any) -> Callable[..., Any]:
     """f as a function of the arrays among its arguments, in their order; all other arguments stay fixed."""
     leaves, tree = jax.tree.flatten((args, kwargs))
 
@@ -34,12 +37,12 @@ def in_arrays(f, args, kwargs):
     return of_arrays
 
 
-def output_types(f, *types):
+def output_types(f: Callable[..., Any], *types: Any) -> list[Any]:
     """The types of f's outputs, with weak types, shardings and mesh axes."""
     return jax.make_jaxpr(f)(*types).out_avals
 
 
-def in_some(f, args, moving):
+def in_some(f: Callable[..., Any], args: Sequence[Any], moving: Sequence[int]) -> Callable[..., list[Any]]:
     """f as a function of its arguments at the places `moving` alone, returning its floating-point outputs in a list.
 
     The other arguments are those in args. For an equation: `in_some(binding(eqn), inputs, moving)`.

@@ -1,19 +1,25 @@
 """Types of arrays: what JAX knows of a value beside its shape and dtype."""
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import jax
 import jax.core
 import numpy as np
 
 from jaxdl.jaxpr.versions import mapped_aval, unmapped_aval
 
+Equation: TypeAlias = Any  # jax.extend.core.JaxprEqn; of the types of its variables, JAX declares no shape or dtype
+AnyJaxpr: TypeAlias = Any  # jax.extend.core.ClosedJaxpr or Jaxpr
 
-def varying_axes(x):
+
+def varying_axes(x: Any) -> frozenset[Any]:
     """The mesh axes of an enclosing shard_map along which x varies."""
     manual = getattr(jax.typeof(x), "mat", None)
     return manual.varying if manual else frozenset()
 
 
-def vary_alike(flat):
+def vary_alike(flat: Sequence[Any]) -> list[Any]:
     """Inside shard_map, marks every array as varying along all mesh axes along which any of them varies.
 
     The transpose of this mark is the sum over devices, which the cotangent of a replicated argument needs.
@@ -24,43 +30,45 @@ def vary_alike(flat):
     ]
 
 
-def batched_type(size, aval):
+def batched_type(size: int, aval: Any) -> Any:
+    """The type of a batch of arrays, stacked along a new first axis."""
     return unmapped_aval(size, 0, aval)
 
 
-def unbatched_type(size, aval):
+def unbatched_type(size: int, aval: Any) -> Any:
+    """The type of one array of a batch along the first axis."""
     return mapped_aval(size, 0, aval)
 
 
-def is_array(leaf):
+def is_array(leaf: Any) -> bool:
     """Whether an argument is an array or the type of one. Python's numbers are not."""
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
-def is_key(x):
+def is_key(x: Any) -> bool:
     """Whether an array holds keys of `jax.random`, which NumPy cannot hold."""
     return jax.numpy.issubdtype(x.dtype, jax.dtypes.extended)
 
 
-def is_staged(x):
+def is_staged(x: Any) -> bool:
     """Whether the value of x is not known yet, as inside jit. Under vmap or grad alone it is known."""
     while hasattr(x, "batch_dim") or hasattr(x, "primal"):
         x = x.val if hasattr(x, "batch_dim") else x.primal
     return isinstance(x, jax.core.Tracer)
 
 
-def typed(x):
+def typed(x: Any) -> str:
     """The type of an array as text: `float32[3,4]`."""
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"
 
 
-def exactly(value):
+def exactly(value: Any) -> tuple[Any, ...]:
     """A key that tells constants apart that compare equal in Python (1, 1.0 and True; 0.0 and -0.0), and knows NaN."""
     is_inexact = isinstance(value, float | complex | np.inexact)
     return type(value), np.asarray(value).tobytes() if is_inexact else value
 
 
-def as_array(x, aval):
+def as_array(x: Any, aval: Any) -> jax.Array:
     """A number or a NumPy array of a program as a JAX array of the type `aval`."""
     if isinstance(x, jax.Array) or getattr(aval, "dtype", jax.dtypes.float0) == jax.dtypes.float0:
         return x

@@ -1,6 +1,8 @@
 """All that depends on JAX's version or comes from its private modules and `jax.extend`, each with its fallback."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax._src import util
@@ -10,15 +12,20 @@ from jax.extend import random as _random
 from jax.extend.core import Primitive, mapped_aval, unmapped_aval
 from jax.interpreters import ad
 
+from jaxdl.jaxpr.types import Equation
+
 __all__ = ["Primitive", "ad", "define_prng_impl", "linear_util", "mapped_aval", "threefry_2x32", "unmapped_aval"]
 
-define_prng_impl, threefry_2x32 = _random.define_prng_impl, _random.threefry_2x32
+define_prng_impl: Callable[..., Any] = _random.define_prng_impl
+threefry_2x32: Callable[..., Any] = _random.threefry_2x32
 
 # The value of jit's `inline` with which its equations go straight into the enclosing jaxpr.
-INLINE_WHEN_TRACED = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
+INLINE_WHEN_TRACED: Any = getattr(getattr(jax, "Inline", None), "JAX_EARLY", True)
 
 # How a rule of jet calls jet: with coefficients as its rules take them, which only older versions scale by factorials.
-UNSCALED = {"factorial_scaled": False} if "factorial_scaled" in inspect.signature(jet.jet).parameters else {}
+UNSCALED: dict[str, bool] = (
+    {"factorial_scaled": False} if "factorial_scaled" in inspect.signature(jet.jet).parameters else {}
+)
 
 
 def keep_weakly(*classes: type) -> None:
@@ -29,7 +36,7 @@ def keep_weakly(*classes: type) -> None:
     getattr(util, "weakref_cache_key_types", set()).update(classes)
 
 
-def scan_counts(eqn) -> tuple[int, int]:
+def scan_counts(eqn: Equation) -> tuple[int, int]:
     """How many inputs of a scan are constant, and how many are carried; the others are scanned over."""
     if "ft_in" in eqn.params:  # JAX 0.11 and newer
         consts, carry, _ = map(len, eqn.params["ft_in"].unpack())
@@ -45,7 +52,7 @@ def is_spoilt_trace(error: BaseException) -> bool:
     return type(error).__name__ == "StoreException"
 
 
-def zeros_fixed(eqn) -> dict:
+def zeros_fixed(eqn: Equation) -> dict[str, Any]:
     """New parameters for one use of a `custom_vjp` with symbolic zeros, whose residuals depend on the moving inputs.
 
     JAX keeps a trace of the forward function for each set of moving inputs, but only the residuals' structure of the
@@ -70,6 +77,6 @@ def zeros_fixed(eqn) -> dict:
     return {"fwd_jaxpr_thunk": wrap(traced, forward), "bwd": wrap(pulled, backward)}
 
 
-def has_symbolic_zeros(eqn) -> bool:
+def has_symbolic_zeros(eqn: Equation) -> bool:
     """Whether an equation is a `custom_vjp` whose rules take symbolic zeros."""
     return "fwd_jaxpr_thunk" in eqn.params and eqn.params["symbolic_zeros"]
