@@ -75,8 +75,6 @@ from jaxdl.jaxpr.slicing import dependent_outputs, needed_equations, used_inputs
 from jaxdl.jaxpr.source_lines import definition, hide_from_source_lines, rule_name, users_function, where
 from jaxdl.jaxpr.tracing import in_arrays, in_some, output_types, trace, trace_arrays
 from jaxdl.jaxpr.types import (
-    AnyJaxpr,
-    Equation,
     as_array,
     batched_type,
     exactly,
@@ -90,6 +88,8 @@ from jaxdl.jaxpr.types import (
 )
 from jaxdl.jaxpr.versions import (
     INLINE_WHEN_TRACED,
+    AnyJaxpr,
+    Equation,
     define_prng_impl,
     is_spoilt_trace,
     keep_weakly,

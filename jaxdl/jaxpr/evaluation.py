@@ -9,8 +9,8 @@ from jax.extend import source_info_util
 from jaxdl.jaxpr.families import CUSTOM_RULES
 from jaxdl.jaxpr.reading import equations_inside, inner_jaxprs, is_jaxpr, is_variable, opened
 from jaxdl.jaxpr.source_lines import where
-from jaxdl.jaxpr.types import AnyJaxpr, Equation, as_array
-from jaxdl.jaxpr.versions import has_symbolic_zeros, zeros_fixed
+from jaxdl.jaxpr.types import as_array
+from jaxdl.jaxpr.versions import AnyJaxpr, Equation, has_symbolic_zeros, zeros_fixed
 
 Replacement: TypeAlias = Callable[[Equation], Callable[..., Any] | None]
 

@@ -10,7 +10,7 @@ from jaxdl.jaxpr import records
 from jaxdl.jaxpr.families import ELEMENTWISE
 from jaxdl.jaxpr.reading import inner_jaxprs, primal_of
 from jaxdl.jaxpr.slicing import needed_equations
-from jaxdl.jaxpr.types import AnyJaxpr, Equation
+from jaxdl.jaxpr.versions import AnyJaxpr, Equation
 
 
 def flops(jaxpr: AnyJaxpr) -> float:

@@ -9,7 +9,7 @@ from jax.lax import GatherDimensionNumbers, GatherScatterMode
 
 from jaxdl.jaxpr import records
 from jaxdl.jaxpr.evaluation import binding
-from jaxdl.jaxpr.types import Equation
+from jaxdl.jaxpr.versions import Equation
 
 NOWHERE = -1  # the position of an entry that comes from no input
 

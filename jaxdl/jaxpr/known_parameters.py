@@ -7,7 +7,7 @@ old primitives new parameters. jaxdl's own primitives are known as a whole.
 
 from typing import Any
 
-from jaxdl.jaxpr.types import Equation
+from jaxdl.jaxpr.versions import Equation
 
 # Hints to the compiler: where and how to compute, how exactly, what is promised of the indices; types, as in the avals.
 HINTS = frozenset((

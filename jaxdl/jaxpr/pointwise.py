@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxdl.jaxpr.families import CALLS, CHECKPOINTS, CUSTOM_RULES, ELEMENTWISE
 from jaxdl.jaxpr.reading import definition_of, opened, primal_of
-from jaxdl.jaxpr.types import AnyJaxpr, Equation
+from jaxdl.jaxpr.versions import AnyJaxpr, Equation
 
 
 def called(eqn: Equation) -> AnyJaxpr | None:

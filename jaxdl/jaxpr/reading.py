@@ -12,7 +12,7 @@ import jax
 
 from jaxdl.jaxpr.records import op_call
 from jaxdl.jaxpr.tracing import trace
-from jaxdl.jaxpr.types import AnyJaxpr, Equation
+from jaxdl.jaxpr.versions import AnyJaxpr, Equation
 
 
 def opened(jaxpr: AnyJaxpr) -> AnyJaxpr:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdl.jaxpr.types import AnyJaxpr, Equation
-from jaxdl.jaxpr.versions import scan_counts
+from jaxdl.jaxpr.versions import AnyJaxpr, Equation, scan_counts
 
 
 def parameters(eqn: Equation) -> dict[str, Any]:

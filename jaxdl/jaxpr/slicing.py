@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jaxdl.jaxpr.reading import is_variable, opened
-from jaxdl.jaxpr.types import AnyJaxpr, Equation
+from jaxdl.jaxpr.versions import AnyJaxpr, Equation
 
 
 def dependent_outputs(jaxpr: AnyJaxpr, marked: Sequence[bool]) -> list[bool]:

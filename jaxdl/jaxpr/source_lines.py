@@ -11,7 +11,7 @@ from jax.extend import source_info_util
 from jaxdl.jaxpr.families import CUSTOM_RULES
 from jaxdl.jaxpr.reading import function_name, inner_jaxprs, opened
 from jaxdl.jaxpr.records import rule_jaxpr
-from jaxdl.jaxpr.types import Equation
+from jaxdl.jaxpr.versions import Equation
 
 
 def where(eqn: Equation) -> str:
@@ -33,7 +33,7 @@ def users_function(f: Callable[..., Any]) -> Callable[..., Any]:
     code = getattr(f, "__code__", None)
     if code is None or code.co_name != "wrapped_fun" or not code.co_filename.endswith(_WRAPPING):
         return f
-    return (f.__closure__ or ())[code.co_freevars.index("fun")].cell_contents
+    return inspect.getclosurevars(f).nonlocals["fun"]
 
 
 # Functions that libraries wrap around the one that has a rule, and the files that define them.

@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from jaxdl.jaxpr.types import AnyJaxpr, is_array
+from jaxdl.jaxpr.types import is_array
+from jaxdl.jaxpr.versions import AnyJaxpr
 
 
 def trace(f: Callable[..., Any], *types: Any, axis: tuple[Any, ...] | None = None) -> tuple[AnyJaxpr, Any]:

@@ -1,16 +1,13 @@
 """Types of arrays: what JAX knows of a value beside its shape and dtype."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.core
 import numpy as np
 
 from jaxdl.jaxpr.versions import mapped_aval, unmapped_aval
-
-Equation: TypeAlias = Any  # jax.extend.core.JaxprEqn; of the types of its variables, JAX declares no shape or dtype
-AnyJaxpr: TypeAlias = Any  # jax.extend.core.ClosedJaxpr or Jaxpr
 
 
 def varying_axes(x: Any) -> frozenset[Any]:

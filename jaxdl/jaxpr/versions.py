@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 from jax._src import util
@@ -12,9 +12,20 @@ from jax.extend import random as _random
 from jax.extend.core import Primitive, mapped_aval, unmapped_aval
 from jax.interpreters import ad
 
-from jaxdl.jaxpr.types import Equation
+__all__ = [
+    "AnyJaxpr",
+    "Equation",
+    "Primitive",
+    "ad",
+    "define_prng_impl",
+    "linear_util",
+    "mapped_aval",
+    "threefry_2x32",
+    "unmapped_aval",
+]
 
-__all__ = ["Primitive", "ad", "define_prng_impl", "linear_util", "mapped_aval", "threefry_2x32", "unmapped_aval"]
+Equation: TypeAlias = Any  # jax.extend.core.JaxprEqn; of the types of its variables, JAX declares no shape or dtype
+AnyJaxpr: TypeAlias = Any  # jax.extend.core.ClosedJaxpr or Jaxpr
 
 define_prng_impl: Callable[..., Any] = _random.define_prng_impl
 threefry_2x32: Callable[..., Any] = _random.threefry_2x32
