@@ -1,4 +1,4 @@
-"""Other libraries' modules, weights and operators: Flax, PyTorch (the naming of public checkpoints) and lineax."""
+"""Modules, weights and operators of other libraries: Flax, PyTorch (with the names of public checkpoints), lineax."""
 
 from jaxdl.interop.flax_modules import flax_names, from_linen, from_nnx, jaxdl_names, to_linen, to_nnx
 from jaxdl.interop.layouts import (

@@ -1,6 +1,7 @@
-"""What is ours and what is PyTorch's: small two-way conversions, and the entries of a layout made of them.
+"""Conversions between jaxdl's arrays and PyTorch's tensors, in both directions, and the entries of a layout.
 
-Ours are leaves of parameters by their path ("2/norm/scale"), theirs are tensors by their name ("encoder.ln.weight").
+In the names, `ours` are leaves of jaxdl's parameters by path ("2/norm/scale"), and `theirs` are PyTorch's tensors by
+name ("encoder.ln.weight").
 """
 
 from collections.abc import Callable, Iterable
@@ -13,14 +14,19 @@ TORCHVISION_EPSILON = 1e-3  # of the batch normalisation in its GoogLeNet
 
 
 class Conversion(NamedTuple):
-    """into: their tensors, NumPy's, → a tuple of our arrays. out: our arrays → a tuple of their tensors."""
+    """A conversion in both directions.
+
+    Attributes:
+        into: A function from their tensors, as NumPy arrays, to a tuple of our arrays.
+        out: A function from our arrays to a tuple of their tensors.
+    """
 
     into: Callable
     out: Callable
 
 
 class Entry(NamedTuple):
-    """Some leaves of ours, and the tensors of theirs that say the same."""
+    """Some of our leaves, and their tensors with the same content."""
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
@@ -28,6 +34,7 @@ class Entry(NamedTuple):
 
 
 def one_to_one(into: Callable, out: Callable) -> Conversion:
+    """A conversion of one array to one tensor."""
     return Conversion(lambda x: (into(x),), lambda x: (out(x),))
 
 
@@ -37,12 +44,12 @@ KERNEL = one_to_one(lambda w: w.transpose(2, 3, 1, 0), lambda w: w.transpose(3, 
 
 
 def with_ones(axes: int) -> Conversion:
-    """Theirs has so many axes of length 1 before ours: (1, 1, width) and (width,)."""
+    """Their tensor has additional leading axes of length 1: (1, 1, width) for (width,)."""
     return one_to_one(lambda x: x.reshape(x.shape[axes:]), lambda x: x.reshape((1,) * axes + x.shape))
 
 
 def flattened(side: int) -> Conversion:
-    """A matrix after a flattened image of side × side pixels: (out, c·side·side), and (side·side·c, out)."""
+    """The matrix after flattened images of side × side pixels: (out, c·side·side) for (side·side·c, out)."""
 
     def into(w):
         return w.reshape(len(w), -1, side, side).transpose(2, 3, 1, 0).reshape(-1, len(w))
@@ -52,7 +59,7 @@ def flattened(side: int) -> Conversion:
         if inputs % side**2:
             raise ValueError(
                 f"this layout's linear layer follows images of {side} × {side} pixels, but {inputs} inputs "
-                f"are no multiple of {side**2}: make the parameters for images of the published size"
+                f"are not a multiple of {side**2}: initialise the model for images of the published size"
             )
         return w.reshape(side, side, -1, width).transpose(3, 2, 0, 1).reshape(width, -1)
 
@@ -60,7 +67,7 @@ def flattened(side: int) -> Conversion:
 
 
 def stacked(each: Conversion, count: int) -> Conversion:
-    """Several of ours are one of theirs, one below the other along its first axis."""
+    """Several of our arrays are one of their tensors, concatenated along its first axis."""
 
     def into(x):
         return tuple(each.into(part)[0] for part in np.split(x, count))
@@ -72,14 +79,17 @@ def stacked(each: Conversion, count: int) -> Conversion:
 
 
 def _fold(w, scale, bias, mean, variance):
-    """γ (x ⋆ w − μ)/√(σ² + ε) + β  =  x ⋆ (w γ/√(σ² + ε)) + β − μ γ/√(σ² + ε), in 64 bits."""
+    """Kernel and bias of a convolution and batch normalisation in one, computed in float64.
+
+    γ (x ⋆ w − μ)/√(σ² + ε) + β  =  x ⋆ (w γ/√(σ² + ε)) + β − μ γ/√(σ² + ε).
+    """
     scale, bias, mean, variance = (np.asarray(a, np.float64) for a in (scale, bias, mean, variance))
     factor = scale / np.sqrt(variance + TORCHVISION_EPSILON)
     return *KERNEL.into(w * factor[:, None, None, None]), bias - mean * factor
 
 
 def _unfold(w, b):
-    """The batch normalisation that only adds b: of mean 0, and of the variance that ε brings to 1."""
+    """A convolution and a batch normalisation that only adds b: its mean is 0 and its variance plus ε is 1."""
     return *KERNEL.out(w), jnp.ones_like(b), b, jnp.zeros_like(b), jnp.full_like(b, 1 - TORCHVISION_EPSILON)
 
 
@@ -90,23 +100,27 @@ FOLDED = Conversion(_fold, _unfold)
 
 
 def leaf(ours: str, theirs: str, conversion: Conversion = SAME) -> Entry:
+    """One leaf and one tensor."""
     return Entry((ours,), (theirs,), conversion)
 
 
 def linear(ours: str, theirs: str, w: Conversion = MATRIX) -> list[Entry]:
-    """A layer with w and b, theirs weight and bias."""
+    """A layer with w and b, in PyTorch weight and bias."""
     return [leaf(f"{ours}/w", f"{theirs}.weight", w), leaf(f"{ours}/b", f"{theirs}.bias")]
 
 
 def convolution(ours: str, theirs: str) -> list[Entry]:
+    """A convolution with w and b."""
     return linear(ours, theirs, KERNEL)
 
 
 def norm(ours: str, theirs: str) -> list[Entry]:
+    """A normalisation with scale and bias."""
     return [leaf(f"{ours}/scale", f"{theirs}.weight"), leaf(f"{ours}/bias", f"{theirs}.bias")]
 
 
 def feed_forward(ours: str, first: str, second: str) -> list[Entry]:
+    """A feed-forward block, in PyTorch two linear layers."""
     return [
         leaf(f"{ours}/w_in", f"{first}.weight", MATRIX),
         leaf(f"{ours}/b_in", f"{first}.bias"),
@@ -116,13 +130,13 @@ def feed_forward(ours: str, first: str, second: str) -> list[Entry]:
 
 
 def folded(ours: str, theirs: str) -> list[Entry]:
-    """A convolution with b, theirs one without, and the batch normalisation after it."""
+    """A convolution with b, in PyTorch one without and a batch normalisation after it."""
     statistics = ("weight", "bias", "running_mean", "running_var")
     tensors = (f"{theirs}.conv.weight", *(f"{theirs}.bn.{name}" for name in statistics))
     return [Entry((f"{ours}/w", f"{ours}/b"), tensors, FOLDED)]
 
 
 def under(ours: str, theirs: str, entries: Iterable[Entry]) -> list[Entry]:
-    """The same entries inside of a larger model."""
+    """The same entries as part of a larger model."""
     prefixed = lambda prefix, names: tuple(prefix + name for name in names)
     return [Entry(prefixed(f"{ours}/", e.ours), prefixed(f"{theirs}.", e.theirs), e.conversion) for e in entries]

@@ -1,4 +1,4 @@
-"""The public checkpoints' naming: one function a family, from the paths of our leaves to a layout, a table.
+"""The names in public checkpoints: for each family a function from the paths of our leaves to a layout, a table.
 
 | layout | published by | for |
 |---|---|---|
@@ -32,8 +32,13 @@ from jaxdl.interop.conversions import (
 
 
 class Layout(NamedTuple):
-    """extras are names, as a pattern, that may be there and say nothing; renamed are pairs of a pattern in older or
-    newer names and what stands in its place in the published ones."""
+    """How the tensors of a checkpoint correspond to a model's parameters.
+
+    Attributes:
+        entries: Leaves of the parameters and tensors of the checkpoint that correspond.
+        extras: A regular expression of names that a checkpoint may have and that are ignored.
+        renamed: Pairs of a regular expression in names of other versions, and its replacement in the published names.
+    """
 
     entries: list[Entry]
     extras: str = ""
@@ -41,7 +46,14 @@ class Layout(NamedTuple):
 
 
 def alexnet_torchvision(paths: Collection[str]) -> Layout:
-    """torchvision's AlexNet, for `nn.alexnet()` on images of 224 × 224, of which 6 × 6 pixels are flattened."""
+    """torchvision's AlexNet, for `nn.alexnet()` on images of 224 × 224, which are flattened at 6 × 6 pixels.
+
+    Args:
+        paths: The paths of the model's parameters, such as "2/norm/scale".
+
+    Returns:
+        The layout, for `load_torch_state_dict` and `torch_state_dict`.
+    """
     del paths
     return Layout(
         [
@@ -65,10 +77,16 @@ AUXILIARY_HEAD = [*folded("1/0", "conv"), *linear("3", "fc1", flattened(4)), *li
 def googlenet_torchvision(paths: Collection[str]) -> Layout:
     """torchvision's GoogLeNet, for `nn.googlenet(largest=3, last_pool=2, response_norm=False)`.
 
-    Its batch normalisation becomes part of w and b, with the running statistics. The auxiliary heads are taken
-    where the model has them, else left; in theirs 4 × 4 averages come from adaptive pooling, whose windows overlap
-    otherwise than the paper's 5 × 5 of stride 3, so that only the logits agree, not the heads'. The published
-    weights were trained on images in [−1, 1], and their auxiliary heads never.
+    The batch normalisation, with its running statistics, becomes part of w and b. The auxiliary heads are loaded if the
+    model has them, and ignored otherwise. Theirs average by adaptive pooling, whose windows differ from the paper's
+    5 × 5 windows of stride 3: the logits agree, the heads' outputs do not. The published weights were trained on images
+    in [−1, 1]; their auxiliary heads were never trained.
+
+    Args:
+        paths: The paths of the model's parameters, such as "2/norm/scale".
+
+    Returns:
+        The layout, for `load_torch_state_dict` and `torch_state_dict`.
     """
     auxiliary = "1/0/3/w" in paths
     to_4d, to_logits = ("1/1/0", "1/1/1/1") if auxiliary else ("1", "2")
@@ -102,8 +120,14 @@ TORCHVISION_BLOCK = [
 def vit_torchvision(paths: Collection[str]) -> Layout:
     """torchvision's vision transformers, for `nn.vit_b16()` and `nn.vit(…)`.
 
-    The published files name the feed-forward's parts linear_1 and linear_2, torchvision's module today 0 and 3;
-    both are read, the latter is written.
+    The layers of the feed-forward block are linear_1 and linear_2 in the published files, and 0 and 3 in newer versions
+    of torchvision. Both are read, and the newer names are written.
+
+    Args:
+        paths: The paths of the model's parameters, such as "2/norm/scale".
+
+    Returns:
+        The layout, for `load_torch_state_dict` and `torch_state_dict`.
     """
     return Layout(
         [
@@ -132,7 +156,13 @@ HUGGINGFACE_VIT_BLOCK = [
 def vit_huggingface(paths: Collection[str]) -> Layout:
     """Hugging Face's ViTForImageClassification, for `nn.vit_b16(epsilon=1e-12)` and `nn.vit(…)`.
 
-    Its files have the published names; the names of the module in transformers 5 are read too.
+    The published names are written. Those of the module in transformers 5 are read too.
+
+    Args:
+        paths: The paths of the model's parameters, such as "2/norm/scale".
+
+    Returns:
+        The layout, for `load_torch_state_dict` and `torch_state_dict`.
     """
     return Layout(
         [
@@ -168,7 +198,14 @@ CLIP_BLOCK = [
 
 
 def clip_huggingface(paths: Collection[str]) -> Layout:
-    """Hugging Face's CLIPModel, for `nn.clip_vit_b32()` and `nn.clip(…)`."""
+    """Hugging Face's CLIPModel, for `nn.clip_vit_b32()` and `nn.clip(…)`.
+
+    Args:
+        paths: The paths of the model's parameters, such as "2/norm/scale".
+
+    Returns:
+        The layout, for `load_torch_state_dict` and `torch_state_dict`.
+    """
     return Layout(
         [
             leaf("image/0/class_token", "vision_model.embeddings.class_embedding"),
@@ -190,6 +227,6 @@ def clip_huggingface(paths: Collection[str]) -> Layout:
 
 
 def _blocks(paths, ours, theirs, block):
-    """The block's entries, for as many blocks as the parameters have."""
+    """The entries of all blocks that the parameters have."""
     numbers = {int(found[1]) for path in paths if (found := re.match(rf"{ours}/(\d+)/", path))}
     return [entry for i in sorted(numbers) for entry in under(f"{ours}/{i}", f"{theirs}{i}", block)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator as operators
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from jaxdl.jacobian.operators.base import Chain, Diagonal, Identity, Operator, Sum
 from jaxdl.jacobian.operators.kinds import Kronecker
+from jaxdl.optional_packages import install_hint
 
 if TYPE_CHECKING:
     import lineax
@@ -35,10 +36,8 @@ def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
         >>> J = interop.as_lineax(jacobian.structured(jnp.sin)(x))
         >>> dx = lineax.linear_solve(J, jnp.ones(2)).value
     """
-    try:
+    with install_hint("lineax", "interop.as_lineax"):
         import lineax
-    except ImportError as error:
-        raise ImportError("interop.as_lineax needs the package lineax: pip install lineax") from error
     match operator:
         case Identity():
             return lineax.IdentityLinearOperator(_input(operator))
@@ -50,8 +49,9 @@ def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
             return functools.reduce(operators.matmul, map(as_lineax, operator.factors))
         case Sum():
             return functools.reduce(operators.add, map(as_lineax, operator.terms))
-    return lineax.FunctionLinearOperator(jax.tree_util.Partial(type(operator).push, operator), _input(operator))
+    kind: Any = type(operator)
+    return lineax.FunctionLinearOperator(jax.tree_util.Partial(kind.push, operator), _input(operator))
 
 
-def _input(operator: Operator) -> jax.ShapeDtypeStruct:
+def _input(operator: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((operator.shape[1],), operator.dtype)

@@ -1,4 +1,4 @@
-"""PyTorch's weights in and out, in the naming of public checkpoints: safetensors files, never pickles."""
+"""Reads and writes PyTorch's weights with the names of public checkpoints, in safetensors files, never pickles."""
 
 import os
 import re
@@ -10,29 +10,41 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
 
+from jaxdl.optional_packages import install_hint
 from jaxdl.report import draft_of
 
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
-SHOWN = 4  # names in an error
-FAR = 1e6  # times as large as half of a tensor's numbers, or as 1
+SHOWN = 4  # names in a message
+FAR = 1e6  # a number this many times larger than the median, or than 1, is suspicious
 
 
 def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout: Callable, like: Any) -> Any:
-    """A model's parameters from PyTorch's weights.
+    """Loads a model's parameters from PyTorch's weights.
 
-    source is a safetensors file, or a mapping from names to arrays, such as
-    {name: tensor.numpy() for name, tensor in module.state_dict().items()}. layout is one of `jaxdl.interop.layouts`.
-    like are the model's parameters, which may be abstract: jax.eval_shape(lambda: model.init(key, shape)); the
-    result has their structure, shapes and dtypes. Every tensor is read and used, or is known to say nothing.
+    Suspicious numbers are loaded unchanged, with a UserWarning that names the tensors: NaN, infinity (also by overflow
+    in a narrower dtype than the file's), and single numbers that are far larger than all others.
 
-    Numbers that no training leaves there are loaded as they are, with a UserWarning that names the tensors: NaN,
-    infinity, also by a narrower type than the file's, and single ones that are far larger than all others.
+    Args:
+        source: A safetensors file, or a mapping from names to arrays, such as
+            {name: tensor.numpy() for name, tensor in module.state_dict().items()}.
+        layout: One of `jaxdl.interop.layouts`, such as `vit_torchvision`.
+        like: The model's parameters, which may be abstract: jax.eval_shape(lambda: model.init(key, shape)).
 
-    Raises ValueError for a pickle, for a file that is not whole, for parameters that the layout does not describe,
-    and for weights that do not fit them: names missing or not used, other shapes, no floating point numbers.
+    Returns:
+        Parameters with the structure, shapes and dtypes of `like`.
+
+    Raises:
+        ValueError: The source is a pickle or a damaged file, the layout is for another model, or the weights do not
+            fit: names are missing or unused, shapes differ, or numbers are not floating point.
+
+    Example:
+        >>> from jaxdl import interop, nn
+        >>> model = nn.vit_b16()
+        >>> like = jax.eval_shape(lambda: model.init(jax.random.key(0), (224, 224, 3)))
+        >>> params = interop.load_torch_state_dict(
+        ...     "vit_b_16.safetensors", interop.vit_torchvision, like
+        ... )  # doctest: +SKIP
     """
     leaves = _by_path(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like))
     plan = _plan(layout, leaves)
@@ -43,16 +55,24 @@ def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout:
     for entry in plan.entries:
         arrays = entry.conversion.into(*(tensors[name] for name in entry.theirs))
         ours.update(zip(entry.ours, arrays, strict=True))
-    with np.errstate(over="ignore"):  # of which is warned
+    with np.errstate(over="ignore"):  # a warning follows
         loaded = {path: jnp.array(ours[path], leaf.dtype) for path, leaf in leaves.items()}
-    _warn_of_odd(tensors, plan.entries, loaded)
+    _warn_of_suspicious(tensors, plan.entries, loaded)
     return jax.tree.unflatten(jax.tree.structure(like), [loaded[path] for path in leaves])
 
 
 def torch_state_dict(params: Any, layout: Callable) -> dict[str, np.ndarray]:
-    """The parameters as PyTorch's tensors, by the names of a layout of `jaxdl.interop.layouts`.
+    """Converts parameters to PyTorch's tensors, as NumPy arrays.
 
-    With torch.from_numpy each, they are what a module's load_state_dict takes.
+    Args:
+        params: A model's parameters.
+        layout: One of `jaxdl.interop.layouts`.
+
+    Returns:
+        The tensors by name. With `torch.from_numpy` on each, a module's `load_state_dict` takes them.
+
+    Raises:
+        ValueError: The layout is for another model.
     """
     leaves = _by_path(jax.device_get(params))
     tensors = _tensors(_plan(layout, leaves), leaves)
@@ -60,16 +80,28 @@ def torch_state_dict(params: Any, layout: Callable) -> dict[str, np.ndarray]:
 
 
 def save_torch_state_dict(path: str | os.PathLike, params: Any, layout: Callable) -> None:
-    """Writes `torch_state_dict(params, layout)` to a safetensors file, whole or not at all."""
+    """Writes parameters as PyTorch's tensors to a safetensors file, whole or not at all.
+
+    Args:
+        path: The file.
+        params: A model's parameters.
+        layout: One of `jaxdl.interop.layouts`.
+
+    Raises:
+        ValueError: The path is that of a pickle, or the layout is for another model.
+    """
+    with install_hint("safetensors", "jaxdl.interop"):
+        from safetensors.numpy import save_file
+
     path = Path(path)
     _refuse_pickle(path)
     tensors = torch_state_dict(params, layout)
     with draft_of(path) as draft:
-        save_file(tensors, draft, metadata={"format": "pt"})  # transformers reads no file without this
+        save_file(tensors, draft, metadata={"format": "pt"})  # transformers requires this
 
 
 def _by_path(params):
-    """Leaves by their paths, such as 2/norm/scale, in the order of the tree."""
+    """Leaves by path, such as 2/norm/scale, in the order of the tree."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -77,14 +109,14 @@ def _by_path(params):
 
 
 def _plan(layout, leaves):
-    """The layout for these leaves, each of which it has to name."""
+    """The layout for these leaves; raises ValueError unless it names each of them."""
     plan = layout(leaves)
     named = {path for entry in plan.entries for path in entry.ours}
     absent, unnamed = named - set(leaves), set(leaves) - named
     if absent or unnamed:
         raise ValueError(
-            f"{layout.__name__}: the parameters are not of the model it is for, {_first_line(layout)}: "
-            f"they lack {_few(sorted(absent))}, and have besides {_few(sorted(unnamed))}"
+            f"{layout.__name__}: the parameters are of another model than {_first_line(layout)}: "
+            f"missing are {_few(sorted(absent))}, unexpected are {_few(sorted(unnamed))}"
         )
     return plan
 
@@ -100,18 +132,24 @@ def _tensors(plan, leaves):
 def _read(source):
     if isinstance(source, Mapping):
         return {name: np.asarray(tensor) for name, tensor in source.items()}
+    with install_hint("safetensors", "jaxdl.interop"):
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
     path = Path(source)
     _refuse_pickle(path)
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from error
-    except (KeyError, AttributeError, TypeError):  # of a type that NumPy does not have
+        raise ValueError(f"{path} is not an intact safetensors file ({error}): copy or download it again") from error
+    except (KeyError, AttributeError, TypeError):  # a dtype that NumPy does not have
         return _load_others(path)
 
 
 def _load_others(path):
-    """Of a file with types that NumPy alone does not have; ValueError where JAX has no such type either."""
+    """Reads a file with dtypes that NumPy does not have; raises ValueError if JAX does not have them either."""
+    from safetensors import SafetensorError, safe_open
+
     tensors = {}
     with safe_open(path, "flax") as file:
         for name in file.keys():  # noqa: SIM118 – it is no dict
@@ -120,13 +158,13 @@ def _load_others(path):
             except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
                 kind = file.get_slice(name).get_dtype()
                 raise ValueError(
-                    f"{path}: {name} is of the type {kind}, which is not read here: write it in float32 or bfloat16"
+                    f"{path}: {name} has dtype {kind}, which cannot be read: save it in float32 or bfloat16"
                 ) from error
     return tensors
 
 
-def _warn_of_odd(tensors, entries, loaded):
-    """A warning of tensors with numbers that no training leaves there."""
+def _warn_of_suspicious(tensors, entries, loaded):
+    """Warns of tensors with NaN, infinity, overflow or single huge numbers."""
     odd = {}
     for entry in entries:
         for name in entry.theirs:
@@ -135,33 +173,33 @@ def _warn_of_odd(tensors, entries, loaded):
             if finite.size < x.size:
                 odd[name] = f"{x.size - finite.size} numbers are NaN or infinite"
             elif not all(np.isfinite(np.asarray(loaded[path]).astype(np.float64)).all() for path in entry.ours):
-                odd[name] = f"its largest number, {finite.max():.3g}, is beyond the type of the parameters"
+                odd[name] = f"its largest number, {finite.max():.3g}, overflows in the dtype of the parameters"
             elif finite.size and finite.max() > FAR * max(float(np.median(finite)), 1.0):
-                odd[name] = f"its largest number is {finite.max():.3g}, half of them are below {np.median(finite):.3g}"
+                odd[name] = f"its largest number is {finite.max():.3g}, the median is {np.median(finite):.3g}"
     if odd:
-        told = "; ".join(f"{name}: {why}" for name, why in [*odd.items()][:SHOWN])
+        listed = "; ".join(f"{name}: {why}" for name, why in [*odd.items()][:SHOWN])
         more = f" (and {len(odd) - SHOWN} more)" if len(odd) > SHOWN else ""
-        warnings.warn(f"load_torch_state_dict: the file may be damaged: {told}{more}", stacklevel=3)
+        warnings.warn(f"load_torch_state_dict: the file may be damaged: {listed}{more}", stacklevel=3)
 
 
 def _refuse_pickle(path):
     if path.suffix.lower() in PICKLES:
         raise ValueError(
-            f"{path}: files {path.suffix} are pickles, which run any code that is in them, and are neither read nor "
-            f"written here. Where PyTorch is at hand, convert it once: "
+            f"{path}: {path.suffix} files are pickles, which can run any code, and are neither read nor written. "
+            f"Convert it once, with PyTorch: "
             f"safetensors.torch.save_file(torch.load({path.name!r}, weights_only=True), '{path.stem}.safetensors')"
         )
 
 
 def _renamed(tensors, renamed):
-    """Tensors by their published names."""
+    """The tensors by their published names."""
     published = {}
     for old, tensor in tensors.items():
         name = old
         for pattern, replacement in renamed:
             name = re.sub(pattern, replacement, name)
         if name in published:
-            raise ValueError(f"load_torch_state_dict: {name} is there twice, once as {old}: keep one of them")
+            raise ValueError(f"load_torch_state_dict: {name} appears twice, once as {old}: keep one of them")
         published[name] = tensor
     return published
 
@@ -173,10 +211,10 @@ def _check_fit(layout, tensors, expected, extras):
     reshaped = [f"{name} {x.shape} for {like.shape}" for name, x, like in present if x.shape != like.shape]
     integers = [f"{name} {x.dtype}" for name, x, _ in present if not jnp.issubdtype(x.dtype, jnp.floating)]
     problems = {
-        "names that are missing": (missing, "is it a checkpoint of this layout, as deep as the model?"),
-        "names that are not used": (unused, "drop them from the mapping if that is meant"),
-        "tensors of another shape": (reshaped, "make the model with the checkpoint's sizes and classes"),
-        "tensors of no floating point numbers": (integers, "give the weights before they were quantised"),
+        "missing names": (missing, "does the checkpoint have this layout and the depth of the model?"),
+        "unused names": (unused, "remove them from the mapping if they are not needed"),
+        "tensors of another shape": (reshaped, "build the model with the checkpoint's sizes and classes"),
+        "tensors that are not floating point": (integers, "use the weights before quantisation"),
     }
     found = [f"{what} ({len(names)}): {_few(names)}; {do}" for what, (names, do) in problems.items() if names]
     if found:
@@ -189,4 +227,4 @@ def _few(names):
 
 
 def _first_line(layout):
-    return layout.__doc__.splitlines()[0].rstrip(".")
+    return (layout.__doc__ or "").splitlines()[0].rstrip(".")
