@@ -61,7 +61,7 @@ def by_torch(name, x, w, dy):
     """The same step in PyTorch, as a function without arguments."""
     import torch
 
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(os.cpu_count() or 1)
     to_torch = lambda a, *axes: torch.from_numpy(np.array(a.transpose(*axes), order="C"))
     x, w, dy = to_torch(x, 0, 3, 1, 2), to_torch(w, 3, 2, 0, 1), to_torch(dy, 0, 3, 1, 2)
     x.requires_grad_()

@@ -66,7 +66,7 @@ def larger_problems(draw, full):
     """Norms of images, convolutions, attention, fused losses, the parts of transformers, iterations."""
     image, one, zero = draw(5, 64, 28, 28, 32), jnp.ones(32), jnp.zeros(32)
     yield "batch_norm", lambda *args: ops.batch_norm(*args)[0], (image, one, zero)
-    yield "batch_norm_with", ops.batch_norm_with, (image, one, zero, zero, one)
+    yield "batch_norm_inference", ops.batch_norm_inference, (image, one, zero, zero, one)
     yield "local_response_norm", ops.local_response_norm, (draw(7, 64, 14, 14, 96),)
     same = lambda x, w: ops.conv2d(x, w, padding="SAME")
     yield "conv2d 3×3", same, (image, draw(8, 3, 3, 32, 32))
@@ -115,8 +115,8 @@ def main(full: bool = False, only: str = "") -> None:
     data = json.loads(kept.read_text())["operations"] if only else {}
     for name, f, args in problems(full):
         if only in name:
-            runs = [contrast(f, *args, sites=False).whole for _ in range(3 if full else 1)]
-            data[name] = sorted(runs, key=lambda c: c.step.ratio)[len(runs) // 2].to_json()
+            runs = [contrast(f, *args, sites=False).whole.to_json() for _ in range(3 if full else 1)]
+            data[name] = sorted(runs, key=lambda measured: measured["step"]["ratio"])[len(runs) // 2]
             print(row(name, data[name]), flush=True)
     means = {
         "time": geometric_mean(d["step"]["ratio"] for d in data.values()),

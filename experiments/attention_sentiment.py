@@ -22,7 +22,7 @@ from jaxdl.data import Texts, WordTokenizer, load_texts
 from jaxdl.data.tokens import PADDING, words
 from jaxdl.report import AUTOMATIC, HAND, figure, png
 
-WIDTH, DROP = 32, 0.2
+WIDTH, DROPOUT = 32, 0.2
 EPOCHS = {True: (120, 80), False: (5, 2)}  # of the made sentences and of other texts, in full and quick
 LONGEST, MOST_WORDS = 200, 10_000  # of texts that others wrote
 LONGEST_DRAWN = 16
@@ -67,8 +67,8 @@ def measure(quick: bool, name: str = "made", folder: str | None = None) -> dict:
     length = min(LONGEST, max(len(words(text)) for text in [*texts.train_x, *texts.test_x]))
     learnt_x, asked_x = (tokenizer.encode(x, length=length, truncate=True) for x in (texts.train_x, texts.test_x))
     models = {
-        ATTENTION: nn.sentiment_classifier(tokenizer.size, width=WIDTH, classes=texts.classes, drop=DROP),
-        BAG: bag_of_words(tokenizer.size, WIDTH, texts.classes, DROP),
+        ATTENTION: nn.sentiment_classifier(tokenizer.size, width=WIDTH, classes=texts.classes, dropout_rate=DROPOUT),
+        BAG: bag_of_words(tokenizer.size, WIDTH, texts.classes, DROPOUT),
     }
     epochs, seeds = EPOCHS[name == "made"][quick], range(1 if quick else 5)
     params = {

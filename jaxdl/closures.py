@@ -1,4 +1,4 @@
-"""What a function depends on beside its arguments: read from its code, or found by tracing it."""
+"""What a function depends on besides its arguments: read from its code, or found by tracing it."""
 
 import builtins
 import dataclasses
@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxdl import jaxpr as jx
 
@@ -19,18 +20,21 @@ CONSTANTS = (*NUMBERS, str, bytes, enum.Enum, type(None), type(...), np.dtype)
 
 
 def is_importable(f: Any) -> bool:
-    """Whether a function lives as long as its module, as it is found there by its name."""
-    found = sys.modules.get(getattr(f, "__module__", None))
+    """Whether a function is found in its module by its name, and so lives as long as the module."""
+    found = sys.modules.get(getattr(f, "__module__", None) or "")
     for name in getattr(f, "__qualname__", "").split("."):
         found = getattr(found, name, None)
     return found is f and f is not None
 
 
 class Surroundings:
-    """What functions read from their closures and modules: `values`, hashable, or None where that may change unseen.
+    """What functions read from their closures and modules.
 
-    Numbers, strings, and functions of the same module are read, to any depth; modules, classes and functions of other
-    modules count as constant; arrays and other objects may change.
+    Numbers, strings, and functions of the same module are read, to any depth. Modules, classes and functions of other
+    modules count as constant. Arrays and other objects may change.
+
+    Attributes:
+        values: What was read, hashable; None where it may change without notice.
     """
 
     def __init__(self, *functions: Any):
@@ -39,11 +43,11 @@ class Surroundings:
         self.values = tuple(self.found) if all(map(self._read, functions)) else None
 
     def are_the_same(self) -> bool:
-        """Whether every name that was read has still the value that it had."""
+        """Whether every name that was read still has the same value."""
         return all(read() is value for read, value in self.reads)
 
     def _read(self, value):
-        """Notes what a value is or depends on; False where that may change unseen."""
+        """Records what a value is or depends on. Returns False where that may change without notice."""
         if isinstance(value, CONSTANTS):
             self.found.append(jx.exactly(value))
             return True
@@ -61,7 +65,7 @@ class Surroundings:
 
 
 def _parts(f):
-    """What a callable is made of; None where that is not known."""
+    """The values that a callable consists of; None where they are not known."""
     if isinstance(f, FunctionType):
         defaults = f.__defaults__ or (), *(f.__kwdefaults__ or {}).values()
         return *defaults, *named(f).values()
@@ -87,7 +91,7 @@ def _readers(f):
 def _content(cell):
     try:
         return cell.cell_contents
-    except ValueError:  # it is not assigned yet
+    except ValueError:  # not assigned yet
         return None
 
 
@@ -99,7 +103,7 @@ def _names(code: CodeType) -> frozenset[str]:
 
 
 def name_of(value: Any, *functions: Callable) -> str:
-    """What functions call a value that they read; its type where no name is found."""
+    """The name by which functions read a value; its type where no name is found."""
     seen, waiting = set(), list(functions)
     while waiting:
         f = waiting.pop()
@@ -116,9 +120,13 @@ def name_of(value: Any, *functions: Callable) -> str:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Traced:
-    """A traced function that takes the traced values that it closes over as arguments: f(captured, *arrays) → result.
+    """A traced function `f(captured, *arrays) -> result`, whose first argument are the traced values it closes over.
 
-    places: for each constant of the jaxpr, its place among the captured values; None for those that are arrays.
+    Attributes:
+        jaxpr: The traced function, opened.
+        consts: The constants of the jaxpr; None for captured values.
+        places: For each constant, its index among the captured values; None for those that are arrays.
+        result: The pytree structure of the result.
     """
 
     jaxpr: Any
@@ -128,7 +136,7 @@ class Traced:
 
     @property
     def types(self):
-        """The types of what it gives, in its structure."""
+        """The types of the result, in its structure."""
         return jax.tree.unflatten(self.result, [v.aval for v in self.jaxpr.outvars])
 
     def __call__(self, captured, *arrays):
@@ -137,29 +145,35 @@ class Traced:
 
 
 def traced(*functions: tuple, known: Sequence = (), axis: tuple | None = None) -> tuple[list[Traced], list]:
-    """Traces functions, each given with the types of its arguments, under a named axis (name, size) where there is one.
+    """Traces functions.
 
-    Returns what was traced, and the traced values that any of the functions closes over, after those known before.
+    Args:
+        *functions: Tuples of a function and the types of its arguments.
+        known: Captured values that are known already.
+        axis: The name and size of a mapped axis, if the functions run under one.
+
+    Returns:
+        The traced functions, and the traced values that any of them closes over, the known ones first.
     """
     captured, results = list(known), []
     for f, *types in functions:
         structures = []
         jaxpr, _ = jx.trace(functools.partial(_leaves, f, structures), *types, axis=axis)
-        places = [_place(captured, c) if isinstance(c, jax.core.Tracer) else None for c in jaxpr.consts]
+        places = [_place(captured, c) if isinstance(c, Tracer) else None for c in jaxpr.consts]
         consts = [c if i is None else None for c, i in zip(jaxpr.consts, places, strict=True)]
         results.append(Traced(jx.opened(jaxpr), tuple(consts), tuple(places), *structures))
     return results, captured
 
 
 def _leaves(f, structures, *args):
-    """The leaves of what f gives; their structure, which JAX would keep for ever, is put into a list."""
+    """The leaves of the result of f. Their structure, which JAX would keep forever, is appended to a list."""
     leaves, structure = jax.tree.flatten(f(*args))
     structures.append(structure)
     return leaves
 
 
 def _place(found, value):
-    """The place of a value in a list, to which it is added if it is new."""
+    """The index of a value in a list, to which it is appended if it is new."""
     places = [i for i, v in enumerate(found) if v is value]
     if not places:
         found.append(value)
@@ -167,7 +181,15 @@ def _place(found, value):
 
 
 def hoisted(f: Callable, *args: Any) -> tuple[Callable, list]:
-    """f with the traced values that it closes over as its first argument, and these: (f(captured, *args), captured)."""
+    """Makes the traced values that f closes over its first argument.
+
+    Args:
+        f: A function that may close over traced values.
+        *args: Its arguments; only their types matter.
+
+    Returns:
+        The function `g(captured, *args)`, and the captured values.
+    """
     types = jax.tree.map(jax.typeof, args)
     (closed,), captured = traced((f, *types))
     return lambda captured, *args: closed(captured, *jax.tree.leaves(args)), captured

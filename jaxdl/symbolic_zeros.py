@@ -1,7 +1,8 @@
-"""Derivatives of a function of flat arrays whose zeros stay symbolic: None where nothing moves, or nothing is asked.
+"""Derivatives of functions of flat lists of arrays in which symbolic zeros stay symbolic: they are None.
 
-A zero that is filled in meets infinities further on, and 0 · ∞ is no number; and a rule that is given one runs where
-JAX would never call it. What is zero is JAX's own decision: each array goes through an identity whose rule is told.
+An array of zeros in their place could meet an infinity further on, and 0 · ∞ is NaN; and it would run rules that JAX
+never calls. JAX decides what is zero: each array passes an identity whose rule records whether its tangent is a
+symbolic zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,36 +12,49 @@ from jax.custom_derivatives import SymbolicZero
 
 
 def pushed(f: Callable, args: Sequence, tangents: Sequence) -> list:
-    """The tangents of the outputs of f, which gives a list, as its arguments move along `tangents`.
+    """The tangents of the outputs of f.
 
-    None stands for an argument that stays, and for an output that does not move.
+    Args:
+        f: A function of arrays that returns a list of arrays.
+        args: Its arguments.
+        tangents: Their tangents; None for those without.
+
+    Returns:
+        The tangents of the outputs; None for symbolic zeros.
     """
     moving = [i for i, t in enumerate(tangents) if t is not None]
     moves = set()
-    told = lambda *moved: telling_tangents(_at(f, args, moving, moved), moves)
-    _, along = jax.jvp(told, [args[i] for i in moving], [tangents[i] for i in moving])
+    noting = lambda *moved: noting_tangents(_at(f, args, moving, moved), moves)
+    _, along = jax.jvp(noting, [args[i] for i in moving], [tangents[i] for i in moving])
     return [t if k in moves else None for k, t in enumerate(along)]
 
 
 def pulled(f: Callable, args: Sequence, moving: Sequence[int], cotangents: Sequence) -> list:
-    """The cotangents of the arguments at places `moving`, from those of the outputs of f, which gives a list.
+    """The cotangents of some arguments of f.
 
-    None stands for an output from which nothing flows, and for an argument to which nothing does.
+    Args:
+        f: A function of arrays that returns a list of arrays.
+        args: Its arguments.
+        moving: The indices of the arguments to differentiate.
+        cotangents: Those of the outputs; None for those without.
+
+    Returns:
+        The cotangents of the arguments at `moving`; None for symbolic zeros.
     """
-    asked = [k for k, c in enumerate(cotangents) if c is not None]
+    wanted = [k for k, c in enumerate(cotangents) if c is not None]
     reached = set()
 
     def of_moving(*moved):
-        outputs = _at(f, args, moving, _telling_cotangents(moved, reached))
-        return [outputs[k] for k in asked]
+        outputs = _at(f, args, moving, _noting_cotangents(moved, reached))
+        return [outputs[k] for k in wanted]
 
     _, pullback = jax.vjp(of_moving, *[args[i] for i in moving])
-    sent = pullback([cotangents[k] for k in asked])
+    sent = pullback([cotangents[k] for k in wanted])
     return [c if k in reached else None for k, c in enumerate(sent)]
 
 
 def moved(f: Callable, types: Sequence, moving: Sequence[int]) -> list[bool]:
-    """Which outputs of f, which gives a list, move with the arguments at places `moving`; from types alone."""
+    """Which outputs of f get a tangent where the arguments at `moving` have one; found from types alone."""
     found = []
 
     def along(*args):
@@ -51,8 +65,8 @@ def moved(f: Callable, types: Sequence, moving: Sequence[int]) -> list[bool]:
     return found
 
 
-def telling_tangents(arrays, moves):
-    """The same arrays; `moves` takes the places of those whose tangents are no symbolic zeros."""
+def noting_tangents(arrays, moves):
+    """The same arrays. Adds to the set `moves` the indices of those whose tangents are not symbolic zeros."""
 
     @jax.custom_jvp
     def same(*arrays):
@@ -73,8 +87,8 @@ def _at(f, args, places, values):
     return f(*full)
 
 
-def _telling_cotangents(arrays, reached):
-    """The same arrays; `reached` takes the places of those to which cotangents come that are no symbolic zeros."""
+def _noting_cotangents(arrays, reached):
+    """The same arrays. Adds to the set `reached` the indices of those whose cotangents are not symbolic zeros."""
 
     @jax.custom_vjp
     def same(*arrays):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.test_util import check_grads
 
-from jaxdl.ops.precision import is_differentiable, widened
+from jaxdl.ops.precision import is_differentiable, upcast
 from jaxdl.rule import op, saving
 
 KINDS = (
@@ -99,7 +99,7 @@ def by_vjp(primal: Callable, pullback: Callable, value: Callable | None = None) 
     f = jax.custom_vjp(_in_32_bits(primal))
 
     def forward(*args):
-        y = (value or primal)(*widened(args))
+        y = (value or primal)(*upcast(args))
         return _narrow(args, y), (args, y)
 
     def backward(kept, dy):
@@ -116,7 +116,7 @@ def by_op(primal: Callable, pullback: Callable, value: Callable | None = None) -
 
     @f.rule
     def rule(*args):
-        y = (value or primal)(*widened(args))
+        y = (value or primal)(*upcast(args))
         return _narrow(args, y), saving(lambda args, y, dy: _cotangents(pullback, args, y, dy), args, y)
 
     return f
@@ -128,9 +128,9 @@ def by_jvp(primal: Callable, tangent: Callable, value: Callable | None = None) -
 
     @f.defjvp
     def jvp(args, dots):
-        y = (value or f)(*widened(args))
-        dots = [widened(d) if d.dtype != jax.dtypes.float0 else d for d in dots]
-        return _narrow(args, y), _narrow(args, tangent(*widened(args), y, *dots))
+        y = (value or f)(*upcast(args))
+        dots = [upcast(d) if d.dtype != jax.dtypes.float0 else d for d in dots]
+        return _narrow(args, y), _narrow(args, tangent(*upcast(args), y, *dots))
 
     return f
 
@@ -138,7 +138,7 @@ def by_jvp(primal: Callable, tangent: Callable, value: Callable | None = None) -
 def _in_32_bits(primal):
     @functools.wraps(primal)
     def f(*args):
-        return _narrow(args, primal(*widened(args)))
+        return _narrow(args, primal(*upcast(args)))
 
     return f
 
@@ -146,12 +146,12 @@ def _in_32_bits(primal):
 def _narrow(args, y):
     """y in the format of the first floating-point argument, if that has 16 bits."""
     x = next(x for x in args if is_differentiable(x.dtype))
-    return y if widened(x).dtype == x.dtype else jax.tree.map(lambda y: y.astype(x.dtype), y)
+    return y if upcast(x).dtype == x.dtype else jax.tree.map(lambda y: y.astype(x.dtype), y)
 
 
 def _cotangents(pullback, args, y, dy):
     """One cotangent per argument, in its format; None for integers."""
-    found = pullback(*widened(args), y, widened(dy))
+    found = pullback(*upcast(args), y, upcast(dy))
     given = found if isinstance(found, tuple) else (found,)
     smooth = [is_differentiable(x.dtype) for x in args]
     return tuple(d.astype(x.dtype) if s else None for d, x, s in zip(given, args, smooth, strict=True))

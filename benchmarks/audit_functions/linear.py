@@ -12,7 +12,7 @@ from benchmarks.audit_functions.fault import (
     complex_normal,
     normal,
 )
-from jaxdl.ops.precision import like, widened
+from jaxdl.ops.precision import like, upcast
 
 SQUARE = normal((3, 3), (3, 3), (3,))
 LARGE = normal((4096,))
@@ -167,7 +167,7 @@ def two_sided(transposed):
     """A⁻¹ b by `lax.custom_linear_solve`, which takes one solver for the way there and one for the way back."""
 
     def solved(a, b):
-        wide, b_wide = widened((a, b))
+        wide, b_wide = upcast((a, b))
         solve = lambda matrix: lambda _, b: jnp.linalg.inv(matrix) @ b
         return like(b, lax.custom_linear_solve(lambda x: wide @ x, b_wide, solve(wide), solve(transposed(wide))))
 

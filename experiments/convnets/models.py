@@ -6,7 +6,7 @@ from typing import NamedTuple
 import optax
 
 from jaxdl import nn
-from jaxdl.nn.googlenet import conv_relu
+from jaxdl.nn.inception_networks import conv_relu
 from jaxdl.nn.nin import mlpconv
 
 
@@ -45,11 +45,11 @@ def averaged_scores(classes: int) -> nn.Layer:
 
 def small_vit(classes: int) -> nn.Layer:
     """Patches of 4 × 4 pixels: 4 on the digits, 49 on MNIST, 64 on CIFAR-10."""
-    return nn.vit(classes, patch=4, width=64, depth=2, heads=4, hidden=128, drop=0.1)
+    return nn.vit(classes, patch=4, width=64, depth=2, heads=4, hidden=128, dropout_rate=0.1)
 
 
 CANDIDATES = {
-    "MLP": Candidate(lambda classes: nn.mlp(128, 128, classes, drop=0.1), 3e-3, 100),
+    "MLP": Candidate(lambda classes: nn.mlp(128, 128, classes, dropout_rate=0.1), 3e-3, 100),
     "LeNet-5": Candidate(nn.lenet5, 3e-3, 40, side=28),
     "NiN": Candidate(nin, 3e-3, 40),
     "Inception": Candidate(inception_net, 5e-3, 40),

@@ -1,6 +1,6 @@
 """Models as pairs of pure functions: `params = model.init(key, shape)`, `model.apply(params, x)`."""
 
-from jaxdl.nn.alexnet import alexnet
+from jaxdl.nn.alexnets import alexnet
 from jaxdl.nn.autoencoders import (
     conv_autoencoder,
     conv_decoder,
@@ -13,9 +13,10 @@ from jaxdl.nn.autoencoders import (
     linear_decoder,
     linear_encoder,
 )
-from jaxdl.nn.clip import clip, clip_vit_b32, image_tower, text_tower, zero_shot
-from jaxdl.nn.fully_convolutional import convolutional_head, fully_convolutional
-from jaxdl.nn.googlenet import googlenet, inception
+from jaxdl.nn.checkpointing import checkpointed
+from jaxdl.nn.combinators import concatenate, parallel, residual, serial, share
+from jaxdl.nn.convolutional_maps import convolutional_head, fully_convolutional
+from jaxdl.nn.image_text import clip, clip_vit_b32, image_tower, text_tower, zero_shot
 from jaxdl.nn.images import (
     avg_pool,
     batch_norm,
@@ -25,16 +26,11 @@ from jaxdl.nn.images import (
     local_response_norm,
     max_pool,
 )
+from jaxdl.nn.inception_networks import googlenet, inception
 from jaxdl.nn.layer import (
     Layer,
-    checkpointed,
-    concatenate,
     function,
-    parallel,
     parameter_count,
-    residual,
-    serial,
-    share,
     then,
     with_function,
     with_params,
@@ -65,7 +61,7 @@ from jaxdl.nn.layers import (
     tanh,
 )
 from jaxdl.nn.lenet import lenet5
-from jaxdl.nn.mlp import collapsed, linear_network, mlp, mlp_params, xor_network
+from jaxdl.nn.multilayer_perceptrons import collapsed, linear_network, mlp, mlp_params, xor_network
 from jaxdl.nn.neurons import (
     linear_classifier,
     logistic_regression,
@@ -77,7 +73,7 @@ from jaxdl.nn.neurons import (
 from jaxdl.nn.nin import nin_cifar10, nin_imagenet
 from jaxdl.nn.relu_approximation import relu_interpolation, six_relus
 from jaxdl.nn.sentiment import sentiment_attention, sentiment_classifier
-from jaxdl.nn.small_convnet import small_convnet
+from jaxdl.nn.small_convnets import small_convnet
 from jaxdl.nn.transformer import (
     attention,
     attention_weights,
@@ -87,7 +83,7 @@ from jaxdl.nn.transformer import (
     transformer_block,
     transformer_encoder,
 )
-from jaxdl.nn.vit import image_tokens, vit, vit_b16
+from jaxdl.nn.vision_transformers import image_tokens, vit, vit_b16
 
 __all__ = [
     "Layer",

@@ -1,31 +1,40 @@
 """Layers of images (n, h, w, c): convolutions, pooling, normalisation by channel."""
 
-from collections.abc import Callable
-
-import jax.numpy as jnp
-
 from jaxdl import ops
 from jaxdl.nn.layer import Layer, function
-from jaxdl.nn.layers import initializer, weights
-from jaxdl.ops.windows import pair
+from jaxdl.nn.layers import Initializer, initializer, ones_and_zeros, weights
+from jaxdl.ops.windows import Padding, Pair, pair
 
 
 def conv(
     channels: int,
-    size: int | tuple[int, int],
+    size: Pair,
     *,
-    stride=1,
-    padding="VALID",
-    dilation=1,
+    stride: Pair = 1,
+    padding: Padding = "VALID",
+    dilation: Pair = 1,
     groups: int = 1,
-    w_init: str | Callable = "he_normal",
-    b_init: str | Callable | None = "zeros",
+    w_init: str | Initializer = "he_normal",
+    b_init: str | Initializer | None = "zeros",
 ) -> Layer:
-    """y = x ⋆ w + b: (n, h, w, c) → (n, a, b, channels); settings as in `jaxdl.ops.conv2d`.
+    """A convolution, y = x ⋆ w + b; see `jaxdl.ops.conv2d`.
 
-    Parameters: w (size, size, c / groups, channels), b (channels,), without b where b_init is None.
+    Args:
+        channels: The number of output channels.
+        size: The size of the kernel, a number or (height, width).
+        stride: The step of the windows, a number or (down, across).
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)).
+        dilation: The distance of the pixels that the kernel sees, a number or (down, across).
+        groups: The number of groups of channels; each output channel sees one of them.
+        w_init: The initialiser of w.
+        b_init: The initialiser of b; None for a layer without b.
+
+    Returns:
+        A layer (n, h, w, c) → (n, a, b, channels). Parameters: w (height, width, c/groups, channels), b (channels,).
+
+    Raises:
+        ValueError: By `init`, for inputs that are not images, or whose channels do not divide into the groups.
     """
-    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
     def init(key, shape):
         c = _channels("conv", shape)
@@ -35,27 +44,41 @@ def conv(
 
     def apply(params, x, *, key=None):
         del key
-        return _plus_bias(ops.conv2d(x, params["w"], **settings), params)
+        y = ops.conv2d(x, params["w"], stride=stride, padding=padding, dilation=dilation, groups=groups)
+        return _plus_bias(y, params)
 
     return Layer(init, apply)
 
 
 def conv_transpose(
     channels: int,
-    size: int | tuple[int, int],
+    size: Pair,
     *,
-    stride=1,
-    padding="VALID",
-    w_init: str | Callable = "he_normal",
-    b_init: str | Callable | None = "zeros",
+    stride: Pair = 1,
+    padding: Padding = "VALID",
+    w_init: str | Initializer = "he_normal",
+    b_init: str | Initializer | None = "zeros",
 ) -> Layer:
-    """The transpose of a convolution, and b: (n, a, b, c) → (n, h, w, channels); settings as in
-    `jaxdl.ops.conv_transpose2d`. Parameters: w (size, size, channels, c), b (channels,).
+    """A transposed convolution and a bias; see `jaxdl.ops.conv_transpose2d`.
+
+    Args:
+        channels: The number of output channels.
+        size: The size of the kernel, a number or (height, width).
+        stride: The distance of the kernel's copies in the output, a number or (down, across).
+        padding: What is cut off the output: "VALID", "SAME" or ((top, bottom), (left, right)).
+        w_init: The initialiser of w.
+        b_init: The initialiser of b; None for a layer without b.
+
+    Returns:
+        A layer (n, a, b, c) → (n, h, w, channels). Parameters: w (height, width, channels, c), b (channels,).
+
+    Raises:
+        ValueError: By `init`, for inputs that are not images.
     """
 
     def init(key, shape):
         c = _channels("conv_transpose", shape)
-        # Initialisers take the last axis for the outputs, which here are the last but one.
+        # Initialisers take the last axis for the outputs, which here is the last but one.
         swapped = lambda key, shape, dtype: initializer(w_init)(key, shape, dtype).swapaxes(2, 3)
         return weights(key, (*pair(size), c, channels), channels, swapped, b_init)
 
@@ -76,37 +99,67 @@ def _channels(name, shape):
     return shape[-1]
 
 
-def max_pool(window, stride=None, padding="VALID") -> Layer:
-    """The maximum over windows, (n, h, w, c) → (n, a, b, c); settings as in `jaxdl.ops.max_pool`."""
+def max_pool(window: Pair, stride: Pair | None = None, padding: Padding = "VALID") -> Layer:
+    """The maximum over windows; see `jaxdl.ops.max_pool`.
+
+    Args:
+        window: The size of a window, a number or (height, width).
+        stride: The step of the windows; by default the size of a window.
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)).
+
+    Returns:
+        A layer (n, h, w, c) → (n, a, b, c) without parameters.
+    """
     return function(lambda x: ops.max_pool(x, window=window, stride=stride, padding=padding))
 
 
-def avg_pool(window, stride=None, padding="VALID") -> Layer:
-    """The mean over windows, (n, h, w, c) → (n, a, b, c); settings as in `jaxdl.ops.avg_pool`."""
+def avg_pool(window: Pair, stride: Pair | None = None, padding: Padding = "VALID") -> Layer:
+    """The mean over windows, with padding counted as zeros; see `jaxdl.ops.avg_pool`.
+
+    Args:
+        window: The size of a window, a number or (height, width).
+        stride: The step of the windows; by default the size of a window.
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)).
+
+    Returns:
+        A layer (n, h, w, c) → (n, a, b, c) without parameters.
+    """
     return function(lambda x: ops.avg_pool(x, window=window, stride=stride, padding=padding))
 
 
-global_avg_pool = function(ops.global_avg_pool)
+global_avg_pool = function(ops.global_avg_pool)  # (n, h, w, c) → (n, c)
 
 
 def batch_norm(*, epsilon: float = 1e-5) -> Layer:
-    """Normalises each channel over the batch at hand. Parameters: scale and bias, of the last axis' length.
+    """Normalises each channel over the batch; see `jaxdl.ops.batch_norm`.
 
-    A pure function has no running averages: `jaxdl.ops.batch_norm` gives the statistics of a batch, and
-    `jaxdl.ops.batch_norm_with` normalises with given ones.
+    A pure function has no running averages: `jaxdl.ops.batch_norm` returns the statistics of a batch, and
+    `jaxdl.ops.batch_norm_inference` normalises with given ones.
+
+    Args:
+        epsilon: Added to the variance.
+
+    Returns:
+        A layer (n, …, c) → (n, …, c). Parameters: scale and bias, (c,) each.
     """
-
-    def init(key, shape):
-        del key
-        return {"scale": jnp.ones(shape[-1]), "bias": jnp.zeros(shape[-1])}
 
     def apply(params, x, *, key=None):
         del key
         return ops.batch_norm(x, params["scale"], params["bias"], epsilon=epsilon)[0]
 
-    return Layer(init, apply)
+    return Layer(ones_and_zeros, apply)
 
 
 def local_response_norm(*, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Layer:
-    """Divides by what neighbouring channels show; settings as in `jaxdl.ops.local_response_norm`."""
+    """Local response normalisation over channels; see `jaxdl.ops.local_response_norm`.
+
+    Args:
+        size: The number of neighbouring channels.
+        k: The constant in (k + α Σ x²)^−β.
+        alpha: α. PyTorch divides it by the size.
+        beta: β.
+
+    Returns:
+        A layer (n, …, c) → (n, …, c) without parameters.
+    """
     return function(lambda x: ops.local_response_norm(x, size=size, k=k, alpha=alpha, beta=beta))

@@ -1,7 +1,7 @@
 """The layers that models are made of, on jaxdl's operations.
 
 Initialisers are names in `jax.nn.initializers` ("he_normal", "glorot_uniform", …) or functions
-(key, shape, dtype) → array.
+`(key, shape, dtype) -> array`.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from jaxdl import ops
 from jaxdl.nn.layer import Layer, function
 
+Initializer = Callable[..., jax.Array]
+
+# The elementwise functions of jaxdl.ops, and softmax over the last axis, as layers without parameters.
 relu = function(ops.relu)
 sigmoid = function(ops.sigmoid)
 tanh = function(ops.tanh)
@@ -25,22 +28,46 @@ gelu_tanh = function(ops.gelu_tanh)
 quick_gelu = function(ops.quick_gelu)
 softmax = function(ops.softmax)
 log_softmax = function(ops.log_softmax)
-flatten = function(lambda x: x.reshape(x.shape[0], -1))
+flatten = function(lambda x: x.reshape(x.shape[0], -1))  # (n, …) → (n, i)
 
 
 def leaky_relu(slope: float = 0.01) -> Layer:
+    """The leaky ReLU, without parameters.
+
+    Args:
+        slope: The derivative where x ≤ 0.
+
+    Returns:
+        A layer (n, …) → (n, …).
+    """
     return function(lambda x: ops.leaky_relu(x, slope=slope))
 
 
 def reshape(*shape: int) -> Layer:
-    """Gives each example of the batch a shape."""
+    """Gives each example of the batch a shape.
+
+    Args:
+        *shape: The shape, without the batch.
+
+    Returns:
+        A layer (n, …) → (n, *shape) without parameters.
+    """
     return function(lambda x: x.reshape(x.shape[0], *shape))
 
 
-def dense(width: int, *, w_init: str | Callable = "he_normal", b_init: str | Callable | None = "zeros") -> Layer:
-    """y = x w + b: (n, i) → (n, width), or a sequence of them. Parameters: w (i, width), b (width,).
+def dense(width: int, *, w_init: str | Initializer = "he_normal", b_init: str | Initializer | None = "zeros") -> Layer:
+    """An affine layer, y = x w + b.
 
-    Without b where b_init is None.
+    Args:
+        width: The number of outputs.
+        w_init: The initialiser of w.
+        b_init: The initialiser of b; None for a layer without b.
+
+    Returns:
+        A layer (n, i) → (n, width), or (n, length, i) → (n, length, width). Parameters: w (i, width), b (width,).
+
+    Raises:
+        ValueError: By `init`, for inputs that are neither vectors nor sequences of them, or an unknown initialiser.
     """
 
     def init(key, shape):
@@ -64,7 +91,14 @@ def weights(key, shape, width, w_init, b_init) -> dict[str, jax.Array]:
 
 
 def gaussian_noise(std: float) -> Layer:
-    """x + ε with ε normal of standard deviation std, when applied with a key; the identity without."""
+    """Adds normal noise when applied with a key; the identity without.
+
+    Args:
+        std: The standard deviation.
+
+    Returns:
+        A layer (n, …) → (n, …) without parameters.
+    """
 
     def apply(params, x, *, key=None):
         del params
@@ -74,21 +108,37 @@ def gaussian_noise(std: float) -> Layer:
 
 
 def layer_norm(*, epsilon: float = 1e-6) -> Layer:
-    """Normalises over the last axis. Parameters: scale and bias, of its length."""
+    """Layer normalisation over the last axis; see `jaxdl.ops.layer_norm`.
 
-    def init(key, shape):
-        del key
-        return {"scale": jnp.ones(shape[-1]), "bias": jnp.zeros(shape[-1])}
+    Args:
+        epsilon: Added to the variance.
+
+    Returns:
+        A layer (n, …, d) → (n, …, d). Parameters: scale and bias, (d,) each.
+    """
 
     def apply(params, x, *, key=None):
         del key
         return ops.layer_norm(x, params["scale"], params["bias"], epsilon=epsilon)
 
-    return Layer(init, apply)
+    return Layer(ones_and_zeros, apply)
+
+
+def ones_and_zeros(key, shape) -> dict[str, jax.Array]:
+    """The initial scale and bias of a normalisation, of the length of the last axis."""
+    del key
+    return {"scale": jnp.ones(shape[-1]), "bias": jnp.zeros(shape[-1])}
 
 
 def rms_norm(*, epsilon: float = 1e-6) -> Layer:
-    """Divides by the root mean square over the last axis. Parameters: scale, of its length."""
+    """Divides by the root mean square over the last axis; see `jaxdl.ops.rms_norm`.
+
+    Args:
+        epsilon: Added to the mean square.
+
+    Returns:
+        A layer (n, …, d) → (n, …, d). Parameters: scale, (d,).
+    """
 
     def init(key, shape):
         del key
@@ -102,7 +152,17 @@ def rms_norm(*, epsilon: float = 1e-6) -> Layer:
 
 
 def dropout(rate: float) -> Layer:
-    """Drops entries at random and scales up the rest, when applied with a key; the identity without."""
+    """Sets entries to 0 at random and scales up the others, when applied with a key; the identity without.
+
+    Args:
+        rate: The probability with which an entry is set to 0.
+
+    Returns:
+        A layer (n, …) → (n, …) without parameters.
+
+    Raises:
+        ValueError: The rate is not in [0, 1).
+    """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")
 
@@ -113,8 +173,17 @@ def dropout(rate: float) -> Layer:
     return Layer(lambda key, shape: (), apply)
 
 
-def embedding(size: int, width: int, *, init: str | Callable = "normal") -> Layer:
-    """Looks up a row for each index: integers (n, …) → (n, …, width). Parameters: table (size, width)."""
+def embedding(size: int, width: int, *, init: str | Initializer = "normal") -> Layer:
+    """Looks up a row of a table for each index.
+
+    Args:
+        size: The number of rows.
+        width: The length of a row.
+        init: The initialiser of the table.
+
+    Returns:
+        A layer from integers (n, …) to (n, …, width). Parameters: table (size, width).
+    """
 
     def make(key, shape):
         del shape
@@ -127,9 +196,19 @@ def embedding(size: int, width: int, *, init: str | Callable = "normal") -> Laye
     return Layer(make, apply)
 
 
-def initializer(choice: str | Callable) -> Callable:
-    """The initialiser (key, shape, dtype) → array of a name in `jax.nn.initializers`, or the function given."""
-    if callable(choice):
+def initializer(choice: str | Initializer) -> Initializer:
+    """Finds an initialiser.
+
+    Args:
+        choice: A name in `jax.nn.initializers`, or an initialiser, which is returned unchanged.
+
+    Returns:
+        A function `(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: `jax.nn.initializers` has no such name.
+    """
+    if not isinstance(choice, str):
         return choice
     found = getattr(jax.nn.initializers, choice, None)
     if found is None:

@@ -1,15 +1,22 @@
 """LeNet-5: Y. LeCun et al., Gradient-based learning applied to document recognition, 1998."""
 
+from jaxdl.nn.combinators import serial
 from jaxdl.nn.images import avg_pool, conv
-from jaxdl.nn.layer import Layer, serial
+from jaxdl.nn.layer import Layer
 from jaxdl.nn.layers import dense, flatten, tanh
 
 
 def lenet5(classes: int = 10) -> Layer:
-    """(n, 28, 28, 1), padded to 32 × 32, → (n, classes); 61,706 parameters.
+    """LeNet-5: (n, 28, 28, 1), padded to 32 × 32, → (n, classes); 61,706 parameters with 10 classes.
 
-    As it is built today: all maps of the second convolution see all of the first's, pooling has no
-    weights of its own, and the output is linear.
+    In the form that is usual today: every map of the second convolution sees all maps of the first, pooling has no
+    weights, and the output is linear.
+
+    Args:
+        classes: The number of classes.
+
+    Returns:
+        A model from images to logits.
     """
     return serial(
         conv(6, 5, padding="SAME"), tanh, avg_pool(2),

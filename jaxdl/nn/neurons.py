@@ -6,15 +6,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.nn.layer import Layer, serial, then, with_params
+from jaxdl.nn.combinators import serial
+from jaxdl.nn.layer import Layer, then, with_params
 from jaxdl.nn.layers import dense, flatten, step
 
 
 def mcculloch_pitts(weights: Sequence[float], threshold: float) -> Layer:
-    """y = 1 where Σ wᵢ xᵢ ≥ threshold, else 0 (McCulloch and Pitts 1943): (n, len(weights)) → (n, 1).
+    """y = 1 where Σ wᵢ xᵢ ≥ threshold, else 0 (McCulloch and Pitts 1943).
 
-    The weights are given, not learned: 1 for an input that excites, −1 for one that inhibits.
-    mcculloch_pitts([1, 1], 2) is AND, mcculloch_pitts([1, 1], 1) is OR, mcculloch_pitts([-1], 0) is NOT.
+    The weights are given, not learned. mcculloch_pitts([1, 1], 2) is AND, mcculloch_pitts([1, 1], 1) is OR, and
+    mcculloch_pitts([-1], 0) is NOT.
+
+    Args:
+        weights: 1 for an input that excites, −1 for one that inhibits.
+        threshold: The smallest sum for which the neuron fires.
+
+    Returns:
+        A model (n, len(weights)) → (n, 1).
     """
     w = jnp.asarray(weights, jnp.float32)
     return with_params(perceptron(), ({"w": w[:, None], "b": jnp.full(1, -float(threshold))}, ()))
@@ -26,11 +34,20 @@ def perceptron() -> Layer:
 
 
 def perceptron_rule(params: Any, x: jax.Array, y: jax.Array, *, rate: float = 1.0) -> tuple[Any, jax.Array]:
-    """One pass of Rosenblatt's rule: w ← w + η (y − ŷ) x and b ← b + η (y − ŷ), one example after the other.
+    """One pass of Rosenblatt's rule: w ← w + η (y − ŷ) x and b ← b + η (y − ŷ) for each example in turn.
 
-    params are those of `perceptron()`, x (n, i), y (n,) the answers, 0 or 1. Gives the new params and the
-    number of mistakes on the way, which is 0 once the data are separated (Novikoff 1962: after at most
-    (R/γ)² mistakes in all, for inputs of length up to R, the bias's 1 counted, and a margin of γ).
+    Args:
+        params: The parameters of `perceptron()`.
+        x: The inputs, (n, i).
+        y: The labels, (n,), 0 or 1.
+        rate: The learning rate η.
+
+    Returns:
+        The new parameters, and the number of mistakes on the way. It is 0 once the data are separated, after at most
+        (R/γ)² mistakes in all for a margin of γ and inputs of length R, the bias's 1 included (Novikoff 1962).
+
+    Raises:
+        ValueError: x is not (n, i) or y not (n,).
     """
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ValueError(f"perceptron_rule: x must be (n, i) and y (n,), got {x.shape} and {y.shape}")
@@ -47,7 +64,14 @@ def perceptron_rule(params: Any, x: jax.Array, y: jax.Array, *, rate: float = 1.
 
 
 def linear_classifier(classes: int = 10) -> Layer:
-    """Logits Wx + b, one a class: (n, …) → (n, classes)."""
+    """Logits Wx + b.
+
+    Args:
+        classes: The number of classes.
+
+    Returns:
+        A model (n, …) → (n, classes).
+    """
     return serial(flatten, dense(classes))
 
 

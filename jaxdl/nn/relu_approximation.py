@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from jaxdl.nn.layer import Layer, with_params
-from jaxdl.nn.mlp import mlp, mlp_params
+from jaxdl.nn.multilayer_perceptrons import mlp, mlp_params
 
 
 def six_relus() -> Layer:
@@ -18,11 +19,22 @@ def six_relus() -> Layer:
     return with_params(mlp(6, 1), mlp_params((w, b), ([[-1], [-1], [-1], [1], [1], [1]], [0])))
 
 
-def relu_interpolation(f: Callable, a: float, b: float, width: int) -> Layer:
-    """The sum of `width` ReLUs that equals f at width + 1 even points of [a, b] and is linear between them.
+def relu_interpolation(f: Callable[[jax.Array], jax.Array], a: float, b: float, width: int) -> Layer:
+    """The sum of `width` ReLUs that equals f at width + 1 equidistant points of [a, b] and is linear between them.
 
-    (n, 1) → (n, 1). With h = (b − a)/width the error is at most h²/8 max |f″| for a smooth f: each doubling
-    of the width divides it by 4. f takes and gives an array of numbers.
+    With h = (b − a)/width the error is at most h²/8 max |f″| for a smooth f: doubling the width divides it by 4.
+
+    Args:
+        f: A function of an array of numbers, applied to each.
+        a: The first point.
+        b: The last point.
+        width: The number of ReLUs.
+
+    Returns:
+        A model (n, 1) → (n, 1) with known parameters.
+
+    Raises:
+        ValueError: The width is less than 1, or a not less than b.
     """
     if width < 1 or not a < b:
         raise ValueError(f"relu_interpolation: width must be 1 or more and a < b, got {width}, [{a}, {b}]")

@@ -1,30 +1,43 @@
-"""A classifier of texts by self-attention, as small as one can be."""
+"""A small classifier of texts by self-attention."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxdl.nn.layer import Layer
+from jaxdl.nn.layer import Layer, axes, split_key
 from jaxdl.nn.layers import dense, dropout, embedding, initializer
 from jaxdl.nn.transformer import attention, attention_weights
 
 PADDING = 0  # the token that fills short texts
+_SMALL = jax.nn.initializers.normal(0.1)
 
 
 def sentiment_classifier(
-    vocabulary: int, *, width: int = 32, heads: int = 1, classes: int = 2, drop: float = 0.0
+    vocabulary: int, *, width: int = 32, heads: int = 1, classes: int = 2, dropout_rate: float = 0.0
 ) -> Layer:
-    """Integers (n, length) → logits (n, classes): words, one layer of self-attention, their mean, a linear layer.
+    """Embedded words, one layer of self-attention, their mean, and a dense layer.
 
-    Token 0 is padding, which nothing attends to and the mean leaves out. Parameters: words, positions,
-    attention, head.
+    Token 0 is padding, to which nothing attends and which the mean leaves out.
+
+    Args:
+        vocabulary: The number of tokens.
+        width: The length of an embedded word.
+        heads: The number of heads; it divides the width.
+        classes: The number of classes.
+        dropout_rate: That of the embedded words and of their mean.
+
+    Returns:
+        A model from integers (n, length) to logits (n, classes). Parameters: words, positions, attention, head.
+
+    Raises:
+        ValueError: By `apply`, for texts of another length than that of the parameters.
     """
     words, mixing, head = embedding(vocabulary, width, init=_SMALL), attention(heads), dense(classes)
-    dropped = dropout(drop)
+    dropped = dropout(dropout_rate)
 
     def init(key, shape):
-        (length,) = shape.shape if isinstance(shape, jax.ShapeDtypeStruct) else shape
+        (length,) = axes(shape)
         keys = jax.random.split(key, 4)
         return {
             "words": words.init(keys[0], shape),
@@ -34,7 +47,7 @@ def sentiment_classifier(
         }
 
     def apply(params, x, *, key=None):
-        first, second = (None, None) if key is None else jax.random.split(key)
+        first, second = split_key(key, 2)
         embedded = dropped.apply((), embedded_words(params, x), key=first)
         mixed = embedded + mixing.apply(params["attention"], embedded, mask=_seen(x))
         present = (x != PADDING).astype(mixed.dtype)[..., None]
@@ -45,7 +58,16 @@ def sentiment_classifier(
 
 
 def sentiment_attention(params: Any, x: jax.Array, heads: int = 1) -> jax.Array:
-    """How much each word attends to each other one: (n, length) → (n, heads, length, length)."""
+    """How much each word attends to each other word.
+
+    Args:
+        params: The parameters of `sentiment_classifier`.
+        x: Tokens, (n, length).
+        heads: The number of heads.
+
+    Returns:
+        The weights of the attention, (n, heads, length, length).
+    """
     return attention_weights(params["attention"], embedded_words(params, x), heads, _seen(x))
 
 
@@ -57,9 +79,6 @@ def embedded_words(params: Any, x: jax.Array) -> jax.Array:
         )
     table = params["words"]["table"]
     return embedding(*table.shape).apply(params["words"], x) + params["positions"][None]
-
-
-_SMALL = jax.nn.initializers.normal(0.1)
 
 
 def _seen(x):

@@ -1,22 +1,32 @@
-"""Transformers: A. Vaswani et al., Attention is all you need, 2017; normalised first, as became usual after it."""
+"""Transformers: A. Vaswani et al., Attention is all you need, 2017; with the norms first, as is usual today."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import ops
-from jaxdl.nn.layer import Layer, applied, made_of_layers
+from jaxdl.nn.checkpointing import _applied, _made_of_layers
+from jaxdl.nn.layer import Layer, split_key
 from jaxdl.nn.layers import dense, dropout, layer_norm
 
 
 def attention(heads: int, *, kv_heads: int | None = None, causal: bool = False) -> Layer:
-    """Self-attention: (n, length, d) → (n, length, d), with d/heads numbers a head.
+    """Multi-head self-attention, with d/heads numbers a head; see `jaxdl.ops.attention`.
 
-    kv_heads, by default as many as heads, are those of keys and values. Parameters: those of the dense
-    layers q (d → d), k and v (d → kv_heads·d/heads), out (d → d). apply takes a `mask` as
-    `jaxdl.ops.attention` does.
+    Args:
+        heads: The number of heads of the queries; it divides d.
+        kv_heads: The number of heads of keys and values; by default as many. It divides `heads`.
+        causal: Whether no query attends to keys that come after it.
+
+    Returns:
+        A layer (n, length, d) → (n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
+        those of the dense layers q (d → d), k and v (d → kv_heads·d/heads) and out (d → d).
+
+    Raises:
+        ValueError: By `init`, where the heads do not divide d, or kv_heads not the heads.
     """
     kv_heads = heads if kv_heads is None else kv_heads
 
@@ -41,10 +51,17 @@ def attention(heads: int, *, kv_heads: int | None = None, causal: bool = False) 
     return Layer(init, apply)
 
 
-def attention_weights(params, x: jax.Array, heads: int, mask: jax.Array | None = None) -> jax.Array:
-    """The weights softmax(q kᵀ/√d + mask) of an attention layer with these params: (n, heads, length, length).
+def attention_weights(params: Any, x: jax.Array, heads: int, mask: jax.Array | None = None) -> jax.Array:
+    """The weights softmax(q kᵀ/√d + mask) of an attention layer, for pictures: attention itself never stores them all.
 
-    For pictures: attention itself never has them in memory at once. mask is of booleans.
+    Args:
+        params: The parameters of `attention`.
+        x: The inputs, (n, length, d).
+        heads: The number of heads of the queries.
+        mask: Booleans that broadcast against the result; False where a query does not attend to a key.
+
+    Returns:
+        The weights, (n, heads, length, length): of each query, those of all keys.
     """
     q, k, _ = _projected(params, x, heads)
     scores = jnp.einsum("nlhd,nmhd->nhlm", q, jnp.repeat(k, heads // k.shape[2], 2)) / q.shape[-1] ** 0.5
@@ -59,8 +76,16 @@ def _projected(params, x, heads):
     return (y.reshape(*x.shape[:2], -1, x.shape[-1] // heads) for y in jnp.split(ops.dense(x, w, b), ends[:-1], -1))
 
 
-def feed_forward(width: int, activation: Callable) -> Layer:
-    """activation(x w_in + b_in) w_out + b_out: (n, …, d) → (n, …, d) by way of width."""
+def feed_forward(width: int, activation: Callable[[jax.Array], jax.Array]) -> Layer:
+    """Two dense layers, activation(x w_in + b_in) w_out + b_out.
+
+    Args:
+        width: The number of hidden units.
+        activation: An elementwise function of arrays.
+
+    Returns:
+        A layer (n, …, d) → (n, …, d). Parameters: w_in (d, width), b_in (width,), w_out (width, d), b_out (d,).
+    """
 
     def init(key, shape):
         first, second = jax.random.split(key)
@@ -76,7 +101,14 @@ def feed_forward(width: int, activation: Callable) -> Layer:
 
 
 def gelu_feed_forward(width: int) -> Layer:
-    """gelu(x w_in + b_in) w_out + b_out: (n, …, d) → (n, …, d) by way of width, of which nothing is kept."""
+    """`feed_forward` with GELU as one op, which stores nothing of the hidden units; see `jaxdl.ops.gelu_feed_forward`.
+
+    Args:
+        width: The number of hidden units.
+
+    Returns:
+        A layer (n, …, d) → (n, …, d) with the parameters of `feed_forward`.
+    """
 
     def apply(params, x, *, key=None):
         del key
@@ -86,7 +118,16 @@ def gelu_feed_forward(width: int) -> Layer:
 
 
 def swiglu_feed_forward(width: int) -> Layer:
-    """(silu(x w_gate) · x w_up) w_down: (n, …, d) → (n, …, d) by way of width, of which nothing is kept."""
+    """(silu(x w_gate) · x w_up) w_down as one op, which stores nothing of the hidden units (Shazeer 2020).
+
+    See `jaxdl.ops.swiglu_feed_forward`.
+
+    Args:
+        width: The number of hidden units.
+
+    Returns:
+        A layer (n, …, d) → (n, …, d). Parameters: w_gate and w_up (d, width), w_down (width, d).
+    """
 
     def init(key, shape):
         d, keys = shape[-1], jax.random.split(key, 3)
@@ -102,11 +143,20 @@ def swiglu_feed_forward(width: int) -> Layer:
 
 
 def transformer_block(
-    heads: int, feed_forward: Layer, *, causal: bool = False, drop: float = 0.0, epsilon: float = 1e-6
+    heads: int, feed_forward: Layer, *, causal: bool = False, dropout_rate: float = 0.0, epsilon: float = 1e-6
 ) -> Layer:
-    """x + attention(norm(x)), then x + feed_forward(norm(x)): (n, length, d) → (n, length, d).
+    """A block with the norms first: x + attention(norm(x)), then x + feed_forward(norm(x)).
 
-    feed_forward is a layer such as `gelu_feed_forward(4·d)`. apply takes a `mask` as `jaxdl.ops.attention` does.
+    Args:
+        heads: The number of heads.
+        feed_forward: A layer such as `gelu_feed_forward(4 * d)`.
+        causal: Whether no query attends to keys that come after it.
+        dropout_rate: That of the outputs of both parts.
+        epsilon: Added to the variance by the norms.
+
+    Returns:
+        A layer (n, length, d) → (n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
+        attention_norm, attention, feed_forward_norm, feed_forward.
     """
     parts = {
         "attention_norm": layer_norm(epsilon=epsilon),
@@ -114,7 +164,7 @@ def transformer_block(
         "feed_forward_norm": layer_norm(epsilon=epsilon),
         "feed_forward": feed_forward,
     }
-    dropped = dropout(drop)
+    dropped = dropout(dropout_rate)
 
     def init(key, shape):
         keys = jax.random.split(key, len(parts))
@@ -122,31 +172,46 @@ def transformer_block(
 
     def apply(params, x, *, key=None, mask=None):
         part = lambda name, x, **settings: parts[name].apply(params[name], x, **settings)
-        first, second = (None, None) if key is None else jax.random.split(key)
+        first, second = split_key(key, 2)
         x = x + dropped.apply((), part("attention", part("attention_norm", x), mask=mask), key=first)
         return x + dropped.apply((), part("feed_forward", part("feed_forward_norm", x)), key=second)
 
     return Layer(init, apply)
 
 
-def transformer_encoder(depth: int, heads: int, feed_forward: Layer, **settings) -> Layer:
-    """`depth` blocks and a last norm, (n, length, d) → (n, length, d); settings as in `transformer_block`.
+def transformer_encoder(
+    depth: int,
+    heads: int,
+    feed_forward: Layer,
+    *,
+    causal: bool = False,
+    dropout_rate: float = 0.0,
+    epsilon: float = 1e-6,
+) -> Layer:
+    """Blocks of a transformer and a last norm.
 
-    Parameters: blocks, a tuple, and norm.
+    Args:
+        depth: The number of blocks.
+        heads: The number of heads.
+        feed_forward: A layer such as `gelu_feed_forward(4 * d)`.
+        causal: Whether no query attends to keys that come after it.
+        dropout_rate: That of the outputs of both parts of a block.
+        epsilon: Added to the variance by the norms.
+
+    Returns:
+        A layer (n, length, d) → (n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
+        blocks, a tuple, and norm.
     """
-    block, norm = (
-        transformer_block(heads, feed_forward, **settings),
-        layer_norm(epsilon=settings.get("epsilon", 1e-6)),
-    )
+    block = transformer_block(heads, feed_forward, causal=causal, dropout_rate=dropout_rate, epsilon=epsilon)
+    norm = layer_norm(epsilon=epsilon)
 
     def init(key, shape):
         *keys, last = jax.random.split(key, depth + 1)
         return {"blocks": tuple(block.init(k, shape) for k in keys), "norm": norm.init(last, shape)}
 
     def apply(params, x, *, key=None, mask=None):
-        keys = [None] * depth if key is None else jax.random.split(key, depth)
-        for p, k in zip(params["blocks"], keys, strict=True):
-            x = applied(block, p, x, key=k, mask=mask)
+        for p, k in zip(params["blocks"], split_key(key, depth), strict=True):
+            x = _applied(block, p, x, key=k, mask=mask)
         return norm.apply(params["norm"], x)
 
-    return Layer(init, made_of_layers(apply))
+    return Layer(init, _made_of_layers(apply))

@@ -1,12 +1,12 @@
-"""Operations with their rules, one file a family. `all_ops()` gives them by name."""
+"""Operations with hand-written rules, one file for each family. `all_ops()` has them by name."""
 
 from jaxdl.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
-from jaxdl.ops.attention import attention
 from jaxdl.ops.convolution import conv2d, conv2d_by_loops, conv2d_kernel_gradient, conv_transpose2d, convolve
 from jaxdl.ops.feed_forward import gelu_feed_forward, swiglu_feed_forward
 from jaxdl.ops.fused_losses import contrastive_loss, linear_cross_entropy
 from jaxdl.ops.iterated import FixedPoint, fixed_point, reversible
-from jaxdl.ops.linear import dense, dropout, embedding, matmul
+from jaxdl.ops.linear import dense, matmul
+from jaxdl.ops.lookup import embedding
 from jaxdl.ops.losses import (
     cross_entropies,
     logistic_loss,
@@ -14,7 +14,7 @@ from jaxdl.ops.losses import (
     softmax_cross_entropy_with_integer_labels,
     squared_error,
 )
-from jaxdl.ops.norms import batch_norm, batch_norm_with, layer_norm, local_response_norm, rms_norm
+from jaxdl.ops.norms import batch_norm, batch_norm_inference, layer_norm, local_response_norm, rms_norm
 from jaxdl.ops.pointwise import (
     elementwise,
     elu,
@@ -37,6 +37,8 @@ from jaxdl.ops.pointwise import (
 )
 from jaxdl.ops.pooling import avg_pool, global_avg_pool, max_pool
 from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, softmax, sum
+from jaxdl.ops.regularization import dropout
+from jaxdl.ops.tiled_attention import attention
 from jaxdl.rule import Op
 
 __all__ = [
@@ -46,7 +48,7 @@ __all__ = [
     "attention",
     "avg_pool",
     "batch_norm",
-    "batch_norm_with",
+    "batch_norm_inference",
     "contrastive_loss",
     "conv2d",
     "conv2d_by_loops",
@@ -106,5 +108,5 @@ __all__ = [
 
 
 def all_ops() -> dict[str, Op]:
-    """Every operation here, by its name."""
+    """All operations of this module, by name."""
     return {name: value for name, value in globals().items() if isinstance(value, Op)}

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdl.ops.precision import fitted
+from jaxdl.ops.precision import unbroadcast
 from jaxdl.rule import Op, op, saving
 
 COMMON = """
@@ -57,7 +57,7 @@ def binary_op(
 
             def pullback(*residuals_and_dz):
                 dx, dy = cotangents(*residuals_and_dz)
-                return fitted(dx, x_type), fitted(dy, y_type)
+                return unbroadcast(dx, x_type), unbroadcast(dy, y_type)
 
             return z, saving(pullback, *saved(x, y, z))
 

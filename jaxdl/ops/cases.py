@@ -1,11 +1,12 @@
-"""Cases for every operation: what tests, benchmarks and the audit call it on.
+"""Cases for every operation: the arguments on which tests, benchmarks and the audit call it.
 
-`cases()` gives arguments drawn at random, away from kinks; `edges()` the points where rules go wrong:
-kinks, ties, overflow, masked classes.
+`cases()` has random arguments, away from kinks; `edges()` has the points where rules go wrong: kinks, ties, overflow,
+masked classes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +18,20 @@ from jaxdl.rule import Op
 
 @dataclass(frozen=True, eq=False)  # equal to itself alone, and hashable
 class Case:
-    """An op with settings and `make(seed, dtype)`, which draws its arguments (jax.Array each).
+    """An op with settings and random arguments.
 
-    `analytic` says that the op is holomorphic, so that the case holds for complex numbers too.
+    Attributes:
+        op: The op.
+        label: Distinguishes the op's cases.
+        make: `make(seed, dtype)` draws the arguments, a tuple of arrays.
+        settings: The op's keyword arguments.
+        analytic: Whether the op is holomorphic, so that the case also holds for complex numbers.
     """
 
     op: Op
     label: str
-    make: Callable
-    settings: dict = field(default_factory=dict)
+    make: Callable[[int, Any], tuple[Any, ...]]
+    settings: dict[str, Any] = field(default_factory=dict)
     analytic: bool = False
 
     def __str__(self):
@@ -33,7 +39,7 @@ class Case:
 
 
 def normal(*shapes, shift=0.0):
-    """Draws one array of each shape from the normal distribution, shifted; complex ones in both parts."""
+    """Draws an array of each shape from the normal distribution, shifted; real and imaginary part if complex."""
 
     def draw(random, shape, is_complex):
         x = random.standard_normal(shape) + shift
@@ -53,7 +59,7 @@ def positive(*shapes):
 
 
 def _drawing(draw, shapes):
-    """By NumPy: for every shape that JAX draws it compiles a program."""
+    """Draws by NumPy, as JAX compiles a program for every shape."""
 
     def make(seed, dtype):
         random, is_complex = np.random.default_rng(seed), jnp.issubdtype(dtype, jnp.complexfloating)
@@ -154,7 +160,7 @@ def cases() -> list[Case]:
     ]
     table += [
         Case(ops.batch_norm, "images", normal((2, 2, 3, 4), (4,), (4,))),
-        Case(ops.batch_norm_with, "images", _given_statistics),
+        Case(ops.batch_norm_inference, "images", _given_statistics),
         Case(ops.local_response_norm, "odd", normal((2, 7)), {"alpha": 0.3}),
         Case(ops.local_response_norm, "even", normal((2, 3)), {"size": 4, "alpha": 0.3, "beta": 0.5}),
         *_attentions(),
@@ -183,7 +189,7 @@ def _given_statistics(seed, dtype):
 
 
 def _attentions():
-    """Two heads of queries for each of keys, a mask of booleans that leaves one query nothing, one of numbers."""
+    """Two heads of queries for each of keys; a boolean mask that allows one query nothing; a mask of numbers."""
     shapes = (1, 3, 2, 2), (1, 4, 1, 2), (1, 4, 1, 3)
     sees = jnp.array([[True, True, False, False], [False] * 4, [True, False, True, True]])
     return [
@@ -203,7 +209,7 @@ def _contraction(p, x):
 
 
 def _convolutions():
-    """All settings once; `tests/ops/test_convolution.py` has the many forms in which they run."""
+    """All settings once; `tests/ops/test_convolution.py` has the many forms of convolutions."""
     return [
         Case(ops.conv2d, "valid", normal((2, 3, 4, 2), (3, 2, 2, 3)), {}, True),
         Case(ops.conv2d, "stride", normal((1, 5, 6, 2), (3, 4, 2, 3)), {"stride": (2, 3), "padding": ((1, 2), (0, 1))}),
@@ -220,65 +226,70 @@ def _convolutions():
 
 
 @dataclass(frozen=True)
-class Edge:
-    """A point where rules go wrong, with the cotangents that are right there (by convention at kinks).
+class EdgePoint:
+    """A point where rules go wrong, with the right cotangents there (by convention at kinks).
 
-    The cotangent of the output is 1 everywhere; `expected` has one array, or None, an argument.
+    Attributes:
+        op: The op.
+        label: Distinguishes the op's points.
+        args: The arguments.
+        expected: The cotangent of each argument, or None, for a cotangent of the output that is 1 everywhere.
+        settings: The op's keyword arguments.
     """
 
     op: Op
     label: str
-    args: tuple
-    expected: tuple
-    settings: dict = field(default_factory=dict)
+    args: tuple[Any, ...]
+    expected: tuple[Any, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self):
         return f"{self.op.__name__}-{self.label}"
 
 
-def edges() -> list[Edge]:
+def edges() -> list[EdgePoint]:
     """Kinks, ties, overflow and masked classes, in float32."""
     a = lambda *x: jnp.array(x, jnp.float32)
     inf = jnp.inf
     cross_entropy = ops.softmax_cross_entropy_with_integer_labels
     one = lambda *x: a(*x)[None]
     return [
-        Edge(ops.relu, "kink", (a(-1, 0, 1),), (a(0, 0, 1),)),
-        Edge(ops.step, "jump", (a(-1, 0, 1),), (a(0, 0, 0),)),
-        Edge(ops.leaky_relu, "kink", (a(-1, 0, 1),), (a(0.01, 0.01, 1),)),
-        Edge(ops.elu, "overflow", (a(-200, 0, 100),), (a(0, 1, 1),)),
-        Edge(ops.selu, "overflow", (a(100),), (a(1.0507009873554805),)),
-        Edge(ops.sigmoid, "tails", (a(-200, -40, 40, 200),), (a(0, 4.248354e-18, 4.248354e-18, 0),)),
-        Edge(ops.tanh, "tails", (a(-100, -20, 20, 100),), (a(0, 1.699342e-17, 1.699342e-17, 0),)),
-        Edge(ops.softplus, "tails", (a(-200, -40, 200),), (a(0, 4.248354e-18, 1),)),
-        Edge(ops.silu, "tails", (a(-200, 200),), (a(0, 1),)),
-        Edge(ops.gelu, "tails", (a(-100, 100),), (a(0, 1),)),
-        Edge(ops.gelu_tanh, "tails", (a(-100, 100),), (a(0, 1),)),
-        Edge(ops.quick_gelu, "tails", (a(-200, 200),), (a(0, 1),)),
-        Edge(ops.maximum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(0, 0.5, 1), a(1, 0.5, 0))),
-        Edge(ops.minimum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(1, 0.5, 0), a(0, 0.5, 1))),
-        Edge(ops.max, "ties", (a(3, 1, 3),), (a(0.5, 0, 0.5),)),
-        Edge(ops.divide, "tiny", (a(1e-30), a(1e-30)), (a(1e30), a(-1e30))),
-        Edge(ops.power, "zeros", (a(0, 0, 2), a(2, 0, 0)), (a(0, 0, 0), a(0, 0, 0.6931472))),
-        Edge(ops.logsumexp, "large", (a(1e4, 1e4),), (a(0.5, 0.5),)),
-        Edge(ops.logsumexp, "masked", (a(-inf, 0),), (a(0, 1),)),
-        Edge(ops.softmax, "large", (a(1e4, -1e4),), (a(0, 0),)),
-        Edge(ops.log_softmax, "masked", (a(-inf, 0),), (a(1, -1),)),
-        Edge(ops.logistic_loss, "large", (a(1e4, -1e4), jnp.array([0, 0])), (a(1, 0), None)),
-        Edge(cross_entropy, "right", (one(1e4, -1e4), jnp.array([0])), (one(0, 0), None)),
-        Edge(cross_entropy, "wrong", (one(1e4, -1e4), jnp.array([1])), (one(1, -1), None)),
-        Edge(cross_entropy, "confident", (one(0, -40), jnp.array([0])), (one(-4.248354e-18, 4.248354e-18), None)),
-        Edge(cross_entropy, "masked", (one(0, -inf, 0), jnp.array([0])), (one(-0.5, 0, 0.5), None)),
-        Edge(
+        EdgePoint(ops.relu, "kink", (a(-1, 0, 1),), (a(0, 0, 1),)),
+        EdgePoint(ops.step, "jump", (a(-1, 0, 1),), (a(0, 0, 0),)),
+        EdgePoint(ops.leaky_relu, "kink", (a(-1, 0, 1),), (a(0.01, 0.01, 1),)),
+        EdgePoint(ops.elu, "overflow", (a(-200, 0, 100),), (a(0, 1, 1),)),
+        EdgePoint(ops.selu, "overflow", (a(100),), (a(1.0507009873554805),)),
+        EdgePoint(ops.sigmoid, "tails", (a(-200, -40, 40, 200),), (a(0, 4.248354e-18, 4.248354e-18, 0),)),
+        EdgePoint(ops.tanh, "tails", (a(-100, -20, 20, 100),), (a(0, 1.699342e-17, 1.699342e-17, 0),)),
+        EdgePoint(ops.softplus, "tails", (a(-200, -40, 200),), (a(0, 4.248354e-18, 1),)),
+        EdgePoint(ops.silu, "tails", (a(-200, 200),), (a(0, 1),)),
+        EdgePoint(ops.gelu, "tails", (a(-100, 100),), (a(0, 1),)),
+        EdgePoint(ops.gelu_tanh, "tails", (a(-100, 100),), (a(0, 1),)),
+        EdgePoint(ops.quick_gelu, "tails", (a(-200, 200),), (a(0, 1),)),
+        EdgePoint(ops.maximum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(0, 0.5, 1), a(1, 0.5, 0))),
+        EdgePoint(ops.minimum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(1, 0.5, 0), a(0, 0.5, 1))),
+        EdgePoint(ops.max, "ties", (a(3, 1, 3),), (a(0.5, 0, 0.5),)),
+        EdgePoint(ops.divide, "tiny", (a(1e-30), a(1e-30)), (a(1e30), a(-1e30))),
+        EdgePoint(ops.power, "zeros", (a(0, 0, 2), a(2, 0, 0)), (a(0, 0, 0), a(0, 0, 0.6931472))),
+        EdgePoint(ops.logsumexp, "large", (a(1e4, 1e4),), (a(0.5, 0.5),)),
+        EdgePoint(ops.logsumexp, "masked", (a(-inf, 0),), (a(0, 1),)),
+        EdgePoint(ops.softmax, "large", (a(1e4, -1e4),), (a(0, 0),)),
+        EdgePoint(ops.log_softmax, "masked", (a(-inf, 0),), (a(1, -1),)),
+        EdgePoint(ops.logistic_loss, "large", (a(1e4, -1e4), jnp.array([0, 0])), (a(1, 0), None)),
+        EdgePoint(cross_entropy, "right", (one(1e4, -1e4), jnp.array([0])), (one(0, 0), None)),
+        EdgePoint(cross_entropy, "wrong", (one(1e4, -1e4), jnp.array([1])), (one(1, -1), None)),
+        EdgePoint(cross_entropy, "confident", (one(0, -40), jnp.array([0])), (one(-4.248354e-18, 4.248354e-18), None)),
+        EdgePoint(cross_entropy, "masked", (one(0, -inf, 0), jnp.array([0])), (one(-0.5, 0, 0.5), None)),
+        EdgePoint(
             ops.linear_cross_entropy,
             "large",
             (one(1e4), one(1, -1), jnp.array([1])),
             (one(2), one(1e4, -1e4), None),
         ),
-        Edge(ops.layer_norm, "constant", (one(3, 3), a(1, 1), a(0, 0)), (one(0, 0), a(0, 0), a(1, 1))),
-        Edge(ops.rms_norm, "zero", (one(0, 0), a(1, 1)), (one(1e3, 1e3), a(0, 0))),
-        Edge(ops.local_response_norm, "zero", (a(0, 0),), (a(0.59460355, 0.59460355),)),
-        Edge(
+        EdgePoint(ops.layer_norm, "constant", (one(3, 3), a(1, 1), a(0, 0)), (one(0, 0), a(0, 0), a(1, 1))),
+        EdgePoint(ops.rms_norm, "zero", (one(0, 0), a(1, 1)), (one(1e3, 1e3), a(0, 0))),
+        EdgePoint(ops.local_response_norm, "zero", (a(0, 0),), (a(0.59460355, 0.59460355),)),
+        EdgePoint(
             ops.softmax_cross_entropy,
             "masked",
             (one(0, -inf, 0), one(1, 0, 0)),

@@ -1,17 +1,18 @@
-"""Convolution of images (n, h, w, c) with kernels (kh, kw, c/groups, o), and what belongs to it.
+"""Convolution of images (n, h, w, c) with kernels (kh, kw, c/groups, o), its transpose and its kernel's gradient.
 
-Convolution, its transpose and the gradient of its kernel are three faces of one trilinear form,
+The three are given by one trilinear form,
 
     ⟨z, conv2d(x, w)⟩ = ⟨conv_transpose2d(z, w), x⟩ = ⟨conv2d_kernel_gradient(x, z), w⟩,
 
-so that the cotangents of each are the other two, to any order. How each runs fastest on a CPU is in
-`jaxdl/ops/convolution_forms.py`; elsewhere the compiler's own convolutions run.
+so that the cotangents of each are the other two, to any order. The forms that are fastest on a CPU are in
+`jaxdl/ops/convolution_forms.py`; on other devices the compiler's own convolutions run.
 
-As in all of deep learning, "convolution" is the correlation Σ x[i + a, j + b] w[a, b]; `convolve` is
-the convolution of mathematics, with the kernel flipped.
+As usual in deep learning, "convolution" is the correlation Σ x[i + a, j + b] w[a, b]; `convolve` is the convolution of
+mathematics, with the kernel flipped.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from jax import lax
 from jaxtyping import Array, Inexact
 
 from jaxdl.ops import convolution_forms as forms
-from jaxdl.ops.windows import Padding, Pair, check_positive, padding_pairs, pair
+from jaxdl.ops.windows import Padding, Pads, Pair, check_positive, padding_pairs, pair
 from jaxdl.rule import op, saving
 
 
@@ -33,11 +34,23 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Inexact[Array, "n a b o"]:
-    """y[p, q, o] = Σ x[s p + d i, s q + d j, c] w[i, j, c, o]: (n, h, w, c), (kh, kw, c/groups, o) → (n, a, b, o).
+    """y[p, q, o] = Σ x[s p + d i, s q + d j, c] w[i, j, c, o], with stride s and dilation d.
 
-    stride s and dilation d are numbers or pairs (down, across). padding is "VALID", "SAME" or pairs
-    ((top, bottom), (left, right)) of zeros. With groups, each group of the outputs sees its group of the
-    inputs; groups = c is a depthwise convolution.
+    Args:
+        x: Images (n, h, w, c).
+        w: Kernel (kh, kw, c/groups, o), of the same dtype.
+        stride: The step of the windows, a number or (down, across).
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)), rows and columns of zeros.
+        dilation: The distance of the pixels that the kernel sees, a number or (down, across).
+        groups: The number of groups of channels. Each group of outputs sees its group of inputs; groups = c is a
+            depthwise convolution.
+
+    Returns:
+        Images (n, a, b, o).
+
+    Raises:
+        ValueError: The shapes do not fit, the window does not fit into the image, or a setting is not valid.
+        TypeError: The dtypes differ.
     """
     return forms.plain_correlate(x, w, _geometry("conv2d", x, w, stride, padding, dilation, groups))
 
@@ -46,7 +59,7 @@ def conv2d(
 def conv2d_rule(x, w, *, stride, padding, dilation, groups):
     """x̄ = conv_transpose2d(ȳ, w),   w̄ = conv2d_kernel_gradient(x, ȳ)
 
-    Gain: on a CPU in forms that run on all cores, a 1×1 convolution and the kernel's gradient as matrix products.
+    Gain: on a CPU, uses forms that run on all cores; 1×1 convolutions and kernel gradients are matrix products.
     """
     g = _geometry("conv2d", x, w, stride, padding, dilation, groups)
     size, window = x.shape[1:3], w.shape[:2]
@@ -68,12 +81,27 @@ def conv_transpose2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Inexact[Array, "n h w c"]:
-    """The transpose of `conv2d` with the same kernel: (n, a, b, o), (kh, kw, c/groups, o) → (n, h, w, c).
+    """The transpose of `conv2d` with the same kernel and settings.
 
-    Every pixel of z puts a copy of the kernel into the result, `stride` apart, and `padding` is cut off:
-    h = (a − 1) stride + dilation (kh − 1) + 1 − top − bottom; with "SAME", h = a·stride. A negative number
-    adds zeros. PyTorch's ConvTranspose2d of weight v is this with w = v.transpose(2, 3, 1, 0), and its
-    output_padding r is bottom = right = padding − r.
+    Every pixel of z adds a copy of the kernel to the result, `stride` apart, and `padding` is cut off:
+    h = (a − 1) stride + dilation (kh − 1) + 1 − top − bottom; with "SAME", h = a·stride. A negative padding adds zeros.
+    PyTorch's ConvTranspose2d of weight v is this with w = v.transpose(2, 3, 1, 0), and its output_padding r is
+    bottom = right = padding − r.
+
+    Args:
+        z: Images (n, a, b, o).
+        w: Kernel (kh, kw, c/groups, o), of the same dtype.
+        stride: The distance of the kernel's copies, a number or (down, across).
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)), the rows and columns to cut off.
+        dilation: The distance of the pixels in a copy of the kernel, a number or (down, across).
+        groups: The number of groups of channels.
+
+    Returns:
+        Images (n, h, w, c).
+
+    Raises:
+        ValueError: The shapes do not fit, the padding leaves nothing, or a setting is not valid.
+        TypeError: The dtypes differ.
     """
     name = "conv_transpose2d"
     return forms.plain_spread(z, w, _transposed_geometry(name, z, w, stride, padding, dilation, groups))
@@ -83,7 +111,7 @@ def conv_transpose2d(
 def conv_transpose2d_rule(z, w, *, stride, padding, dilation, groups):
     """z̄ = conv2d(x̄, w),   w̄ = conv2d_kernel_gradient(x̄, z)
 
-    Gain: on a CPU without the zeros that a stride puts between the pixels.
+    Gain: on a CPU, leaves out the zeros that a stride puts between the pixels.
     """
     g = _transposed_geometry("conv_transpose2d", z, w, stride, padding, dilation, groups)
     window = w.shape[:2]
@@ -105,38 +133,69 @@ def conv2d_kernel_gradient(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Inexact[Array, "kh kw i o"]:
-    """The gradient of ⟨z, conv2d(x, w)⟩ with respect to w, which does not depend on w; window is (kh, kw)."""
-    name = "conv2d_kernel_gradient"
-    w = _kernel_type(name, x, z, window, groups)
-    g = _geometry(name, x, w, stride, padding, dilation, groups)
-    if z.shape[1:3] != g.size(x.shape[1:3], w.shape[:2]):
-        raise ValueError(f"{name}: z must be {g.size(x.shape[1:3], w.shape[:2])} pixels in size, got {z.shape[1:3]}")
-    return forms.plain_kernel_gradient(x, z, g, w.shape[:2])
+    """The gradient of ⟨z, conv2d(x, w)⟩ with respect to w, which does not depend on w.
+
+    Args:
+        x: Images (n, h, w, c).
+        z: Images (n, a, b, o), of the same dtype.
+        window: The size of the kernel, a number or (kh, kw).
+        stride: The step of the windows, a number or (down, across).
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)), rows and columns of zeros.
+        dilation: The distance of the pixels that the kernel sees, a number or (down, across).
+        groups: The number of groups of channels. Each group of outputs sees its group of inputs; groups = c is a
+            depthwise convolution.
+
+    Returns:
+        Kernel (kh, kw, c/groups, o).
+
+    Raises:
+        ValueError: The shapes do not fit, the window does not fit into the image, or a setting is not valid.
+        TypeError: The dtypes differ.
+    """
+    g = _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups)
+    return forms.plain_kernel_gradient(x, z, g, pair(window))
 
 
 @conv2d_kernel_gradient.rule
 def conv2d_kernel_gradient_rule(x, z, *, window, stride, padding, dilation, groups):
     """x̄ = conv_transpose2d(z, w̄),   z̄ = conv2d(x, w̄)"""
-    name = "conv2d_kernel_gradient"
-    w = _kernel_type(name, x, z, window, groups)
-    g = _geometry(name, x, w, stride, padding, dilation, groups)
+    g = _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups)
     size = x.shape[1:3]
 
     def pullback(x, z, dw):
         dx = conv_transpose2d(z, dw, **g.to_size(z.shape[1:3], dw.shape[:2], size).settings)
         return dx, conv2d(x, dw, **g.settings)
 
-    y = _by_platform(forms.kernel_gradient, forms.plain_kernel_gradient, g, w.shape[:2])(x, z)
+    y = _by_platform(forms.kernel_gradient, forms.plain_kernel_gradient, g, pair(window))(x, z)
     return y, saving(pullback, x, z)
 
 
-def convolve(x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw i o"], **settings) -> Inexact[Array, "n a b o"]:
-    """The convolution of mathematics, Σ x[p − i, q − j] w[i, j]: `conv2d` with the kernel flipped, its settings."""
+def convolve(
+    x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw i o"], **settings: Any
+) -> Inexact[Array, "n a b o"]:
+    """The convolution of mathematics, Σ x[p − i, q − j] w[i, j]: `conv2d` with the kernel flipped.
+
+    Args:
+        x: Images (n, h, w, c).
+        w: Kernel (kh, kw, c/groups, o), of the same dtype.
+        **settings: Those of `conv2d`.
+
+    Returns:
+        Images (n, a, b, o).
+    """
     return conv2d(x, jnp.flip(w, (0, 1)), **settings)
 
 
 def conv2d_by_loops(x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw c o"]) -> Inexact[Array, "n a b o"]:
-    """`conv2d` as a lecture has it: at every position one linear layer on the patch that is seen there. Slow."""
+    """`conv2d` as in a lecture: at every position, a linear layer on the patch there. It is slow.
+
+    Args:
+        x: Images (n, h, w, c).
+        w: Kernel (kh, kw, c, o).
+
+    Returns:
+        Images (n, a, b, o).
+    """
     (_, h, width, _), (kh, kw, _, o) = x.shape, w.shape
     rows = []
     for i in range(h - kh + 1):
@@ -150,11 +209,11 @@ def conv2d_by_loops(x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw c o"]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where windows lie: all pairs (down, across)."""
+    """The positions of windows. Stride, padding and dilation are pairs (down, across)."""
 
-    stride: tuple
-    padding: tuple
-    dilation: tuple
+    stride: tuple[int, int]
+    padding: Pads
+    dilation: tuple[int, int]
     groups: int
 
     @property
@@ -162,7 +221,7 @@ class Geometry:
         return vars(self)
 
     def size(self, size, window):
-        """The size of the output for an image's and a window's."""
+        """The size of the output for the sizes of an image and a window."""
         return tuple(
             (n + low + high - (d * (k - 1) + 1)) // s + 1
             for n, (low, high), d, k, s in zip(size, self.padding, self.dilation, window, self.stride, strict=True)
@@ -175,16 +234,16 @@ class Geometry:
         )
 
     def to_size(self, out, window, size):
-        """The same with the padding at the bottom and right that takes `out` back to exactly `size`."""
+        """The same with that padding at the bottom and right for which `out` is transposed to exactly `size`."""
         excess = [n - m for n, m in zip(self.transposed_size(out, window), size, strict=True)]
-        padding = tuple((low, high + e) for (low, high), e in zip(self.padding, excess, strict=True))
+        ((top, bottom), (left, right)), (rows, columns) = self.padding, excess
+        padding = ((top, bottom + rows), (left, right + columns))
         return Geometry(self.stride, padding, self.dilation, self.groups)
 
 
 def _geometry(name, x, w, stride, padding, dilation, groups):
     _check_ranks(name, w, x=x)
-    stride, dilation = pair(stride), pair(dilation)
-    check_positive(name, stride=stride, dilation=dilation, groups=(groups, groups))
+    stride, dilation = _checked_pairs(name, stride, dilation, groups)
     if x.shape[3] != w.shape[2] * groups or w.shape[3] % groups:
         raise ValueError(
             f"{name}: x has {x.shape[3]} channels, w expects {w.shape[2] * groups} "
@@ -199,8 +258,7 @@ def _geometry(name, x, w, stride, padding, dilation, groups):
 
 def _transposed_geometry(name, z, w, stride, padding, dilation, groups):
     _check_ranks(name, w, z=z)
-    stride, dilation = pair(stride), pair(dilation)
-    check_positive(name, stride=stride, dilation=dilation, groups=(groups, groups))
+    stride, dilation = _checked_pairs(name, stride, dilation, groups)
     if z.shape[3] != w.shape[3] or w.shape[3] % groups:
         raise ValueError(
             f"{name}: z has {z.shape[3]} channels, w expects {w.shape[3]} in {groups} "
@@ -209,18 +267,31 @@ def _transposed_geometry(name, z, w, stride, padding, dilation, groups):
         )
     window = _spans(w.shape[:2], dilation)
     if padding == "SAME":
-        padding = tuple((max(k - s, 0) // 2, k - s - max(k - s, 0) // 2) for k, s in zip(window, stride, strict=True))
+        down, across = ((max(k - s, 0) // 2, k - s - max(k - s, 0) // 2) for k, s in zip(window, stride, strict=True))
+        padding = down, across
     g = Geometry(stride, padding_pairs(name, padding, z.shape[1:3], window, stride), dilation, groups)
     if min(g.transposed_size(z.shape[1:3], w.shape[:2])) < 1:
         raise ValueError(f"{name}: nothing is left of {z.shape[1:3]} when padding {g.padding} is cut off")
     return g
 
 
-def _kernel_type(name, x, z, window, groups):
+def _checked_pairs(name, stride, dilation, groups):
+    stride, dilation = pair(stride), pair(dilation)
+    check_positive(name, stride=stride, dilation=dilation, groups=(groups, groups))
+    return stride, dilation
+
+
+def _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups):
+    name = "conv2d_kernel_gradient"
     _check_ranks(name, z, x=x)
     if x.shape[0] != z.shape[0]:
         raise ValueError(f"{name}: x and z must be as many images, got {x.shape[0]} and {z.shape[0]}")
-    return jax.ShapeDtypeStruct((*pair(window), x.shape[3] // groups, z.shape[3]), x.dtype)
+    w = jax.ShapeDtypeStruct((*pair(window), x.shape[3] // groups, z.shape[3]), x.dtype)
+    g = _geometry(name, x, w, stride, padding, dilation, groups)
+    size = g.size(x.shape[1:3], w.shape[:2])
+    if z.shape[1:3] != size:
+        raise ValueError(f"{name}: z must be {size} pixels in size, got {z.shape[1:3]}")
+    return g
 
 
 def _check_ranks(name, w, **images):

@@ -1,17 +1,17 @@
-"""The forms in which convolutions run: as the compiler has them, and as they are fastest on a CPU.
+"""The forms of convolutions: those of the compiler, and those that are fastest on a CPU.
 
-What is known of XLA on the CPU (measured with JAX 0.10 on two cores; `benchmarks/convolution.md`):
-- A convolution whose output is nowhere larger than its input goes to a library that runs it on one core,
-  and without padding at a quarter of that speed; else it goes to Eigen, on all cores. So one row more
-  is asked for than is needed, and cut off again.
-- Of few channels only Eigen is used, which is slow where the image has just one: so more are asked for.
-- A 1×1 convolution is a matrix product, and faster as one.
-- The kernel's gradient as a convolution needs both images transposed, and runs on one core. Here it is
-  a sum of matrix products over blocks of images that fit in the cache.
-- A transposed convolution with a stride convolves an image that is mostly zeros. Here one convolution
-  without stride makes all the pixels of an s × s cell as so many channels.
-- With one channel a group (depthwise) a convolution runs on one pixel at a time. Shifted images times
-  weights, all in one loop over memory, are up to 90 times as fast.
+XLA on a CPU behaves as follows (measured with JAX 0.10 on two cores; `benchmarks/convolution.md`):
+- A convolution whose output is nowhere larger than its input goes to a library that uses one core, and without padding
+  runs at a quarter of that speed. Other convolutions go to Eigen, on all cores. So one more row than necessary is
+  computed, and cut off.
+- For few channels Eigen is always used, which is slow for images with one channel. So more channels are computed.
+- A 1×1 convolution is faster as a matrix product.
+- The kernel's gradient as a convolution transposes both images and uses one core. Here it is a sum of matrix products
+  over blocks of images that fit in the cache.
+- A transposed convolution with a stride convolves an image that is mostly zeros. Here a convolution without stride
+  computes the pixels of each s × s cell as channels.
+- With one channel in a group (depthwise), a convolution runs on one pixel at a time. Shifted images times weights, all
+  in one loop over memory, are up to 90 times as fast.
 
 `g` is the geometry: stride, padding, dilation, groups.
 """
@@ -23,13 +23,13 @@ import math
 import jax.numpy as jnp
 from jax import lax
 
-from jaxdl.ops.precision import like, widened
+from jaxdl.ops.precision import like, upcast
 
 CACHE = 2_000_000  # bytes of a block, with its patches
-FEW = 17  # channels, from which on the library for one core is taken
-WORTH_CORES = 10_000_000  # multiplications, with fewer of which one core is as fast as all
-MOST_GROUPS = 8  # more are left to the compiler, but for groups of one channel
-MOST_SHIFTS = 64  # places of a depthwise kernel; the program grows with each
+FEW = 17  # channels, from which on XLA uses the library for one core
+WORTH_CORES = 10_000_000  # multiplications; with fewer, one core is as fast as all
+MOST_GROUPS = 8  # more are left to the compiler, except groups of one channel
+MOST_SHIFTS = 64  # entries of a depthwise kernel; the program grows with each
 
 
 def plain_correlate(x, w, g):
@@ -63,18 +63,18 @@ def plain_kernel_gradient(x, z, g, window):
 
 
 def on_cpu(form, depthwise, plain):
-    """The form for every format and for groups, which it knows nothing of: for many the plain or the depthwise one."""
+    """Extends a form for real numbers and one group to all dtypes and groups; many groups need one of the others."""
 
     def whole(x, y, g, *window):
         if jnp.iscomplexobj(x):
             of = lambda a, b: whole(a, b, g, *window)
             return lax.complex(of(x.real, y.real) - of(x.imag, y.imag), of(x.real, y.imag) + of(x.imag, y.real))
         if _is_depthwise(x, y, g, *window):
-            return like(x, depthwise(*widened((x, y)), g, *window))
+            return like(x, depthwise(*upcast((x, y)), g, *window))
         if g.groups > MOST_GROUPS:
             return plain(x, y, g, *window)
         alone = dataclasses.replace(g, groups=1)
-        groups = zip(*(jnp.split(widened(a), g.groups, 3) for a in (x, y)), strict=True)
+        groups = zip(*(jnp.split(upcast(a), g.groups, 3) for a in (x, y)), strict=True)
         parts = [form(*group, alone, *window) for group in groups]
         return like(x, jnp.concatenate(parts, 3) if len(parts) > 1 else parts[0])
 
@@ -117,7 +117,7 @@ def _spread(z, w, g):
 
 
 def _spread_products(z, w, g):
-    """For few channels in x: one matrix product, z times all places of the kernel, which then move into place."""
+    """For few channels in x: one matrix product of z with all entries of the kernel, whose parts are then shifted."""
     (n, a, b, _), (kh, kw, i, o) = z.shape, w.shape
     products = (z.reshape(-1, o) @ w.reshape(-1, o).T).reshape(n, a, b, kh, kw, i)
     (d, e), ((top, bottom), (left, right)) = g.dilation, g.padding
@@ -149,7 +149,7 @@ def _spread_cells(z, w, g, size):
 def _kernel_gradient(x, z, g, window):
     """w[i, j] = Σ x[s p + d i, s q + d j]ᵀ z[p, q]
 
-    Beside each other lie the pixels of x that meet a row of the kernel; each row is then one matrix product.
+    The pixels of x that meet a row of the kernel are concatenated, so that each row is one matrix product.
     """
     (n, a, b, o), c, (kh, kw), (s, t), (d, e) = z.shape, x.shape[3], window, g.stride, g.dilation
     if _is_pointwise(window, g):
@@ -161,7 +161,7 @@ def _kernel_gradient(x, z, g, window):
         columns = [lax.slice_in_dim(x, j * e, j * e + (b - 1) * t + 1, t, 2) for j in range(kw)]
         x, z = jnp.concatenate(columns, 3), z.reshape(-1, o)
 
-        def row(i):  # one after the other, so that only one is in memory
+        def row(i):  # one after the other, so that only one is stored
             met = lax.dynamic_slice_in_dim(x, i * d, (a - 1) * s + 1, 1)[:, ::s].reshape(-1, kw * c)
             return z.T @ met if narrow_first else met.T @ z
 
@@ -172,7 +172,7 @@ def _kernel_gradient(x, z, g, window):
     return (total.mT if narrow_first else total).reshape(kh, kw, c, o)
 
 
-# Depthwise: output c m + l is of channel c alone, so that there are m convolutions of a kernel a channel.
+# Depthwise: output c m + l depends on channel c alone. There are m convolutions, each with a kernel for each channel.
 
 
 def _correlate_depthwise(x, w, g):
@@ -192,7 +192,7 @@ def _spread_depthwise(z, w, g):
 
 
 def _kernel_gradient_depthwise(x, z, g, window):
-    """One place of the kernel after the other."""
+    """One entry of the kernel after the other."""
     (a, b), (kh, kw) = z.shape[1:3], window
     x = _bordered(x, g)
     place = lambda at, z: (_seen(x, at // kw, at % kw, g, (a, b)) * z).sum((1, 2)).sum(0)
@@ -201,7 +201,7 @@ def _kernel_gradient_depthwise(x, z, g, window):
 
 
 def _shifts(x, w, g, size):
-    """Σ x[s p + d i, s q + d j] w[i, j], for a channel of w a channel of x"""
+    """Σ x[s p + d i, s q + d j] w[i, j], channel by channel"""
     places = itertools.product(*map(range, w.shape[:2]))
     return sum(_seen(x, i, j, g, size) * w[i : i + 1, j : j + 1] for i, j in places)
 
@@ -217,14 +217,14 @@ def _together(x):
 
 
 def _seen(x, i, j, g, size):
-    """What place (i, j) of the kernel sees of the padded images, at all positions of the kernel."""
+    """The pixels of the padded images that entry (i, j) of the kernel meets, at all positions of the kernel."""
     (a, b), (s, t), (d, e) = size, g.stride, g.dilation
     reach = (x.shape[0], (a - 1) * s + 1, (b - 1) * t + 1, x.shape[3])
     return lax.dynamic_slice(x, (0, i * d, j * e, 0), reach)[:, ::s, ::t]
 
 
 def _is_depthwise(x, y, g, window=None):
-    """One channel a group in what is larger; `window` is given where y is no kernel."""
+    """Whether there is one channel in a group of the larger image; `window` is given where y is not a kernel."""
     one_channel = y.shape[2] == 1 if window is None else x.shape[3] == g.groups
     return g.groups > 1 and one_channel and math.prod(window or y.shape[:2]) <= MOST_SHIFTS
 
@@ -241,7 +241,7 @@ def _sum_over_blocks(f, images, block):
 
 
 def _block(n, bytes_of_one, least=0):
-    """How many images make a block that fits in the cache, or has `least` bytes: a divisor of n, if one is near."""
+    """The number of images in a block that fits in the cache or has `least` bytes; a divisor of n, if one is near."""
     most = min(n, max(1, max(CACHE, least) // bytes_of_one))
     return next((b for b in range(most, most // 2, -1) if n % b == 0), most)
 
@@ -251,7 +251,7 @@ def _is_pointwise(window, g):
 
 
 def _bordered(x, g):
-    """Images with the zeros around them that the geometry asks for."""
+    """Images with their padding."""
     return _padded(x, *((low, high, 0) for low, high in g.padding))
 
 

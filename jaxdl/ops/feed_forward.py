@@ -1,4 +1,4 @@
-"""The feed-forward parts of transformers: only their arguments are kept, the wide middle is made again."""
+"""The feed-forward parts of transformers, whose hidden units are recomputed in the backward pass."""
 
 import jax
 from jaxtyping import Array, Float
@@ -16,7 +16,21 @@ def gelu_feed_forward(
     w_out: Float[Array, "m e"],
     b_out: Float[Array, " e"],
 ) -> Float[Array, "*n e"]:
-    """y = gelu(x w_in + b_in) w_out + b_out: (*n, d) → (*n, e), by way of m."""
+    """y = gelu(x w_in + b_in) w_out + b_out.
+
+    Args:
+        x: Inputs (*n, d), with any number of leading axes.
+        w_in: Weights (d, m).
+        b_in: Biases (m,).
+        w_out: Weights (m, e).
+        b_out: Biases (e,).
+
+    Returns:
+        Outputs (*n, e).
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
     _check("gelu_feed_forward", x, w_in, w_out)
     return dense.primal(gelu.primal(dense.primal(x, w_in, b_in)), w_out, b_out)
 
@@ -27,7 +41,7 @@ def gelu_feed_forward_rule(x, w_in, b_in, w_out, b_out):
 
     h̄ = ȳ w_outᵀ gelu′(h),   x̄ = h̄ w_inᵀ,   w̄_in = xᵀ h̄,   b̄_in = Σ h̄,   w̄_out = aᵀ ȳ,   b̄_out = Σ ȳ
 
-    Gain: only arguments are kept, nothing of the wide middle.
+    Gain: stores only arguments; the hidden units are recomputed.
     """
     _check("gelu_feed_forward", x, w_in, w_out)
 
@@ -45,7 +59,20 @@ def gelu_feed_forward_rule(x, w_in, b_in, w_out, b_out):
 def swiglu_feed_forward(
     x: Float[Array, "*n d"], w_gate: Float[Array, "d m"], w_up: Float[Array, "d m"], w_down: Float[Array, "m e"]
 ) -> Float[Array, "*n e"]:
-    """y = (silu(x w_gate) · x w_up) w_down (Shazeer 2020): (*n, d) → (*n, e), by way of m."""
+    """y = (silu(x w_gate) · x w_up) w_down (Shazeer 2020).
+
+    Args:
+        x: Inputs (*n, d), with any number of leading axes.
+        w_gate: Weights (d, m).
+        w_up: Weights (d, m).
+        w_down: Weights (m, e).
+
+    Returns:
+        Outputs (*n, e).
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
     _check("swiglu_feed_forward", x, w_gate, w_down)
     return (silu.primal(x @ w_gate) * (x @ w_up)) @ w_down
 
@@ -56,7 +83,7 @@ def swiglu_feed_forward_rule(x, w_gate, w_up, w_down):
 
     ḡ = ā u silu′(g),   ū = ā s,   x̄ = ḡ w_gateᵀ + ū w_upᵀ,   w̄_gate = xᵀ ḡ,   w̄_up = xᵀ ū,   w̄_down = (s u)ᵀ ȳ
 
-    Gain: only arguments are kept, nothing of the wide middle.
+    Gain: stores only arguments; the hidden units are recomputed.
     """
     _check("swiglu_feed_forward", x, w_gate, w_down)
 

@@ -1,7 +1,7 @@
-"""Losses fused with the matrix product that makes their logits: of these, few or none stay in memory.
+"""Losses fused with the matrix product that computes their logits, so that few or no logits are stored.
 
-The rules find the cotangents in the forward pass, while a block of logits is at hand, for a loss of
-cotangent 1; backward they are only scaled.
+The rules compute the cotangents in the forward pass, block by block, for a cotangent of the loss of 1. The backward
+pass only scales them.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from jaxdl.ops.losses import (
     softmax_cross_entropy_with_integer_labels,
     spread_over_losses,
 )
-from jaxdl.ops.precision import like, widened, zeros
+from jaxdl.ops.precision import like, upcast, zeros
 from jaxdl.rule import op, saving
 
 CACHE = 4_200_000  # bytes of a block of logits
 NEAR_CACHE = 1_050_000  # bytes of a part of w̄ and of what is added to it
-FEWEST_ROWS = 128  # of a block: with fewer, adding to w̄ takes longer than finding what to add
+FEWEST_ROWS = 128  # of a block; with fewer, adding to w̄ takes longer than computing the summands
 
 
 @op
@@ -32,12 +32,25 @@ def linear_cross_entropy(
     labels: Labels,
     weights: Float[Array, "n"] | None = None,
     *,
-    reduce: Callable = jnp.mean,
+    reduce: Callable[[Array], Array] = jnp.mean,
 ) -> Float[Array, ""]:
-    """softmax_cross_entropy_with_integer_labels(x w, labels), reduced to one number: (n, d), (d, c), (n,) → ().
+    """softmax_cross_entropy_with_integer_labels(x w, labels), reduced to one number.
 
-    reduce is any linear function of the n losses, such as `jnp.mean` or `jnp.sum`; weights (n,) stand in its place:
-    Σ weights · losses. The logits (n, c) are never in memory at once. A label outside 0 … c − 1 gives NaN.
+    The logits (n, c) are never all in memory.
+
+    Args:
+        x: Inputs (n, d).
+        w: Weights (d, c), of the same dtype.
+        labels: Integers (n,). A label outside 0 … c − 1 gives NaN.
+        weights: Weights of the losses, (n,), instead of `reduce`: Σ weights · losses.
+        reduce: A linear function of the losses, such as `jnp.mean` or `jnp.sum`.
+
+    Returns:
+        The loss, one number.
+
+    Raises:
+        ValueError: The shapes do not fit, or `reduce` does not return one number.
+        TypeError: The labels are not integers.
     """
     _check_linear(x, w, labels)
     reduce = _reduction(weights, reduce)
@@ -51,10 +64,10 @@ def linear_cross_entropy(
 def linear_cross_entropy_rule(x, w, labels, weights, *, reduce):
     """With z = x w and z̄ = (softmax − onehot) l̄:   x̄ = z̄ wᵀ,   w̄ = xᵀ z̄,   weights̅ = losses
 
-    Gain: logits exist a block of rows at a time, and their cotangent with them.
+    Gain: computes logits one block of rows at a time, together with their cotangents.
     """
     (n, d), c = x.shape, w.shape[1]
-    x_type, w_type, wide_w = jax.typeof(x), jax.typeof(w), widened(w)
+    x_type, w_type, wide_w = jax.typeof(x), jax.typeof(w), upcast(w)
     reduce = _reduction(weights, reduce)
     weights_type = None if weights is None else jax.typeof(weights)
     slopes_of_losses = spread_over_losses(reduce, jax.ShapeDtypeStruct((n,), x.dtype), jnp.ones((), x.dtype))
@@ -64,13 +77,13 @@ def linear_cross_entropy_rule(x, w, labels, weights, *, reduce):
         slopes = slopes * weights[:, None]
         return _with_product_added(dw, x, slopes), (losses, _times_transposed(slopes, wide_w))
 
-    rows = widened(x), labels, slopes_of_losses
+    rows = upcast(x), labels, slopes_of_losses
     dw, (losses, dx) = _over_blocks(of_rows, zeros((d, c), w), rows, max(FEWEST_ROWS, CACHE // (4 * c)))
     losses = like(x, losses)
 
     def pullback(dx, dw, dweights, dy):
-        dy = widened(dy)
-        dweights = None if dweights is None else like(weights_type, widened(dweights) * dy)
+        dy = upcast(dy)
+        dweights = None if dweights is None else like(weights_type, upcast(dweights) * dy)
         return like(x_type, dx * dy), like(w_type, dw * dy), None, dweights
 
     return reduce(losses), saving(pullback, dx, dw, None if weights is None else losses)
@@ -78,7 +91,7 @@ def linear_cross_entropy_rule(x, w, labels, weights, *, reduce):
 
 @linear_cross_entropy.hoist
 def linear_cross_entropy_closing(x, w, labels, weights, *, reduce):
-    """What a reduction closes over is in its slopes, which are weights."""
+    """The values that a reduction closes over determine its slopes, which become weights."""
     losses = jax.ShapeDtypeStruct(labels.shape, x.dtype)
     one = jnp.ones((), jax.eval_shape(reduce, losses).dtype)
     return linear_cross_entropy(x, w, labels, jax.linear_transpose(reduce, losses)(one)[0])
@@ -103,12 +116,12 @@ def _over_blocks(f, carry, rows, most):
 
 
 def _times_transposed(x, w):
-    """x wᵀ, with no wᵀ that a loop would keep in memory."""
+    """x wᵀ, without a transposed copy of w in memory."""
     return lax.dot_general(x, w, (((1,), (1,)), ((), ())))
 
 
 def _with_product_added(dw, x, slopes):
-    """w̄ + xᵀ z̄, a few rows at a time, so that the product is not in memory beside the sum."""
+    """w̄ + xᵀ z̄, a few rows at a time, so that the product is never all in memory."""
     d, c = dw.shape
     rows = next(r for r in range(min(d, max(1, NEAR_CACHE // (8 * c))), 0, -1) if d % r == 0)
 
@@ -122,10 +135,21 @@ def _with_product_added(dw, x, slopes):
 
 @op
 def contrastive_loss(x: Float[Array, "n d"], y: Float[Array, "n d"], scale: Float[Array, ""]) -> Float[Array, ""]:
-    """The symmetric loss of CLIP (Radford et al. 2021) for n pairs (x[i], y[i]): (n, d), (n, d), () → ().
+    """The symmetric loss of CLIP for pairs of features (Radford et al. 2021).
 
-    The mean of the cross-entropies of scale·x yᵀ along its rows and along its columns, the right answers on
-    the diagonal. x and y are usually of length 1, and scale is the inverse temperature.
+    It is the mean of the cross-entropies of scale·x yᵀ along its rows and along its columns; the labels are those of
+    the diagonal.
+
+    Args:
+        x: Features (n, d), usually of length 1.
+        y: The features that belong to x, (n, d), of the same dtype.
+        scale: The inverse temperature, one number.
+
+    Returns:
+        The loss, one number.
+
+    Raises:
+        ValueError: The shapes do not fit, or the batch is empty.
     """
     _check_pairs(x, y, scale)
     logits, labels = scale * (x @ y.T), jnp.arange(x.shape[0])
@@ -139,12 +163,12 @@ def contrastive_loss_rule(x, y, scale):
 
     x̄ = scale·z̄ y,   ȳ = scale·z̄ᵀ x,   scale̅ = Σ x (z̄ y)
 
-    Gain: the cotangents are found in the forward pass, so that nothing of n × n is kept.
+    Gain: computes the cotangents in the forward pass, so that nothing of size n × n is stored.
     """
-    # x is scaled, not the products: a multiplication would be fused with the subtraction of the largest, unrounded.
+    # x is scaled, not the product: XLA would fuse that multiplication with the subtraction of the largest, unrounded.
     _check_pairs(x, y, scale)
     types = tuple(map(jax.typeof, (x, y, scale)))
-    wide_x, wide_y, wide_scale = widened((x, y, scale))
+    wide_x, wide_y, wide_scale = upcast((x, y, scale))
     n, labels = x.shape[0], jnp.arange(x.shape[0])
     scaled = wide_scale * wide_x
     logits = scaled @ wide_y.T
@@ -155,7 +179,7 @@ def contrastive_loss_rule(x, y, scale):
     kept = wide_scale * through, slopes.T @ scaled, (wide_x * through).sum()
 
     def pullback(dx, dy, dscale, dloss):
-        return tuple(like(t, d * widened(dloss)) for t, d in zip(types, (dx, dy, dscale), strict=True))
+        return tuple(like(t, d * upcast(dloss)) for t, d in zip(types, (dx, dy, dscale), strict=True))
 
     return like(x, (by_row.mean() + by_column.mean()) / 2), saving(pullback, *kept)
 

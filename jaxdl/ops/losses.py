@@ -1,8 +1,7 @@
-"""Losses: one number an example, as in optax; `reduce=jnp.mean` or `jnp.sum` gives one for the batch.
+"""Losses: one number for each example, as in optax; `reduce=jnp.mean` or `jnp.sum` gives one for the batch.
 
-`reduce` may be any linear function of the losses, such as a weighted mean. What is kept for the
-backward pass is one array of the size of the predictions. Impossible labels give NaN under jit, where
-no exception can be raised; `jaxdl.data.check_labels` finds them on the host.
+`reduce` may be any linear function of the losses, such as a weighted mean. Invalid labels give NaN, as no exception can
+be raised under jit; `jaxdl.data.check_labels` finds them on the host.
 """
 
 from collections.abc import Callable
@@ -11,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from jaxdl.ops.precision import at_least_32_bits, like, widened
+from jaxdl.ops.precision import at_least_32_bits, like, upcast
 from jaxdl.ops.reductions import log_softmax, logsumexp
 from jaxdl.rule import op, saving
 
 Labels = Int[Array, "*n"] | UInt[Array, "*n"]
+Reduction = Callable[[Array], Array] | None
 
 
 def _reduced(name, losses, reduce):
@@ -27,28 +27,37 @@ def _reduced(name, losses, reduce):
 
 
 def _check_same_shape(name, **arrays):
-    """Nothing is broadcast in a loss: (n,) against (n, 1) would silently become (n, n)."""
+    """Losses do not broadcast: (n,) against (n, 1) would silently become (n, n)."""
     first, second = (x.shape for x in arrays.values())
     if first != second:
         raise ValueError(f"{name}: {' and '.join(arrays)} must have the same shape, got {first} and {second}")
 
 
 def spread_over_losses(reduce, losses, dy):
-    """The cotangent of each loss, given their type: the transpose of the reduction, which is linear."""
+    """The cotangent of each loss, by the transpose of the reduction; `losses` is their type."""
     if reduce is None:
-        return widened(dy)
-    return widened(jax.linear_transpose(reduce, losses)(dy)[0])
+        return upcast(dy)
+    return upcast(jax.linear_transpose(reduce, losses)(dy)[0])
 
 
 @op
 def squared_error(
-    prediction: Float[Array, "*n"], target: Float[Array, "*n"], *, reduce: Callable | None = None
+    prediction: Float[Array, "*n"], target: Float[Array, "*n"], *, reduce: Reduction = None
 ) -> Float[Array, "..."]:
-    """l = (prediction − target)², for each element. Shapes must be equal: nothing is broadcast."""
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"squared_error: prediction and target must have the same shape, got {prediction.shape} and {target.shape}"
-        )
+    """l = (prediction − target)², for each element.
+
+    Args:
+        prediction: Array of any shape.
+        target: Array of the same shape; nothing is broadcast.
+        reduce: A linear function of the losses, such as `jnp.mean`; None for one loss each.
+
+    Returns:
+        The losses (*n), or what `reduce` makes of them.
+
+    Raises:
+        ValueError: The shapes differ, or there is nothing to reduce.
+    """
+    _check_same_shape("squared_error", prediction=prediction, target=target)
     return _reduced("squared_error", (prediction - target) ** 2, reduce)
 
 
@@ -61,7 +70,7 @@ def squared_error_rule(prediction, target, *, reduce):
     each = jax.typeof(losses)
 
     def pullback(difference, dy):
-        d = 2 * widened(difference) * spread_over_losses(reduce, each, dy)
+        d = 2 * upcast(difference) * spread_over_losses(reduce, each, dy)
         return like(types[0], d), like(types[1], -d)
 
     return _reduced("squared_error", losses, reduce), saving(pullback, difference)
@@ -69,9 +78,22 @@ def squared_error_rule(prediction, target, *, reduce):
 
 @op
 def logistic_loss(
-    z: Float[Array, "*n"], y: Labels | Bool[Array, "*n"], *, reduce: Callable | None = None
+    z: Float[Array, "*n"], y: Labels | Bool[Array, "*n"], *, reduce: Reduction = None
 ) -> Float[Array, "..."]:
-    """l = −log P(y|z) = ζ((1 − 2y)z) with ζ(u) = log(1 + eᵘ), for logits z and labels y, 0 or 1."""
+    """l = −log P(y|z) = ζ((1 − 2y)z) with ζ(u) = log(1 + eᵘ).
+
+    Args:
+        z: Logits (*n).
+        y: Labels (*n), integers or booleans. A label other than 0 or 1 gives NaN.
+        reduce: A linear function of the losses, such as `jnp.mean`; None for one loss each.
+
+    Returns:
+        The losses (*n), or what `reduce` makes of them.
+
+    Raises:
+        ValueError: The shapes differ, or there is nothing to reduce.
+        TypeError: The labels are not integers or booleans.
+    """
     _check_same_shape("logistic_loss", z=z, y=y)
     if not (y.dtype == bool or jnp.issubdtype(y.dtype, jnp.integer)):
         raise TypeError(f"logistic_loss: labels y must be integers or booleans, got {y.dtype}")
@@ -83,9 +105,9 @@ def logistic_loss(
 def logistic_loss_rule(z, y, *, reduce):
     """z̄ = (1 − 2y) σ(u) l̄,  u = (1 − 2y)z
 
-    Gain: value and slope share one exponential, and of both only the slope is kept.
+    Gain: computes value and derivative from one exponential, and stores only the derivative.
     """
-    wide = widened(z)
+    wide = upcast(z)
     sign = _sign(wide, y)
     u = sign * wide
     e = jnp.exp(-jnp.abs(u))
@@ -94,7 +116,7 @@ def logistic_loss_rule(z, y, *, reduce):
     each = jax.typeof(losses)
 
     def pullback(slope, dy):
-        return like(slope, widened(slope) * spread_over_losses(reduce, each, dy)), None
+        return like(slope, upcast(slope) * spread_over_losses(reduce, each, dy)), None
 
     return _reduced("logistic_loss", losses, reduce), saving(pullback, slope)
 
@@ -107,9 +129,22 @@ def _sign(z, y):
 
 @op
 def softmax_cross_entropy_with_integer_labels(
-    logits: Float[Array, "*n c"], labels: Labels, *, reduce: Callable | None = None
+    logits: Float[Array, "*n c"], labels: Labels, *, reduce: Reduction = None
 ) -> Float[Array, "..."]:
-    """l = log Σ e^logits − logits[label]. A label outside 0 … c − 1 gives NaN; a logit of −∞ masks its class."""
+    """l = log Σ e^logits − logits[label].
+
+    Args:
+        logits: Logits (*n, c). A logit of −∞ masks its class.
+        labels: Integers (*n). A label outside 0 … c − 1 gives NaN.
+        reduce: A linear function of the losses, such as `jnp.mean`; None for one loss each.
+
+    Returns:
+        The losses (*n), or what `reduce` makes of them.
+
+    Raises:
+        ValueError: The shapes do not fit, or there is nothing to reduce.
+        TypeError: The labels are not integers.
+    """
     _check_labels("softmax_cross_entropy_with_integer_labels", logits, labels)
     chosen = jnp.where(_one_hot(logits, labels), logits, 0).sum(-1)
     losses = logsumexp.primal(logits, axis=-1, keepdims=False) - chosen
@@ -120,23 +155,34 @@ def softmax_cross_entropy_with_integer_labels(
 def softmax_cross_entropy_with_integer_labels_rule(logits, labels, *, reduce):
     """logits̅ = (softmax − onehot) l̄
 
-    Gain: only the slope is kept, and at the label nothing cancels.
+    Gain: stores only the derivative, in which nothing cancels at the label.
     """
-    losses, slope = cross_entropies(widened(logits), labels)
+    losses, slope = cross_entropies(upcast(logits), labels)
     losses, slope = like(logits, losses), like(logits, slope)
     each = jax.typeof(losses)
 
     def pullback(slope, dy):
-        return like(slope, widened(slope) * spread_over_losses(reduce, each, dy)[..., None]), None
+        return like(slope, upcast(slope) * spread_over_losses(reduce, each, dy)[..., None]), None
 
     return _reduced("softmax_cross_entropy_with_integer_labels", losses, reduce), saving(pullback, slope)
 
 
 @op
 def cross_entropies(logits: Float[Array, "*n c"], labels: Labels) -> tuple[Float[Array, "*n"], Float[Array, "*n c"]]:
-    """The cross-entropies log Σ e^logits − logits[label], and their derivatives softmax − onehot: for rules.
+    """The cross-entropies log Σ e^logits − logits[label] and their derivatives softmax − onehot, for use in rules.
 
-    An op of its own, so that loops over blocks of logits keep it whole, with nothing taken out of the loop.
+    It is an op so that a loop over blocks of logits calls it as a whole, with nothing hoisted out of the loop.
+
+    Args:
+        logits: Logits (*n, c).
+        labels: Integers (*n). A label outside 0 … c − 1 gives NaN.
+
+    Returns:
+        The losses (*n) and their derivatives (*n, c).
+
+    Raises:
+        ValueError: The shapes do not fit.
+        TypeError: The labels are not integers.
     """
     _check_labels("cross_entropies", logits, labels)
     hot = _one_hot(logits, labels)
@@ -151,10 +197,10 @@ def cross_entropies_rule(logits, labels):
 
     With m the largest logit and r the sum of e^(logit − m) over the classes other than the label, the
     loss is (m − label) + log s, s = e^(label − m) + r, and at the label softmax − 1 = −r/s. Where the label
-    is the largest, the loss is log(1 + r), to be had without rounding 1 + r: near r = 0 nothing cancels,
-    as it would in log Σ − logit and in p − 1; for a small p, though, p − 1 is the closer of the two.
+    is the largest, the loss is log(1 + r), which log1p computes without rounding 1 + r. Near r = 0 nothing cancels, as
+    it would in log Σ − logit and in p − 1. For a small p, p − 1 is the more accurate of the two.
     """
-    wide = widened(logits)
+    wide = upcast(logits)
     hot = _one_hot(wide, labels)
     top = wide.max(-1, keepdims=True)
     chosen = jnp.where(hot, wide, 0).sum(-1, keepdims=True)
@@ -167,7 +213,7 @@ def cross_entropies_rule(logits, labels):
     slopes = jnp.where(_possible(logits, labels)[..., None], slopes, jnp.nan)
 
     def pullback(slopes, labels, cotangents):
-        dlosses, dslopes = widened(cotangents)
+        dlosses, dslopes = upcast(cotangents)
         p = slopes + _one_hot(slopes, labels).astype(slopes.dtype)
         dlogits = slopes * dlosses[..., None] + p * (dslopes - (p * dslopes).sum(-1, keepdims=True))
         return like(cotangents[1], dlogits), None
@@ -178,9 +224,21 @@ def cross_entropies_rule(logits, labels):
 
 @op
 def softmax_cross_entropy(
-    logits: Float[Array, "*n c"], targets: Float[Array, "*n c"], *, reduce: Callable | None = None
+    logits: Float[Array, "*n c"], targets: Float[Array, "*n c"], *, reduce: Reduction = None
 ) -> Float[Array, "..."]:
-    """l = −Σ targets · log softmax(logits), for targets that are distributions over the classes."""
+    """l = −Σ targets · log softmax(logits).
+
+    Args:
+        logits: Logits (*n, c).
+        targets: Distributions over the classes, (*n, c).
+        reduce: A linear function of the losses, such as `jnp.mean`; None for one loss each.
+
+    Returns:
+        The losses (*n), or what `reduce` makes of them.
+
+    Raises:
+        ValueError: The shapes differ, or there is nothing to reduce.
+    """
     _check_same_shape("softmax_cross_entropy", logits=logits, targets=targets)
     log_p = log_softmax.primal(logits, axis=-1)
     log_p = jnp.where((targets == 0) & (log_p == -jnp.inf), 0, log_p)
@@ -192,12 +250,12 @@ def softmax_cross_entropy(
 def softmax_cross_entropy_rule(logits, targets, *, reduce):
     """logits̅ = (softmax Σ targets − targets) l̄,   targets̅ = −log softmax l̄
 
-    Kept are the two arguments and, for each example, the largest logit m and s = Σ e^(logit − m):
+    The residuals are the arguments and, for each example, the largest logit m and s = Σ e^(logit − m):
     softmax = e^(logits − m)/s and log softmax = logits − m − log s.
 
-    Gain: beside the arguments two numbers an example are kept.
+    Gain: stores the arguments and two numbers for each example.
     """
-    wide, t = widened(logits), widened(targets)
+    wide, t = upcast(logits), upcast(targets)
     top = wide.max(-1, keepdims=True)
     total = jnp.exp(wide - top).sum(-1, keepdims=True)
     log_p = (wide - top) - jnp.log(total)
@@ -206,7 +264,7 @@ def softmax_cross_entropy_rule(logits, targets, *, reduce):
 
     def pullback(logits, targets, top, total, dy):
         dl = spread_over_losses(reduce, each, dy)[..., None]
-        shifted, t = widened(logits) - top, widened(targets)
+        shifted, t = upcast(logits) - top, upcast(targets)
         dlogits = (jnp.exp(shifted) * (t.sum(-1, keepdims=True) / total) - t) * dl
         return like(logits, dlogits), like(targets, (jnp.log(total) - shifted) * dl)
 
@@ -240,7 +298,7 @@ def _one_hot(logits, labels):
 
 
 def _reducing_after(loss):
-    """What a reduction closes over is differentiated as JAX does it: the reduction follows the op."""
+    """The values that a reduction closes over are differentiated by JAX: the reduction is applied after the op."""
     return loss.hoist(lambda *args, reduce: _reduced(loss.__name__, loss(*args), reduce))
 
 

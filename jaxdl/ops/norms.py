@@ -1,8 +1,8 @@
-"""Normalisation over the last axis, over a batch, over neighbouring channels. Kept are the input and a few numbers.
+"""Normalisation over the last axis, over a batch, over neighbouring channels.
 
-With x̂ the normalised row and g = ȳ·scale, the cotangent of the row is what is left of g, divided by
-the row's deviation, when the parts along x̂ (and along 1, where the mean is taken off) are taken away:
-moving a row along those directions does not change x̂.
+With x̂ the normalised row and g = ȳ·scale, the cotangent of the row is g without its component along x̂ (and along 1,
+where the mean is subtracted), divided by the row's deviation: a change of the row along those directions does not
+change x̂. The residuals are the input and a few numbers.
 """
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxdl.ops.precision import like, widened
+from jaxdl.ops.precision import like, upcast
 from jaxdl.rule import op, saving
 
 
@@ -18,9 +18,22 @@ from jaxdl.rule import op, saving
 def layer_norm(
     x: Float[Array, "*n d"], scale: Float[Array, " d"], bias: Float[Array, " d"], *, epsilon: float = 1e-6
 ) -> Float[Array, "*n d"]:
-    """y = x̂·scale + bias, x̂ = (x − mean)/√(variance + ε) over the last axis (Ba et al. 2016)."""
+    """Layer normalisation: y = x̂·scale + bias, x̂ = (x − mean)/√(variance + ε) over the last axis (Ba et al. 2016).
+
+    Args:
+        x: Array (*n, d).
+        scale: Array (d,).
+        bias: Array (d,).
+        epsilon: ε.
+
+    Returns:
+        Array (*n, d) of the dtype of x.
+
+    Raises:
+        ValueError: x has no last axis, or a parameter has another length.
+    """
     _check("layer_norm", x, scale=scale, bias=bias)
-    wide = widened(x)
+    wide = upcast(x)
     centred = wide - wide.mean(-1, keepdims=True)
     normal = centred / jnp.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)
     return like(x, normal * _row(scale, x) + _row(bias, x))
@@ -30,12 +43,12 @@ def layer_norm(
 def layer_norm_rule(x, scale, bias, *, epsilon):
     """x̄ = r (g − mean g − x̂ mean(g x̂)),  r = 1/√(variance + ε),  scale̅ = Σ ȳ x̂,  bias̅ = Σ ȳ
 
-    The means are weighted means, of ȳ and of ȳ x̂ with the weights scale: ȳ x̂ serves twice. Far from 0 the
-    mean is not a number of the format; what its rounding leaves in x − mean is taken off as well.
+    The means of g and of g x̂ are weighted means of ȳ and ȳ x̂, with the weights scale; ȳ x̂ is used twice. Far from 0
+    the mean is rounded, and the mean of x − mean is not 0; it is subtracted as well.
 
-    Gain: beside the argument three numbers a row are kept, and what is summed is read once.
+    Gain: stores x and three numbers for each row, and reads what is summed once.
     """
-    wide = widened(x)
+    wide = upcast(x)
     center = _mean(wide)
     left = _mean(wide - center)
     centred = wide - center - left
@@ -44,7 +57,7 @@ def layer_norm_rule(x, scale, bias, *, epsilon):
     bias_type = jax.typeof(bias)
 
     def pullback(x, scale, center, left, r, dy):
-        normal, wide_dy, weights = (widened(x) - center - left) * r, widened(dy), widened(scale)
+        normal, wide_dy, weights = (upcast(x) - center - left) * r, upcast(dy), upcast(scale)
         product = wide_dy * normal
         g = wide_dy * _row(scale, x)
         dx = r * (g - _mean(wide_dy, weights) - normal * _mean(product, weights))
@@ -55,9 +68,21 @@ def layer_norm_rule(x, scale, bias, *, epsilon):
 
 @op
 def rms_norm(x: Float[Array, "*n d"], scale: Float[Array, " d"], *, epsilon: float = 1e-6) -> Float[Array, "*n d"]:
-    """y = x̂·scale, x̂ = x/√(mean x² + ε) over the last axis (Zhang and Sennrich 2019)."""
+    """Root mean square normalisation: y = x̂·scale, x̂ = x/√(mean x² + ε) over the last axis (Zhang and Sennrich 2019).
+
+    Args:
+        x: Array (*n, d).
+        scale: Array (d,).
+        epsilon: ε.
+
+    Returns:
+        Array (*n, d) of the dtype of x.
+
+    Raises:
+        ValueError: x has no last axis, or the scale has another length.
+    """
     _check("rms_norm", x, scale=scale)
-    wide = widened(x)
+    wide = upcast(x)
     return like(x, wide / jnp.sqrt((wide**2).mean(-1, keepdims=True) + epsilon) * _row(scale, x))
 
 
@@ -65,15 +90,15 @@ def rms_norm(x: Float[Array, "*n d"], scale: Float[Array, " d"], *, epsilon: flo
 def rms_norm_rule(x, scale, *, epsilon):
     """x̄ = r (g − x̂ mean(g x̂)),  r = 1/√(mean x² + ε),  scale̅ = Σ ȳ x̂
 
-    Gain: beside the argument one number a row is kept, and what is summed is read once.
+    Gain: stores x and one number for each row, and reads what is summed once.
     """
-    wide = widened(x)
+    wide = upcast(x)
     r = lax.rsqrt(_mean(wide**2) + epsilon)
 
     def pullback(x, scale, r, dy):
-        normal, wide_dy = widened(x) * r, widened(dy)
+        normal, wide_dy = upcast(x) * r, upcast(dy)
         product = wide_dy * normal
-        dx = r * (wide_dy * _row(scale, x) - normal * _mean(product, widened(scale)))
+        dx = r * (wide_dy * _row(scale, x) - normal * _mean(product, upcast(scale)))
         return like(x, dx), like(scale, _over_rows(product))
 
     return like(x, wide * r * _row(scale, x)), saving(pullback, x, scale, r)
@@ -83,15 +108,27 @@ def rms_norm_rule(x, scale, *, epsilon):
 def batch_norm(
     x: Float[Array, "*n c"], scale: Float[Array, " c"], bias: Float[Array, " c"], *, epsilon: float = 1e-5
 ) -> tuple[Float[Array, "*n c"], Float[Array, " c"], Float[Array, " c"]]:
-    """y = x̂·scale + bias, x̂ = (x − mean)/√(variance + ε), over all axes but the last (Ioffe and Szegedy 2015).
+    """Batch normalisation: y = x̂·scale + bias, x̂ = (x − mean)/√(variance + ε) (Ioffe and Szegedy 2015).
 
-    Returns y, and the mean and the (biased) variance of the batch, for averages over batches.
+    Mean and variance are over all axes but the last.
+
+    Args:
+        x: Array (*n, c).
+        scale: Array (c,).
+        bias: Array (c,).
+        epsilon: ε.
+
+    Returns:
+        y, and the mean and the (biased) variance of the batch, for averages over batches; (c,) each.
+
+    Raises:
+        ValueError: The batch is empty, or a parameter has another length than the last axis.
     """
     _check_batch("batch_norm", x, scale=scale, bias=bias)
-    wide, axes = widened(x), tuple(range(x.ndim - 1))
+    wide, axes = upcast(x), tuple(range(x.ndim - 1))
     center = wide.mean(axes)
     variance = ((wide - _row(center, x)) ** 2).mean(axes)
-    y = batch_norm_with.primal(x, scale, bias, center, variance, epsilon=epsilon)
+    y = batch_norm_inference.primal(x, scale, bias, center, variance, epsilon=epsilon)
     return y, like(x, center), like(x, variance)
 
 
@@ -101,26 +138,26 @@ def batch_norm_rule(x, scale, bias, *, epsilon):
 
     x̄ = r scale (ȳ − bias̅/n − x̂ scale̅/n) + mean̅/n + 2 (x − mean) variance̅/n
 
-    What its rounding leaves of the mean in x − mean is taken off as well, as in `layer_norm`.
+    As in `layer_norm`, the mean of x − mean is subtracted as well.
 
-    Gain: beside the argument three numbers a channel are kept.
+    Gain: stores x and three numbers for each channel.
     """
     _check_batch("batch_norm", x, scale=scale, bias=bias)
     n, axes, bias_type = x.size // x.shape[-1], tuple(range(x.ndim - 1)), jax.typeof(bias)
-    wide = widened(x)
+    wide = upcast(x)
     center = wide.mean(axes)
     left = (wide - _row(center, x)).mean(axes)
     centred = wide - _row(center, x) - _row(left, x)
     variance = (centred**2).mean(axes)
     r = lax.rsqrt(variance + epsilon)
-    y = like(x, centred * _row(r * widened(scale), x) + _row(bias, x))
+    y = like(x, centred * _row(r * upcast(scale), x) + _row(bias, x))
 
     def pullback(x, scale, center, left, r, cotangents):
-        dy, dcenter, dvariance = widened(cotangents)
-        centred = widened(x) - _row(center, x) - _row(left, x)
+        dy, dcenter, dvariance = upcast(cotangents)
+        centred = upcast(x) - _row(center, x) - _row(left, x)
         dbias, dscale = dy.sum(axes), (dy * centred).sum(axes) * r
         normal = centred * _row(r, x)
-        dx = _row(r * widened(scale), x) * (dy - _row(dbias / n, x) - normal * _row(dscale / n, x))
+        dx = _row(r * upcast(scale), x) * (dy - _row(dbias / n, x) - normal * _row(dscale / n, x))
         dx += centred * _row(2 * dvariance / n, x) + _row(dcenter / n, x)
         return like(x, dx), like(scale, dscale), like(bias_type, dbias)
 
@@ -128,7 +165,7 @@ def batch_norm_rule(x, scale, bias, *, epsilon):
 
 
 @op
-def batch_norm_with(
+def batch_norm_inference(
     x: Float[Array, "*n c"],
     scale: Float[Array, " c"],
     bias: Float[Array, " c"],
@@ -137,29 +174,44 @@ def batch_norm_with(
     *,
     epsilon: float = 1e-5,
 ) -> Float[Array, "*n c"]:
-    """`batch_norm` with given statistics, as after training: y = (x − mean)/√(variance + ε)·scale + bias."""
-    _check_batch("batch_norm_with", x, scale=scale, bias=bias, mean=mean, variance=variance)
-    normal = (widened(x) - _row(mean, x)) / jnp.sqrt(_row(variance, x) + epsilon)
+    """Batch normalisation with given statistics, as after training: y = (x − mean)/√(variance + ε)·scale + bias.
+
+    Args:
+        x: Array (*n, c).
+        scale: Array (c,).
+        bias: Array (c,).
+        mean: The mean of each channel, (c,), such as a running average.
+        variance: The variance of each channel, (c,).
+        epsilon: ε.
+
+    Returns:
+        Array (*n, c) of the dtype of x.
+
+    Raises:
+        ValueError: The batch is empty, or a parameter has another length than the last axis.
+    """
+    _check_batch("batch_norm_inference", x, scale=scale, bias=bias, mean=mean, variance=variance)
+    normal = (upcast(x) - _row(mean, x)) / jnp.sqrt(_row(variance, x) + epsilon)
     return like(x, normal * _row(scale, x) + _row(bias, x))
 
 
-@batch_norm_with.rule
-def batch_norm_with_rule(x, scale, bias, mean, variance, *, epsilon):
+@batch_norm_inference.rule
+def batch_norm_inference_rule(x, scale, bias, mean, variance, *, epsilon):
     """With r = 1/√(variance + ε):   x̄ = r scale ȳ,   scale̅ = r Σ ȳ (x − mean),   bias̅ = Σ ȳ,
 
     mean̅ = −r scale bias̅,   variance̅ = −r² scale scale̅/2
 
-    Gain: only arguments are kept.
+    Gain: stores only arguments.
     """
-    _check_batch("batch_norm_with", x, scale=scale, bias=bias, mean=mean, variance=variance)
+    _check_batch("batch_norm_inference", x, scale=scale, bias=bias, mean=mean, variance=variance)
     axes, bias_type = tuple(range(x.ndim - 1)), jax.typeof(bias)
-    r = lax.rsqrt(widened(variance) + epsilon)
-    y = (widened(x) - _row(mean, x)) * _row(r * widened(scale), x) + _row(bias, x)
+    r = lax.rsqrt(upcast(variance) + epsilon)
+    y = (upcast(x) - _row(mean, x)) * _row(r * upcast(scale), x) + _row(bias, x)
 
     def pullback(x, scale, mean, variance, dy):
-        r, wide_scale, wide_dy = lax.rsqrt(widened(variance) + epsilon), widened(scale), widened(dy)
+        r, wide_scale, wide_dy = lax.rsqrt(upcast(variance) + epsilon), upcast(scale), upcast(dy)
         dbias = wide_dy.sum(axes)
-        dscale = r * (wide_dy * (widened(x) - _row(mean, x))).sum(axes)
+        dscale = r * (wide_dy * (upcast(x) - _row(mean, x))).sum(axes)
         dx, dmean, dvariance = (
             wide_dy * _row(r * wide_scale, x),
             -r * wide_scale * dbias,
@@ -174,12 +226,23 @@ def batch_norm_with_rule(x, scale, bias, mean, variance, *, epsilon):
 def local_response_norm(
     x: Float[Array, "*n c"], *, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75
 ) -> Float[Array, "*n c"]:
-    """y = x u^−β, u = k + α Σ x² over `size` neighbouring channels, the own in the middle (Krizhevsky et al. 2012).
+    """Local response normalisation: y = x u^−β, u = k + α Σ x² over neighbouring channels (Krizhevsky et al. 2012).
 
-    PyTorch divides α by the size.
+    Args:
+        x: Array (*n, c).
+        size: The number of neighbouring channels, with x's own in the middle.
+        k: k.
+        alpha: α. PyTorch divides it by the size.
+        beta: β.
+
+    Returns:
+        Array (*n, c) of the dtype of x.
+
+    Raises:
+        ValueError: x has no axes, or the size is less than 1.
     """
     _check_size(x, size)
-    wide = widened(x)
+    wide = upcast(x)
     around = lax.reduce_window(wide**2, 0.0, lax.add, (1,) * (x.ndim - 1) + (size,), (1,) * x.ndim, _around(x, size))
     return like(x, wide * (k + alpha * around) ** -beta)
 
@@ -188,7 +251,7 @@ def local_response_norm(
 def local_response_norm_rule(x, *, size, k, alpha, beta):
     """x̄ = ȳ u^−β − 2 α β x Σ ȳ x u^−(β+1), the sum over the channels that have x among their neighbours
 
-    Gain: only the argument is kept, and neighbours are slices in place of windows.
+    Gain: stores only x, and adds slices instead of windows.
     """
     _check_size(x, size)
 
@@ -197,12 +260,12 @@ def local_response_norm_rule(x, *, size, k, alpha, beta):
         return u, u**-beta
 
     def pullback(x, dy):
-        wide, wide_dy = widened(x), widened(dy)
+        wide, wide_dy = upcast(x), upcast(dy)
         u, factor = shrunk(wide)
         through = _neighbours(wide_dy * wide * factor / u, size, reverse=True)
         return (like(x, wide_dy * factor - 2 * alpha * beta * wide * through),)
 
-    wide = widened(x)
+    wide = upcast(x)
     return like(x, wide * shrunk(wide)[1]), saving(pullback, x)
 
 
@@ -238,12 +301,12 @@ def _check(name, x, **parameters):
 
 
 def _row(parameter, x):
-    """A parameter of each entry of a row, beside all rows of x."""
-    return widened(parameter).reshape((1,) * (x.ndim - 1) + parameter.shape)
+    """A parameter of the last axis, with as many axes as x."""
+    return upcast(parameter).reshape((1,) * (x.ndim - 1) + parameter.shape)
 
 
-# A mean is a product with a column, in full precision: XLA on the CPU keeps or recomputes what goes into
-# several reductions, where a product takes it in once and runs on all cores.
+# A mean is a product with a column, in full precision: XLA on a CPU stores or recomputes the operand of several
+# reductions, while a product reads it once and runs on all cores.
 
 
 def _mean(x, weights=None):

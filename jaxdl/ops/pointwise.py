@@ -16,7 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdl.ops import stable_formulas as stable
-from jaxdl.ops.precision import is_differentiable, like, widened
+from jaxdl.ops.precision import is_differentiable, like, upcast
 from jaxdl.rule import Op, op, saving
 
 Settings = ParamSpec("Settings")
@@ -46,15 +46,15 @@ def elementwise_op(
             return definition(x, *args, **settings)
 
         def rule(x, **settings):
-            y = like(x, compute(widened(x), **settings))
+            y = like(x, compute(upcast(x), **settings))
             residual = saved(x) if saved else {"x": x, "y": y}[name_of_residual]
             smooth = is_differentiable(x.dtype)
 
             def pullback(residual, dy):
                 if not smooth:
                     return (None,)
-                slope = derivative(widened(residual), **settings)
-                return (like(dy, _times(widened(dy), slope)),)
+                slope = derivative(upcast(residual), **settings)
+                return (like(dy, _times(upcast(dy), slope)),)
 
             return y, saving(pullback, residual)
 

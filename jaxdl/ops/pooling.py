@@ -1,9 +1,10 @@
 """Pooling over windows of images (n, h, w, c).
 
-A window's places are taken one after the other, each as one strided slice of the image, so that the
-pooled image is a running maximum or sum of as many slices as a window has places. Backward, the
-positions of the image are taken by their remainder modulo the stride: those with the same remainder
-are in the same places of their windows, and gather what flows back from each, without a scatter.
+Forward: for each place in a window, one strided slice of the image has that place of all windows. The pooled image is
+the maximum or sum of these slices.
+
+Backward: pixels with the same remainder modulo the stride are at the same places in their windows. Each of these groups
+of pixels adds up the cotangents of its places, so that no scatter is needed.
 """
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxdl.ops.precision import like, widened
+from jaxdl.ops.precision import like, upcast
 from jaxdl.ops.reductions import mean
 from jaxdl.ops.windows import Padding, Pair, check_positive, padding_pairs, pair
 from jaxdl.rule import op, saving
@@ -21,13 +22,21 @@ from jaxdl.rule import op, saving
 def max_pool(
     x: Float[Array, "n h w c"], *, window: Pair, stride: Pair | None = None, padding: Padding = "VALID"
 ) -> Float[Array, "n a b c"]:
-    """The maximum over windows: (n, h, w, c) → (n, a, b, c).
+    """The maximum over windows. By convention the first of equal maxima, row by row, gets the whole cotangent.
 
-    window and stride are lengths or pairs (down, across); the stride is by default the window. padding
-    is "VALID", "SAME" or pairs ((top, bottom), (left, right)), and never the maximum. By convention the
-    first of equal maxima in a window, row by row, gets the whole cotangent. One byte a window is kept.
+    Args:
+        x: Images (n, h, w, c).
+        window: The size of a window, a number or (height, width).
+        stride: The step of the windows, a number or (down, across); by default the size of a window.
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)); a padded pixel is never the maximum.
+
+    Returns:
+        Images (n, a, b, c).
+
+    Raises:
+        ValueError: x has not four axes, or the window does not fit into it, or a setting is not valid.
     """
-    g = _geometry("max_pool", x, window, stride, padding)
+    g = _Geometry("max_pool", x, window, stride, padding)
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, *g.window, 1), (1, *g.stride, 1), ((0, 0), *g.pads, (0, 0)))
 
 
@@ -35,9 +44,9 @@ def max_pool(
 def max_pool_rule(x, *, window, stride, padding):
     """x̄ at a position is Σ ȳ over the windows in which it is the first maximum
 
-    Gain: one byte a window says where the maximum was, so that it is not looked for again, and nothing is scattered.
+    Gain: stores the position of each maximum in one byte, and needs no scatter.
     """
-    g = _geometry("max_pool", x, window, stride, padding)
+    g = _Geometry("max_pool", x, window, stride, padding)
     first, *others = g.slices(x, -jnp.inf)
     y, chosen = first, jnp.zeros(first.shape, jnp.uint8 if len(others) < 256 else jnp.int32)
     for place, there in enumerate(others, 1):
@@ -45,7 +54,7 @@ def max_pool_rule(x, *, window, stride, padding):
         y = jnp.maximum(y, there)
 
     def pullback(chosen, dy):
-        wide = widened(dy)
+        wide = upcast(dy)
         return (like(dy, g.gathered(lambda place: jnp.where(chosen == place, wide, 0))),)
 
     return y, saving(pullback, chosen)
@@ -55,40 +64,63 @@ def max_pool_rule(x, *, window, stride, padding):
 def avg_pool(
     x: Float[Array, "n h w c"], *, window: Pair, stride: Pair | None = None, padding: Padding = "VALID"
 ) -> Float[Array, "n a b c"]:
-    """The mean over windows, (n, h, w, c) → (n, a, b, c), with padding counted as zeros; settings as max_pool's."""
-    g = _geometry("avg_pool", x, window, stride, padding)
-    total = lax.reduce_window(widened(x), 0.0, lax.add, (1, *g.window, 1), (1, *g.stride, 1), ((0, 0), *g.pads, (0, 0)))
+    """The mean over windows, with padding counted as zeros.
+
+    Args:
+        x: Images (n, h, w, c).
+        window: The size of a window, a number or (height, width).
+        stride: The step of the windows, a number or (down, across); by default the size of a window.
+        padding: "VALID", "SAME" or ((top, bottom), (left, right)).
+
+    Returns:
+        Images (n, a, b, c).
+
+    Raises:
+        ValueError: x has not four axes, or the window does not fit into it, or a setting is not valid.
+    """
+    g = _Geometry("avg_pool", x, window, stride, padding)
+    total = lax.reduce_window(upcast(x), 0.0, lax.add, (1, *g.window, 1), (1, *g.stride, 1), ((0, 0), *g.pads, (0, 0)))
     return like(x, total / g.places)
 
 
 @avg_pool.rule
 def avg_pool_rule(x, *, window, stride, padding):
-    """x̄ at a position is Σ ȳ / (places of a window) over the windows that it is in
+    """x̄ at a position is Σ ȳ / (places of a window) over the windows that contain it
 
-    Gain: slices of the image in place of windows.
+    Gain: adds slices of the image instead of windows.
     """
-    g = _geometry("avg_pool", x, window, stride, padding)
-    first, *others = g.slices(widened(x), 0.0)
+    g = _Geometry("avg_pool", x, window, stride, padding)
+    first, *others = g.slices(upcast(x), 0.0)
     total = first
     for there in others:
         total = total + there
 
     def pullback(dy):
-        share = widened(dy) / g.places
+        share = upcast(dy) / g.places
         return (like(dy, g.gathered(lambda place: share)),)
 
     return like(x, total / g.places), saving(pullback)
 
 
 def global_avg_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
-    """The mean over each whole image: (n, h, w, c) → (n, c)."""
+    """The mean over each whole image.
+
+    Args:
+        x: Images (n, h, w, c).
+
+    Returns:
+        The means of the channels, (n, c).
+
+    Raises:
+        ValueError: x has not four axes.
+    """
     if x.ndim != 4:
         raise ValueError(f"global_avg_pool: x must be (n, h, w, c), got shape {x.shape}")
     return mean(x, axis=(1, 2))
 
 
-class _geometry:
-    """Where windows lie: the slices of the image that are their places, and the way back."""
+class _Geometry:
+    """The positions of windows: the slices of the image for each of their places, and the transpose of slicing."""
 
     def __init__(self, name, x, window, stride, padding):
         if x.ndim != 4:
@@ -105,7 +137,7 @@ class _geometry:
         self.places = self.window[0] * self.window[1]
 
     def slices(self, x, fill):
-        """For each place of a window, row by row, what is there in all windows: (n, a, b, c) each."""
+        """For each place of a window, row by row, the pixels there of all windows, (n, a, b, c)."""
         if any(map(any, self.pads)):
             x = jnp.pad(x, ((0, 0), *self.pads, (0, 0)), constant_values=fill)
         n, _, _, c = x.shape
@@ -115,7 +147,7 @@ class _geometry:
                 yield lax.slice(x, (0, i, j, 0), (n, i + (a - 1) * s + 1, j + (b - 1) * t + 1, c), (1, s, t, 1))
 
     def gathered(self, flows_to):
-        """The cotangent of the image, where `flows_to(place)` flows back to each place of all windows."""
+        """The cotangent of the image, from those of each place of all windows, `flows_to(place)`."""
         (s, t), (rows, columns) = self.stride, self._blocks()
         by_remainder = [[self._with_remainder(flows_to, i, j) for j in range(t)] for i in range(s)]
         y = jnp.stack([jnp.stack(row, 3) for row in by_remainder], 2)
@@ -130,7 +162,7 @@ class _geometry:
                 zip(padded, self.stride, self.out, self.window, strict=True)]  # fmt: skip
 
     def _with_remainder(self, flows_to, i, j):
-        """What flows back to the positions that are (i, j) modulo the stride: (n, rows, columns, c)."""
+        """The cotangents of the pixels whose positions are (i, j) modulo the stride: (n, rows, columns, c)."""
         rows, columns = self._blocks()
         total = None
         for k in range(i, self.window[0], self.stride[0]):

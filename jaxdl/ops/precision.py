@@ -1,27 +1,29 @@
 """Number formats: what rules need to be no less accurate than the automatic derivative."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 
-def is_differentiable(dtype) -> bool:
+def is_differentiable(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.inexact)
 
 
-def widened(x):
-    """16-bit floating point as float32, everything else as it is."""
-    narrow = lambda leaf: leaf.astype(jnp.float32) if leaf.dtype in (jnp.bfloat16, jnp.float16) else leaf
-    return jax.tree.map(narrow, x)
+def upcast(x: Any) -> Any:
+    """16-bit floating-point arrays of a pytree in float32, everything else unchanged."""
+    to_float32 = lambda leaf: leaf.astype(jnp.float32) if leaf.dtype in (jnp.bfloat16, jnp.float16) else leaf
+    return jax.tree.map(to_float32, x)
 
 
 def zeros(shape, x):
-    """Zeros of x's format, at least 32 bits wide, for sums in loops; in shard_map they vary as x does.
+    """Zeros of x's format, at least 32 bits wide, for sums in loops; inside shard_map they vary as x does.
 
-    That comes of adding a sum of no entries of x, which is 0 even where x is not finite.
+    For that, the sum of no entries of x is added, which is 0 even where x is not finite.
     """
-    nothing = widened(x)[:0].sum()
+    nothing = upcast(x)[:0].sum()
     return jnp.zeros(shape, nothing.dtype) + nothing
 
 
@@ -31,7 +33,7 @@ def at_least_32_bits(indices):
 
 
 def like(x, y):
-    """y rounded to x's dtype, if x was widened or y is of another precision or kind; x may be a type."""
+    """y in x's dtype, if that is inexact; the real part of y, if x is real. x may be a type."""
     if not is_differentiable(x.dtype) or y.dtype == x.dtype:
         return y
     if jnp.iscomplexobj(y) and not jnp.iscomplexobj(x):
@@ -39,8 +41,8 @@ def like(x, y):
     return y.astype(x.dtype)
 
 
-def fitted(dy, type):
-    """A cotangent brought to its argument's type: summed over what was broadcast, None for integers."""
+def unbroadcast(dy, type):
+    """A cotangent in the type of its argument: summed over broadcast axes; None for integers."""
     if not is_differentiable(type.dtype):
         return None
     shape = type.shape
@@ -54,7 +56,7 @@ def fitted(dy, type):
 def upper_half(x):
     """The upper half of the significand, so that products of two halves are exact.
 
-    Takes a Python number (its upper half in float32) or an array of float32 or float64.
+    Takes an array of float32 or float64, or a Python number, which is first rounded to float32.
     """
     if isinstance(x, float):
         return float((np.float32(x).view(np.uint32) & np.uint32(0xFFFFF000)).view(np.float32))

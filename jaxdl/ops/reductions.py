@@ -1,15 +1,15 @@
-"""Sums and their kin over axes, and the softmax family that is built on them.
-
-`axis` is None (all), an integer or a tuple; `keepdims` leaves reduced axes with length 1.
-"""
+"""Sums, means and maxima over axes, and the softmax family."""
 
 import math
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
-from jaxdl.ops.precision import is_differentiable, like, widened
+from jaxdl.ops.precision import is_differentiable, like, upcast
 from jaxdl.rule import op, saving
+
+Axes = int | tuple[int, ...] | None
 
 
 def _axes(x, axis):
@@ -18,20 +18,32 @@ def _axes(x, axis):
 
 
 def _spread(dy, x, axis, keepdims):
-    """ȳ with its reduced axes back as length 1."""
+    """ȳ with its reduced axes of length 1."""
     return dy if keepdims else jnp.expand_dims(dy, _axes(x, axis))
 
 
 @op
-def sum(x, *, axis=None, keepdims=False):
-    """y = Σ x over the axes."""
+def sum(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
+    """y = Σ x over axes.
+
+    Args:
+        x: Array of any shape and dtype.
+        axis: The axes to reduce: an integer, a tuple, or None for all.
+        keepdims: Whether reduced axes stay, with length 1.
+
+    Returns:
+        The sums.
+
+    Raises:
+        ValueError: x has no such axis.
+    """
     _check_axes("sum", x, axis, may_be_empty=True)
     return jnp.sum(x, axis, keepdims=keepdims)
 
 
 @sum.rule
 def sum_rule(x, *, axis, keepdims):
-    """x̄ = ȳ, at every place that was summed"""
+    """x̄ = ȳ, for every summand"""
     type = jax.typeof(x)
 
     def pullback(dy):
@@ -41,8 +53,20 @@ def sum_rule(x, *, axis, keepdims):
 
 
 @op
-def mean(x, *, axis=None, keepdims=False):
-    """y = Σ x / n over the axes, n the number of elements; of no elements it raises ValueError."""
+def mean(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
+    """y = Σ x / n over axes, n the number of elements.
+
+    Args:
+        x: Array of inexact dtype.
+        axis: The axes to reduce: an integer, a tuple, or None for all.
+        keepdims: Whether reduced axes stay, with length 1.
+
+    Returns:
+        The means.
+
+    Raises:
+        ValueError: x has no such axis, or no elements.
+    """
     _check_axes("mean", x, axis)
     return jnp.mean(x, axis, keepdims=keepdims)
 
@@ -54,14 +78,26 @@ def mean_rule(x, *, axis, keepdims):
     type = jax.typeof(x)
 
     def pullback(dy):
-        return (_broadcast(_spread(like(dy, widened(dy) / n), type, axis, keepdims), type),)
+        return (_broadcast(_spread(like(dy, upcast(dy) / n), type, axis, keepdims), type),)
 
     return jnp.mean(x, axis, keepdims=keepdims), saving(pullback)
 
 
 @op
-def max(x, *, axis=None, keepdims=False):
-    """y = max x over the axes. By convention equal maxima share the cotangent equally."""
+def max(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
+    """y = max x over axes. By convention equal maxima get equal parts of the cotangent.
+
+    Args:
+        x: Array of any shape.
+        axis: The axes to reduce: an integer, a tuple, or None for all.
+        keepdims: Whether reduced axes stay, with length 1.
+
+    Returns:
+        The maxima.
+
+    Raises:
+        ValueError: x has no such axis, or no elements.
+    """
     _check_axes("max", x, axis)
     return jnp.max(x, axis, keepdims=keepdims)
 
@@ -70,7 +106,7 @@ def max(x, *, axis=None, keepdims=False):
 def max_rule(x, *, axis, keepdims):
     """x̄ = ȳ 1[x = y] / (number of maxima)
 
-    Gain: one byte an element is kept.
+    Gain: stores one byte for each element.
     """
     y = jnp.max(x, axis, keepdims=True)
     smooth = is_differentiable(x.dtype)
@@ -79,7 +115,7 @@ def max_rule(x, *, axis, keepdims):
         if not smooth:
             return (None,)
         dy = _spread(dy, is_max, axis, keepdims)
-        wide = widened(dy)
+        wide = upcast(dy)
         count = jnp.sum(is_max, _axes(is_max, axis), keepdims=True, dtype=wide.dtype)
         return (jnp.where(is_max, like(dy, wide / count), 0),)
 
@@ -87,8 +123,20 @@ def max_rule(x, *, axis, keepdims):
 
 
 @op
-def logsumexp(x, *, axis=None, keepdims=False):
-    """y = log Σ eˣ over the axes; −∞ where all of x is −∞."""
+def logsumexp(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
+    """y = log Σ eˣ over axes; −∞ where all of x is −∞.
+
+    Args:
+        x: Array of real numbers.
+        axis: The axes to reduce: an integer, a tuple, or None for all.
+        keepdims: Whether reduced axes stay, with length 1.
+
+    Returns:
+        The logarithms, which do not overflow.
+
+    Raises:
+        ValueError: x has no such axis, or no elements.
+    """
     _check_axes("logsumexp", x, axis)
     top = _shift(x, axis)
     y = top + jnp.log(jnp.sum(jnp.exp(x - top), axis, keepdims=True))
@@ -99,23 +147,34 @@ def logsumexp(x, *, axis=None, keepdims=False):
 def logsumexp_rule(x, *, axis, keepdims):
     """x̄ = ȳ eˣ⁻ᵐ/s with y = m + log s: x − y would carry the rounding of a large y into the exponent
 
-    Gain: beside the argument two numbers a row are kept.
+    Gain: stores x and two numbers for each row.
     """
-    wide = widened(x)
+    wide = upcast(x)
     top = _shift(wide, axis)
     total = jnp.sum(jnp.exp(wide - top), axis, keepdims=True)
     y = top + jnp.log(total)
 
     def pullback(x, top, total, dy):
-        share = widened(_spread(dy, x, axis, keepdims)) / jnp.where(total == 0, 1, total)
-        return (like(x, jnp.exp(widened(x) - top) * share),)
+        share = upcast(_spread(dy, x, axis, keepdims)) / jnp.where(total == 0, 1, total)
+        return (like(x, jnp.exp(upcast(x) - top) * share),)
 
     return like(x, y if keepdims else y.squeeze(_axes(x, axis))), saving(pullback, x, top, total)
 
 
 @op
-def softmax(x, *, axis=-1):
-    """y = eˣ / Σ eˣ along an axis."""
+def softmax(x: Array, *, axis: Axes = -1) -> Array:
+    """y = eˣ / Σ eˣ.
+
+    Args:
+        x: Array of real numbers.
+        axis: The axes of the sum.
+
+    Returns:
+        Array of the shape and dtype of x.
+
+    Raises:
+        ValueError: x has no such axis, or no elements.
+    """
     _check_axes("softmax", x, axis)
     e = jnp.exp(x - _shift(x, axis))
     return e / e.sum(axis, keepdims=True)
@@ -124,18 +183,29 @@ def softmax(x, *, axis=-1):
 @softmax.rule
 def softmax_rule(x, *, axis):
     """x̄ = y (ȳ − Σ yȳ)"""
-    y = like(x, softmax.primal(widened(x), axis=axis))
+    y = like(x, softmax.primal(upcast(x), axis=axis))
 
     def pullback(y, dy):
-        wide, dwide = widened(y), widened(dy)
+        wide, dwide = upcast(y), upcast(dy)
         return (like(dy, wide * (dwide - (wide * dwide).sum(axis, keepdims=True))),)
 
     return y, saving(pullback, y)
 
 
 @op
-def log_softmax(x, *, axis=-1):
-    """y = x − log Σ eˣ along an axis."""
+def log_softmax(x: Array, *, axis: Axes = -1) -> Array:
+    """y = x − log Σ eˣ.
+
+    Args:
+        x: Array of real numbers.
+        axis: The axes of the sum.
+
+    Returns:
+        Array of the shape and dtype of x.
+
+    Raises:
+        ValueError: x has no such axis, or no elements.
+    """
     _check_axes("log_softmax", x, axis)
     shifted = x - _shift(x, axis)
     return shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True))
@@ -145,21 +215,21 @@ def log_softmax(x, *, axis=-1):
 def log_softmax_rule(x, *, axis):
     """x̄ = ȳ − eˣ⁻ᵐ/s Σ ȳ with y = x − m − log s: eʸ would carry the rounding of y into the exponent
 
-    Gain: beside the argument two numbers a row are kept.
+    Gain: stores x and two numbers for each row.
     """
-    wide = widened(x)
+    wide = upcast(x)
     top = _shift(wide, axis)
     total = jnp.exp(wide - top).sum(axis, keepdims=True)
 
     def pullback(x, top, total, dy):
-        dwide = widened(dy)
-        return (like(dy, dwide - jnp.exp(widened(x) - top) * (dwide.sum(axis, keepdims=True) / total)),)
+        dwide = upcast(dy)
+        return (like(dy, dwide - jnp.exp(upcast(x) - top) * (dwide.sum(axis, keepdims=True) / total)),)
 
     return like(x, (wide - top) - jnp.log(total)), saving(pullback, x, top, total)
 
 
 def _shift(x, axis):
-    """A constant that cancels and keeps eˣ from overflowing: the largest entry; 0 in rows of −∞ alone."""
+    """A constant that cancels, so that eˣ does not overflow: the largest entry; 0 in rows of nothing but −∞."""
     top = jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True))
     return jnp.where(top == -jnp.inf, 0, top)
 

@@ -1,24 +1,31 @@
 """Windows that move over images: lengths and pairs, strides, padding."""
 
+from collections.abc import Sequence
+
 from jax import lax
 
 Pair = int | tuple[int, int]
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
+Pads = tuple[tuple[int, int], tuple[int, int]]
+Padding = str | Pads
 
-# With windows of 3 and a stride of 2: a last window may reach one pixel out of the image ("ceil mode").
-CEIL = ((0, 1), (0, 1))
+# For windows of 3 and a stride of 2: the last window may reach one pixel out of the image ("ceil mode").
+CEIL: Pads = ((0, 1), (0, 1))
 
 
 def pair(length: Pair) -> tuple[int, int]:
-    return tuple(length) if isinstance(length, (tuple, list)) else (length, length)
+    if isinstance(length, tuple | list):
+        down, across = length
+        return down, across
+    return length, length
 
 
-def padding_pairs(name, padding: Padding, size, window, stride) -> tuple[tuple[int, int], tuple[int, int]]:
+def padding_pairs(name: str, padding: Padding, size: Sequence[int], window: Sequence[int], stride: Pair) -> Pads:
     """((top, bottom), (left, right)) of "VALID", "SAME" or the pairs themselves."""
     if isinstance(padding, str):
         if padding not in ("VALID", "SAME"):
             raise ValueError(f'{name}: padding must be "VALID", "SAME" or pairs, got {padding!r}')
-        return tuple(lax.padtype_to_pads(size, window, stride, padding))
+        down, across = lax.padtype_to_pads(size, window, pair(stride), padding)
+        return down, across
     try:
         (top, bottom), (left, right) = padding
         return (int(top), int(bottom)), (int(left), int(right))
@@ -28,7 +35,7 @@ def padding_pairs(name, padding: Padding, size, window, stride) -> tuple[tuple[i
         ) from None
 
 
-def check_positive(name, **lengths):
+def check_positive(name: str, **lengths: tuple[int, int]) -> None:
     for what, pair_ in lengths.items():
         if min(pair_) < 1:
             raise ValueError(f"{name}: {what} must be 1 or more, got {pair_}")

@@ -232,7 +232,7 @@ def kept_bytes(model, params, x):
 
 
 def test_checkpointed_layers_keep_their_input_only(key):
-    blocks = nn.transformer_encoder(3, 2, nn.gelu_feed_forward(32), drop=0.5)
+    blocks = nn.transformer_encoder(3, 2, nn.gelu_feed_forward(32), dropout_rate=0.5)
     model = nn.serial(nn.dense(16), blocks, nn.residual(nn.dense(16), nn.tanh))
     again = nn.checkpointed(model)
     params = again.init(key, (12, 8))

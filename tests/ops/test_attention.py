@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdl import automatic, ops
-from jaxdl.ops.attention import _Tiles
+from jaxdl.ops.tiled_attention import _Tiles
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -31,7 +31,7 @@ def arguments(mask, queries=7):
 def form(request, monkeypatch):
     """Both forms on short sequences."""
     jax.clear_caches()
-    monkeypatch.setattr(sys.modules["jaxdl.ops.attention"], "SHORT", 4096 if request.param == "at once" else 0)
+    monkeypatch.setattr(sys.modules["jaxdl.ops.tiled_attention"], "SHORT", 4096 if request.param == "at once" else 0)
     yield request.param
     jax.clear_caches()
 

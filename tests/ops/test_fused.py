@@ -132,7 +132,7 @@ def test_batch_norm_gives_the_statistics_for_later():
     y, mean, variance = ops.batch_norm(x, scale, bias)
     assert_close(mean, x.mean((0, 1, 2)), "float32")
     assert_close(variance, x.var((0, 1, 2)), "float32")
-    assert_close(y, ops.batch_norm_with(x, scale, bias, mean, variance), "float32")
+    assert_close(y, ops.batch_norm_inference(x, scale, bias, mean, variance), "float32")
 
 
 def test_local_response_norm_by_hand():

@@ -3,16 +3,22 @@
 The single tower: A. Krizhevsky, One weird trick for parallelizing convolutional neural networks, 2014.
 """
 
+from jaxdl.nn.combinators import serial
 from jaxdl.nn.images import conv, local_response_norm, max_pool
-from jaxdl.nn.layer import Layer, serial
+from jaxdl.nn.layer import Layer
 from jaxdl.nn.layers import dense, dropout, flatten, relu
 
 
 def alexnet(classes: int = 1000, *, grouped: bool = False) -> Layer:
-    """(n, 224, 224, 3) → (n, classes); 61,100,840 parameters.
+    """AlexNet in one tower: (n, 224, 224, 3) → (n, classes); 61,100,840 parameters with 1000 classes.
 
-    `grouped` is the network of 2012: (n, 227, 227, 3) → (n, classes), on two devices of that day, so that
-    three convolutions are in two groups, with local response normalisation; 60,965,224 parameters.
+    Args:
+        classes: The number of classes.
+        grouped: The network of 2012 instead: (n, 227, 227, 3) → (n, classes). It was split over two devices, so that
+            three convolutions have two groups, and has local response normalisation; 60,965,224 parameters.
+
+    Returns:
+        A model from images to logits.
     """
     return serial(*(_two_towers() if grouped else _one_tower()), *_head(classes, drop_first=not grouped))
 

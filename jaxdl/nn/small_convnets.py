@@ -1,14 +1,21 @@
 """A convolutional classifier for small images."""
 
+from jaxdl.nn.combinators import serial
 from jaxdl.nn.images import avg_pool, conv
-from jaxdl.nn.layer import Layer, serial
+from jaxdl.nn.layer import Layer
 from jaxdl.nn.layers import dense, dropout, flatten, relu
 
 
 def small_convnet(classes: int = 10) -> Layer:
-    """Two convolutions and two linear layers: (n, h, w, c) → (n, classes), h and w even.
+    """Two convolutions and two dense layers.
 
-    On 8 × 8 × 1 images it has 160 + 4,640 + 32,832 + 650 = 38,282 parameters.
+    For 8 × 8 × 1 images it has 160 + 4,640 + 32,832 + 650 = 38,282 parameters.
+
+    Args:
+        classes: The number of classes.
+
+    Returns:
+        A model from images (n, h, w, c), h and w even, to logits (n, classes).
     """
     return serial(
         conv(16, 3, padding="SAME"), relu, avg_pool(2),

@@ -7,21 +7,27 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import ops
-from jaxdl.nn.layer import Layer, serial
+from jaxdl.nn.combinators import serial
+from jaxdl.nn.layer import Layer, axes, split_key
 from jaxdl.nn.layers import dense, embedding, initializer, layer_norm
 from jaxdl.nn.transformer import feed_forward, transformer_encoder
-from jaxdl.nn.vit import first_token, image_tokens
+from jaxdl.nn.vision_transformers import first_token, image_tokens
 
 EPSILON = 1e-5
-HIGHEST_SCALE = 100.0  # the temperature is kept above 0.01
+HIGHEST_SCALE = 100.0  # so that the temperature is at least 0.01
 
 
 def clip(image_tower: Layer, text_tower: Layer) -> Layer:
-    """Pairs of images and texts → (features of the images, features of the texts, scale).
+    """A model of pairs of images and texts, for `jaxdl.ops.contrastive_loss`.
 
-    apply takes a pair (images, tokens), init a pair of their shapes. The features (n, d) are of length 1,
-    scale is the inverse temperature e^log_scale, 100 at most: what `jaxdl.ops.contrastive_loss` takes.
-    Parameters: image, text, and log_scale, which starts at log 1/0.07.
+    Args:
+        image_tower: A model from images to features (n, d).
+        text_tower: A model from tokens to features (n, d).
+
+    Returns:
+        A model from pairs (images, tokens) to (image features, text features, scale). The features (n, d) have length
+        1. The scale is the inverse temperature e^log_scale, 100 at most. `init` takes a pair of shapes. Parameters:
+        image, text, and log_scale, which starts at log 1/0.07.
     """
 
     def init(key, shape):
@@ -35,7 +41,7 @@ def clip(image_tower: Layer, text_tower: Layer) -> Layer:
 
     def apply(params, x, *, key=None):
         images, tokens = x
-        first, second = (None, None) if key is None else jax.random.split(key)
+        first, second = split_key(key, 2)
         image = image_tower.apply(params["image"], images, key=first)
         text = text_tower.apply(params["text"], tokens, key=second)
         return unit(image), unit(text), ops.minimum(ops.exp(params["log_scale"]), HIGHEST_SCALE)
@@ -49,12 +55,31 @@ def unit(x: jax.Array) -> jax.Array:
 
 
 def zero_shot(image_features: jax.Array, class_features: jax.Array) -> jax.Array:
-    """The class whose text is nearest to each image: (n, d), (classes, d) → (n,), both of length 1."""
+    """Classifies images by the text that is nearest to each.
+
+    Args:
+        image_features: Those of the images, (n, d), of length 1.
+        class_features: Those of a text for each class, (classes, d), of length 1.
+
+    Returns:
+        The index of the class of each image, (n,).
+    """
     return (image_features @ class_features.T).argmax(-1)
 
 
 def image_tower(features: int, *, patch: int, width: int, depth: int, heads: int) -> Layer:
-    """(n, h, w, c) → (n, features): a vision transformer, normalised before its first block too."""
+    """The vision transformer of CLIP, which has a norm before its first block, too.
+
+    Args:
+        features: The number of features.
+        patch: The side of a patch; it divides h and w.
+        width: The length of a token.
+        depth: The number of blocks.
+        heads: The number of heads; it divides the width.
+
+    Returns:
+        A model from images (n, h, w, c) to features (n, features).
+    """
     return serial(
         image_tokens(patch, width, b_init=None),
         layer_norm(epsilon=EPSILON),
@@ -65,16 +90,28 @@ def image_tower(features: int, *, patch: int, width: int, depth: int, heads: int
 
 
 def text_tower(features: int, *, vocabulary: int, width: int, depth: int, heads: int) -> Layer:
-    """Integers (n, length) → (n, features): a causal transformer, read at the end token, the largest number.
+    """The causal transformer of CLIP, whose features are those at the end token, the largest number of a text.
 
-    Parameters: tokens (vocabulary, width), positions (length, width), encoder, projection.
+    Args:
+        features: The number of features.
+        vocabulary: The number of tokens.
+        width: The length of an embedded token.
+        depth: The number of blocks.
+        heads: The number of heads; it divides the width.
+
+    Returns:
+        A model from integers (n, length) to features (n, features). Parameters: tokens (vocabulary, width), positions
+        (length, width), encoder, projection.
+
+    Raises:
+        ValueError: By `apply`, for texts of another length than that of the parameters.
     """
     tokens = embedding(vocabulary, width, init=jax.nn.initializers.normal(0.02))
     encoder = transformer_encoder(depth, heads, feed_forward(4 * width, ops.quick_gelu), causal=True, epsilon=EPSILON)
     projection = dense(features, w_init="lecun_normal", b_init=None)
 
     def init(key, shape):
-        (length,) = shape.shape if isinstance(shape, jax.ShapeDtypeStruct) else shape
+        (length,) = axes(shape)
         keys = jax.random.split(key, 4)
         return {
             "tokens": tokens.init(keys[0], shape),
@@ -94,7 +131,7 @@ def text_tower(features: int, *, vocabulary: int, width: int, depth: int, heads:
 
 
 def clip_vit_b32() -> Layer:
-    """CLIP ViT-B/32: (n, 224, 224, 3) images and (n, 77) tokens → 512 features; 151,277,313 parameters."""
+    """CLIP ViT-B/32: images (n, 224, 224, 3) and tokens (n, 77) → 512 features each; 151,277,313 parameters."""
     return clip(
         image_tower(512, patch=32, width=768, depth=12, heads=12),
         text_tower(512, vocabulary=49_408, width=512, depth=12, heads=8),

@@ -1,22 +1,30 @@
 """GoogLeNet, or Inception v1: C. Szegedy et al., Going deeper with convolutions, 2015 (arXiv:1409.4842)."""
 
+from jaxdl.nn.combinators import concatenate, parallel, serial
 from jaxdl.nn.images import avg_pool, conv, global_avg_pool, local_response_norm, max_pool
-from jaxdl.nn.layer import Layer, concatenate, function, parallel, serial, then
+from jaxdl.nn.layer import Layer, function, then
 from jaxdl.nn.layers import dense, dropout, flatten, relu
 from jaxdl.ops.windows import CEIL
 
 
 def conv_relu(width: int, size: int, *, stride: int = 1) -> Layer:
-    """A convolution that keeps the size of its image, or divides it by the stride, and a ReLU."""
+    """A convolution that keeps the size of an image, or divides it by the stride, and a ReLU."""
     low = (size - 1) // 2
     return serial(conv(width, size, stride=stride, padding=((low, low), (low, low))), relu)
 
 
 def inception(one: int, three: tuple[int, int], five: tuple[int, int], pooled: int, *, largest: int = 5) -> Layer:
-    """Four branches side by side: (n, h, w, c) → (n, h, w, one + three[1] + five[1] + pooled).
+    """The inception block: four branches, concatenated.
 
-    1 × 1 of width one; 3 × 3 and 5 × 5, each reduced to a first width by a 1 × 1 before; a 1 × 1 after
-    max pooling. `largest` is the size of the kernel in place of 5.
+    Args:
+        one: The channels of the 1 × 1 convolution.
+        three: The channels to which a 1 × 1 convolution reduces, and those of the 3 × 3 convolution after it.
+        five: The same for 5 × 5.
+        pooled: The channels of the 1 × 1 convolution after max pooling.
+        largest: The size of the kernel in place of 5.
+
+    Returns:
+        A layer (n, h, w, c) → (n, h, w, one + three[1] + five[1] + pooled).
     """
     return concatenate(
         conv_relu(one, 1),
@@ -33,12 +41,21 @@ def googlenet(
     last_pool: int = 3,
     response_norm: bool = True,
 ) -> Layer:
-    """(n, 224, 224, 3) → (n, classes); 6,998,552 parameters.
+    """GoogLeNet: (n, 224, 224, 3) → (n, classes); 6,998,552 parameters with 1000 classes.
 
-    With `auxiliary` heads, after 4a and 4d, for training: → (logits, logits of 4a, logits of 4d), whose
-    losses are weighted 1, 0.3 and 0.3; 13,378,280 parameters. `last_pool` is the size of the window that the
-    last max pooling takes in place of 3. torchvision's weights, in which batch normalisation becomes part of
-    the convolutions, are of another form: largest=3, last_pool=2, response_norm=False.
+    torchvision's weights, with batch normalisation folded into the convolutions, need largest=3, last_pool=2 and
+    response_norm=False.
+
+    Args:
+        classes: The number of classes.
+        auxiliary: Adds heads after 4a and 4d for training; 13,378,280 parameters. The losses of the three outputs are
+            weighted 1, 0.3 and 0.3.
+        largest: The size of the largest kernels.
+        last_pool: The size of the window of the last max pooling.
+        response_norm: Whether there is local response normalisation.
+
+    Returns:
+        A model from images to logits; with `auxiliary`, to (logits, logits of 4a, logits of 4d).
     """
     block = lambda *widths: inception(*widths, largest=largest)
     norm = local_response_norm(size=5, k=1.0, alpha=1e-4, beta=0.75) if response_norm else function(lambda x: x)

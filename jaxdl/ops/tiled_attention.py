@@ -1,12 +1,11 @@
-"""Attention in tiles: neither forward nor backward are all scores in memory at once.
+"""Attention in tiles: the scores are never all in memory, neither forward nor backward.
 
-A tile is some queries of one head by all its keys. Kept for the backward pass are, beside the arguments,
-two numbers a query, its largest score and 1/Σ e^(score − largest), from which the weights of a tile are
-had again (Rabe and Staats 2021; Dao et al. 2022). One number, the logsumexp, would carry the rounding of
-large scores into the weights; and Σ ō o in place of Σ p p̄ rounds otherwise than p̄: where one weight is 1
-and all others 0, their difference is then not 0.
+A tile is some queries of one head by all its keys. Beside the arguments, the residuals are two numbers for each query,
+its largest score and 1/Σ e^(score − largest), from which a tile's weights are recomputed (Rabe and Staats 2021; Dao et
+al. 2022). One number, the logsumexp, would bring the rounding error of large scores into the weights. Σ ō o in place of
+Σ p p̄ has another rounding error than p̄, so that their difference is not 0 where one weight is 1 and all others are 0.
 
-For short sequences tiles would be too small to pay: there all heads are taken at once, and the weights kept.
+For short sequences, tiles would be too small to be faster: all heads are computed at once, and the weights are stored.
 """
 
 import math
@@ -16,11 +15,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxdl.ops.precision import fitted, like, widened, zeros
+from jaxdl.ops.precision import like, unbroadcast, upcast, zeros
 from jaxdl.rule import op, saving
 
 CACHE = 2_100_000  # bytes of a tile; backward has two
-SHORT = 4096  # scores of a head, up to which all heads are taken at once
+SHORT = 4096  # scores of a head, up to which all heads are computed at once
 
 
 @op
@@ -32,11 +31,22 @@ def attention(
     *,
     causal: bool = False,
 ) -> Float[Array, "n l h e"]:
-    """softmax(q kᵀ/√d + mask) v (Vaswani et al. 2017): (n, l, h, d), (n, m, g, d), (n, m, g, e) → (n, l, h, e).
+    """Scaled dot-product attention, softmax(q kᵀ/√d + mask) v (Vaswani et al. 2017).
 
-    The h heads of the queries share the g heads of keys and values, h/g neighbours each. mask broadcasts
-    against the scores (n, h, l, m): booleans, False where a query must not see a key, or numbers to be
-    added, −∞ to forbid. causal forbids keys that come after the query. A query that may see nothing gets 0.
+    Args:
+        q: Queries (n, l, h, d): examples, length, heads, width.
+        k: Keys (n, m, g, d). Each of their heads is shared by h/g neighbouring heads of the queries.
+        v: Values (n, m, g, e).
+        mask: Array that broadcasts against the scores (n, h, l, m): booleans, False where a query does not attend to a
+            key, or numbers to be added, −∞ where it does not. The output for a query that attends to no key is 0.
+        causal: Whether no query attends to keys that come after it.
+
+    Returns:
+        Weighted means of the values, (n, l, h, e).
+
+    Raises:
+        ValueError: The shapes do not fit.
+        TypeError: The mask is neither boolean nor real.
     """
     _check(q, k, v, mask)
     k, v = _repeated(k, q), _repeated(v, q)
@@ -58,8 +68,8 @@ def attention_rule(q, k, v, mask, *, causal):
 
     q̄ = s̄ k/√d,  k̄ = s̄ᵀ q/√d,  v̄ = pᵀ ō,  mask̅ = s̄
 
-    Gain: scores exist a tile at a time, in the cache; two numbers a query are kept of them, or of short sequences
-    the weights alone.
+    Gain: computes scores one tile at a time, in the cache, and stores two numbers for each query; for short sequences,
+    stores only the weights.
     """
     _check(q, k, v, mask)
     form = _at_once if q.shape[1] * k.shape[1] <= SHORT else _in_tiles
@@ -68,7 +78,7 @@ def attention_rule(q, k, v, mask, *, causal):
 
 def _at_once(q, k, v, mask, causal):
     scale = 1 / math.sqrt(q.shape[-1])
-    wide_q, wide_k, wide_v = widened((q, _repeated(k, q), _repeated(v, q)))
+    wide_q, wide_k, wide_v = upcast((q, _repeated(k, q), _repeated(v, q)))
     scores = jnp.einsum("nlhd,nmhd->nhlm", wide_q * scale, wide_k)
     if mask is not None:
         scores = _masked(scores, _four_axes(mask))
@@ -78,22 +88,22 @@ def _at_once(q, k, v, mask, causal):
     p = e * share
 
     def pullback(q, k, v, mask, p, do):
-        wide_q, wide_do = widened((q, do))
-        wide_k, wide_v = widened((_repeated(k, q), _repeated(v, q)))
+        wide_q, wide_do = upcast((q, do))
+        wide_k, wide_v = upcast((_repeated(k, q), _repeated(v, q)))
         dv = jnp.einsum("nhlm,nlhe->nmhe", p, wide_do)
         dp = jnp.einsum("nlhe,nmhe->nhlm", wide_do, wide_v)
         ds = p * (dp - (p * dp).sum(-1, keepdims=True))
         dq = jnp.einsum("nhlm,nmhd->nlhd", ds, wide_k) * scale
         dk = jnp.einsum("nhlm,nlhd->nmhd", ds, wide_q) * scale
         no_mask = mask is None or mask.dtype == bool
-        dmask = None if no_mask else fitted(ds, jax.typeof(mask))
+        dmask = None if no_mask else unbroadcast(ds, jax.typeof(mask))
         return like(q, dq), like(k, _of_group(dk, k)), like(v, _of_group(dv, v)), dmask
 
     return like(v, jnp.einsum("nhlm,nmhe->nlhe", p, wide_v)), saving(pullback, q, k, v, mask, p)
 
 
 def _softmax_parts(scores):
-    """e^(score − largest), the largest score and 1/Σ e^(score − largest) of each query: 0 where it may see nothing."""
+    """e^(score − largest), the largest score and 1/Σ e^(score − largest) of each query; 0 where no key is allowed."""
     top = scores.max(-1, keepdims=True)
     top = jnp.where(top == -jnp.inf, 0, top)
     e = jnp.exp(scores - top)
@@ -103,7 +113,7 @@ def _softmax_parts(scores):
 
 
 def _of_group(dx, x):
-    """The cotangent of keys or values, of those of each head of the queries."""
+    """The cotangent of keys or values, from those for each head of the queries."""
     n, m, heads, width = dx.shape
     return dx.reshape(n, m, x.shape[2], heads // x.shape[2], width).sum(3)
 
@@ -128,14 +138,14 @@ def _in_tiles(q, k, v, mask, causal):
             p = jnp.exp(tiles.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
             dv_i, p = lax.optimization_barrier((p.T @ do_i, p))
             dp = do_i @ v_i.T
-            # As an einsum: under vmap over keys or values, XLA for CPUs (JAX 0.10) takes a sum of products together
-            # with do_i @ v_i.T and gets that of another example.
+            # As an einsum: under vmap over keys or values, XLA for CPUs (JAX 0.10) fuses a sum of products with
+            # do_i @ v_i.T and computes that of another example.
             ds = p * (dp - jnp.einsum("lm,lm->l", p, dp)[:, None])
             dq_i, ds = lax.optimization_barrier((ds @ k_i, ds))
             return (tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, dv_i, i), tiles.to_mask(dmask, ds, i)), dq_i
 
-        no_mask = mask is None or mask.dtype == bool
-        sums = zeros(k.shape, q), zeros(v.shape, q), None if no_mask else zeros(whole_mask.shape, q)
+        dmask = None if whole_mask is None or whole_mask.dtype == bool else zeros(whole_mask.shape, q)
+        sums = zeros(k.shape, q), zeros(v.shape, q), dmask
         (dk, dv, dmask), dq = lax.scan(backward, sums, tiles.every)
         scale = 1 / math.sqrt(q.shape[-1])
         dq = tiles.together(dq) * scale
@@ -145,7 +155,7 @@ def _in_tiles(q, k, v, mask, causal):
 
 
 class _Tiles:
-    """Where the parts of the arrays lie that belong to tile i."""
+    """Slices the parts of the arrays that belong to tile i."""
 
     def __init__(self, q, k, causal):
         self.n, self.length, self.heads, self.d = q.shape
@@ -163,7 +173,7 @@ class _Tiles:
         return head // self.heads, head % self.heads, i % self.of_head * self.rows
 
     def whole(self, x, axis=1):
-        """x with as many queries as the tiles of a head have, the last of them zeros."""
+        """x padded with zeros to the number of queries in the tiles of a head."""
         missing = self.rows * self.of_head - x.shape[axis]
         return jnp.pad(x, [(0, missing * (a == axis)) for a in range(x.ndim)]) if missing else x
 
@@ -172,16 +182,16 @@ class _Tiles:
         return mask if mask is None or mask.shape[2] == 1 else self.whole(mask, 2)
 
     def queries(self, x, i):
-        """Of an array (n, l, h, e)."""
+        """The queries of tile i, from an array (n, l, h, e)."""
         example, head, start = self.place(i)
-        return widened(lax.dynamic_slice(x, (example, start, head, 0), (1, self.rows, 1, x.shape[3]))[0, :, 0])
+        return upcast(lax.dynamic_slice(x, (example, start, head, 0), (1, self.rows, 1, x.shape[3]))[0, :, 0])
 
     def keys(self, x, i):
-        """Of an array (n, m, g, e)."""
-        return widened(lax.dynamic_slice(x, *self._of_keys(x, i))[0, :, 0])
+        """The keys or values of tile i, from an array (n, m, g, e)."""
+        return upcast(lax.dynamic_slice(x, *self._of_keys(x, i))[0, :, 0])
 
     def to_keys(self, total, x, i):
-        """x added to the keys."""
+        """`total` with x added at the keys of tile i."""
         at, size = self._of_keys(total, i)
         return lax.dynamic_update_slice(total, lax.dynamic_slice(total, at, size) + x[None, :, None], at)
 
@@ -190,7 +200,7 @@ class _Tiles:
         return (example, 0, head // self.group, 0), (1, self.m, 1, x.shape[3])
 
     def to_mask(self, total, ds, i):
-        """s̄ added to the cotangent of the mask, summed where the mask is broadcast."""
+        """`total`, a cotangent of the mask, with s̄ added at tile i, summed where the mask is broadcast."""
         if total is None:
             return None
         at, size = self._of_mask(total, i)

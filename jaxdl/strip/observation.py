@@ -1,0 +1,125 @@
+"""What a function's rules are called with: each site with its values, and which of its inputs move."""
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import jaxpr as jx
+from jaxdl import symbolic_zeros
+from jaxdl.strip.sites import Site, chosen, rules, site_of
+from jaxdl.strip.without_rules import evaluated_primal, removal
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A site with the inputs of its first call, and its function with each of its derivatives.
+
+    Attributes:
+        site: The site.
+        inputs: The values of the first call.
+        hand: The function with its hand-written rule; it takes the inputs and returns the list of outputs.
+        automatic: The same function without rules.
+        find_moving: Computes `moving`.
+    """
+
+    site: Site
+    inputs: list
+    hand: Callable[..., list]
+    automatic: Callable[..., list]
+    find_moving: Callable[[], tuple[int, ...]]
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """The indices of the inputs that depend differentiably on the arguments of the function.
+
+        The other inputs are constants for the rule. Raises whatever differentiating the function raises.
+        """
+        return self.find_moving()
+
+
+def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observed]:
+    """Runs f once and records the inputs of its rules, also inside scan, cond and while.
+
+    Rules inside the primals of other rules, inside shard_map and in branches not taken are left out.
+
+    Args:
+        f: Any JAX function.
+        *args: Its arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        One entry for each site, with the values of its first call.
+    """
+    jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
+    listed = rules(f, *args, **kwargs)
+    first = {}
+
+    def replacement(eqn):
+        site = site_of(eqn)
+        if site is None:
+            return None
+
+        def watched(*inputs):
+            raw = [jax.random.key_data(x) if _is_key(x) else x for x in inputs]
+            wraps = [_wrapping(x) for x in inputs]
+            jax.debug.callback(lambda *values: first.setdefault(site, (eqn, wraps, values)), *raw)
+            return jx.binding(eqn)(*inputs)
+
+        return watched
+
+    jax.block_until_ready(jx.evaluate(jaxpr, arrays, replacement))
+    jax.effects_barrier()
+    found = functools.cache(lambda: moving(jaxpr, arrays))
+    return [_observed(site, _as_listed(site, listed), found, *seen) for site, seen in first.items()]
+
+
+def moving(jaxpr: Any, arrays: list, places: list[int] | None = None) -> dict[Site, set[int]]:
+    """For each site the indices of its equation's inputs that get a tangent from the arguments of a jaxpr.
+
+    places: the arguments that have tangents; by default all of inexact dtype.
+    """
+    found: dict[Site, set[int]] = defaultdict(set)
+
+    def replacement(eqn):
+        site = site_of(eqn)
+        if site is None:
+            return None
+        return lambda *inputs: jx.binding(eqn)(*symbolic_zeros.noting_tangents(inputs, found[site]))
+
+    smooth = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.inexact)] if places is None else places
+    noting = lambda *args: jx.evaluate(jaxpr, args, replacement)
+    jax.eval_shape(lambda *args: jax.vjp(jx.in_some(noting, args, smooth), *[args[i] for i in smooth])[0], *arrays)
+    return found
+
+
+def _as_listed(site, listed):
+    """The site as `rules` lists it: with its count, and with a source line where the equation itself has none."""
+    same = lambda s: s == replace(site, count=s.count, where=site.where or s.where)
+    return next(filter(same, listed), site)
+
+
+def _observed(site_of_equation, site, moving, eqn, wraps, values):
+    """The constants that a rule closes over, which JAX puts in front of its inputs, are bound to it."""
+    inputs = [wrap(jnp.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
+    count = jx.rule_constants(eqn)
+    constants, inputs = inputs[:count], inputs[count:]
+    plain = functools.partial(evaluated_primal, eqn, site, removal(chosen(None, None)), *constants)
+    find_moving = lambda: tuple(sorted(i - count for i in moving()[site_of_equation] if i >= count))
+    return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain, find_moving)
+
+
+def _wrapping(x):
+    """The function that turns key data back into keys where x is an array of random keys; else the identity."""
+    return functools.partial(jax.random.wrap_key_data, impl=jax.random.key_impl(x)) if _is_key(x) else jnp.asarray
+
+
+def _is_key(x):
+    return jnp.issubdtype(jax.typeof(x).dtype, jax.dtypes.prng_key)
+
+
+jx.hide_from_source_lines(__file__)
