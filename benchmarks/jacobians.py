@@ -158,7 +158,7 @@ def measure(row) -> dict:
     point = x[0] if row.batch else x
     start = time.perf_counter()
     best = jacobian.best(f)
-    plan = best.called(point).prepared.plan
+    plan = best.plan(point)
     planning = time.perf_counter() - start
     order = jacobian.elimination_plan(f, point, seconds=2.0) if row.group == "systems" else None
     makers = SIDES | {"best": by_jax(lambda f: best), "eliminate": by_jax(lambda f: jacobian.eliminate(f, plan=order))}

@@ -42,14 +42,13 @@ def measure(quick: bool) -> dict:
 def of_one(f, images, quick) -> dict:
     x = images[0]
     plan = jacobian.plan(f, x)
-    cut = jacobian.cut(f)
     compiled = {name: jax.jit(method(f)) for name, method in METHODS.items()}
     seconds = 0.05 if quick else 0.5
     in_a_loop = {name: pairs(lambda g=g: g(x), lambda g=g: g(x), seconds=seconds) for name, g in compiled.items()}
     spectrum = jax.jit(jax.vmap(jacobian.spectrum(f)))(images)
     return {
         "planned": plan.best.method,
-        "sweeps": cut.called(x).prepared.sweeps,
+        "sweeps": jacobian.cut(f).plan(x).sweeps,
         "ms": {name: 1e3 * p.medians[0] for name, p in in_a_loop.items()},
         "singular_values": spectrum.singular_values,
         "rank": spectrum.rank,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxdl.jacobian.operators.base import Chain, Diagonal, Identity, Operator, Sum
-from jaxdl.jacobian.operators.kinds import Kronecker
+from jaxdl.jacobian.operators.base import Composition, Identity, Operator
+from jaxdl.jacobian.operators.diagonal import Diagonal
+from jaxdl.jacobian.operators.kronecker import Kronecker
+from jaxdl.jacobian.operators.sums import Sum
 from jaxdl.optional_packages import install_hint
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
             return lineax.DiagonalLinearOperator(operator.d)
         case Kronecker() if operator.is_one:
             return lineax.MatrixLinearOperator(operator.a[0])
-        case Chain():
+        case Composition():
             return functools.reduce(operators.matmul, map(as_lineax, operator.factors))
         case Sum():
             return functools.reduce(operators.add, map(as_lineax, operator.terms))

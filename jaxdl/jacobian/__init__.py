@@ -1,46 +1,55 @@
-"""Jacobians: a function for each way to get one, all with the signature and the result of `jax.jacrev`.
+"""Jacobians: one function for each method, all with the signature and the result of `jax.jacrev`.
 
-reverse, forward    a sweep for each row or column, in chunks or within a budget of memory
-sparse              compressed sweeps by the pattern; sparse_hessian
+reverse, forward    a sweep for each row or column, in chunks or within a limit of memory
+sparse              compressed sweeps, by the sparsity pattern; sparse_hessian
 cut                 across the narrowest places of the computation
 eliminate           by vertex elimination, as straight-line code
-structured          as an operator that its layers know
-finite              by values alone, the reference
+structured          as an operator with the structure of the layers
+finite              from values alone, as a reference
 sharded             over the devices of a mesh
-plan, best          what each would cost, and the one that is the fastest
+best, plan          the fastest method, and what each would cost
 
-Products without the matrix: jvp, vjp, hvp, gauss_newton, diagonal, hessian_diagonal, trace, logdet, and estimates by
-random probes. spectrum: singular values, rank and condition.
+Products without the matrix: pushforward (J v), pullback (uᵀ J), hvp, gauss_newton, diagonal, hessian_diagonal,
+matrix_trace, logdet, and estimates from random vectors. spectrum: singular values, rank and condition number.
 """
 
-from jaxdl.jacobian.methods.cutting import cut
+from jaxdl.jacobian.jacobian_plan import JacobianPlan
+from jaxdl.jacobian.methods.base import Jacobian, PlannedJacobian
+from jaxdl.jacobian.methods.cutting import CutPlan, cut
+from jaxdl.jacobian.methods.estimates import Estimate, estimated_diagonal, estimated_logdet, estimated_matrix_trace
 from jaxdl.jacobian.methods.finite_differences import finite
 from jaxdl.jacobian.methods.products import (
-    Estimate,
     diagonal,
-    estimated_diagonal,
-    estimated_logdet,
-    estimated_trace,
     gauss_newton,
     hessian_diagonal,
     hvp,
-    jvp,
     logdet,
-    trace,
-    vjp,
+    matrix_trace,
+    pullback,
+    pushforward,
 )
 from jaxdl.jacobian.methods.sharding import sharded
 from jaxdl.jacobian.methods.singular_values import Spectrum, spectrum
-from jaxdl.jacobian.methods.sparse_jacobians import sparse, sparse_hessian
-from jaxdl.jacobian.methods.structure import structured
+from jaxdl.jacobian.methods.sparse_jacobians import SparseJacobian, sparse, sparse_hessian
+from jaxdl.jacobian.methods.sparse_plan import SparsePlan
+from jaxdl.jacobian.methods.structure import StructuredJacobian, structured
 from jaxdl.jacobian.methods.sweeps import forward, reverse
-from jaxdl.jacobian.methods.vertex_elimination import eliminate, elimination_plan
-from jaxdl.jacobian.planning import Plan, best, plan
+from jaxdl.jacobian.methods.vertex_elimination import EliminationPlan, eliminate, elimination_plan
+from jaxdl.jacobian.operators.base import Operator
+from jaxdl.jacobian.planning import best, plan
 
 __all__ = [
+    "CutPlan",
+    "EliminationPlan",
     "Estimate",
-    "Plan",
+    "Jacobian",
+    "JacobianPlan",
+    "Operator",
+    "PlannedJacobian",
+    "SparseJacobian",
+    "SparsePlan",
     "Spectrum",
+    "StructuredJacobian",
     "best",
     "cut",
     "diagonal",
@@ -48,21 +57,21 @@ __all__ = [
     "elimination_plan",
     "estimated_diagonal",
     "estimated_logdet",
-    "estimated_trace",
+    "estimated_matrix_trace",
     "finite",
     "forward",
     "gauss_newton",
     "hessian_diagonal",
     "hvp",
-    "jvp",
     "logdet",
+    "matrix_trace",
     "plan",
+    "pullback",
+    "pushforward",
     "reverse",
     "sharded",
     "sparse",
     "sparse_hessian",
     "spectrum",
     "structured",
-    "trace",
-    "vjp",
 ]

@@ -1,11 +1,14 @@
-"""Which way to a Jacobian is the cheapest: every method is prepared and compiled, its cost read, close ones tried."""
+"""Which method is the fastest: each is prepared and compiled, its cost is read, and close ones are timed."""
+
+from __future__ import annotations
 
 import contextlib
 import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,208 +16,188 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.operation_counts import MOVED, work_of
-from jaxdl.jacobian.analysis.synthetic_inputs import drawn, may_be_run
-from jaxdl.jacobian.methods.base import Vector, method
-from jaxdl.jacobian.methods.cutting import cut
-from jaxdl.jacobian.methods.sparse_jacobians import sparse
-from jaxdl.jacobian.methods.structure import operator_of
-from jaxdl.jacobian.methods.sweeps import forward, reverse
-from jaxdl.jacobian.methods.vertex_elimination import eliminate
-from jaxdl.jacobian.verification import Trusted
-from jaxdl.report import Table, bytes_text, count_text, seconds_text
+from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
+from jaxdl.jacobian.methods.cutting import prepare_cut
+from jaxdl.jacobian.methods.sparse_jacobians import prepare_sparse
+from jaxdl.jacobian.methods.structure import prepare_operator
+from jaxdl.jacobian.methods.sweeps import prepare_forward, prepare_reverse
+from jaxdl.jacobian.methods.vertex_elimination import prepare_elimination
+from jaxdl.jacobian.verification import VerifiedJacobian
 
 
-def multiplied_out(vector: Vector):
+def prepare_structured(function: VectorFunction) -> Callable[..., jax.Array]:
     """The operator of `structured` as a matrix."""
-    operator = operator_of(vector)
+    operator = prepare_operator(function)
     return lambda x, *others: operator(x, *others).dense()
 
 
-METHODS = reverse, forward, cut, sparse
-PREPARE = {m.__name__: m.__wrapped__ for m in METHODS} | {
-    "eliminate": functools.partial(eliminate.__wrapped__, seconds=1.0),
-    "structured": multiplied_out,
+PREPARE: dict[str, Callable[[VectorFunction], Any]] = {
+    "reverse": prepare_reverse,
+    "forward": prepare_forward,
+    "cut": prepare_cut,
+    "sparse": prepare_sparse,
+    "eliminate": functools.partial(prepare_elimination, seconds=1.0),
+    "structured": prepare_structured,
 }
 
-# Of two cores, but what counts is how they compare.
+# Measured on two cores; only their ratios matter.
 SECONDS_PER = {"flops": 1e-11, "bytes accessed": 7e-11, "transcendentals": 1e-9}
-CALL = 5e-6
-SCALARS = 2000  # for more, straight-line code takes minutes to compile
+CALL = 5e-6  # seconds
+MOST_SCALARS = 2000  # straight-line code for more takes minutes to compile
 CLOSE = 4.0  # predictions differ from measured times by up to a factor of two, either way
-TRIED = 0.03  # seconds for each that is tried
-IN_A_ROW = 4  # or each would find the caches full of what the others left there
-BATCH = 256  # points at once, where one is so little work that calling costs more
+TRIAL = 0.03  # seconds to time each method
+IN_A_ROW = 4  # calls, so that the first one refills the caches
+BATCH = 256  # points at once, if a single one takes less time than the call
 
 
-@dataclass(frozen=True, eq=False)
-class Way:
-    """A method on one function: its sweeps in words, what XLA counts in the compiled program, and the time.
+def plan(f: Callable, *args: Any, argnums: Argnums = 0, has_aux: bool = False, **kwargs: Any) -> JacobianPlan:
+    """What each method would cost for the Jacobian of f at arguments of these types.
 
-    flops, bytes: as compiled; temporary: bytes beside arguments and result; predicted and measured: seconds (measured
-    is None where nothing else came close); refused: why the method cannot be used, else empty.
+    All methods are compiled, one after the other. Those with close predicted times are timed on random inputs. Nothing
+    is run if f has a while loop, which may never end on random inputs, has effects or calls back into Python, nor in
+    several processes, which must choose alike; there, and if a run fails, the predicted times decide.
+
+    If f has keyword arguments named `argnums` or `has_aux`, use `best(f, …).plan(*args, **kwargs)`.
+
+    Args:
+        f: the function to differentiate.
+        args: its arguments.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        kwargs: f's keyword arguments.
+
+    Returns:
+        The plan of `best`, a report.
+
+    Raises:
+        ValueError: if no method can be used.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> plan = jacobian.plan(lambda x: jnp.sin(x).sum(), jnp.ones(1000))
+        >>> plan.print()  # doctest: +SKIP
     """
-
-    method: str
-    sweeps: str = ""
-    flops: float = math.nan
-    bytes: float = math.nan
-    temporary: float = math.nan
-    predicted: float = math.inf
-    measured: float | None = None
-    refused: str = ""
-    run: Callable | None = None  # of the vector, as `best` calls it
-    program: Callable | None = None  # the same, jitted, of the vector by itself
-    compiled: Callable | None = None
-
-    @property
-    def seconds(self) -> float:
-        return self.predicted if self.measured is None else self.measured
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The ways to one Jacobian of m rows and n columns, the fastest first; `str` of it is a table that says why."""
-
-    m: int
-    n: int
-    ways: tuple
-
-    @classmethod
-    def of(cls, m, n, ways) -> "Plan":
-        """Sorts the ways, those that were tried first. Raises ValueError with the reasons where all are refused."""
-        ways = sorted(ways, key=lambda way: (bool(way.refused), way.measured is None, way.seconds))
-        if ways[0].refused:
-            reasons = "\n".join(f"{way.method}: {way.refused}" for way in ways)
-            raise ValueError(f"jacobian.best: no method gives this Jacobian.\n{reasons}")
-        return cls(m, n, tuple(ways))
-
-    @property
-    def best(self) -> Way:
-        return self.ways[0]
-
-    def without_best(self, why: str) -> "Plan":
-        """The plan with its best way refused."""
-        return Plan.of(self.m, self.n, [replace(self.best, refused=why), *self.ways[1:]])
-
-    def __str__(self):
-        return str(self.table())
-
-    def table(self) -> Table:
-        """One row for each method that can be used, the fastest first; the note says why others cannot."""
-        title = f"Jacobian of {self.m:,} × {self.n:,}: {self.why}"
-        columns = "method", "sweeps", "FLOPs", "bytes", "temporary", "predicted", "measured"
-        note = "\n".join(f"{way.method}: {way.refused}" for way in self.ways if way.refused)
-        return Table(title, columns, [_row(way) for way in self.ways if not way.refused], note, words=2)
-
-    @property
-    def why(self) -> str:
-        first, *others = (way for way in self.ways if not way.refused)
-        if not others:
-            return f"{first.method} is the only way"
-        how = "measured" if first.measured is not None else "predicted"
-        return (
-            f"{first.method}, {others[0].seconds / first.seconds:.2g} times as fast as {others[0].method} and "
-            f"{max(w.seconds for w in others) / first.seconds:.2g} times as the slowest ({how})"
-        )
-
-
-def plan(f: Callable, *args, argnums=0, has_aux=False, **kwargs) -> Plan:
-    """What each method would cost for the Jacobian of f at arguments of these types: the `Plan` of `best`.
-
-    Methods are compiled for it, one after the other; those whose predicted times lie close together are run a few
-    times, on numbers drawn for it. No run where f has a while loop, which might not end on such numbers, where it has
-    effects or calls back into Python, nor in several processes, which must choose alike: there the prediction decides,
-    and where a run fails.
-    """
-    return best(f, argnums, has_aux).evaluated(lambda call: call.plan, args, kwargs)
+    return best(f, argnums, has_aux).plan(*args, **kwargs)
 
 
 @method
-def best(vector: Vector):
-    """The Jacobian by the method that `plan` finds the fastest for these types of arguments.
+def best(
+    f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> PlannedJacobian[P, JacobianPlan]:
+    """The Jacobian by the method that `plan` finds to be the fastest for these types of arguments.
 
-    Takes f, argnums and has_aux as `jax.jacrev`. Choosing takes some compilations, once for each type of arguments,
-    also while an outer function is traced. The matrix of the chosen method is compared with one random product by JAX
-    before it is trusted, once for each plan; a method that is wrong is put aside. Where a plan is made for a jitted
-    function that must not be run on drawn numbers, the comparison is part of the program, and a wrong matrix is NaN.
-    Raises ValueError with every method's reason where none can be used.
+    To choose takes some compilations, once for each type of arguments, also while an outer function is traced. The
+    matrix of the chosen method is compared with one random product by JAX before it is used, once for each plan; a
+    method that is wrong is refused. If f must not be run on random inputs and is only traced, the comparison is part of
+    the program, and a wrong matrix is NaN.
+
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: whether f is a holomorphic function of complex numbers.
+
+    Returns:
+        A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` is the
+        `JacobianPlan`.
+
+    Raises:
+        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: when called, if no method can be used; with the reason of each.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.best(lambda x: x[1:] * x[:-1])(jnp.ones(5)).shape
+        (4, 5)
     """
-    return Best(vector)
+    return PlannedJacobian("best", f, _prepare_best, argnums, has_aux, holomorphic)
 
 
-class Best(Trusted):
-    """`run(x, *others)` by the best way of its `plan`."""
-
-    def __init__(self, vector: Vector):
-        super().__init__(vector, planned(vector))
+def _prepare_best(function: VectorFunction) -> VerifiedJacobian:
+    return VerifiedJacobian(function, _planned(function))
 
 
-def planned(vector: Vector) -> Plan:
-    ways = [_way(vector, m) for m in PREPARE]
+def _planned(function: VectorFunction) -> JacobianPlan:
+    ways = [_way(function, name) for name in PREPARE]
     usable = sorted((way for way in ways if not way.refused), key=lambda way: way.seconds)
     close = [way for way in usable if way.predicted < CLOSE * usable[0].predicted]
-    if len(close) > 1 and may_be_run(vector):
-        with contextlib.suppress(Exception):  # f refuses the numbers drawn for it: then the prediction decides
-            usable = _tried(vector, close) + usable[len(close) :]
-    return Plan.of(vector.m, vector.n, [*usable, *(way for way in ways if way.refused)])
+    if len(close) > 1 and may_be_run(function):
+        with contextlib.suppress(Exception):  # f refuses random inputs: the predicted times decide
+            usable = _timed(function, close) + usable[len(close) :]
+    return JacobianPlan.of(function.m, function.n, [*usable, *(way for way in ways if way.refused)])
 
 
-def _way(vector, name) -> Way:
-    """The method prepared and compiled by itself, and what XLA counts; any error of it is why it is refused."""
-    if name == "eliminate" and not _is_small(vector):
-        return Way(name, refused=f"more than {SCALARS:,} scalar operations: its program would take long to compile")
+def _way(function: VectorFunction, name: str) -> Way:
+    """A method, prepared and compiled, with the costs that XLA counts. Any error of the method is why it is refused."""
+    if name == "eliminate" and not _is_small(function):
+        return Way(
+            name, refused=f"more than {MOST_SCALARS:,} scalar operations: its program would take long to compile"
+        )
     if name == "eliminate" and jax.process_count() > 1:
-        return Way(name, refused="a search that time ends may find another order in another process")
+        return Way(name, refused="a search with a time limit may find another order in another process")
     try:
-        run = PREPARE[name](replace(vector, name=name))
-        if why := _pointless(name, vector, run):
+        run = PREPARE[name](replace(function, name=name))
+        if why := _no_gain(name, function, run):
             return Way(name, refused=why)
         program = jax.jit(run)
-        compiled = program.lower(*vector.types).compile()
+        compiled = program.lower(*function.types).compile()
     except Exception as error:
         if jx.is_spoilt_trace(error):
             raise
         return Way(name, refused=_reason(error))
-    cost = compiled.cost_analysis() or {}
-    predicted = CALL + sum(rate * cost.get(key, 0.0) for key, rate in SECONDS_PER.items())
-    temporary = compiled.memory_analysis().temp_size_in_bytes
-    flops, moved = (cost.get(key, math.nan) for key in ("flops", "bytes accessed"))
-    counted = flops, moved, temporary, predicted
-    return Way(name, _sweeps(name, vector, run), *counted, run=run, program=program, compiled=compiled)
+    cost: Any = compiled.cost_analysis() or {}
+    memory = compiled.memory_analysis()
+    return Way(
+        name,
+        _sweeps(name, function, run),
+        flops=cost.get("flops", math.nan),
+        bytes=cost.get("bytes accessed", math.nan),
+        temporary=math.nan if memory is None else memory.temp_size_in_bytes,
+        predicted=CALL + sum(rate * cost.get(key, 0.0) for key, rate in SECONDS_PER.items()),
+        run=run,
+        program=program,
+        compiled=compiled,
+    )
 
 
-def _reason(error) -> str:
-    """What an error says, without the notes that JAX adds."""
+def _reason(error: Exception) -> str:
+    """The message of an error, without the notes that JAX adds."""
     text = str(error).split("\n\n")[0].split("\n---")[0].strip()
     return (
         text if isinstance(error, ValueError | TypeError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
     )
 
 
-def _is_small(vector) -> bool:
-    """Whether f is some scalars only: then it is the form of the program that counts, more than the sweeps."""
-    return work_of(vector.jaxpr) <= SCALARS * MOVED
+def _is_small(function: VectorFunction) -> bool:
+    """Whether f has few scalar operations: then the form of the program matters more than the number of sweeps."""
+    return work_of(function.jaxpr) <= MOST_SCALARS * MOVED
 
 
-def _pointless(name, vector, run) -> str:
-    """Why a method would do no more than plain sweeps."""
+def _no_gain(name: str, function: VectorFunction, run: Any) -> str:
+    """Why a method has no advantage over plain sweeps; empty if it has."""
     if name == "cut" and len(run.sizes) == 2:
         return "no place is narrower than the input and the output"
-    if name == "sparse" and sum(run.plan.sweeps) >= min(vector.m, vector.n) and not _is_small(vector):
+    if name == "sparse" and sum(run.plan.sweeps) >= min(function.m, function.n) and not _is_small(function):
         return "no two rows or columns can share a sweep"
-    if name == "eliminate" and run.plan.multiplications["found"] > SCALARS:
-        return f"more than {SCALARS:,} multiplications: its program would take long to compile"
+    if name == "eliminate" and run.plan.multiplications["found"] > MOST_SCALARS:
+        return f"more than {MOST_SCALARS:,} multiplications: its program would take long to compile"
     return ""
 
 
-def _sweeps(name, vector, run) -> str:
+def _sweeps(name: str, function: VectorFunction, run: Any) -> str:
     match name:
         case "reverse":
-            return f"{vector.m:,} rows"
+            return f"{function.m:,} rows"
         case "forward":
-            return f"{vector.n:,} columns"
+            return f"{function.n:,} columns"
         case "cut":
-            return f"{run.sweeps:,} across {' → '.join(f'{size:,}' for size in run.sizes)}"
+            return f"{run.plan.sweeps:,} across {' → '.join(f'{size:,}' for size in run.sizes)}"
         case "sparse":
             columns, rows = run.plan.sweeps
             return f"{columns:,} columns, {rows:,} rows"
@@ -223,16 +206,16 @@ def _sweeps(name, vector, run) -> str:
     return "layer by layer"
 
 
-def _tried(vector, ways) -> list[Way]:
-    """The ways with the time of the compiled program on drawn numbers: the median of several calls, in turn."""
+def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
+    """The methods with their times on random inputs: the median of several calls, interleaved."""
     batch = BATCH if ways[0].predicted < 2 * CALL else 0
     with jax.ensure_compile_time_eval():
-        inputs = drawn(np.random.default_rng(0).normal, vector)
+        inputs = random_inputs(np.random.default_rng(0).normal, function)
         if batch:
             inputs[0] = jnp.stack([inputs[0]] * batch)
         programs = {way: _in_batches(way, inputs) if batch else way.compiled for way in ways}
-        times = {way: [] for way in ways}
-        end = time.perf_counter() + TRIED * len(ways)
+        times: dict[Way, list[float]] = {way: [] for way in ways}
+        end = time.perf_counter() + TRIAL * len(ways)
         rounds = 0
         while rounds < 3 or (time.perf_counter() < end and rounds < 1000):
             for way in ways:
@@ -244,11 +227,5 @@ def _tried(vector, ways) -> list[Way]:
     return [replace(way, measured=float(np.median(times[way][IN_A_ROW:])) / max(batch, 1)) for way in ways]
 
 
-def _in_batches(way, inputs):
+def _in_batches(way: Way, inputs: list) -> Callable:
     return jax.jit(jax.vmap(way.program, (0, *[None] * (len(inputs) - 1)))).lower(*inputs).compile()
-
-
-def _row(way) -> tuple[str, ...]:
-    measured = "" if way.measured is None else seconds_text(way.measured)
-    counts = count_text(way.flops), bytes_text(way.bytes), bytes_text(way.temporary)
-    return way.method, way.sweeps, *counts, seconds_text(way.predicted), measured

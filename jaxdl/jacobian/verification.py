@@ -1,64 +1,71 @@
-"""The best way of a plan, compared with a random product by JAX before its matrix is trusted."""
+"""The fastest method of a plan, compared with a random product by JAX before its matrix is used."""
+
+from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.modes import hindrances
 from jaxdl.jacobian.analysis.probes import agrees
-from jaxdl.jacobian.analysis.synthetic_inputs import drawn, may_be_run
+from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
 
-SWEEPS = "reverse", "forward"  # JAX's own: what the others are compared with
+SWEEPS = "reverse", "forward"  # JAX's own, with which the others are compared
 
 
-class Trusted:
-    """`run(x, *others)` by the best way of a plan; a way whose matrix is wrong is refused, and the next one taken.
+class VerifiedJacobian:
+    """Called as (x, *others), it returns the matrix by the fastest method of a plan that gives the right matrix.
 
-    The comparison is made once for a plan: on drawn numbers; where the function is not to be run on those, or gives
-    nothing finite for them, on the first numbers given. In a program that is only traced it is part of the program,
-    and a wrong matrix becomes NaN.
+    The comparison is done once for a plan: on random inputs; if the function may not be run on these, or gives no
+    finite value for them, on the first arguments. In a program that is only traced it is part of the program, and a
+    wrong matrix becomes NaN.
     """
 
-    def __init__(self, vector, plan):
-        self.vector, self.plan = vector, plan
-        no_forward, no_reverse = hindrances(vector.f, jx.opened(vector.jaxpr).eqns, vector.types)
-        self.trusted = bool(no_forward and no_reverse)  # there is nothing to compare with
-        self.agrees = jax.jit(
-            lambda matrix, x, *others: agrees(matrix, lambda x: vector.f(x, *others), x, not no_forward)
+    def __init__(self, function: VectorFunction, plan: JacobianPlan):
+        self.function, self.plan = function, plan
+        no_forward, no_reverse = hindrances(function, jx.opened(function.jaxpr).eqns, function.types)
+        self._is_compared = bool(no_forward and no_reverse)  # there is nothing to compare with
+        self._agrees = jax.jit(
+            lambda matrix, x, *others: agrees(matrix, lambda x: function(x, *others), x, not no_forward)
         )
-        if may_be_run(vector):
-            with contextlib.suppress(Exception):  # it refuses these numbers: it is asked again with those given
-                self._compare_on_drawn()
+        if may_be_run(function):
+            with contextlib.suppress(Exception):  # f refuses random inputs: compared on the first arguments
+                self._compare_on_random_inputs()
 
-    def __call__(self, x, *others):
+    def __call__(self, x: jax.Array, *others) -> jax.Array:
         is_traced = any(isinstance(a, jax.core.Tracer) for a in (x, *others))
-        if not self.is_trusted and not is_traced:
+        if not self._is_verified and not is_traced:
             self._compare(lambda way: way.run(x, *others), x, others)
-            self.trusted = True
+            self._is_compared = True
         matrix = self.plan.best.run(x, *others)
-        return matrix if self.is_trusted else jnp.where(self.agrees(matrix, x, *others)[0], matrix, jnp.nan)
+        return matrix if self._is_verified else jnp.where(self._agrees(matrix, x, *others)[0], matrix, jnp.nan)
 
     @property
-    def is_trusted(self) -> bool:
-        return self.trusted or self.plan.best.method in SWEEPS
+    def _is_verified(self) -> bool:
+        return self._is_compared or self.plan.best.method in SWEEPS
 
-    def _compare_on_drawn(self):
+    def _compare_on_random_inputs(self) -> None:
         random = np.random.default_rng(0)
         for draw in (random.normal, random.uniform):
-            if not self.is_trusted:
+            if not self._is_verified:
                 with jax.ensure_compile_time_eval():
-                    numbers = drawn(draw, self.vector)
-                    self.trusted = self._compare(lambda way, n=numbers: way.compiled(*n), numbers[0], numbers[1:])
+                    inputs = random_inputs(draw, self.function)
+                    run = lambda way, inputs=inputs: way.compiled(*inputs)
+                    self._is_compared = self._compare(run, inputs[0], inputs[1:])
 
-    def _compare(self, run, x, others) -> bool:
-        """Refuses ways whose matrix is wrong for these numbers; whether their product was finite, and said anything."""
-        said = False
-        while not self.is_trusted:
-            right, said = map(bool, self.agrees(run(self.plan.best), x, *others))
-            if right:
+    def _compare(self, run: Callable[[Way], jax.Array], x: jax.Array, others: Sequence) -> bool:
+        """Refuses methods with a wrong matrix for these inputs; whether the comparison was meaningful."""
+        is_meaningful = False
+        while not self._is_verified:
+            is_right, is_meaningful = map(bool, self._agrees(run(self.plan.best), x, *others))
+            if is_right:
                 break
             self.plan = self.plan.without_best("its matrix differs from a random product by JAX")
-        return said
+        return is_meaningful

@@ -80,7 +80,7 @@ def predicted_first(monkeypatch):
         plans.replace(way(vector, name), predicted=0.0) if name == "sparse" else way(vector, name)
     )
     monkeypatch.setattr(plans, "_way", first)
-    monkeypatch.setattr(plans, "_tried", lambda vector, ways: ways)
+    monkeypatch.setattr(plans, "_timed", lambda vector, ways: ways)
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -88,7 +88,7 @@ def test_a_wrong_matrix_is_never_returned(monkeypatch, predicted_first, kind):
     monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG[kind]))
     best = jacobian.best(f)
     assert_close(best(X), jax.jacrev(f)(X), "float32", "jacobian")
-    assert "differs from a random product" in refused(best.called(X).prepared.plan, "sparse")
+    assert "differs from a random product" in refused(best.bind((X,), {}).plan, "sparse")
 
 
 def looping(x):
@@ -162,7 +162,7 @@ def test_an_error_on_drawn_numbers_leaves_the_prediction(monkeypatch):
     def tried(vector, ways):
         raise FloatingPointError("made-up numbers")
 
-    monkeypatch.setattr(plans, "_tried", tried)
+    monkeypatch.setattr(plans, "_timed", tried)
     plan = jacobian.plan(f, X)
     assert all(way.measured is None for way in plan.ways)
     assert_close(jacobian.best(f)(X), jax.jacrev(f)(X), "float32", "jacobian")

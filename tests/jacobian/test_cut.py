@@ -13,7 +13,7 @@ from tests.tolerance import assert_close
 
 
 def chain_of(f, *args):
-    return jacobian.cut(f).called(*args).prepared
+    return jacobian.cut(f).plan(*args)
 
 
 def test_an_autoencoder_is_cut_at_its_code(key):

@@ -12,7 +12,7 @@ from jax import lax
 from benchmarks.jacobian_functions.systems import SYSTEMS
 from jaxdl import ops
 from jaxdl.jacobian.analysis.elimination import orders, scalar_graph
-from jaxdl.jacobian.methods.base import Vector
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
 from jaxdl.jacobian.methods.vertex_elimination import EliminationPlan, eliminate, elimination_plan
 
 X = jnp.array([0.3, 0.7, -0.4, 1.2])
@@ -21,7 +21,7 @@ A = jnp.array([[0.5, -1.0, 2.0, 0.3], [1.0, 0.2, 0.0, -0.7], [0.4, 0.9, -0.3, 1.
 
 def graph_of(f, x=X):
     return scalar_graph.scalar_graph(
-        Vector("eliminate", lambda xs: [f(*xs)], (jax.typeof(x),), (), (jax.eval_shape(f, x),))
+        VectorFunction("eliminate", lambda xs: [f(*xs)], (jax.typeof(x),), (), (jax.eval_shape(f, x),))
     )
 
 
@@ -229,7 +229,7 @@ def test_multiplications_are_those_of_the_definition():
 
 def test_emitted_code_multiplies_no_more_than_counted():
     f, x = SYSTEMS["roe_1d"]()
-    run = eliminate(f, seconds=0.5).called(x).prepared
+    run = eliminate(f, seconds=0.5).bind((x,), {}).prepared
     counted = run.plan.multiplications
     assert sum(step[0] == "·" for step in run.code.steps) == counted["emitted"] <= counted["found"]
 
@@ -244,7 +244,7 @@ def test_plan_is_saved_loaded_and_used(tmp_path):
     assert EliminationPlan.load(tmp_path / "plan.json") == plan
     used = eliminate(f, plan=plan)
     np.testing.assert_allclose(used(x), jax.jit(jax.jacrev(f))(x), rtol=1e-4, atol=1e-3)
-    assert used.called(x).prepared.plan == plan
+    assert used.plan(x) == plan
 
 
 def test_wrong_plans_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jaxdl import jaxpr as jx
 from jaxdl import op, ops, saving
 from jaxdl.jacobian.analysis.pattern import dependence
-from jaxdl.jacobian.analysis.pattern.walk import pattern
+from jaxdl.jacobian.analysis.pattern.propagation import sparsity_pattern
 
 N = 8
 X = jnp.linspace(-1.0, 2.0, N) ** 2 + 0.1 * jnp.arange(N, dtype=jnp.float32)
@@ -21,7 +21,7 @@ HALF = (np.arange(N) % 2).astype(np.float32)
 
 def found(f, x, *others):
     joined = lambda x, *others: jnp.concatenate([jnp.ravel(y) for y in jax.tree.leaves(f(x, *others))])
-    (p,), dense = pattern(jx.trace(joined, x, *others)[0], x.size)
+    (p,), dense = sparsity_pattern(jx.trace(joined, x, *others)[0], x.size)
     m = jax.eval_shape(joined, x, *others).size
     return (np.zeros((m, x.size), bool) if p is None else p.matrix().toarray()), dense
 
@@ -211,7 +211,7 @@ def test_long_loops_are_covered():
 
 
 def test_too_many_entries_count_as_full_rows(monkeypatch):
-    monkeypatch.setattr(dependence, "MOST", 12)
+    monkeypatch.setattr(dependence, "MOST_ENTRIES", 12)
     for f in (lambda x: jnp.cumsum(x)[::-1], lambda x: (x[:4, None] * x[None, 4:]).ravel()):
         p, _ = found(f, X)
         assert not (true(f, X) & ~p).any()
@@ -219,9 +219,9 @@ def test_too_many_entries_count_as_full_rows(monkeypatch):
 
 def test_dense_rows_take_no_memory():
     n = 20_000
-    (p,), _ = pattern(jx.trace(lambda x: ((x - x.mean()) ** 2)[:3], jnp.zeros(n))[0], n)
-    assert p.some.nnz == 0
-    assert p.every.all()
+    (p,), _ = sparsity_pattern(jx.trace(lambda x: ((x - x.mean()) ** 2)[:3], jnp.zeros(n))[0], n)
+    assert p.rows.nnz == 0
+    assert p.full.all()
     assert p.matrix().nnz == 3 * n
 
 

@@ -159,13 +159,13 @@ def test_errors():
 
 
 @pytest.mark.parametrize("f", [arrow, tridiagonal])  # entries in an order of their own, and products as they come
-def test_spy(f, tmp_path):
-    path = tmp_path / "pattern.png"
-    axes = sparse(f).spy(X, path=path)
+def test_the_pattern_is_drawn(f, tmp_path):
+    plan, path = sparse(f).plan(X), tmp_path / "pattern.png"
+    (axes,) = plan.plot(path).axes
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert axes.get_xlabel() == "input"
+    assert axes.get_xlabel() == sparse(f).spy(X).get_xlabel() == "input"
     (shown,) = axes.collections
-    rows, columns = sparse(f).plan(X).pattern.nonzero()
+    rows, columns = plan.pattern.nonzero()
     assert set(map(tuple, shown.get_offsets())) == set(zip(columns, rows, strict=True))
 
 
@@ -178,5 +178,5 @@ def test_half_a_pattern_is_enough_for_a_hessian_and_less_is_not():
 
 
 def test_large_seeds_are_computed(monkeypatch):
-    monkeypatch.setattr(compressed_products, "WRITTEN", 0)
+    monkeypatch.setattr(compressed_products, "MOST_CONSTANT_SEEDS", 0)
     alike(sparse(tridiagonal)(X), jax.jacrev(tridiagonal)(X))

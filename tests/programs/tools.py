@@ -132,8 +132,8 @@ def without_rules(s):
 def products(s):
     f, argnums = s.f, s.places
     found = {
-        "jvp": jacobian.jvp(f, argnums)(*s.args)(s.tangents),
-        "vjp": jacobian.vjp(f, argnums)(*s.args)(s.cotangents),
+        "jvp": jacobian.pushforward(f, argnums)(*s.args)(s.tangents),
+        "vjp": jacobian.pullback(f, argnums)(*s.args)(s.cotangents),
     }
     if s.is_scalar:
         found["hvp"] = jacobian.hvp(f, argnums)(*s.args)(s.tangents)

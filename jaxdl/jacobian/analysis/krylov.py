@@ -1,16 +1,29 @@
 """Krylov methods: the tridiagonal matrix of Lanczos, and the largest singular value of an operator."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 MOST_STEPS = 40  # of Lanczos, for a singular value
 
 
-def lanczos(symmetric, start, steps):
-    """The (steps, steps) real tridiagonal T = Qᴴ A Q of a Hermitian A, v ↦ A v, from the unit vector `start`.
+def lanczos(symmetric: Callable, start: jax.Array, steps: int) -> jax.Array:
+    """The tridiagonal matrix T = Qᴴ A Q of a Hermitian A.
 
-    Each vector is orthogonalised against all before, twice (Parlett 1998, chapter 13). Where the space of A's powers
-    on `start` ends earlier, the rest of T is 0. Memory grows with steps · start.size.
+    Each vector is orthogonalised against all before, twice (Parlett 1998, chapter 13). Memory grows with
+    steps · start.size.
+
+    Args:
+        symmetric: v ↦ A v.
+        start: a unit vector.
+        steps: the size of T.
+
+    Returns:
+        T, real, (steps, steps); 0 from where the Krylov space of A and `start` ends.
     """
 
     def step(carry, i):
@@ -32,8 +45,12 @@ def lanczos(symmetric, start, steps):
     return jnp.diag(diagonal) + jnp.diag(below[:-1], 1) + jnp.diag(below[:-1], -1)
 
 
-def largest_singular_value(operator):
-    """√ of the largest Ritz value of JᴴJ or JJᴴ, whichever is smaller, from a vector drawn with a fixed seed."""
+def largest_singular_value(operator: Any) -> jax.Array:
+    """√ of the largest eigenvalue that Lanczos finds of JᴴJ or JJᴴ, whichever is smaller, with a fixed random start.
+
+    Args:
+        operator: J, an `Operator`.
+    """
     m, n = operator.shape
     small = operator if n <= m else operator.T
     size = small.shape[1]

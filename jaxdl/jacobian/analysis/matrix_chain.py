@@ -1,102 +1,172 @@
-"""The cheapest way to multiply out a chain of Jacobians J_N ⋯ J_2 J_1, with sweeps in place of factors.
+"""The cheapest way to multiply a chain of Jacobians J_N ⋯ J_2 J_1, where a sweep may replace a matrix product.
 
-Between two points of the chain the matrix is had in three ways: pushed (tangents of the point before, or the matrix
-so far, forward through the functions), pulled (cotangents backward), or as the product of two matrices. Dynamic
-programming finds the cheapest of all bracketings (Godbole 1973; with sweeps: Naumann 2020, "Optimization of
-generalized Jacobian chain products without memory constraints").
+The matrix between two points of the chain can be computed in three ways: push tangents forward through the functions,
+pull cotangents backward, or multiply two matrices. Dynamic programming finds the cheapest combination (Godbole 1973;
+with sweeps: Naumann 2020, "Optimization of generalized Jacobian chain products without memory constraints").
 """
+
+from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The matrix of one function, from point `start` to the next, which the caller computes in its own way."""
+
+    start: int
 
 
 @dataclass(frozen=True)
 class Push:
-    """`columns` tangents forward from point `start` to `end`, applied to the matrix of `before` (or to I)."""
+    """Tangents pushed from point `start` to `end`: the columns of `before`, or of the identity if there is none."""
 
     start: int
     end: int
-    before: object = None
+    before: Bracketing | None = None
 
 
 @dataclass(frozen=True)
 class Pull:
-    """Cotangents backward from point `end` to `start`, applied to the matrix of `after` (or to I)."""
+    """Cotangents pulled from point `end` to `start`: the rows of `after`, or of the identity if there is none."""
 
     start: int
     end: int
-    after: object = None
+    after: Bracketing | None = None
 
 
 @dataclass(frozen=True)
 class Product:
     """after · before"""
 
-    after: object
-    before: object
+    after: Bracketing
+    before: Bracketing
 
 
-def bracketing(sizes: Sequence[int], work: Sequence[float], back: Sequence[float] | None = None):
-    """The cheapest way to the matrix of the whole chain: its cost in operations, and the way.
+Bracketing = Factor | Push | Pull | Product
 
-    sizes: entries at each point, N + 1 of them; work: operations of one sweep through each of the N functions, forward
-    (and backward where `back` does not say otherwise); infinite where there is none.
+
+def bracketing(
+    sizes: Sequence[int],
+    forward: Sequence[float],
+    backward: Sequence[float] | None = None,
+    factors: Sequence[float] | None = None,
+) -> tuple[float, Bracketing]:
+    """Finds the cheapest way to compute the matrix of the whole chain.
+
+    Args:
+        sizes: the number of entries at each of the N + 1 points.
+        forward: operations of one forward sweep through each of the N functions; infinite where there is none.
+        backward: the same for backward sweeps; by default the same numbers.
+        factors: operations to compute the matrix of each function. By default it is computed by sweeps.
+
+    Returns:
+        The number of operations, and the way.
     """
-    back = work if back is None else back
+    backward = forward if backward is None else backward
+    best: dict[tuple[int, int], tuple[float, Bracketing]] = {}
+    for i in range(len(forward)):
+        by_sweeps = [(sizes[i] * forward[i], Push(i, i + 1)), (sizes[i + 1] * backward[i], Pull(i, i + 1))]
+        best[i, i + 1] = (factors[i], Factor(i)) if factors is not None else min(by_sweeps, key=_cost)
+    for length in range(2, len(forward) + 1):
+        for i in range(len(forward) - length + 1):
+            j = i + length
+            (pushed, before), (pulled, after) = best[i, j - 1], best[i + 1, j]
+            ways: list[tuple[float, Bracketing]] = [
+                (pushed + sizes[i] * forward[j - 1], _push(j - 1, j, before)),
+                (pulled + sizes[j] * backward[i], _pull(i, i + 1, after)),
+            ]
+            for k in range(i + 1, j):
+                (left, before), (right, after) = best[i, k], best[k, j]
+                ways.append((left + right + 2 * sizes[i] * sizes[k] * sizes[j], Product(after, before)))
+            best[i, j] = min(ways, key=_cost)
+    return best[0, len(forward)]
 
-    @functools.cache
-    def best(i, j):
-        ways = [(sizes[i] * sum(work[i:j]), Push(i, j)), (sizes[j] * sum(back[i:j]), Pull(i, j))]
-        for k in range(i + 1, j):
-            (left, before), (right, after) = best(i, k), best(k, j)
-            ways.append((left + right + 2 * sizes[i] * sizes[k] * sizes[j], Product(after, before)))
-            ways.append((left + sizes[i] * sum(work[k:j]), Push(k, j, before)))
-            ways.append((right + sizes[j] * sum(back[i:k]), Pull(i, k, after)))
-        return min(ways, key=lambda way: way[0])
 
-    return best(0, len(work))
+def _cost(way: tuple[float, Bracketing]) -> float:
+    return way[0]
 
 
-def multiplied(way, push: Callable, pull: Callable, product: Callable):
-    """The matrix by a bracketing: push(start, end, matrix or None), pull(start, end, matrix or None), product."""
-    again = functools.partial(multiplied, push=push, pull=pull, product=product)
+def _push(start: int, end: int, before: Bracketing) -> Push:
+    """One push where another one would precede it."""
+    return Push(before.start, end, before.before) if isinstance(before, Push) else Push(start, end, before)
+
+
+def _pull(start: int, end: int, after: Bracketing) -> Pull:
+    return Pull(start, after.end, after.after) if isinstance(after, Pull) else Pull(start, end, after)
+
+
+def multiplied(way: Bracketing, push: Callable, pull: Callable, product: Callable, factor: Callable | None = None):
+    """The matrix by a bracketing.
+
+    Args:
+        way: the bracketing.
+        push: `push(start, end, matrix)`; the matrix is None where tangents start from the identity.
+        pull: `pull(start, end, matrix)`, the same for cotangents.
+        product: `product(after, before)`.
+        factor: `factor(start)`, for bracketings that were found with `factors`.
+    """
+    inner = functools.partial(multiplied, push=push, pull=pull, product=product, factor=factor)
     match way:
         case Push(start, end, before):
-            return push(start, end, before and again(before))
+            return push(start, end, None if before is None else inner(before))
         case Pull(start, end, after):
-            return pull(start, end, after and again(after))
+            return pull(start, end, None if after is None else inner(after))
         case Product(after, before):
-            return product(again(after), again(before))
+            return product(inner(after), inner(before))
+    assert factor is not None
+    return factor(way.start)
 
 
-def sweeps(way, sizes) -> int:
-    """How many sweeps a bracketing makes, through however much of the chain."""
+def sweeps(way: Bracketing, sizes: Sequence[int]) -> int:
+    """How many sweeps a bracketing takes, each through any number of functions."""
+    return sum(step.sweeps for step in steps(way, sizes))
+
+
+class Step(NamedTuple):
+    """A step of a bracketing: `sweeps` forward or reverse sweeps from a point to another, or a product."""
+
+    kind: str
+    sweeps: int
+    start: int
+    end: int
+
+
+def steps(way: Bracketing, sizes: Sequence[int]) -> list[Step]:
+    """The steps of a bracketing, in order."""
     match way:
-        case Push(_, _, before):
-            return sizes[_first(way)] + (sweeps(before, sizes) if before else 0)
-        case Pull(_, _, after):
-            return sizes[_last(way)] + (sweeps(after, sizes) if after else 0)
+        case Push(start, end, before):
+            return [*(steps(before, sizes) if before else ()), Step("forward", sizes[_first(way)], start, end)]
+        case Pull(start, end, after):
+            return [*(steps(after, sizes) if after else ()), Step("reverse", sizes[_last(way)], end, start)]
         case Product(after, before):
-            return sweeps(after, sizes) + sweeps(before, sizes)
+            product = Step("product", 0, _first(before), _last(after))
+            return [*steps(before, sizes), *steps(after, sizes), product]
+    return []
 
 
-def _first(way):
-    """The point at which a way's matrix begins: as many columns as it has entries."""
+def _first(way: Bracketing) -> int:
+    """The point where a way's matrix starts: it has as many columns as that point has entries."""
     match way:
-        case Push(start, _, before):
-            return _first(before) if before else start
-        case Pull(start, _, _):
-            return start
         case Product(_, before):
             return _first(before)
+        case Push(_, _, before) if before is not None:
+            return _first(before)
+        case Factor(start) | Push(start) | Pull(start):
+            return start
 
 
-def _last(way):
+def _last(way: Bracketing) -> int:
+    """The point where a way's matrix ends: it has as many rows as that point has entries."""
     match way:
-        case Pull(_, end, after):
-            return _last(after) if after else end
-        case Push(_, end, _):
-            return end
         case Product(after, _):
             return _last(after)
+        case Pull(_, _, after) if after is not None:
+            return _last(after)
+        case Push(_, end) | Pull(_, end):
+            return end
+        case Factor(start):
+            return start + 1

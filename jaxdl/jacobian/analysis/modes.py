@@ -1,23 +1,31 @@
-"""In which directions JAX cannot differentiate a function: forward, reverse, or none."""
+"""In which modes JAX can differentiate a function: forward, reverse, both or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL
-from jaxdl.jacobian.analysis.pattern.walk import RULES
+from jaxdl.jacobian.analysis.pattern.propagation import RULES
 
-# A rule may have one direction only, a loop of unknown length has no reverse, some of JAX's own have one or none.
-_DOUBTFUL = {
+# Primitives that may have one mode only: rules, loops of unknown length, and some of JAX's that lack one or both.
+_UNCERTAIN = {
     "call_hi_primitive", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call", "linear_call", "reduce",
     "scatter", "scatter-max", "scatter-min", "scatter-mul", "while",
 }  # fmt: skip
-_BOTH = (set(RULES) | set(CONTROL)) - _DOUBTFUL
+_BOTH = (set(RULES) | set(CONTROL)) - _UNCERTAIN
 
 
-def hindrances(f, eqns, types) -> tuple[str, str]:
-    """Why tangents of f(x, *others) in x cannot be pushed forward, and why cotangents not pulled; empty where they can.
+def hindrances(f: Callable, eqns: Sequence, types: Sequence) -> tuple[str, str]:
+    """Why f has no forward mode, and why it has no reverse mode; empty where it has.
 
-    eqns: those of f. It is traced only where they leave a doubt.
+    Args:
+        f: a function (x, *others) to be differentiated in x. It is traced only if its equations leave a doubt.
+        eqns: its equations.
+        types: the types of its arguments.
     """
     inside = {name for eqn in eqns for inner in jx.inner_jaxprs(eqn) for name in jx.primitives(inner)}
     if {eqn.primitive.name for eqn in eqns} | inside <= _BOTH:
@@ -27,10 +35,10 @@ def hindrances(f, eqns, types) -> tuple[str, str]:
     return hindrance(push, types), hindrance(pull, types)
 
 
-def hindrance(transformed, types):
-    """What JAX, or a rule, says against a transformed function when it is traced; empty where it has a meaning."""
+def hindrance(derivative: Callable, types: Sequence) -> str:
+    """The error of JAX, or of a rule, when a derivative is traced; empty if there is none."""
     try:
-        jaxpr = jax.make_jaxpr(transformed)(*types)
+        jaxpr = jax.make_jaxpr(derivative)(*types)
     except Exception as error:
         if jx.is_spoilt_trace(error):
             raise
@@ -40,8 +48,8 @@ def hindrance(transformed, types):
     return ""
 
 
-def linearize(f, *x):
-    """As `jax.linearize`; by `jax.jvp` where JAX has only that, as for rules with `optimize_remat`."""
+def linearize(f: Callable, *x: Any) -> tuple[Any, Callable]:
+    """`jax.linearize`; by `jax.jvp` where JAX cannot linearize, as for rules with `optimize_remat`."""
     try:
         return jax.linearize(f, *x)
     except ValueError as error:

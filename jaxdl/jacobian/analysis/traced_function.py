@@ -1,4 +1,6 @@
-"""The trace of a user's function in its arguments: what is an array in it, and what stays fixed."""
+"""The trace of a user's function in its arguments: which of them are arrays in it, and which stay fixed."""
+
+from __future__ import annotations
 
 import collections
 from collections.abc import Callable
@@ -12,52 +14,60 @@ from jaxdl import jaxpr as jx
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
-    """The closed jaxpr of f in the chosen arrays and the `others`; `fixed` has None in the places of these."""
+class TracedFunction:
+    """The closed jaxpr of a function of differentiated and other arrays.
+
+    Attributes:
+        jaxpr: its inputs are the differentiated arrays, then `others`.
+        outputs: the types of the outputs.
+        out_tree: the structure of the function's result.
+        others: the arrays that are not differentiated.
+        settings: all leaves that are not differentiated, with None in the place of arrays.
+    """
 
     jaxpr: Any
     outputs: tuple
     out_tree: Any
     others: tuple
-    fixed: tuple
+    settings: tuple
 
 
-def traced(of_fixed: Callable, chosen: list, rest: list) -> Traced:
-    """Traces `of_fixed(fixed)`, a function (chosen, *others), with the arrays among the leaves `rest` as the others.
+def trace_function(with_settings: Callable, differentiated: list, rest: list) -> TracedFunction:
+    """Traces `with_settings(settings)`, a function (differentiated, *others).
 
-    Plain numbers are arrays, too, so that not each of them makes a program of its own: unless f asks for the value (in
-    a condition or a shape). A whole number, that may be an axis or a count, also stays as it is where it makes another
-    program as an array than as a number.
+    The arrays among the leaves `rest` become `others`. Python numbers become arrays, too, so that not every number
+    makes another program; unless the function needs their values, for a condition or a shape. An integer, which may be
+    an axis or a count, also keeps its value if the program would differ.
     """
-    trace = lambda given: _traced(of_fixed, chosen, rest, lambda leaf: jx.is_array(leaf) or _is(leaf, given))
-    if any(_is(leaf, (int, float, complex)) for leaf in rest):
+    trace = lambda kinds: _trace(with_settings, differentiated, rest, lambda x: jx.is_array(x) or _is_number(x, kinds))
+    if any(_is_number(leaf, (int, float, complex)) for leaf in rest):
         try:
             found = trace((float, complex))
-            if not any(_is(leaf, int) for leaf in rest):
+            if not any(_is_number(leaf, int) for leaf in rest):
                 return found
         except Exception:
             return trace(())
         try:
-            more = trace((int, float, complex))
+            with_integers = trace((int, float, complex))
         except Exception:
             return found
-        return more if _computes(more) == _computes(found) else found
+        return with_integers if _operations(with_integers) == _operations(found) else found
     return trace(())
 
 
-def _is(leaf, kinds):
+def _is_number(leaf: Any, kinds: Any) -> bool:
     return isinstance(leaf, kinds) and not isinstance(leaf, bool)
 
 
-def _computes(traced):
+def _operations(traced: TracedFunction) -> collections.Counter:
     names = collections.Counter(jx.primitives(traced.jaxpr))
     del names["convert_element_type"]
     return names
 
 
-def _traced(of_fixed, chosen, rest, is_given):
-    others = tuple(leaf if jx.is_array(leaf) else jnp.asarray(leaf) for leaf in rest if is_given(leaf))
-    fixed = tuple(None if is_given(leaf) else leaf for leaf in rest)
-    jaxpr, shape = jx.trace(of_fixed(fixed), chosen, *others)
+def _trace(with_settings: Callable, differentiated: list, rest: list, is_array: Callable) -> TracedFunction:
+    others = tuple(leaf if jx.is_array(leaf) else jnp.asarray(leaf) for leaf in rest if is_array(leaf))
+    settings = tuple(None if is_array(leaf) else leaf for leaf in rest)
+    jaxpr, shape = jx.trace(with_settings(settings), differentiated, *others)
     outputs, out_tree = jax.tree.flatten(shape)
-    return Traced(jaxpr, tuple(outputs), out_tree, others, fixed)
+    return TracedFunction(jaxpr, tuple(outputs), out_tree, others, settings)

@@ -1,9 +1,12 @@
-"""A user's function between vectors: what every method works on."""
+"""A user's function as one between vectors, on which every method works."""
+
+from __future__ import annotations
 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +16,20 @@ from jaxdl import jaxpr as jx
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Vector:
-    """A user's function between vectors: `f(x, *others)` is (n,) → (m,), the other arrays are not differentiated.
+class VectorFunction:
+    """A user's function between vectors: called as (x, *others), (n,) → (m,); `others` are not differentiated.
 
-    `of_arrays(xs, *others)` is the same from the list of arrays, of the types `inputs`, that are joined in x, to that
-    of the `outputs`. `name` is the method's, for messages. What the function closes over comes first among the others:
-    `constants` has its values, None where an outer trace has not given them yet. An analysis that uses one asks for
-    it by `constant`, which keeps it in `looked`: what was found holds for these values alone.
+    The arrays that the function closes over come first among `others`.
+
+    Attributes:
+        name: the method's name, for messages.
+        of_arrays: the same function of the list of arrays that are joined in x, to the list of output arrays.
+        inputs: the types of the arrays joined in x.
+        others: the types of the other arrays.
+        outputs: the types of the output arrays.
+        constants: the values of the arrays that the function closes over; None where an outer trace has not computed
+            one yet.
+        used: the constants whose values an analysis has used, by number: its result holds for these values only.
     """
 
     name: str
@@ -28,66 +38,69 @@ class Vector:
     others: tuple
     outputs: tuple
     constants: tuple = ()
-    looked: dict = dataclasses.field(default_factory=dict)
+    used: dict[int, Any] = dataclasses.field(default_factory=dict)
 
-    def f(self, x, *others):
+    def __call__(self, x: jax.Array, *others) -> jax.Array:
         return join(self.of_arrays(split(x, self.inputs), *others))
 
     @functools.cached_property
     def x(self) -> jax.ShapeDtypeStruct:
+        """The type of x."""
         return jax.eval_shape(join, self.inputs)
 
     @property
     def types(self) -> tuple:
-        """Of all arguments of f."""
+        """The types of all arguments."""
         return self.x, *self.others
 
     @property
     def n(self) -> int:
+        """The number of inputs."""
         return self.x.shape[0]
 
     @property
     def m(self) -> int:
+        """The number of outputs."""
         return sum(math.prod(y.shape) for y in self.outputs)
 
     @functools.cached_property
-    def jaxpr(self):
-        """The closed jaxpr of f, with x and then the others as its inputs."""
-        return jx.trace(self.f, self.x, *self.others)[0]
+    def jaxpr(self) -> Any:
+        """The closed jaxpr of the function, with x and then `others` as its inputs."""
+        return jx.trace(self, self.x, *self.others)[0]
 
-    def constant(self, i):
-        """The value of constant i, None where it is not known; from now on it counts as looked at."""
+    def constant(self, i: int) -> Any:
+        """The value of constant i, None where it is not known. Marks it as used."""
         value = self.constants[i]
-        if value is not None and i not in self.looked:
-            self.looked[i] = value if isinstance(value, jax.Array) else np.array(value)  # NumPy's may change
+        if value is not None and i not in self.used:
+            self.used[i] = value if isinstance(value, jax.Array) else np.array(value)  # NumPy arrays may change
         return value
 
-    def fits(self, constants) -> bool:
-        """Whether what an analysis has looked at has the same values in these constants."""
-        return all(_same(constants[i], seen) for i, seen in self.looked.items())
+    def fits(self, constants: Sequence) -> bool:
+        """Whether all constants that were used have the same values in `constants`."""
+        return all(_equal(constants[i], value) for i, value in self.used.items())
 
 
-def _same(a, b):
+def _equal(a: Any, b: Any) -> bool:
     if a is b:
         return True
     a, b = (np.asarray(jax.random.key_data(v) if jx.is_key(v) else v) for v in (a, b))
     return np.array_equal(a, b, equal_nan=jnp.issubdtype(a.dtype, jnp.inexact))
 
 
-def join(leaves):
-    """All entries in one vector, of the type that holds them all."""
-    if len(leaves) == 1:
-        return leaves[0].reshape(-1)
-    if not leaves:
+def join(arrays: Sequence[jax.Array]) -> jax.Array:
+    """All entries of the arrays in one vector, of their common dtype."""
+    if len(arrays) == 1:
+        return arrays[0].reshape(-1)
+    if not arrays:
         return jnp.zeros(0)
     with jax.numpy_dtype_promotion("standard"):
-        dtype = jnp.result_type(*leaves)
-    return jnp.concatenate([leaf.reshape(-1).astype(dtype) for leaf in leaves])
+        dtype = jnp.result_type(*arrays)
+    return jnp.concatenate([array.reshape(-1).astype(dtype) for array in arrays])
 
 
-def split(x, types):
-    """The arrays joined in x, each of its own type; in x's where x is wider than all of them (`finite`)."""
+def split(x: jax.Array, types: Sequence) -> list[jax.Array]:
+    """The arrays joined in x. Each has the dtype of its type, or x's where x is wider than all types (`finite`)."""
     ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
     widest = max(t.dtype.itemsize for t in types)
-    own = lambda t: x.dtype if x.dtype.itemsize > widest else t.dtype
-    return [part.reshape(t.shape).astype(own(t)) for part, t in zip(jnp.split(x, ends), types, strict=True)]
+    dtype = lambda t: x.dtype if x.dtype.itemsize > widest else t.dtype
+    return [part.reshape(t.shape).astype(dtype(t)) for part, t in zip(jnp.split(x, ends), types, strict=True)]

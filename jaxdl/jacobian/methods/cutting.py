@@ -1,99 +1,192 @@
 """The Jacobian across the narrowest places of the computation."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.cuts import active, narrow_chain
-from jaxdl.jacobian.analysis.matrix_chain import bracketing, multiplied, sweeps
+from jaxdl.jacobian.analysis.cuts import active, nested_cuts
+from jaxdl.jacobian.analysis.matrix_chain import Bracketing, bracketing, multiplied, steps, sweeps
 from jaxdl.jacobian.analysis.modes import hindrances, linearize
 from jaxdl.jacobian.analysis.operation_counts import work
-from jaxdl.jacobian.analysis.vector_function import join, split
-from jaxdl.jacobian.methods.base import Vector, method
+from jaxdl.jacobian.analysis.vector_function import VectorFunction, join, split
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
+from jaxdl.report import Report, Table, count_text, figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @method
-def cut(vector: Vector):
+def cut(
+    f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> PlannedJacobian[P, CutPlan]:
     """The Jacobian accumulated across the narrowest vertex cuts of the computational graph.
 
     With a code of 8 entries between 784 inputs and 784 outputs: 8 cotangents from the code backward, 8 tangents
-    forward, and one product, in place of 784 sweeps. Several cuts are bracketed by dynamic programming; where there
-    is no narrow place it is the cheaper of forward and reverse. `jacobian.plan` shows the cuts. Bodies of scan, while
-    and cond are not cut open. Takes f, argnums, has_aux and holomorphic as `jax.jacrev`.
+    forward, and one matrix product, instead of 784 sweeps. Dynamic programming finds how to multiply across several
+    cuts; without a narrow place it is the cheaper one of forward and reverse. Bodies of scan, while and cond are not
+    cut.
+
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: whether f is a holomorphic function of complex numbers.
+
+    Returns:
+        A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` shows the
+        cuts.
+
+    Raises:
+        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: when called, if parts of f have only forward mode and parts only reverse mode, with no narrow place
+            between them.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> w = jnp.ones((1, 50))
+        >>> jacobian.cut(lambda x: jnp.tanh(w.T @ (w @ x))).plan(jnp.ones(50)).sizes
+        [50, 1, 50]
     """
-    return Chain.of(vector)
+    return PlannedJacobian("cut", f, prepare_cut, argnums, has_aux, holomorphic)
 
 
 @dataclasses.dataclass(frozen=True)
-class Chain:
-    """f as functions between `points`, groups of values from the input to the output, and how to multiply them out."""
+class CutPlan(Report):
+    """How `cut` multiplies the Jacobian.
 
-    jaxpr: object
-    points: tuple
-    segments: tuple
-    cost: float
-    way: object
+    Attributes:
+        sizes: the numbers of entries of the input, of each cut, and of the output.
+        operations: the estimated cost, in floating-point operations of a large matrix product.
+        way: which sweeps and products; None if no output depends on the input.
+    """
 
-    @classmethod
-    def of(cls, vector: Vector) -> "Chain":
-        jaxpr = jx.inlined(vector.jaxpr)
-        plain = jx.opened(jaxpr)
-        start, end = plain.invars[0], plain.outvars[0]
-        if not jx.is_variable(end) or end not in active(plain):
-            return cls(jaxpr, ((start,), (end,)), (), 0.0, None)
-        cuts = narrow_chain(plain, min(vector.m, vector.n))
-        points = ((start,), *(cut.values for cut in cuts), (end,))
-        segments = tuple(_between(plain, a, b) for a, b in itertools.pairwise(points))
-        chain = cls(jaxpr, points, segments, 0.0, None)
-        costs = [chain.costs(k, vector.types) for k in range(len(segments))]
-        cost, way = bracketing(_sizes(points), *zip(*costs, strict=True))
-        if math.isinf(cost):
-            raise ValueError(
-                f"jacobian.{vector.name}: some parts of the function have only forward mode and some only reverse, and "
-                f"no narrow place between them; write the rule (custom_vjp) as a custom_jvp or a jaxdl.op"
-            )
-        return dataclasses.replace(chain, cost=cost, way=way)
-
-    def costs(self, k, types) -> tuple[float, float]:
-        """Operations of one sweep through a segment, forward and backward; infinite where JAX has none."""
-
-        f = lambda here, x, *others: self.segment(k, self.values(x, others))(here)
-        here = jax.eval_shape(lambda x, *others: self.at(k, self.values(x, others)), *types)
-        operations = sum(map(work, self.segments[k]))
-        return tuple(math.inf if no else operations for no in hindrances(f, self.segments[k], (here, *types)))
-
-    @property
-    def sizes(self) -> list[int]:
-        return _sizes(self.points)
+    sizes: list[int]
+    operations: float
+    way: Bracketing | None
 
     @property
     def sweeps(self) -> int:
+        """The number of sweeps, each through a part of the function or all of it."""
         return sweeps(self.way, self.sizes) if self.way else 0
 
-    def __call__(self, x, *others):
-        """The (m, n) Jacobian."""
+    def _steps(self) -> list:
+        return steps(self.way, self.sizes) if self.way else []
+
+    def table(self) -> Table:
+        """One row for each step."""
+        path = " → ".join(f"{size:,}" for size in self.sizes)
+        title = f"Jacobian of {self.sizes[-1]:,} × {self.sizes[0]:,} in {self.sweeps:,} sweeps across {path}"
+        size = lambda point: f"{self.sizes[point]:,}"
+        count = lambda step: f"{step.sweeps:,}" if step.sweeps else ""
+        rows = [(step.kind, size(step.start), size(step.end), count(step)) for step in self._steps()]
+        note = f"about {count_text(self.operations)} operations"
+        return Table(title, ("step", "from", "to", "sweeps"), rows, note)
+
+    def to_json(self) -> dict[str, Any]:
+        """The sizes, sweeps, operations and steps."""
+        return {
+            "sizes": self.sizes,
+            "sweeps": self.sweeps,
+            "operations": self.operations,
+            "steps": [step._asdict() for step in self._steps()],
+        }
+
+    def _figure(self) -> Figure:
+        with figure(width=5) as (fig, axes):
+            names = ["input", *(f"cut {i}" for i in range(1, len(self.sizes) - 1)), "output"]
+            axes.bar(names, self.sizes)
+            axes.set(ylabel="entries", title=f"{self.sweeps:,} sweeps")
+        return fig
+
+
+def prepare_cut(function: VectorFunction) -> CutFunction:
+    jaxpr = jx.inlined(function.jaxpr)
+    plain = jx.opened(jaxpr)
+    start, end = plain.invars[0], plain.outvars[0]
+    if not jx.is_variable(end) or end not in active(plain):
+        return CutFunction(jaxpr, ((start,), (end,)), (), None, 0.0)
+    cuts = nested_cuts(plain, min(function.m, function.n))
+    points = ((start,), *(cut.values for cut in cuts), (end,))
+    segments = tuple(_between(plain, a, b) for a, b in itertools.pairwise(points))
+    uncosted = CutFunction(jaxpr, points, segments, None, 0.0)
+    forward, backward = zip(*(uncosted.costs(k, function.types) for k in range(len(segments))), strict=True)
+    cost, way = bracketing(uncosted.sizes, forward, backward)
+    if math.isinf(cost):
+        raise ValueError(
+            f"jacobian.{function.name}: some parts of the function have only forward mode and some only reverse, and "
+            f"no narrow place between them; write the rule (custom_vjp) as a custom_jvp or a jaxdl.op"
+        )
+    return dataclasses.replace(uncosted, way=way, cost=cost)
+
+
+@dataclasses.dataclass(frozen=True)
+class CutFunction:
+    """A function as a chain of functions between points, and how to multiply their Jacobians.
+
+    Called as (x, *others), it returns the (m, n) Jacobian.
+
+    Attributes:
+        jaxpr: the function.
+        points: groups of variables, from the input over the cuts to the output.
+        segments: the equations between points.
+        way: which sweeps and products; None if no output depends on the input.
+        cost: of this way.
+    """
+
+    jaxpr: Any
+    points: tuple
+    segments: tuple
+    way: Bracketing | None
+    cost: float
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of entries at each point."""
+        return [sum(math.prod(v.aval.shape) for v in point) for point in self.points]
+
+    @property
+    def plan(self) -> CutPlan:
+        return CutPlan(self.sizes, self.cost, self.way)
+
+    def costs(self, k: int, types: tuple) -> tuple[float, float]:
+        """Operations of a sweep through a segment, forward and backward; infinite where JAX has no such mode."""
+
+        f = lambda here, x, *others: self._segment(k, self._values(x, others))(here)
+        here = jax.eval_shape(lambda x, *others: self._at(k, self._values(x, others)), *types)
+        operations = float(sum(map(work, self.segments[k])))
+        no_forward, no_reverse = hindrances(f, self.segments[k], (here, *types))
+        return (math.inf if no_forward else operations), (math.inf if no_reverse else operations)
+
+    def __call__(self, x: jax.Array, *others) -> jax.Array:
         if self.way is None:
             return jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
-        values = self.values(x, others)
-        forward = functools.cache(lambda k: linearize(self.segment(k, values), self.at(k, values))[1])
-        backward = functools.cache(lambda k: jax.vjp(self.segment(k, values), self.at(k, values))[1])
-        dtype = lambda k: self.at(k, values).dtype
+        values = self._values(x, others)
+        at = functools.cache(lambda k: self._at(k, values))
+        forward = functools.cache(lambda k: linearize(self._segment(k, values), at(k))[1])
+        backward = functools.cache(lambda k: jax.vjp(self._segment(k, values), at(k))[1])
 
         def push(start, end, matrix):
-            matrix = jnp.eye(self.sizes[start], dtype=dtype(start)) if matrix is None else matrix
+            matrix = jnp.eye(self.sizes[start], dtype=at(start).dtype) if matrix is None else matrix
             for k in range(start, end):
-                matrix = jax.vmap(forward(k), in_axes=1, out_axes=1)(matrix.astype(dtype(k)))
+                matrix = jax.vmap(forward(k), in_axes=1, out_axes=1)(matrix.astype(at(k).dtype))
             return matrix
 
         def pull(start, end, matrix):
-            matrix = jnp.eye(self.sizes[end], dtype=dtype(end)) if matrix is None else matrix
+            matrix = jnp.eye(self.sizes[end], dtype=at(end).dtype) if matrix is None else matrix
             for k in reversed(range(start, end)):
-                matrix = jax.vmap(lambda dy, k=k: backward(k)(dy)[0])(matrix.astype(dtype(k + 1)))
+                matrix = jax.vmap(lambda dy, k=k: backward(k)(dy)[0])(matrix.astype(at(k + 1).dtype))
             return matrix
 
         def product(after, before):
@@ -102,18 +195,19 @@ class Chain:
 
         return multiplied(self.way, push, pull, product)
 
-    def values(self, x, others):
-        """All values on the way, by variable."""
+    def _values(self, x: jax.Array, others: tuple) -> dict:
+        """The values of all variables."""
         plain, values = jx.opened(self.jaxpr), {}
         values.update(zip((*plain.constvars, *plain.invars), (*self.jaxpr.consts, x, *others), strict=True))
         jx.run(plain.eqns, values)
         return values
 
-    def at(self, k, values):
+    def _at(self, k: int, values: dict) -> jax.Array:
+        """The values at point k, as one vector."""
         return join([jnp.asarray(jx.value_of(v, values)) for v in self.points[k]])
 
-    def segment(self, k, values):
-        """The function from the vector at point k to that at the next; what does not move is taken from `values`."""
+    def _segment(self, k: int, values: dict) -> Callable[[jax.Array], jax.Array]:
+        """The function from the vector at point k to that at the next; other values are taken from `values`."""
         here, there = self.points[k], self.points[k + 1]
 
         def f(vector):
@@ -124,8 +218,8 @@ class Chain:
         return f
 
 
-def _between(jaxpr, here, there):
-    """The equations that lead from one point to the next."""
+def _between(jaxpr: Any, here: tuple, there: tuple) -> tuple:
+    """The equations on paths from one point to the next."""
     moved, eqns = set(here), []
     for eqn in jaxpr.eqns:
         if not set(eqn.outvars) & set(here) and any(jx.is_variable(v) and v in moved for v in eqn.invars):
@@ -137,7 +231,3 @@ def _between(jaxpr, here, there):
             used.update(v for v in eqn.invars if jx.is_variable(v))
             needed.append(eqn)
     return tuple(reversed(needed))
-
-
-def _sizes(points):
-    return [sum(math.prod(v.aval.shape) for v in point) for point in points]

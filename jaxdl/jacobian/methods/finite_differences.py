@@ -1,19 +1,25 @@
-"""The Jacobian from values of the function alone: a reference with no derivative rule in it."""
+"""The Jacobian from values of the function alone: a reference that uses no derivative rule."""
+
+from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.double_precision import in_double_precision
-from jaxdl.jacobian.methods.base import Vector, method
+from jaxdl.double_precision import double_type, in_double_precision
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import Jacobian, P, method
 from jaxdl.report import error_text
 
 LEVELS = 9  # steps h, h/4, …, h/4⁸
 FIRST = 2.0**-2
-TINY = 1e-30  # added to i·h, it is far below the rounding of x, and there is no difference to cancel
+TINY = 1e-30  # the imaginary step: far below the rounding of x, and no difference cancels
 
 # fmt: off
 ANALYTIC = frozenset((
@@ -27,26 +33,46 @@ ANALYTIC = frozenset((
 
 
 @method
-def finite(vector: Vector):
-    """The Jacobian by finite differences in float64, whatever f's own precision: the reference for the other methods.
+def finite(f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Jacobian[P]:
+    """The Jacobian by finite differences in float64, whatever f's own precision: a reference for the other methods.
 
-    Where the jaxpr of f has only analytic operations it is the imaginary part of f(x + ih)/h, exact to rounding (Squire
-    and Trapp 1998); else central differences, extrapolated to step 0 (Richardson; each entry from the place of the
-    table that is least uncertain, as Ridders 1982). At a kink this gives the mean of the one-sided derivatives.
-    Every operation of f is done in float64, also where f rounds to another format. Inside jit that needs
-    jax_enable_x64. Takes f, argnums, has_aux as `jax.jacrev`; complex arguments are refused.
+    If the jaxpr of f has only analytic operations, the derivative is the imaginary part of f(x + ih)/h, exact to
+    rounding (Squire and Trapp 1998); otherwise central differences, extrapolated to step 0 (Richardson; of the table,
+    each entry is taken from the least uncertain place, as Ridders 1982). At a kink that is the mean of the one-sided
+    derivatives. All operations of f are done in float64, also where f rounds to another format.
+
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: must be False.
+
+    Returns:
+        A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does, in f's own precision. Inside jit
+        it needs jax_enable_x64.
+
+    Raises:
+        TypeError: if f is not callable; when called, if arguments are complex, f cannot run in float64, or inside jit
+            without jax_enable_x64.
     """
-    if jnp.issubdtype(vector.x.dtype, jnp.complexfloating):
+    return Jacobian("finite", f, _prepare, argnums, has_aux, holomorphic)
+
+
+def _prepare(function: VectorFunction) -> Callable[..., jax.Array]:
+    if jnp.issubdtype(function.x.dtype, jnp.complexfloating):
         raise TypeError("jacobian.finite differentiates along the real axis: complex arguments are not supported")
-    columns, of = (by_complex_step, _stepped) if analytic(vector.jaxpr) else (by_differences, in_double_precision)
+    if analytic(function.jaxpr):
+        columns, evaluated = by_complex_step, _with_complex_step
+    else:
+        columns, evaluated = by_differences, in_double_precision
 
     def run(x, *others):
-        if jx.is_staged(x) and not jax.config.jax_enable_x64:
+        if jx.is_staged(x) and not jax.config.read("jax_enable_x64"):
             raise TypeError("jacobian.finite computes in float64: call it outside jit, or turn jax_enable_x64 on")
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
             try:
-                others = [*map(_wide, others)]
-                matrix = columns(lambda x: of(vector.jaxpr)(x, *others)[0], _wide(x))
+                others = [*map(_as_double, others)]
+                matrix = columns(lambda x: evaluated(function.jaxpr)(x, *others)[0], _as_double(x))
             except Exception as error:
                 reason = error_text(error)
                 raise TypeError(f"jacobian.finite computes in float64, in which f cannot run: {reason}") from error
@@ -55,41 +81,41 @@ def finite(vector: Vector):
     return run
 
 
-def _wide(a):
-    to = _widest(np.dtype(jnp.result_type(a)) if not jx.is_key(a) else None, jnp.float64)
-    return jnp.asarray(a).astype(to) if to else a
+def _as_double(a: Any) -> Any:
+    return jnp.asarray(a).astype(double_type(a.dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a
 
 
-def _stepped(jaxpr):
-    """The function of a jaxpr with complex128 in place of what takes the imaginary step, float64 of what is real."""
-    return lambda *args: jx.evaluate(jaxpr, args, _stepping)
+def _with_complex_step(jaxpr: Any) -> Callable:
+    """The function of a jaxpr in complex128 where values depend on the imaginary step, else in float64."""
+    return lambda *args: jx.evaluate(jaxpr, args, _complex_equation)
 
 
-def _stepping(eqn):
+def _complex_equation(eqn: Any) -> Callable:
     if inner := jx.inner_jaxprs(eqn):
-        return _stepped(*inner)
-    kinds = [v.aval.dtype for v in eqn.invars]
+        return _with_complex_step(*inner)
+    dtypes = [v.aval.dtype for v in eqn.invars]
 
     def run(*args):
-        stepped = any(_is(kind, jnp.floating) and jnp.iscomplexobj(a) for a, kind in zip(args, kinds, strict=True))
-        to = functools.partial(_widest, real=jnp.complex128 if stepped else jnp.float64)
-        alike = [jnp.asarray(a).astype(to(kind)) if to(kind) else a for a, kind in zip(args, kinds, strict=True)]
-        return jx.binding(eqn, **{k: to(v) for k, v in jx.parameters(eqn).items() if to(v)})(*alike)
+        has_step = any(_is(dtype, jnp.floating) and jnp.iscomplexobj(a) for a, dtype in zip(args, dtypes, strict=True))
+        widest = functools.partial(_widest, real=jnp.complex128 if has_step else jnp.float64)
+        inputs = [jnp.asarray(a).astype(to) if (to := widest(d)) else a for a, d in zip(args, dtypes, strict=True)]
+        parameters = {name: to for name, value in jx.parameters(eqn).items() if (to := widest(value))}
+        return jx.binding(eqn, **parameters)(*inputs)
 
     return run
 
 
-def _widest(dtype, real):
-    """The format in place of this one; None where it stays, and for what is none."""
+def _widest(dtype: Any, real: Any) -> Any:
+    """The widest dtype of a kind, with `real` for real numbers; None for others and for what is no dtype."""
     return jnp.dtype(real) if _is(dtype, jnp.floating) else jnp.dtype("complex128") if _is(dtype, jnp.inexact) else None
 
 
-def _is(dtype, kind):
+def _is(dtype: Any, kind: Any) -> bool:
     return isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, kind)
 
 
-def analytic(jaxpr) -> bool:
-    """Whether every operation is one that the complex plane knows, jit's bodies looked into."""
+def analytic(jaxpr: Any) -> bool:
+    """Whether all operations are analytic, also in the bodies of jit."""
     return all(
         all(analytic(inner) for inner in jx.inner_jaxprs(eqn))
         if eqn.primitive.name == "jit"
@@ -98,23 +124,23 @@ def analytic(jaxpr) -> bool:
     )
 
 
-def by_complex_step(f, x):
+def by_complex_step(f: Callable, x: jax.Array) -> jax.Array:
     column = lambda e: jnp.imag(f(x + 1j * TINY * e)) / TINY
     matrix = jax.vmap(column, out_axes=1)(jnp.eye(x.size))
     return jnp.where(jnp.isnan(f(x))[:, None], jnp.nan, matrix)
 
 
-def by_differences(f, x):
+def by_differences(f: Callable, x: jax.Array) -> jax.Array:
     return jax.vmap(lambda e: extrapolated(f, x, e), out_axes=1)(jnp.eye(x.size))
 
 
-def extrapolated(f, x, e):
-    """Richardson's table of the derivative along e, T[i][0] the central difference at step i, and
+def extrapolated(f: Callable, x: jax.Array, e: jax.Array) -> jax.Array:
+    """The derivative along e from Richardson's table, where T[i][0] is the central difference at step i, and
 
     T[i][j] = T[i][j−1] + (T[i][j−1] − T[i−1][j−1])/(16ʲ − 1).
     """
     scale = jnp.maximum(jnp.abs(x @ e), 1.0)
-    previous, best, least = [], jnp.nan, jnp.inf
+    previous, best, least = [], jnp.asarray(jnp.nan), jnp.asarray(jnp.inf)
     for i in range(LEVELS):
         h = FIRST / 4**i * scale
         row = [(f(x + h * e) - f(x - h * e)) / (2 * h)]

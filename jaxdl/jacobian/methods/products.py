@@ -1,179 +1,220 @@
-"""Products with Jacobians and Hessians, and what can be had from them without the matrix.
+"""Products with Jacobians and Hessians, and what can be computed from products without the matrix.
 
-Each function takes f and argnums, gives a function of f's arguments, and that gives a linear map or the answer;
-vectors and answers have the structure of the differentiated arguments, or of the output.
+Each function takes f and argnums and returns a function of f's arguments, which returns a linear map or the result.
+Vectors and results have the structure of the differentiated arguments, or of the output.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jaxdl.jacobian.analysis.krylov import lanczos
 from jaxdl.jacobian.analysis.modes import linearize
-from jaxdl.jacobian.methods.base import bound
+from jaxdl.jacobian.methods.arguments import Argnums, bind_arguments
+from jaxdl.jacobian.methods.base import P
+
+LinearMap = Callable[[Any], Any]
 
 
-def jvp(f: Callable, argnums=0) -> Callable:
-    """`jvp(f)(*args)` is v ↦ J v, linearised once: v like the arguments `argnums`, J v like the output."""
-    return lambda *args, **kwargs: linearize(*bound("jvp", f, argnums, args, kwargs))[1]
+def pushforward(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
+    """Products J v with the Jacobian: f is linearized once, for any number of v.
 
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
 
-def vjp(f: Callable, argnums=0) -> Callable:
-    """`vjp(f)(*args)` is u ↦ uᵀ J, with one forward pass: u like the output, uᵀ J like the arguments `argnums`."""
+    Returns:
+        A function of f's arguments that returns v ↦ J v, with v like the differentiated arguments and J v like the
+        output.
 
-    def at(*args, **kwargs):
-        pullback = jax.vjp(*bound("vjp", f, argnums, args, kwargs))[1]
-        return lambda u: pullback(u)[0]
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> x = jnp.zeros(3)
+        >>> Jv = jacobian.pushforward(jnp.sin)(x)(jnp.ones(3))
+    """
+
+    def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
+        return linearize(*bind_arguments("pushforward", f, argnums, args, kwargs))[1]
 
     return at
 
 
-def hvp(f: Callable, argnums=0) -> Callable:
-    """`hvp(f)(*args)` is v ↦ H v, H the Hessian of a scalar function: forward over reverse (Pearlmutter 1994)."""
+def pullback(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
+    """Products uᵀ J with the Jacobian: one forward pass for any number of u.
 
-    def at(*args, **kwargs):
-        g, x = bound("hvp", f, argnums, args, kwargs)
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+
+    Returns:
+        A function of f's arguments that returns u ↦ uᵀ J, with u like the output and uᵀ J like the differentiated
+        arguments.
+    """
+
+    def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
+        pull = jax.vjp(*bind_arguments("pullback", f, argnums, args, kwargs))[1]
+        return lambda u: pull(u)[0]
+
+    return at
+
+
+def hvp(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
+    """Products H v with the Hessian of a scalar function, forward over reverse (Pearlmutter 1994).
+
+    Args:
+        f: the function to differentiate twice.
+        argnums: which arguments to differentiate, as in `jax.hessian`.
+
+    Returns:
+        A function of f's arguments that returns v ↦ H v; v and H v are like the differentiated arguments.
+
+    Raises:
+        ValueError: when called, if f's output is no scalar.
+    """
+
+    def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
+        g, x = bind_arguments("hvp", f, argnums, args, kwargs)
         return linearize(jax.grad(_scalar("hvp", g)), x)[1]
 
     return at
 
 
-def gauss_newton(f: Callable, loss: Callable, argnums=0) -> Callable:
-    """`gauss_newton(f, loss)(*args)` is v ↦ Jᵀ H_loss J v, with J of f and H_loss that of `loss` at f's output.
+def gauss_newton(f: Callable[P, Any], loss: Callable[[Any], Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
+    """Products with the Gauss-Newton matrix Jᵀ H J, with J of f and H the Hessian of `loss` at f's output.
 
-    Positive semidefinite for a convex loss, where the Hessian of loss(f(x)) need not be (Schraudolph 2002).
+    It is positive semidefinite for a convex loss; the Hessian of loss(f(x)) need not be (Schraudolph 2002).
+
+    Args:
+        f: the model.
+        loss: a scalar function of f's output.
+        argnums: which arguments of f to differentiate.
+
+    Returns:
+        A function of f's arguments that returns v ↦ Jᵀ H J v; both vectors are like the differentiated arguments.
+
+    Raises:
+        ValueError: when called, if the loss is no scalar.
     """
 
-    def at(*args, **kwargs):
-        g, x = bound("gauss_newton", f, argnums, args, kwargs)
+    def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
+        g, x = bind_arguments("gauss_newton", f, argnums, args, kwargs)
         y, push = linearize(g, x)
         pull = jax.linear_transpose(push, x)
-        curve = linearize(jax.grad(_scalar("gauss_newton", loss)), y)[1]
-        return lambda v: pull(curve(push(v)))[0]
+        hessian = linearize(jax.grad(_scalar("gauss_newton", loss)), y)[1]
+        return lambda v: pull(hessian(push(v)))[0]
 
     return at
 
 
-def hessian_diagonal(f: Callable, argnums=0, *, chunk: int = 32) -> Callable:
-    """The diagonal of a scalar function's Hessian, exact, like the arguments `argnums`; see `diagonal`."""
+def hessian_diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> Callable[P, Any]:
+    """The exact diagonal of the Hessian of a scalar function; see `diagonal`.
 
-    def at(*args, **kwargs):
-        g, x = bound("hessian_diagonal", f, argnums, args, kwargs)
+    Args:
+        f: the function to differentiate twice.
+        argnums: which arguments to differentiate, as in `jax.hessian`.
+        chunk: how many Hessian-vector products to compute at a time.
+
+    Returns:
+        A function of f's arguments that returns the diagonal, like the differentiated arguments.
+
+    Raises:
+        ValueError: when called, if f's output is no scalar.
+    """
+
+    def at(*args: P.args, **kwargs: P.kwargs) -> Any:
+        g, x = bind_arguments("hessian_diagonal", f, argnums, args, kwargs)
         return diagonal(jax.grad(_scalar("hessian_diagonal", g)), chunk=chunk)(x)
 
     return at
 
 
-def diagonal(f: Callable, argnums=0, *, chunk: int = 32) -> Callable:
-    """The diagonal of J, exact, like the arguments `argnums`: a forward sweep for each entry, `chunk` at a time.
+def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> Callable[P, Any]:
+    """The exact diagonal of a square Jacobian, by one forward sweep for each entry.
 
-    f gives as many numbers as it takes. The matrix is never held: memory grows with chunk · n. Where J is sparse,
-    `sparse` needs fewer sweeps.
+    The matrix is never stored: memory grows with chunk · n. For a sparse Jacobian `sparse` needs fewer sweeps.
+
+    Args:
+        f: the function to differentiate, with as many outputs as differentiated inputs.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        chunk: how many sweeps to compute at a time.
+
+    Returns:
+        A function of f's arguments that returns the diagonal, like the differentiated arguments.
+
+    Raises:
+        ValueError: when called, if the Jacobian is not square.
     """
 
-    def at(*args, **kwargs):
-        push, x, unravel = _square("diagonal", *bound("diagonal", f, argnums, args, kwargs))
+    def at(*args: P.args, **kwargs: P.kwargs) -> Any:
+        push, x, unravel = square("diagonal", *bind_arguments("diagonal", f, argnums, args, kwargs))
         entry = lambda i: push(jax.nn.one_hot(i, x.size, dtype=x.dtype))[i]
         return unravel(jax.lax.map(entry, jnp.arange(x.size), batch_size=min(chunk, x.size)))
 
     return at
 
 
-def trace(f: Callable, argnums=0, *, chunk: int = 32) -> Callable:
-    """The trace of J, exact: the sum of `diagonal`."""
+def matrix_trace(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> Callable[P, jax.Array]:
+    """The exact trace of a square Jacobian: the sum of `diagonal`.
 
-    def at(*args, **kwargs):
-        g, x = bound("trace", f, argnums, args, kwargs)
+    Args:
+        f: the function to differentiate, with as many outputs as differentiated inputs.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        chunk: how many sweeps to compute at a time.
+
+    Returns:
+        A function of f's arguments that returns the trace, a scalar.
+
+    Raises:
+        ValueError: when called, if the Jacobian is not square.
+    """
+
+    def at(*args: P.args, **kwargs: P.kwargs) -> jax.Array:
+        g, x = bind_arguments("matrix_trace", f, argnums, args, kwargs)
         return ravel_pytree(diagonal(g, chunk=chunk)(x))[0].sum()
 
     return at
 
 
-def logdet(f: Callable, argnums=0) -> Callable:
-    """log |det J|, exact, by the LU decomposition of the matrix; −∞ where J is singular."""
+def logdet(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, jax.Array]:
+    """log |det J| of a square Jacobian, exact, by the LU decomposition of the matrix.
 
-    def at(*args, **kwargs):
-        push, x, _ = _square("logdet", *bound("logdet", f, argnums, args, kwargs))
+    Args:
+        f: the function to differentiate, with as many outputs as differentiated inputs.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+
+    Returns:
+        A function of f's arguments that returns log |det J|, a scalar; −∞ where J is singular.
+
+    Raises:
+        ValueError: when called, if the Jacobian is not square.
+    """
+
+    def at(*args: P.args, **kwargs: P.kwargs) -> jax.Array:
+        push, x, _ = square("logdet", *bind_arguments("logdet", f, argnums, args, kwargs))
         return jnp.linalg.slogdet(jax.vmap(push, out_axes=1)(jnp.eye(x.size, dtype=x.dtype)))[1]
 
     return at
 
 
-# --- by probes -----------------------------------------------------------------------------------------
+def square(name: str, g: Callable, x: Any) -> tuple[LinearMap, jax.Array, Callable]:
+    """v ↦ J v between vectors of the same length, the point as a vector, and the way back from vectors.
 
-
-class Estimate(NamedTuple):
-    """A mean over random probes, and its standard error."""
-
-    value: jax.Array
-    error: jax.Array
-
-
-def estimated_diagonal(f: Callable, key: jax.Array, argnums=0, *, probes: int = 64) -> Callable:
-    """An estimate of the diagonal of J: the mean of v ⊙ J v over random signs v (Bekas, Kokiopoulou, Saad 2007)."""
-
-    def at(*args, **kwargs):
-        push, x, unravel = _square("estimated_diagonal", *bound("estimated_diagonal", f, argnums, args, kwargs))
-        estimate = _mean(lambda v: v * push(v), key, x, probes)
-        return Estimate(*map(unravel, estimate))
-
-    return at
-
-
-def estimated_trace(f: Callable, key: jax.Array, argnums=0, *, probes: int = 64) -> Callable:
-    """An estimate of the trace of J: the mean of vᵀ J v over random signs v (Hutchinson 1989)."""
-
-    def at(*args, **kwargs):
-        push, x, _ = _square("estimated_trace", *bound("estimated_trace", f, argnums, args, kwargs))
-        return _mean(lambda v: v @ push(v), key, x, probes)
-
-    return at
-
-
-def estimated_logdet(f: Callable, key: jax.Array, argnums=0, *, probes: int = 64, order: int = 30) -> Callable:
-    """An estimate of log |det J| = ½ tr log JᵀJ by stochastic Lanczos quadrature (Ubaru, Chen, Saad 2017).
-
-    order: Lanczos steps for each probe, at most the number of inputs. J should be far from singular: the error of the
-    quadrature falls with the condition number of JᵀJ and is not part of `Estimate.error`.
+    Raises:
+        ValueError: if J is not square.
     """
-
-    def at(*args, **kwargs):
-        push, x, _ = _square("estimated_logdet", *bound("estimated_logdet", f, argnums, args, kwargs))
-        pull = jax.linear_transpose(push, x)
-        gram = lambda v: pull(push(v))[0]
-        quadrature = lambda v: 0.5 * x.size * _log_quadrature(gram, v / jnp.linalg.norm(v), min(order, x.size))
-        return _mean(quadrature, key, x, probes)
-
-    return at
-
-
-def _log_quadrature(symmetric, v, order):
-    """vᵀ log(A) v by `order` Lanczos steps from the unit vector v."""
-    values, vectors = jnp.linalg.eigh(lanczos(symmetric, v, order))
-    weights = vectors[0] ** 2
-    return jnp.where(weights > 0, weights * jnp.log(jnp.maximum(values, jnp.finfo(v.dtype).tiny)), 0).sum()
-
-
-def _mean(statistic, key, x, probes):
-    signs = jax.random.rademacher(key, (probes, x.size), x.dtype)
-    values = jax.lax.map(statistic, signs)
-    return Estimate(values.mean(0), values.std(0, ddof=1) / probes**0.5)
-
-
-def _square(name, g, x):
-    """v ↦ J v between vectors of the same length, the point as a vector, and the way back."""
     x, unravel = ravel_pytree(x)
-    flat = lambda x: ravel_pytree(g(unravel(x)))[0]
-    y, push = linearize(flat, x)
+    y, push = linearize(lambda x: ravel_pytree(g(unravel(x)))[0], x)
     if y.size != x.size:
         raise ValueError(f"jacobian.{name} needs a square Jacobian: f takes {x.size} numbers and gives {y.size}")
     return push, x, unravel
 
 
-def _scalar(name, f):
+def _scalar(name: str, f: Callable) -> Callable:
     def checked(x):
         y = f(x)
         if jnp.shape(y) != ():

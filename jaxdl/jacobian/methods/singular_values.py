@@ -1,18 +1,25 @@
-"""How many directions a function uses: singular values of its Jacobian, its rank and condition number."""
+"""How many directions a function uses: the singular values of its Jacobian, its rank and its condition number."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import P
 from jaxdl.jacobian.methods.cutting import cut
 
 
 class Spectrum(NamedTuple):
-    """singular_values, (min(m, n),), falling; rank, how many are above rounding; condition, the first over the last.
+    """The singular values of a Jacobian of shape (m, n).
 
-    condition is infinite where the rank is not full.
+    Attributes:
+        singular_values: (min(m, n),), the largest first.
+        rank: the number of singular values above rounding.
+        condition: the largest singular value over the smallest; infinite where the rank is not full.
     """
 
     singular_values: jax.Array
@@ -20,15 +27,30 @@ class Spectrum(NamedTuple):
     condition: jax.Array
 
 
-def spectrum(f: Callable, argnums=0, *, tolerance: float | None = None) -> Callable:
-    """`spectrum(f)(*args)` is the `Spectrum` of the Jacobian between the joined inputs and the joined outputs.
+def spectrum(f: Callable[P, Any], argnums: Argnums = 0, *, tolerance: float | None = None) -> Callable[P, Spectrum]:
+    """The singular values, rank and condition number of the Jacobian between all inputs and all outputs.
 
-    tolerance: singular values below this part of the largest do not count to the rank; by default
-    max(m, n) · eps, as NumPy's matrix_rank has it.
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        tolerance: singular values below this part of the largest do not count for the rank; by default
+            max(m, n) · eps, as in `numpy.linalg.matrix_rank`.
+
+    Returns:
+        A function of f's arguments that returns the `Spectrum`.
+
+    Raises:
+        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> int(jacobian.spectrum(lambda x: x.sum() * x)(jnp.ones(4)).rank)
+        4
     """
-    jacobian = cut(f, argnums)  # whose few sweeps need no plan; the decomposition takes longer than the matrix
+    jacobian = cut(f, argnums)  # it has few sweeps without a plan, and the decomposition takes longer than the matrix
 
-    def at(*args, **kwargs):
+    def at(*args: P.args, **kwargs: P.kwargs) -> Spectrum:
         matrix = jacobian.matrix(*args, **kwargs)
         values = jnp.linalg.svd(matrix, compute_uv=False)
         least = max(matrix.shape) * jnp.finfo(matrix.dtype).eps if tolerance is None else tolerance

@@ -1,152 +1,227 @@
-"""Sparse Jacobians and Hessians: the pattern is read from the jaxpr, coloured, and had by a few compressed products."""
+"""Sparse Jacobians and Hessians: the pattern is read from the jaxpr, coloured, and filled by a few products."""
+
+from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.core
 import numpy as np
 from scipy import sparse as sp
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.modes import hindrances
 from jaxdl.jacobian.analysis.pattern import colouring
-from jaxdl.jacobian.analysis.pattern.dependence import nothing
-from jaxdl.jacobian.analysis.pattern.walk import pattern as read_pattern
-from jaxdl.jacobian.methods.base import Jacobian, Vector, method
-from jaxdl.jacobian.methods.compressed_products import Compressed, Plan, checked
-from jaxdl.report import figure, png, write_whole
+from jaxdl.jacobian.analysis.pattern.dependence import Matrix, independent
+from jaxdl.jacobian.analysis.pattern.propagation import sparsity_pattern
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import Call, P, PlannedJacobian, method
+from jaxdl.jacobian.methods.compressed_products import CompressedJacobian
+from jaxdl.jacobian.methods.sparse_plan import SparsePlan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Pattern = Any  # a SciPy sparse matrix or a boolean array
 
 
-class Sparse(Jacobian):
-    """A Jacobian that is also to be had as `.bcoo`, `.scipy`; `.plan` says how, `.spy` draws the pattern."""
+@method
+def sparse(
+    f: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    pattern: Pattern = None,
+    probe: bool = True,
+) -> SparseJacobian[P]:
+    """The Jacobian by compressed products: as many sweeps as its pattern has colours.
 
-    def plan(self, *args, **kwargs) -> Plan:
-        """The pattern, the colours and the sweeps for arguments of these types."""
-        return self.evaluated(_compressed, args, kwargs).plan
+    The pattern is read from the jaxpr. It holds for all values of the arguments and for the values of arrays that f
+    closes over. It is coloured by columns, by rows or by both, and kept for each program.
 
-    def bcoo(self, *args, **kwargs):
-        """The result with each block as a `BCOO` of shape output.shape + input.shape; also under jit."""
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: whether f is a holomorphic function of complex numbers.
+        pattern: the (m, n) pattern, as a SciPy sparse matrix or a boolean array, to use instead of the one that is
+            found; all outputs by all inputs, each flattened and joined.
+        probe: whether a given pattern is compared with one random product at each call. Under jit and vmap, which
+            cannot raise, a wrong pattern makes the result NaN.
+
+    Returns:
+        A function of f's arguments that returns the Jacobian as a dense array, as `jax.jacrev(f)` does. Its methods
+        `bcoo(*args)` and `scipy(*args)` return sparse matrices and never compute the dense one; `plan(*args)` shows the
+        pattern, the sweeps, and what was not understood and counts as dense.
+
+    Raises:
+        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: when called, if the given pattern has the wrong shape or lacks entries, or if JAX has neither mode
+            for f.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.sparse(lambda x: x[1:] * x[:-1]).bcoo(jnp.ones(1000)).nse
+        1998
+    """
+    prepare = functools.partial(prepare_sparse, pattern=pattern, probe=probe)
+    return SparseJacobian("sparse", f, prepare, argnums, has_aux, holomorphic)
+
+
+@method
+def sparse_hessian(
+    f: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    pattern: Pattern = None,
+    probe: bool = True,
+) -> SparseJacobian[P]:
+    """The Hessian of a scalar function by compressed Hessian-vector products.
+
+    The pattern of the gradient is found and coloured such that of each entry and its mirror image one can be read (star
+    colouring).
+
+    Args:
+        f: the function to differentiate twice, with a scalar output.
+        argnums: which arguments to differentiate, as in `jax.hessian`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: whether f is a holomorphic function of complex numbers.
+        pattern: the (n, n) pattern to use instead of the one that is found; one of two mirror images is enough.
+        probe: whether a given pattern is compared with one random product at each call, see `sparse`.
+
+    Returns:
+        A function of f's arguments that returns the Hessian as a dense array, as `jax.hessian(f)` does, with the
+        methods of `sparse`.
+
+    Raises:
+        TypeError: if f is not callable; when called, if its output is no scalar.
+        ValueError: when called, if the given pattern has the wrong shape or lacks entries.
+    """
+    gradient = jax.grad(f, argnums, has_aux, holomorphic)
+    prepare = functools.partial(_prepare_hessian, pattern=pattern, probe=probe)
+    return SparseJacobian("sparse_hessian", gradient, prepare, argnums, has_aux, holomorphic)
+
+
+class SparseJacobian(PlannedJacobian[P, SparsePlan]):
+    """What `sparse` and `sparse_hessian` return: called with f's arguments, it returns a dense array.
+
+    Its other methods return sparse matrices and the plan.
+    """
+
+    def plan(self, *args: P.args, **kwargs: P.kwargs) -> SparsePlan:
+        """The pattern, the colours and the sweeps for arguments of these types, a report; `plan(…).plot()` draws it."""
+        return self.evaluate(lambda call: _compressed(call).plan, args, kwargs)
+
+    def bcoo(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """The Jacobian with sparse blocks; also under jit.
+
+        Returns:
+            The structure that the Jacobian itself has, with a `BCOO` of shape output.shape + input.shape for each
+            block. With `has_aux` a pair of this and aux.
+        """
         from jax.experimental.sparse import BCOO  # slow to import
 
-        compressed, call, data = self.evaluated(_entries, args, kwargs)
-        blocks = compressed.blocks([y.shape for y in call.vector.outputs], [x.shape for x in call.inputs])
+        compressed, call, data = self.evaluate(_entries, args, kwargs)
+        blocks = compressed.blocks([y.shape for y in call.function.outputs], [x.shape for x in call.inputs])
         result = call.arranged(
             [
                 BCOO((data[entries].astype(x.dtype), indices), shape=y.shape + x.shape, unique_indices=True)
                 for x, (entries, indices) in zip(call.inputs, row, strict=True)
             ]
-            for y, row in zip(call.vector.outputs, blocks, strict=True)
+            for y, row in zip(call.function.outputs, blocks, strict=True)
         )
-        return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
+        return self.with_aux(result, args, kwargs)
 
-    def scipy(self, *args, **kwargs) -> sp.csr_array:
-        """The whole (m, n) matrix: all outputs, flattened, one below the other, by all inputs. Not under jit."""
-        compressed, _, data = self.evaluated(_entries, args, kwargs)
+    def scipy(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """The whole (m, n) matrix as a `scipy.sparse.csr_array`; not under jit.
+
+        Returns:
+            The matrix, with all entries of the outputs as rows and all entries of the differentiated arguments as
+            columns, each flattened and joined. With `has_aux` a pair of this and aux.
+
+        Raises:
+            TypeError: under jit, grad or vmap.
+        """
+        compressed, _, data = self.evaluate(_entries, args, kwargs)
         if isinstance(data, jax.core.Tracer):
             raise TypeError(
                 f"jacobian.{self.name}.scipy: SciPy has no matrices under jit, grad or vmap; take .bcoo there"
             )
-        pattern = compressed.plan.pattern
-        data = np.asarray(data)[compressed.plan.places] if compressed.plan.is_filled else np.asarray(data)
-        result = sp.csr_array((data, pattern.indices, pattern.indptr), pattern.shape)
-        return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
+        plan = compressed.plan
+        data = np.asarray(data)[plan.places] if plan.is_filled else np.asarray(data)
+        result = sp.csr_array((data, plan.pattern.indices, plan.pattern.indptr), plan.pattern.shape)
+        return self.with_aux(result, args, kwargs)
 
-    def spy(self, *args, path=None, **kwargs):
-        """Draws the pattern, each entry in the colour of the sweep that finds it: matplotlib's Axes.
+    def spy(self, *args: P.args, **kwargs: P.kwargs) -> Axes:
+        """Draws the pattern, each entry in the colour of the sweep that computes it; `plan(*args).plot(path)` saves it.
 
-        With `path`, it is written there as a PNG file too.
+        Returns:
+            The axes of matplotlib.
         """
-        return drawn(self.plan(*args, **kwargs), path)
+        return self.plan(*args, **kwargs).plot().axes[0]
 
 
-def _compressed(call) -> Compressed:
-    if isinstance(call.prepared, Compressed):
+def _compressed(call: Call) -> CompressedJacobian:
+    if isinstance(call.prepared, CompressedJacobian):
         return call.prepared
-    vector = call.vector
-    empty = nothing(vector.m, vector.n).some
-    return Compressed(vector, Plan(empty, np.zeros(vector.n, int) - 1, np.zeros(vector.m, int) - 1))
+    function = call.function
+    empty = independent(function.m, function.n).rows
+    plan = SparsePlan(empty, np.zeros(function.n, int) - 1, np.zeros(function.m, int) - 1)
+    return CompressedJacobian(function, plan)
 
 
-def _entries(call):
+def _entries(call: Call) -> tuple[CompressedJacobian, Call, jax.Array]:
     compressed = _compressed(call)
-    return compressed, call, checked(compressed, *compressed.compiled(call.x, *call.others))
+    return compressed, call, compressed.checked(*compressed.compiled(call.x, *call.others))
 
 
-def drawn(plan, path):
-    row, column = colouring.coordinates(plan.pattern)
-    forward = plan.sweeps[0] * plan.pattern.shape[0]
-    colour = np.where(plan.places < forward, plan.columns[column], plan.sweeps[0] + plan.rows[row])
-    m, n = plan.pattern.shape
-    with figure(width=5, height=5 * np.clip(m / max(n, 1), 0.3, 3)) as (fig, axes):
-        size = np.clip(72 * 4 / max(m, n, 1), 0.2, 12)
-        axes.scatter(column, row, s=size**2, c=colour, cmap="turbo", marker="s", linewidths=0, rasterized=True)
-        axes.set(xlim=(-0.5, n - 0.5), ylim=(m - 0.5, -0.5), aspect="equal", xlabel="input", ylabel="output")
-        axes.set_title(f"{plan.pattern.nnz:,} entries, {plan.sweeps[0]} forward + {plan.sweeps[1]} reverse sweeps")
-        if path is not None:
-            write_whole(path, png(fig))
-    return axes
-
-
-@functools.partial(method, kind=Sparse)
-def sparse(vector: Vector, *, pattern=None, probe: bool = True):
-    """The Jacobian by compressed products: as many sweeps as its pattern has colours.
-
-    The pattern is found from the jaxpr, for all values of the arguments and for these ones of closed-over arrays,
-    coloured by columns, rows or both, and kept for the program that f is. The result is dense;
-    `sparse(f).bcoo(*args)`, `.scipy(*args)` never make the dense matrix; `.plan(*args)` tells the pattern, the sweeps
-    and what was not understood and counts as dense; `.spy(*args)` draws it.
-
-    pattern: the (m, n) pattern as a SciPy sparse matrix or a boolean array, in place of the one found, for all outputs
-    and inputs flattened and joined. It is held against one random product at each call: an entry outside it raises
-    ValueError, or makes the result NaN under jit and vmap, where nothing can be raised. probe: False to do without.
-    """
-    no_forward, no_reverse = hindrances(vector.f, jx.opened(vector.jaxpr).eqns, vector.types)
+def prepare_sparse(function: VectorFunction, pattern: Pattern = None, probe: bool = True) -> CompressedJacobian:
+    no_forward, no_reverse = hindrances(function, jx.opened(function.jaxpr).eqns, function.types)
     if no_forward and no_reverse:
         raise ValueError(
-            f"jacobian.{vector.name}: JAX has neither mode of the function as a whole. Forward: {no_forward}. "
+            f"jacobian.{function.name}: JAX has neither mode of the function as a whole. Forward: {no_forward}. "
             f"Reverse: {no_reverse}"
         )
-    found, dense = _pattern(vector) if pattern is None else (_given(vector, pattern), ())
+    found, dense = _pattern(function, pattern)
     columns, rows, why = colouring.cheapest(found, not no_forward, not no_reverse)
-    return Compressed(
-        vector, Plan(found, columns, rows, tuple(dense), why, False, pattern is not None), probe and pattern is not None
-    )
+    plan = SparsePlan(found, columns, rows, dense, why, is_given=pattern is not None)
+    return CompressedJacobian(function, plan, probe and pattern is not None)
 
 
-@functools.partial(method, kind=Sparse)
-def _second(vector: Vector, *, pattern=None, probe: bool = True):
-    found, dense = _pattern(vector) if pattern is None else (_given(vector, pattern), ())
+def _prepare_hessian(gradient: VectorFunction, pattern: Pattern, probe: bool) -> CompressedJacobian:
+    found, dense = _pattern(gradient, pattern)
     found = sp.csr_array(found + found.T)
     found.sort_indices()
-    columns = colouring.symmetric(found)
-    plan = Plan(found, columns, np.full(vector.m, -1), tuple(dense), "symmetric, by columns", True, pattern is not None)
-    return Compressed(vector, plan, probe and pattern is not None)
+    plan = SparsePlan(
+        *(found, colouring.symmetric(found), np.full(gradient.m, -1), dense),
+        why="symmetric, by columns",
+        is_symmetric=True,
+        is_given=pattern is not None,
+    )
+    return CompressedJacobian(gradient, plan, probe and pattern is not None)
 
 
-def sparse_hessian(f, argnums=0, has_aux=False, holomorphic=False, *, pattern=None, probe=True):
-    """The Hessian of a scalar function by compressed Hessian-vector products, with the result of `jax.hessian`.
-
-    The pattern of the gradient is found and coloured so that of each entry and its mirror image one can be read
-    (star colouring). Options and outputs as for `sparse`.
-    """
-    if not callable(f):
-        raise TypeError(f"jacobian.sparse_hessian: expected a function, got {type(f).__name__}")
-    gradient = jax.grad(f, argnums, has_aux, holomorphic)
-    jacobian = _second(gradient, argnums, has_aux, holomorphic, pattern=pattern, probe=probe)
-    jacobian.name = "sparse_hessian"
-    return jacobian
+def _pattern(function: VectorFunction, pattern: Pattern) -> tuple[Matrix, tuple[tuple[str, str], ...]]:
+    """The given pattern, or that of the jaxpr; and what counts as dense."""
+    if pattern is not None:
+        return _as_csr(function, pattern), ()
+    (found,), dense = sparsity_pattern(function.jaxpr, function.n, function.constant, len(function.constants))
+    return (independent(function.m, function.n) if found is None else found).matrix(), tuple(dense)
 
 
-def _pattern(vector):
-    (found,), dense = read_pattern(vector.jaxpr, vector.n, vector.constant, len(vector.constants))
-    return (nothing(vector.m, vector.n) if found is None else found).matrix(), dense
-
-
-def _given(vector, pattern):
-    """A pattern from outside as a sorted boolean CSR matrix."""
-    matrix = sp.csr_array(pattern).astype(bool)
-    if matrix.shape != (vector.m, vector.n):
+def _as_csr(function: VectorFunction, pattern: Pattern) -> Matrix:
+    """A given pattern as a sorted boolean CSR matrix."""
+    matrix: Matrix = sp.csr_array(pattern).astype(bool)
+    if matrix.shape != (function.m, function.n):
         raise ValueError(
-            f"jacobian.{vector.name}: the pattern must be of shape ({vector.m}, {vector.n}), outputs by inputs, "
+            f"jacobian.{function.name}: the pattern must be of shape ({function.m}, {function.n}), outputs by inputs, "
             f"got {matrix.shape}"
         )
     matrix.sum_duplicates()

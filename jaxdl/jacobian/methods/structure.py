@@ -1,81 +1,118 @@
-"""The Jacobian of a function as what its layers know it to be, read off its equations."""
+"""The Jacobian as an operator that keeps the structure of the function's layers, read from its equations."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.cuts import active
-from jaxdl.jacobian.methods.base import Jacobian, Vector
-from jaxdl.jacobian.operators.base import Identity, Zero
-from jaxdl.jacobian.operators.equations import Edge, opened_up
-from jaxdl.jacobian.operators.from_equations import kind, whole
-from jaxdl.jacobian.operators.series_parallel import collected
+from jaxdl.jacobian.analysis.modes import linearize
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import Call, Jacobian, P
+from jaxdl.jacobian.operators.base import Identity, Operator, Zero
+from jaxdl.jacobian.operators.equations import PartialMap, expanded
+from jaxdl.jacobian.operators.from_equations import operator_builder
+from jaxdl.jacobian.operators.functions import FunctionOperator
+from jaxdl.jacobian.operators.series_parallel import reduce_graph
 
 
-def structured(f: Callable, argnums=0, has_aux=False, holomorphic=False) -> "Structured":
-    """The Jacobian of f as a lazy operator J between vectors: the raveled inputs, and the raveled outputs.
+def structured(
+    f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> StructuredJacobian[P]:
+    """The Jacobian of f as a lazy operator J between the flattened inputs and the flattened outputs.
 
-    Takes the arguments of `jax.jacrev`, but in place of arrays gives one operator of shape (m, n), with all entries
-    of the differentiated arguments as its n columns and all entries of the output as its m rows, in the order of
-    `jax.flatten_util.ravel_pytree`. `J @ v` (vector or matrix) and `J.T` take no more memory than the layers' own
-    derivatives; `J.dense()` multiplies out in the cheapest order, found by dynamic programming; `J.trace()`,
-    `J.frobenius()`, `J.spectral()`; `jaxdl.interop.as_lineax(J)` for lineax's solvers; printed, it is its chain,
-    with the last layer first: `diagonal(3) · dense(3×5)`. J is a pytree, so that it can come out of jit and vmap.
+    Elementwise functions are diagonal, softmax is diagonal plus rank one, matrix products are I ⊗ A ⊗ I, convolutions
+    Toeplitz, slices, gathers and maxima selections, sums and broadcasts are sums and their transposes; the uses of a
+    value are added. Anything else (scan, sort, an op with a hand-written rule) is a linear function without structure.
 
-        J = structured(lambda x: ops.relu(w @ x + b))(x)
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: whether f is a holomorphic function of complex numbers.
 
-    Elementwise functions are diagonal, softmax diagonal plus rank one, matrix products I ⊗ A ⊗ I, convolutions
-    Toeplitz, slices, gathers and maxima selections, sums and broadcasts sums and their transposes; a value used twice
-    adds. Anything else (scan, sort, an op with a rule of its own) is a linear function without structure.
+    Returns:
+        A function of f's arguments that returns J, an `Operator` of shape (m, n); with `has_aux` a pair of J and aux.
+        The n columns are all entries of the differentiated arguments, the m rows all entries of the output, in the
+        order of `jax.flatten_util.ravel_pytree`. `J @ v` (a vector or a matrix) and `J.T` need no more memory than the
+        layers' derivatives; `J.dense()` multiplies the operators in the cheapest order; `J.trace()`, `J.frobenius()`
+        and `J.spectral()` are a trace and norms; `jaxdl.interop.as_lineax(J)` is for lineax's solvers. J is a pytree,
+        so that jit and vmap can return it. Printed, it is its structure, the last layer first.
+
+    Raises:
+        TypeError: if f is not callable.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> w = jnp.ones((3, 5))
+        >>> jacobian.structured(lambda x: jnp.tanh(w @ x))(jnp.ones(5))
+        diagonal(3) · dense(3×5)
     """
     if not callable(f):
         raise TypeError(f"jacobian.structured: expected a function, got {type(f).__name__}")
-    return Structured("structured", f, operator_of, argnums, has_aux, holomorphic)
+    return StructuredJacobian("structured", f, prepare_operator, argnums, has_aux, holomorphic)
 
 
-class Structured(Jacobian):
-    """What `structured` returns: called like f, it gives the operator (and aux, with has_aux)."""
+class StructuredJacobian(Jacobian[P]):
+    """What `structured` returns: called with f's arguments, it returns an `Operator`."""
 
-    def __call__(self, *args, **kwargs):
-        jacobian = self.evaluated(_operator, args, kwargs)
-        return (jacobian, self.f(*args, **kwargs)[1]) if self.has_aux else jacobian
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """J as an `Operator` of shape (m, n); with `has_aux` a pair of J and aux."""
+        return self.with_aux(self.evaluate(_operator, args, kwargs), args, kwargs)
+
+    def matrix(self, *args: P.args, **kwargs: P.kwargs) -> jax.Array:
+        """J as an array, (m, n)."""
+        return self.evaluate(lambda call: _operator(call).dense(), args, kwargs)
 
 
-def _operator(call):
-    size = call.vector.m, call.vector.n
-    return call.prepared(call.x, *call.others) if all(size) else Zero(size, call.x.dtype)
+def _operator(call: Call) -> Operator:
+    shape = call.function.m, call.function.n
+    return call.prepared(call.x, *call.others) if all(shape) else Zero(shape, call.x.dtype)
 
 
-def operator_of(vector: Vector) -> Callable:
-    """The function (x, *others) ↦ operator: what each equation is, is found once, its numbers at each call."""
-    jaxpr = opened_up(vector.jaxpr)
+def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:
+    """The function (x, *others) ↦ operator. The structure is found once, the numbers at each call."""
+    jaxpr = expanded(function.jaxpr)
     plain = jx.opened(jaxpr)
     start, end = plain.invars[0], plain.outvars[0]
     if not jx.is_variable(end) or end not in (live := active(plain)):
-        return lambda x, *others: Zero((vector.m, vector.n), x.dtype)
+        return lambda x, *others: Zero((function.m, function.n), x.dtype)
     if start is end:
-        return lambda x, *others: Identity(vector.n, x.dtype)
-    if any(_is_complex(v.aval) != _is_complex(vector.x) for v in live):
-        return lambda x, *others: whole(vector, x, others)  # inside, real and imaginary parts move apart
-    edges = [
-        Edge(eqn, place, out)
+        return lambda x, *others: Identity(function.n, x.dtype)
+    if any(_is_complex(v.aval) != _is_complex(function.x) for v in live):
+        return lambda x, *others: _without_structure(function, x, others)  # real and imaginary parts move apart
+    partials = [
+        PartialMap(eqn, operand, output)
         for eqn in plain.eqns
-        for out, y in enumerate(eqn.outvars)
-        for place, x in enumerate(eqn.invars)
+        for output, y in enumerate(eqn.outvars)
+        for operand, x in enumerate(eqn.invars)
         if y in live and jx.is_variable(x) and x in live
     ]
-    kinds = {edge: kind(edge) for edge in edges}
+    builders = {partial: operator_builder(partial) for partial in partials}
 
     def run(x, *others):
         values = dict(zip(plain.constvars, jaxpr.consts, strict=True))
         values |= dict(zip(plain.invars, (x, *others), strict=True))
         jx.run(plain.eqns, values)
-        given = lambda edge: [jx.value_of(v, values) for v in edge.eqn.invars]
-        return collected([(*edge.ends, of(edge, given(edge))) for edge, of in kinds.items()], start, end)
+        inputs = lambda partial: [jx.value_of(v, values) for v in partial.eqn.invars]
+        edges = [(*partial.ends, build(partial, inputs(partial))) for partial, build in builders.items()]
+        return reduce_graph(edges, start, end)
 
     return run
 
 
-def _is_complex(x):
+def _without_structure(function: VectorFunction, x: jax.Array, others: tuple) -> Operator:
+    """The Jacobian of the whole function as one linear function."""
+    f = lambda x: function(x, *others)
+    cost = float(function.n * function.m)
+    return FunctionOperator(linearize(f, x)[1], False, function.x, jax.eval_shape(f, x), "linear", cost)
+
+
+def _is_complex(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.complexfloating)

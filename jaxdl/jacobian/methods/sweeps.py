@@ -1,120 +1,186 @@
-"""The Jacobian by sweeps: a row for each output (reverse) or a column for each input (forward), in chunks if asked."""
+"""The Jacobian by sweeps: one for each output (reverse) or each input (forward), all at once or in chunks."""
 
+from __future__ import annotations
+
+import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.jacobian.analysis.modes import linearize
-from jaxdl.jacobian.analysis.vector_function import split
-from jaxdl.jacobian.methods.base import Vector, method
+from jaxdl.jacobian.analysis.vector_function import VectorFunction, split
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import Jacobian, P, method
 
 
 @method
-def reverse(vector: Vector, *, chunk: int | None = None, max_bytes: int | None = None):
+def reverse(
+    f: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk: int | None = None,
+    max_bytes: int | None = None,
+) -> Jacobian[P]:
     """The Jacobian by reverse sweeps, one for each output, as `jax.jacrev`.
 
-    chunk: this many rows at a time instead of all at once. max_bytes: as many rows at a time as keep the temporary
-    memory of the compiled function, beside its arguments and the matrix, at or below this; measured by compiling.
-    Raises ValueError if a single row needs more. Takes f, argnums, has_aux and holomorphic as `jax.jacrev`.
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: whether f is a holomorphic function of complex numbers.
+        chunk: how many rows to compute at a time; by default all.
+        max_bytes: computes as many rows at a time as keep the temporary memory of the compiled function, without its
+            arguments and the matrix, at or below this; found by compiling.
+
+    Returns:
+        A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does.
+
+    Raises:
+        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: when called, if both `chunk` and `max_bytes` are given, or a single row needs more memory.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.reverse(jnp.sin, max_bytes=1_000_000)(jnp.zeros(3)).shape
+        (3, 3)
     """
-    return in_chunks(vector, rows, vector.m, chunk, max_bytes)
+    prepare = functools.partial(prepare_reverse, chunk=chunk, max_bytes=max_bytes)
+    return Jacobian("reverse", f, prepare, argnums, has_aux, holomorphic)
 
 
 @method
-def forward(vector: Vector, *, chunk: int | None = None, max_bytes: int | None = None):
+def forward(
+    f: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk: int | None = None,
+    max_bytes: int | None = None,
+) -> Jacobian[P]:
     """The Jacobian by forward sweeps, one for each input, as `jax.jacfwd`; also through hand-written rules.
 
-    chunk, max_bytes: as for `reverse`, in columns.
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacfwd`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: whether f is a holomorphic function of complex numbers.
+        chunk: how many columns to compute at a time; by default all.
+        max_bytes: computes as many columns at a time as keep the temporary memory of the compiled function, without
+            its arguments and the matrix, at or below this; found by compiling.
+
+    Returns:
+        A function of f's arguments that returns the Jacobian, as `jax.jacfwd(f)` does.
+
+    Raises:
+        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: when called, if both `chunk` and `max_bytes` are given, or a single column needs more memory.
     """
-    return in_chunks(vector, columns, vector.n, chunk, max_bytes)
+    prepare = functools.partial(prepare_forward, chunk=chunk, max_bytes=max_bytes)
+    return Jacobian("forward", f, prepare, argnums, has_aux, holomorphic)
 
 
-def rows(vector: Vector, x, others, chunk: int):
+Run = Callable[..., jax.Array]
+
+
+def prepare_reverse(function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None) -> Run:
+    return _in_chunks(function, rows, function.m, chunk, max_bytes)
+
+
+def prepare_forward(function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None) -> Run:
+    return _in_chunks(function, columns, function.n, chunk, max_bytes)
+
+
+def rows(function: VectorFunction, x: jax.Array, others: tuple, chunk: int) -> jax.Array:
     """ȳ = e_i for each i: x̄ is row i."""
-    pullback = jax.vjp(lambda xs: vector.of_arrays(xs, *others), split(x, vector.inputs))[1]
+    pullback = jax.vjp(lambda xs: function.of_arrays(xs, *others), split(x, function.inputs))[1]
 
-    def sweeps(one_hot):
-        (cotangents,) = jax.vmap(pullback)(_rows_as(one_hot, vector.outputs))
+    def sweep(one_hot):
+        (cotangents,) = jax.vmap(pullback)(_split_rows(one_hot, function.outputs))
         return _joined([c.reshape(len(one_hot), -1) for c in cotangents], 1)
 
-    return _in_place(sweeps, vector.m, (vector.m, vector.n), 0, chunk, x.dtype)
+    return _matrix(sweep, function.m, (function.m, function.n), 0, chunk, x.dtype)
 
 
-def columns(vector: Vector, x, others, chunk: int):
+def columns(function: VectorFunction, x: jax.Array, others: tuple, chunk: int) -> jax.Array:
     """ẋ = e_j for each j: ẏ is column j."""
-    along, xs = lambda xs: vector.of_arrays(xs, *others), split(x, vector.inputs)
-    push = (lambda t: jax.jvp(along, (xs,), (t,))[1]) if chunk >= vector.n else linearize(along, xs)[1]
+    of_arrays, xs = lambda xs: function.of_arrays(xs, *others), split(x, function.inputs)
+    push = (lambda t: jax.jvp(of_arrays, (xs,), (t,))[1]) if chunk >= function.n else linearize(of_arrays, xs)[1]
 
-    def sweeps(one_hot):
-        tangents = jax.vmap(push, out_axes=-1)(_rows_as(one_hot, vector.inputs))
+    def sweep(one_hot):
+        tangents = jax.vmap(push, out_axes=-1)(_split_rows(one_hot, function.inputs))
         return _joined([t.reshape(-1, len(one_hot)) for t in tangents], 0)
 
-    return _in_place(sweeps, vector.n, (vector.m, vector.n), 1, chunk, x.dtype)
+    return _matrix(sweep, function.n, (function.m, function.n), 1, chunk, x.dtype)
 
 
-def _rows_as(rows, types):
-    """Each row as arrays of these types. Outside of vmap, where XLA need not move what lies right already."""
+def _split_rows(rows: jax.Array, types: Sequence) -> list[jax.Array]:
+    """Each row as arrays of these types. Done outside of vmap, where XLA copies less."""
     ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
     parts = jnp.split(rows, ends, 1)
     return [part.reshape(len(rows), *t.shape).astype(t.dtype) for part, t in zip(parts, types, strict=True)]
 
 
-def _joined(parts, axis):
+def _joined(parts: list[jax.Array], axis: int) -> jax.Array:
     if len(parts) == 1:
         return parts[0]
     with jax.numpy_dtype_promotion("standard"):
         return jnp.concatenate(parts, axis, dtype=jnp.result_type(*parts))
 
 
-def _in_place(sweeps, count, shape, axis, chunk, dtype):
-    """One-hot vectors through `sweeps`, `chunk` at a time, into the matrix; the last two chunks may overlap.
+def _matrix(sweep: Callable, count: int, shape: tuple[int, int], axis: int, chunk: int, dtype: Any) -> jax.Array:
+    """The matrix of sweeps of one-hot vectors, `chunk` at a time. The last two chunks may overlap.
 
-    The vectors are made as they are needed, and the matrix is written in place: neither takes memory twice.
+    The vectors are computed when they are needed, and the matrix is written in place: neither takes memory twice.
     """
     if chunk >= count:
-        return sweeps(jnp.eye(count, dtype=dtype))
+        return sweep(jnp.eye(count, dtype=dtype))
 
     def put(i, matrix):
         start = jnp.minimum(i * chunk, count - chunk)
         one_hot = jax.nn.one_hot(start + jnp.arange(chunk), count, dtype=dtype)
-        return jax.lax.dynamic_update_slice_in_dim(matrix, sweeps(one_hot).astype(dtype), start, axis)
+        return jax.lax.dynamic_update_slice_in_dim(matrix, sweep(one_hot).astype(dtype), start, axis)
 
     return jax.lax.fori_loop(0, -(-count // chunk), put, jnp.zeros(shape, dtype))
 
 
-def in_chunks(vector, sweeps, count, chunk, max_bytes):
+def _in_chunks(function: VectorFunction, sweeps: Callable, count: int, chunk: int | None, max_bytes: int | None) -> Run:
     if chunk is not None and max_bytes is not None:
-        raise ValueError(f"jacobian.{vector.name}: give chunk or max_bytes, not both")
+        raise ValueError(f"jacobian.{function.name}: give chunk or max_bytes, not both")
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"jacobian.{vector.name}: chunk must be a positive integer, got {chunk!r}")
+        raise ValueError(f"jacobian.{function.name}: chunk must be a positive integer, got {chunk!r}")
     if max_bytes is not None:
-        chunk = within(vector, sweeps, count, max_bytes)
+        chunk = _largest_chunk(function, sweeps, count, max_bytes)
     size = min(chunk or count, count)
-    return lambda x, *others: sweeps(vector, x, others, size)
+    return lambda x, *others: sweeps(function, x, others, size)
 
 
-def within(vector, sweeps, count, max_bytes) -> int:
-    """The most sweeps at a time whose compiled temporary memory is at most max_bytes."""
-    used = {}
+def _largest_chunk(function: VectorFunction, sweeps: Callable, count: int, max_bytes: int) -> int:
+    """The most sweeps at a time whose compiled temporary memory is at most max_bytes, up to an eighth fewer."""
 
-    def temporary(chunk):
-        if chunk not in used:
-            run = jax.jit(lambda x, *others: sweeps(vector, x, others, chunk))
-            used[chunk] = run.lower(*vector.types).compile().memory_analysis().temp_size_in_bytes
-        return used[chunk]
+    @functools.cache
+    def temporary(chunk: int) -> int:
+        run = jax.jit(lambda x, *others: sweeps(function, x, others, chunk))
+        memory = run.lower(*function.types).compile().memory_analysis()
+        return 0 if memory is None else memory.temp_size_in_bytes
 
     if temporary(count) <= max_bytes:
         return count
     if temporary(1) > max_bytes:
         raise ValueError(
-            f"jacobian.{vector.name}: one sweep at a time takes {temporary(1):,} bytes of temporary memory, "
+            f"jacobian.{function.name}: one sweep at a time takes {temporary(1):,} bytes of temporary memory, "
             f"max_bytes is {max_bytes:,}"
         )
     fits, too_many = 1, count
     while too_many - fits > max(1, fits // 8):
-        # Memory is nearly a straight line in the number of sweeps: look where the budget lies on it.
+        # Memory is almost linear in the number of sweeps: interpolate.
         slope = (temporary(too_many) - temporary(fits)) / (too_many - fits)
         between = fits + int((max_bytes - temporary(fits)) / slope) if slope > 0 else (fits + too_many) // 2
         tried = min(max(between, fits + 1), too_many - 1)

@@ -1,43 +1,60 @@
 """The Jacobian by vertex elimination: few multiplications, in straight-line code that XLA fuses."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import itertools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxdl.jacobian.analysis.elimination.accumulation import accumulation
+from jaxdl.jacobian.analysis.elimination.accumulation import accumulate
 from jaxdl.jacobian.analysis.elimination.orders import search
-from jaxdl.jacobian.analysis.elimination.scalar_graph import scalar_graph
-from jaxdl.jacobian.methods.base import Vector, method
-from jaxdl.report import write_whole
+from jaxdl.jacobian.analysis.elimination.scalar_graph import ScalarGraph, scalar_graph
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.methods.arguments import Argnums
+from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
+from jaxdl.report import Report, Table, figure
 
-MOST_CHOSEN = 32
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_SELECTED_COLUMNS = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class EliminationPlan:
-    """An elimination order for one graph.
+class EliminationPlan(Report):
+    """An elimination order for the graph of a function's scalars.
 
-    multiplications: of the orders "forward", "reverse", "markowitz" and of the best "found"; "emitted" are those of
-    this plan's code, in which equal products are computed once.
+    `save("plan.json")` writes it and `load` reads it.
+
+    Attributes:
+        order: the vertices, in the order of their elimination.
+        multiplications: the numbers of multiplications of the orders "forward", "reverse" and "markowitz", of the best
+            order "found", and of the "emitted" code of this plan, in which equal products are computed once.
+        fingerprint: a hash of the graph.
     """
 
     order: tuple[int, ...]
     multiplications: dict[str, int]
     fingerprint: str
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the plan as JSON, whole or not at all."""
-        write_whole(path, json.dumps(dataclasses.asdict(self)).encode() + b"\n")
-
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "EliminationPlan":
-        """Reads what `save` wrote. Raises ValueError if the file holds no plan."""
+    def load(cls, path: str | os.PathLike) -> EliminationPlan:
+        """Reads a plan that was saved as JSON.
+
+        Args:
+            path: the file.
+
+        Raises:
+            ValueError: if the file has no plan.
+        """
         try:
             fields = json.loads(Path(path).read_text(encoding="utf-8"))
             order, counts, fingerprint = (fields[field.name] for field in dataclasses.fields(cls))
@@ -47,7 +64,12 @@ class EliminationPlan:
                 f"EliminationPlan.load: {path} holds no elimination plan ({error}); write one with EliminationPlan.save"
             ) from None
 
-    def check(self, name, graph):
+    def check(self, name: str, graph: ScalarGraph) -> None:
+        """Checks that the plan is for a graph.
+
+        Raises:
+            ValueError: if it is not.
+        """
         if self.fingerprint != graph.fingerprint or sorted(self.order) != list(graph.inner):
             raise ValueError(
                 f"jacobian.{name}: the plan was made for another graph (fingerprint {self.fingerprint}, "
@@ -55,68 +77,140 @@ class EliminationPlan:
                 f"leave it out and a new one is searched"
             )
 
+    def table(self) -> Table:
+        """The number of multiplications of each order."""
+        rows = [(name, f"{count:,}") for name, count in self.multiplications.items()]
+        title = f"Elimination of {len(self.order):,} vertices (graph {self.fingerprint})"
+        return Table(title, ("order", "multiplications"), rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan's attributes, as `load` reads them."""
+        return dataclasses.asdict(self)
+
+    def _figure(self) -> Figure:
+        with figure(width=5) as (fig, axes):
+            axes.bar(list(self.multiplications), list(self.multiplications.values()))
+            axes.set(ylabel="multiplications", title=f"{len(self.order):,} vertices")
+        return fig
+
 
 @method
-def eliminate(vector: Vector, *, plan: EliminationPlan | None = None, seconds: float = 5.0, seed: int = 0):
+def eliminate(
+    f: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    plan: EliminationPlan | None = None,
+    seconds: float = 5.0,
+    seed: int = 0,
+) -> PlannedJacobian[P, EliminationPlan]:
     """The Jacobian by vertex elimination on the graph of f's scalars, in a cross-country order, as straight-line code.
 
-    The order is searched for once for each type of arguments, for at most `seconds`, from `seed`; or it is that of
-    `plan`. For functions of some hundred scalars (ValueError beyond `scalar_graph.MOST_VERTICES`), best inside jit
-    and vmap. Hand-written rules are used. Loops and other primitives that are not elementwise are one dense block
-    each, by JAX. Takes f, argnums, has_aux as `jax.jacrev`; no complex numbers (TypeError).
+    For functions of up to some hundred scalars, best inside jit and vmap. Hand-written rules are used. Each loop, and
+    each other primitive that is not elementwise, is one dense block, by JAX.
+
+    Args:
+        f: the function to differentiate.
+        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: whether f returns a pair (output, aux).
+        holomorphic: must be False.
+        plan: the order; by default it is searched for, once for each type of arguments.
+        seconds: the time limit of the search.
+        seed: of the search.
+
+    Returns:
+        A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` is the
+        `EliminationPlan`.
+
+    Raises:
+        TypeError: if f is not callable; when called, if f has complex numbers, or inputs or outputs that cannot be
+            differentiated.
+        ValueError: when called, if the graph has more than `scalar_graph.MOST_VERTICES` vertices or `MOST_EDGES`
+            edges, or the plan is for another graph.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> J = jacobian.eliminate(lambda x: jnp.sin(x[0] * x[1]) * x)
+        >>> J(jnp.ones(2)).shape
+        (2, 2)
+        >>> plan = J.plan(jnp.ones(2))  # pass it on: jacobian.eliminate(f, plan=plan)
     """
-    if jnp.issubdtype(vector.x.dtype, jnp.complexfloating):
-        raise TypeError(f"jacobian.{vector.name}: takes real functions, got {vector.x.dtype}; use jacobian.reverse")
-    graph = scalar_graph(vector)
+    prepare = functools.partial(prepare_elimination, plan=plan, seconds=seconds, seed=seed)
+    return PlannedJacobian("eliminate", f, prepare, argnums, has_aux, holomorphic)
+
+
+def elimination_plan(
+    f: Callable, *args: Any, argnums: Argnums = 0, has_aux: bool = False, seconds: float = 5.0, seed: int = 0
+) -> EliminationPlan:
+    """The plan by which `eliminate(f, argnums, has_aux)` works on these arguments.
+
+    For keyword arguments of f use `eliminate(f, …).plan(*args, **kwargs)`.
+
+    Args:
+        f: the function to differentiate.
+        args: its arguments.
+        argnums: which arguments to differentiate.
+        has_aux: whether f returns a pair (output, aux).
+        seconds: the time limit of the search.
+        seed: of the search.
+
+    Returns:
+        The plan.
+
+    Raises:
+        TypeError, ValueError: as `eliminate`.
+    """
+    return eliminate(f, argnums, has_aux, seconds=seconds, seed=seed).plan(*args)
+
+
+def prepare_elimination(
+    function: VectorFunction, plan: EliminationPlan | None = None, seconds: float = 5.0, seed: int = 0
+) -> Elimination:
+    if jnp.issubdtype(function.x.dtype, jnp.complexfloating):
+        raise TypeError(f"jacobian.{function.name}: takes real functions, got {function.x.dtype}; use jacobian.reverse")
+    graph = scalar_graph(function)
     if plan is None:
-        plan = made(graph, seconds, seed)
-    plan.check(vector.name, graph)
-    return Elimination(vector, graph, plan)
-
-
-def made(graph, seconds, seed) -> EliminationPlan:
-    found = search(graph, seconds, seed)
-    return EliminationPlan(tuple(found.orders["emitted"]), found.multiplications, graph.fingerprint)
-
-
-def elimination_plan(f, *args, argnums=0, has_aux=False, seconds: float = 5.0, seed: int = 0) -> EliminationPlan:
-    """The plan by which `eliminate(f, argnums, has_aux)` works on these arguments, to look at or to save."""
-    return eliminate(f, argnums, has_aux, seconds=seconds, seed=seed).evaluated(lambda call: call.plan, args, {})
+        found = search(graph, seconds, seed)
+        plan = EliminationPlan(tuple(found.orders["emitted"]), found.multiplications, graph.fingerprint)
+    plan.check(function.name, graph)
+    return Elimination(function, graph, plan)
 
 
 class Elimination:
-    """`run(x, *others)`: the matrix by the steps of an order."""
+    """Called as (x, *others), it returns the (m, n) Jacobian by the code of an elimination order."""
 
-    def __init__(self, vector, graph, plan):
-        self.plan, self.partials, self.shape = plan, graph.partials, (vector.m, vector.n)
-        self.code = accumulation(graph, plan.order)
+    def __init__(self, function: VectorFunction, graph: ScalarGraph, plan: EliminationPlan):
+        self.plan, self.partials, self.shape = plan, graph.partials, (function.m, function.n)
+        self.code = accumulate(graph, plan.order)
         self.numbers = list(dict.fromkeys(step[1] for step in self.code.steps if step[0] == "partial"))
         self.run = jax.jit(self._run)
 
-    def __call__(self, x, *others):
+    def __call__(self, x: jax.Array, *others) -> jax.Array:
         return self.run(x, *others)
 
-    def _run(self, x, *others):
-        arrays = self.partials.evaluate((x, *others), self.numbers)
+    def _run(self, x: jax.Array, *others) -> jax.Array:
+        computed = self.partials.evaluate((x, *others), self.numbers)
         with jax.numpy_dtype_promotion("standard"):
-            dtype = jnp.result_type(x, *arrays)
-        arrays = {number: jnp.ravel(a).astype(dtype) for number, a in zip(self.numbers, arrays, strict=True)}
+            dtype = jnp.result_type(x, *computed)
+        arrays = {number: jnp.ravel(a).astype(dtype) for number, a in zip(self.numbers, computed, strict=True)}
         values = []
-        of = lambda value: value if isinstance(value, float) else values[value]
+        operand = lambda b: b if isinstance(b, float) else values[b]
         for kind, a, b in self.code.steps:
             if kind == "partial":
                 values.append(jax.lax.index_in_dim(arrays[a], b, keepdims=False))
             elif kind == "·":
-                values.append(values[a] * of(b))
+                values.append(values[a] * operand(b))
             else:
-                values.append(values[a] + of(b) if kind == "+" else values[a] - of(b))
-        return self._assembled(values, dtype)
+                values.append(values[a] + operand(b) if kind == "+" else values[a] - operand(b))
+        return self._matrix(values, dtype)
 
-    def _assembled(self, values, dtype):
-        """The matrix, so that XLA makes few loops of it on a CPU.
+    def _matrix(self, values: list, dtype: Any) -> jax.Array:
+        """The matrix, in a form that XLA compiles to few loops on a CPU.
 
-        Stacked rows become one loop, which computes for each entry anew what it needs: right where that is little.
-        Else each column becomes a loop, and one more chooses among them; with many columns that costs too much.
+        Stacked rows become one loop, which recomputes for each entry what it needs: good where that is little.
+        Otherwise each column becomes a loop, and one more selects among them, which is slow for many columns.
         """
         m, n = self.shape
         entry = lambda i, j: self.code.entries.get((i, j), 0.0)
@@ -124,7 +218,7 @@ class Elimination:
         if self.code.multiplications < m * n:
             return jnp.stack([line([entry(i, j) for j in range(n)]) for i in range(m)])
         columns = [line([entry(i, j) for i in range(m)]) for j in range(n)]
-        if n > MOST_CHOSEN:
+        if n > MOST_SELECTED_COLUMNS:
             return jnp.stack(columns, 1)
         number, matrix = jax.lax.broadcasted_iota(jnp.int32, (m, n), 1), jnp.zeros((m, n), dtype)
         for j, column in enumerate(columns):
@@ -132,8 +226,8 @@ class Elimination:
         return matrix
 
 
-def _line(values, dtype, entries):
-    """A vector of entries, runs of equal ones as one."""
+def _line(values: list, dtype: Any, entries: list) -> jax.Array:
+    """A vector of entries, with runs of equal entries as broadcasts."""
     parts = []
     for value, run in itertools.groupby(entries):
         if isinstance(value, float):

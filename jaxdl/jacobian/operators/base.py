@@ -1,80 +1,127 @@
-"""An algebra of Jacobians that are kept as what they are: diagonal, dense, selection, … and chains and sums of them.
+"""The base of all operators: Jacobians that keep their structure instead of becoming matrices.
 
-An operator J is (m, n) and a pytree; `push` is v ↦ Jv and `pull` is w ↦ Jᵀw, on vectors. `J @ v` takes a vector or
-a matrix, `J @ K` another operator. Products are multiplied out when `dense` asks for it, in the cheapest order.
+An operator J has shape (m, n) and is a pytree; `push` is v ↦ J v and `pull` is w ↦ Jᵀ w, on vectors. `J @ v` takes a
+vector or a matrix, `J @ K` another operator. A product is multiplied only by `dense`, in the cheapest order.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, dataclass_transform, overload
 
 import jax
 import jax.numpy as jnp
 
 from jaxdl.jacobian.analysis.krylov import largest_singular_value
+from jaxdl.jacobian.analysis.matrix_chain import Bracketing, bracketing, multiplied
 from jaxdl.jacobian.analysis.operation_counts import MOVED
 
-static = functools.partial(dataclasses.field, metadata={"static": True})
+C = TypeVar("C")
 
 
-def node(cls):
+def static() -> Any:
+    """A field of an operator that is no array: part of the pytree's structure."""
+    return dataclasses.field(metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static,))
+def node(cls: type[C]) -> type[C]:
+    """Makes a class of operators a frozen dataclass and a pytree."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls))
 
 
 class Operator:
-    """J, (m, n): what all kinds have. A kind gives shape, dtype, label, push and pull, and what it knows better."""
+    """A linear map J of shape (m, n) that keeps its structure; printed, it is its structure.
+
+    Subclasses define `shape`, `dtype`, `label`, `push` and `pull`, and override what they can compute better.
+
+    Attributes:
+        shape: (m, n), the numbers of outputs and inputs.
+        dtype: the type of the entries.
+        label: the structure in words, such as `diagonal(3) · dense(3×5)`.
+    """
+
+    shape: Any
+    dtype: Any
+    label: Any
+
+    def push(self, v: jax.Array) -> jax.Array:
+        """J v, (m,), of a vector v, (n,)."""
+        raise NotImplementedError
+
+    def pull(self, w: jax.Array) -> jax.Array:
+        """Jᵀ w, (n,), of a vector w, (m,)."""
+        raise NotImplementedError
 
     @property
-    def T(self) -> "Operator":
+    def T(self) -> Operator:
         """Jᵀ"""
         return Transposed(self)
 
     @property
     def work(self) -> float:
-        """Operations of one push or pull, as `jaxdl.jacobian.analysis.operation_counts` counts them."""
+        """Operations of one push or pull, in the unit of `operation_counts`."""
         return MOVED * sum(self.shape)
 
     @property
     def dense_work(self) -> float:
+        """Operations of `dense`."""
         return min(self.shape) * self.work
 
+    @overload
+    def __matmul__(self, other: Operator) -> Operator: ...
+
+    @overload
+    def __matmul__(self, other: jax.typing.ArrayLike) -> jax.Array: ...
+
     def __matmul__(self, other):
-        n, fits = self.shape[1], isinstance(other, Operator)
-        other = other if fits else jnp.asarray(other)
-        if not (fits or other.ndim in (1, 2)) or other.shape[0] != n:
+        """J v for a vector (n,), J V for a matrix (n, k), and the operator J K for an operator K.
+
+        Raises:
+            ValueError: if the shapes do not fit.
+        """
+        shape, n = other.shape if isinstance(other, Operator) else jnp.shape(other), self.shape[1]
+        if len(shape) not in (1, 2) or shape[0] != n:
             raise ValueError(
-                f"structured: J is {size(self)}, so J @ v needs v of shape ({n},) or ({n}, k), got {other.shape}"
+                f"structured: J is {size_text(self)}, so J @ v needs v of shape ({n},) or ({n}, k), got {shape}"
             )
-        if fits:
-            return chain(self, other)
-        return self.push(other) if other.ndim == 1 else columns(self.push, other)
+        if isinstance(other, Operator):
+            return compose(self, other)
+        v = jnp.asarray(other)
+        return self.push(v) if v.ndim == 1 else apply_to_columns(self.push, v)
 
-    def merged(self, other) -> "Operator | None":
-        """J K as one operator of a kind, None where it is none."""
+    def merged(self, other: Operator) -> Operator | None:
+        """J K as one operator with structure, None if it has none."""
         return None
 
-    def scaled(self, d) -> "Operator | None":
-        """diag(d) J as one operator of a kind, None where it is none."""
+    def scaled(self, d: jax.Array) -> Operator | None:
+        """diag(d) J as one operator with structure, None if it has none."""
         return None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.label
 
     def dense(self) -> jax.Array:
         """J as an array, (m, n)."""
         m, n = self.shape
         if n <= m:
-            return columns(self.push, jnp.eye(n, dtype=self.dtype))
-        return columns(self.pull, jnp.eye(m, dtype=self.dtype)).T
+            return apply_to_columns(self.push, jnp.eye(n, dtype=self.dtype))
+        return apply_to_columns(self.pull, jnp.eye(m, dtype=self.dtype)).T
 
     def trace(self) -> jax.Array:
-        """Σ Jᵢᵢ of a square J."""
+        """Σ Jᵢᵢ of a square J.
+
+        Raises:
+            ValueError: if J is not square.
+        """
         m, n = self.shape
         if m != n:
-            raise ValueError(f"structured: only a square Jacobian has a trace, this one is {size(self)}")
+            raise ValueError(f"structured: only a square Jacobian has a trace, this one is {size_text(self)}")
         return self._trace()
 
-    def _trace(self):
+    def _trace(self) -> jax.Array:
         return jnp.trace(self.dense())
 
     def square(self) -> jax.Array:
@@ -86,22 +133,29 @@ class Operator:
         return jnp.sqrt(self.square())
 
     def spectral(self) -> jax.Array:
-        """The largest singular value: exact where the kind knows it, else by at most 40 steps of Lanczos on JᴴJ."""
+        """The largest singular value.
+
+        Exact for operators that know it; otherwise by at most 40 steps of Lanczos on JᴴJ.
+        """
         return largest_singular_value(self)
-
-
-# --- the simplest kinds ------------------------------------------------------------------------------
 
 
 @node
 class Zero(Operator):
     """0"""
 
-    shape: tuple = static()
+    shape: tuple[int, int] = static()
     dtype: Any = static()
-    label = property(lambda self: f"zero({size(self)})")
-    push = lambda self, v: jnp.zeros(self.shape[0], self.dtype)
-    pull = lambda self, w: jnp.zeros(self.shape[1], self.dtype)
+
+    @property
+    def label(self) -> str:
+        return f"zero({size_text(self)})"
+
+    def push(self, v: jax.Array) -> jax.Array:
+        return jnp.zeros(self.shape[0], self.dtype)
+
+    def pull(self, w: jax.Array) -> jax.Array:
+        return jnp.zeros(self.shape[1], self.dtype)
 
 
 @node
@@ -110,170 +164,181 @@ class Identity(Operator):
 
     n: int = static()
     dtype: Any = static()
-    shape = property(lambda self: (self.n, self.n))
-    label = property(lambda self: f"identity({self.n})")
-    T = property(lambda self: self)
-    push = pull = lambda self, v: v
-    _trace = square = lambda self: jnp.asarray(self.n, self.dtype)
-    spectral = lambda self: jnp.ones((), self.dtype)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n, self.n
 
-@node
-class Diagonal(Operator):
-    """diag(d): an elementwise function."""
+    @property
+    def label(self) -> str:
+        return f"identity({self.n})"
 
-    d: jax.Array
-    shape = property(lambda self: (self.d.shape[-1],) * 2)
-    dtype = property(lambda self: self.d.dtype)
-    label = property(lambda self: f"diagonal({self.shape[0]})")
-    T = property(lambda self: self)
-    push = pull = lambda self, v: self.d * v.astype(self.dtype)
-    dense = lambda self: jnp.diag(self.d)
-    _trace = lambda self: self.d.sum()
-    square = lambda self: sum_of_squares(self.d)
-    spectral = lambda self: jnp.abs(self.d).max()
-    merged = lambda self, other: other.scaled(self.d)
-    scaled = lambda self, d: Diagonal(d * self.d.astype(d.dtype))
+    @property
+    def T(self) -> Operator:
+        return self
+
+    def push(self, v: jax.Array) -> jax.Array:
+        return v
+
+    def pull(self, w: jax.Array) -> jax.Array:
+        return w
+
+    def _trace(self) -> jax.Array:
+        return jnp.asarray(self.n, self.dtype)
+
+    def square(self) -> jax.Array:
+        return jnp.asarray(self.n, self.dtype)
+
+    def spectral(self) -> jax.Array:
+        return jnp.ones((), self.dtype)
 
 
 @node
 class Transposed(Operator):
-    """Jᵀ, where that is no kind of its own."""
+    """Jᵀ, where the transpose has no structure of its own."""
 
     of: Operator
-    shape = property(lambda self: self.of.shape[::-1])
-    dtype = property(lambda self: self.of.dtype)
-    label = property(lambda self: f"{self.of.label}ᵀ")
-    T = property(lambda self: self.of)
-    work = property(lambda self: self.of.work)
-    push = lambda self, v: self.of.pull(v)
-    pull = lambda self, w: self.of.push(w)
-    dense = lambda self: self.of.dense().T
-    _trace = lambda self: self.of.trace()
-    square = lambda self: self.of.square()
-    spectral = lambda self: self.of.spectral()
 
-    def merged(self, other):
+    @property
+    def shape(self) -> tuple[int, int]:
+        m, n = self.of.shape
+        return n, m
+
+    @property
+    def dtype(self) -> Any:
+        return self.of.dtype
+
+    @property
+    def label(self) -> str:
+        return f"{self.of.label}ᵀ"
+
+    @property
+    def T(self) -> Operator:
+        return self.of
+
+    @property
+    def work(self) -> float:
+        return self.of.work
+
+    def push(self, v: jax.Array) -> jax.Array:
+        return self.of.pull(v)
+
+    def pull(self, w: jax.Array) -> jax.Array:
+        return self.of.push(w)
+
+    def dense(self) -> jax.Array:
+        return self.of.dense().T
+
+    def _trace(self) -> jax.Array:
+        return self.of.trace()
+
+    def square(self) -> jax.Array:
+        return self.of.square()
+
+    def spectral(self) -> jax.Array:
+        return self.of.spectral()
+
+    def merged(self, other: Operator) -> Operator | None:
         """Aᵀ Bᵀ = (B A)ᵀ"""
         product = other.of.merged(self.of) if isinstance(other, Transposed) else None
         return product and product.T
 
 
-# --- products and sums ---------------------------------------------------------------------------------
+# --- products -----------------------------------------------------------------------------------------
 
 
 @node
-class Chain(Operator):
-    """J_k ⋯ J_2 J_1, the last function's first."""
+class Composition(Operator):
+    """J_k ⋯ J_2 J_1: the product of operators, the last function's first."""
 
-    factors: tuple
-    shape = property(lambda self: (self.factors[0].shape[0], self.factors[-1].shape[1]))
-    dtype = property(lambda self: common_dtype(self.factors))
-    label = property(lambda self: " · ".join(f.label for f in self.factors))
-    T = property(lambda self: chain(*(f.T for f in reversed(self.factors))))
-    work = property(lambda self: sum(f.work for f in self.factors))
-    dense_work = property(lambda self: self._ways[0, len(self.factors)][0])
-    push = lambda self, v: functools.reduce(lambda v, f: f.push(v), reversed(self.factors), v)
-    pull = lambda self, w: functools.reduce(lambda w, f: f.pull(w), self.factors, w)
+    factors: tuple[Operator, ...]
 
-    def _halves(self):
-        """J = A B where the chain is narrowest."""
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.factors[0].shape[0], self.factors[-1].shape[1]
+
+    @property
+    def dtype(self) -> Any:
+        return common_dtype(self.factors)
+
+    @property
+    def label(self) -> str:
+        return " · ".join(f.label for f in self.factors)
+
+    @property
+    def T(self) -> Operator:
+        return compose(*(f.T for f in reversed(self.factors)))
+
+    @property
+    def work(self) -> float:
+        return sum(f.work for f in self.factors)
+
+    @property
+    def dense_work(self) -> float:
+        return self._bracketing[0]
+
+    def push(self, v: jax.Array) -> jax.Array:
+        return functools.reduce(lambda v, f: f.push(v), reversed(self.factors), v)
+
+    def pull(self, w: jax.Array) -> jax.Array:
+        return functools.reduce(lambda w, f: f.pull(w), self.factors, w)
+
+    def _halves(self) -> tuple[jax.Array, jax.Array]:
+        """A and B with J = A B, split where the product is narrowest."""
         k = min(range(1, len(self.factors)), key=lambda k: self.factors[k].shape[0])
-        return chain(*self.factors[:k]), chain(*self.factors[k:])
+        return self._as_array(compose(*self.factors[:k])), self._as_array(compose(*self.factors[k:]))
 
-    def _trace(self):
+    def _trace(self) -> jax.Array:
         """Σ Aᵢₖ Bₖᵢ"""
         a, b = self._halves()
-        return (self._as_array(a) * self._as_array(b).T).sum()
+        return (a * b.T).sum()
 
-    def square(self):
-        """Σ (AᴴA)ₖₗ (BBᴴ)ₗₖ where the chain is narrow within"""
-        a, b = map(self._as_array, self._halves())
+    def square(self) -> jax.Array:
+        """Σ (AᴴA)ₖₗ (BBᴴ)ₗₖ where the product is narrower inside than at its ends."""
+        a, b = self._halves()
         if a.shape[1] >= min(self.shape):
             return sum_of_squares(self.dense())
         return jnp.abs(((a.conj().T @ a) * (b @ b.conj().T).T).sum())
 
-    def dense(self):
-        return self._made(0, len(self.factors))
+    @functools.cached_property
+    def _bracketing(self) -> tuple[float, Bracketing]:
+        functions = self.factors[::-1]
+        sizes = [self.shape[1], *(f.shape[0] for f in functions)]
+        return bracketing(sizes, [f.work for f in functions], factors=[f.dense_work for f in functions])
 
-    def _as_array(self, operator):
+    def dense(self) -> jax.Array:
+        functions = self.factors[::-1]
+
+        def push(start: int, end: int, matrix: jax.Array) -> jax.Array:
+            for f in functions[start:end]:
+                matrix = apply_to_columns(f.push, matrix).astype(self.dtype)
+            return matrix
+
+        def pull(start: int, end: int, matrix: jax.Array) -> jax.Array:
+            for f in reversed(functions[start:end]):
+                matrix = apply_to_columns(f.pull, matrix.T).astype(self.dtype).T
+            return matrix
+
+        factor = lambda start: self._as_array(functions[start])
+        return multiplied(self._bracketing[1], push, pull, jnp.matmul, factor)
+
+    def _as_array(self, operator: Operator) -> jax.Array:
         return operator.dense().astype(self.dtype)
 
-    def _made(self, i, j):
-        if j - i == 1:
-            return self._as_array(self.factors[i])
-        way, k = self._ways[i, j][1:]
-        if way == "push":
-            return columns(self.factors[i].push, self._made(i + 1, j)).astype(self.dtype)
-        if way == "pull":
-            return columns(self.factors[k].pull, self._made(i, k).T).astype(self.dtype).T
-        return self._made(i, k) @ self._made(k, j)
 
-    @functools.cached_property
-    def _ways(self):
-        """For each run of factors the cheapest way to its matrix, (operations, what is done last, where).
-
-        The last is a factor pushed or pulled through the matrix of the others, or a product of two matrices.
-        """
-        factors, best = self.factors, {(i, i + 1): (f.dense_work,) for i, f in enumerate(self.factors)}
-        for length in range(2, len(factors) + 1):
-            for i in range(len(factors) - length + 1):
-                j = i + length
-                m, n = factors[i].shape[0], factors[j - 1].shape[1]
-                ways = [
-                    (best[i + 1, j][0] + n * factors[i].work, "push", i),
-                    (best[i, j - 1][0] + m * factors[j - 1].work, "pull", j - 1),
-                ]
-                for k in range(i + 1, j):
-                    multiplied = 2 * m * factors[k].shape[0] * n
-                    ways.append((best[i, k][0] + best[k, j][0] + multiplied, "product", k))
-                best[i, j] = min(ways, key=lambda way: way[0])
-        return best
-
-
-@node
-class Sum(Operator):
-    """J + K + …: a value that is used more than once."""
-
-    terms: tuple
-    shape = property(lambda self: self.terms[0].shape)
-    dtype = property(lambda self: common_dtype(self.terms))
-    label = property(lambda self: f"({' + '.join(t.label for t in self.terms)})")
-    T = property(lambda self: Sum(tuple(t.T for t in self.terms)))
-    work = property(lambda self: sum(t.work for t in self.terms))
-    dense_work = property(lambda self: sum(t.dense_work for t in self.terms))
-    push = lambda self, v: self._added(t.push(v) for t in self.terms)
-    pull = lambda self, w: self._added(t.pull(w) for t in self.terms)
-    dense = lambda self: self._added(t.dense() for t in self.terms)
-    _trace = lambda self: self._added(t.trace() for t in self.terms)
-
-    def _added(self, parts):
-        return functools.reduce(jnp.add, [part.astype(self.dtype) for part in parts])
-
-
-def chain(*operators: Operator) -> Operator:
-    """The product, with neighbours merged where two of a kind are one."""
-    factors = []
+def compose(*operators: Operator) -> Operator:
+    """The product of operators; neighbours are merged where their product has structure."""
+    factors: list[Operator] = []
     for operator in operators:
-        for factor in operator.factors if isinstance(operator, Chain) else (operator,):
-            while factors and (merged := _merged(factors[-1], factor)) is not None:
+        for factor in operator.factors if isinstance(operator, Composition) else (operator,):
+            while factors and (product := _merged(factors[-1], factor)) is not None:
                 factors.pop()
-                factor = merged
+                factor = product
             factors.append(factor)
-    return factors[0] if len(factors) == 1 else Chain(tuple(factors))
+    return factors[0] if len(factors) == 1 else Composition(tuple(factors))
 
 
-def total(*operators: Operator) -> Operator:
-    """The sum, with diagonals as one and without zeros."""
-    terms = [t for operator in operators for t in (operator.terms if isinstance(operator, Sum) else (operator,))]
-    terms = [t for t in terms if not isinstance(t, Zero)] or terms[:1]
-    slopes = [t.d if isinstance(t, Diagonal) else jnp.ones(t.n, t.dtype) for t in terms if _is_diagonal(t)]
-    if len(slopes) > 1:
-        terms = [t for t in terms if not _is_diagonal(t)] + [Diagonal(functools.reduce(jnp.add, slopes))]
-    return terms[0] if len(terms) == 1 else Sum(tuple(terms))
-
-
-def _merged(a, b):
+def _merged(a: Operator, b: Operator) -> Operator | None:
     if isinstance(a, Zero) or isinstance(b, Zero):
         return Zero((a.shape[0], b.shape[1]), common_dtype((a, b)))
     if isinstance(a, Identity) or isinstance(b, Identity):
@@ -281,22 +346,21 @@ def _merged(a, b):
     return a.merged(b)
 
 
-def _is_diagonal(operator):
-    return isinstance(operator, Diagonal | Identity)
+# --- arrays ---------------------------------------------------------------------------------------------
 
 
-def columns(f, matrix):
+def apply_to_columns(f: Callable[[jax.Array], jax.Array], matrix: jax.Array) -> jax.Array:
     return jax.vmap(f, 1, 1)(matrix)
 
 
-def common_dtype(operators):
+def common_dtype(operators: Iterable[Operator]) -> Any:
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*(operator.dtype for operator in operators))
 
 
-def sum_of_squares(x):
+def sum_of_squares(x: jax.Array) -> jax.Array:
     return (jnp.abs(x) ** 2).sum()
 
 
-def size(operator):
+def size_text(operator: Operator) -> str:
     return "×".join(map(str, operator.shape))

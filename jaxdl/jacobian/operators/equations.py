@@ -1,5 +1,8 @@
-"""What an equation is, as far as its Jacobian goes: names, the ops of jaxdl, and which rules are elementwise."""
+"""What is known of an equation before its Jacobian is: its name, whether it is a jaxdl op, whether it is pointwise."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,57 +11,62 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 
-SAME = {"add_any", "copy", "copy_p", "squeeze", "expand_dims", "real", "optimization_barrier"}
-MOVES = {
+IDENTITIES = {"add_any", "copy", "copy_p", "squeeze", "expand_dims", "real", "optimization_barrier"}
+INDEXING = {
     "concatenate", "dynamic_slice", "dynamic_update_slice", "gather", "pad", "reshape", "rev", "slice", "split",
     "transpose",
 }  # fmt: skip
-# An op of jaxdl whose definition has only these is differentiated as it is defined: its rule says the same.
-PLAIN = (
-    SAME | MOVES | {"add", "sub", "neg", "mul", "dot_general", "reduce_sum", "broadcast_in_dim", "convert_element_type"}
+# A jaxdl op defined with nothing else is differentiated by its definition, which has more structure than its rule.
+STRUCTURED = (
+    IDENTITIES
+    | INDEXING
+    | {"add", "sub", "neg", "mul", "dot_general", "reduce_sum", "broadcast_in_dim", "convert_element_type"}
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Edge:
-    """From one input of an equation to one of its outputs."""
+class PartialMap:
+    """One output of an equation as a function of one of its inputs."""
 
     eqn: Any
-    place: int
-    out: int
+    operand: int
+    output: int
 
     @property
-    def ends(self):
-        return self.eqn.invars[self.place], self.eqn.outvars[self.out]
+    def ends(self) -> tuple[Any, Any]:
+        """The variables of the input and the output."""
+        return self.eqn.invars[self.operand], self.eqn.outvars[self.output]
 
     @property
-    def types(self):
-        return tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in self.ends)
+    def types(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """The types of the input and the output."""
+        x, y = (jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in self.ends)
+        return x, y
 
-    def bound(self, *inputs, **changed):
-        """The output for these inputs, with some parameters changed."""
-        return jx.binding(self.eqn, **changed)(*inputs)[self.out]
+    def evaluate(self, *inputs, **changed) -> jax.Array:
+        """The output for all inputs of the equation, with some parameters changed."""
+        return jx.binding(self.eqn, **changed)(*inputs)[self.output]
 
-    def along(self, inputs):
-        """The output as a function of the input alone."""
-        return lambda x: self.bound(*inputs[: self.place], x, *inputs[self.place + 1 :])
+    def at(self, inputs: Sequence) -> Callable[[jax.Array], jax.Array]:
+        """The output as a function of the one input, the others as in `inputs`."""
+        return lambda x: self.evaluate(*inputs[: self.operand], x, *inputs[self.operand + 1 :])
 
 
-def opened_up(jaxpr):
-    """The jaxpr with the bodies of jit, and the definitions of ops that are plain, in place of their calls."""
+def expanded(jaxpr):
+    """The jaxpr with calls of jit, and of ops defined by structured equations, replaced by their bodies."""
 
     def into(eqn):
         if eqn.primitive.name == "jit":
             return lambda *args: jx.evaluate(jx.inner_jaxprs(eqn)[0], args, into)
-        if own_op(eqn) and _is_plain(primal := jx.primal_of(eqn)):
+        if is_jaxdl_op(eqn) and _is_structured(primal := jx.primal_of(eqn)):
             return lambda *args: jx.evaluate(primal, args, into)
         return None
 
     return jax.make_jaxpr(lambda *args: jx.evaluate(jaxpr, args, into))(*[v.aval for v in jx.opened(jaxpr).invars])
 
 
-def own_op(eqn) -> bool:
-    """Whether an equation calls an op of jaxdl's, perhaps under vmap: what its name says is known."""
+def is_jaxdl_op(eqn) -> bool:
+    """Whether an equation calls an op of `jaxdl.ops`, perhaps under vmap, whose name tells its structure."""
     call = jx.op_call(eqn)
     while hasattr(call, "call"):
         call = call.call
@@ -66,40 +74,41 @@ def own_op(eqn) -> bool:
 
 
 def is_rule(eqn) -> bool:
+    """Whether an equation calls a function with a hand-written rule."""
     return eqn.primitive.name == "jaxdl_op" or eqn.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call"))
 
 
 def name_of(eqn) -> str:
-    """The name of a primitive, or of the rule that is called."""
+    """The name of the primitive, or of the function with a hand-written rule."""
     if eqn.primitive.name == "jaxdl_op":
         return jx.op_call(eqn).name
     return jx.function_name(jx.rule_jaxpr(eqn)) if is_rule(eqn) else eqn.primitive.name
 
 
-def _is_plain(jaxpr):
-    moving = [eqn for eqn in jx.opened(jaxpr).eqns if jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact)]
+def _is_structured(jaxpr) -> bool:
+    inexact = [eqn for eqn in jx.opened(jaxpr).eqns if jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact)]
     return all(
-        _is_plain(jx.inner_jaxprs(eqn)[0]) if eqn.primitive.name == "jit" else eqn.primitive.name in PLAIN
-        for eqn in moving
+        _is_structured(jx.inner_jaxprs(eqn)[0]) if eqn.primitive.name == "jit" else eqn.primitive.name in STRUCTURED
+        for eqn in inexact
     )
 
 
-def is_pointwise_rule(edge) -> bool:
-    """Whether a rule's pullback takes each entry of the cotangent to the entry in the same place, whatever it says."""
+def has_pointwise_pullback(partial: PartialMap) -> bool:
+    """Whether a rule's pullback computes each entry from the cotangent's entry in the same position alone."""
 
     def pull(dy, *inputs):
-        return jax.vjp(edge.along(inputs), inputs[edge.place])[1](dy)[0]
+        return jax.vjp(partial.at(inputs), inputs[partial.operand])[1](dy)[0]
 
-    types = [v.aval for v in edge.eqn.invars]
+    types = [v.aval for v in partial.eqn.invars]
     try:
-        jaxpr = jx.inlined(jx.trace(pull, edge.types[1], *types)[0])
+        jaxpr = jx.inlined(jx.trace(pull, partial.types[1], *types)[0])
     except Exception:  # no reverse mode: a while loop in its derivative
         return False
     return _is_pointwise(jaxpr)
 
 
 def _is_pointwise(jaxpr) -> bool:
-    """Whether what the outputs have of the first input is in the same place."""
+    """Whether each output entry depends on the first input in the same position alone."""
     plain = jx.opened(jaxpr)
     reached = {plain.invars[0]}
     for eqn in plain.eqns:

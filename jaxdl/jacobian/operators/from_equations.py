@@ -1,135 +1,139 @@
-"""The Jacobian of one equation with respect to one of its inputs, as an operator: a table from primitives to kinds."""
+"""The Jacobian of one equation in one of its inputs, as an operator: a table from primitives to operators."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.modes import linearize
 from jaxdl.jacobian.analysis.operation_counts import work
-from jaxdl.jacobian.operators.base import Diagonal, Identity, Operator, Zero, chain
+from jaxdl.jacobian.analysis.positions import as_matrices, positions
+from jaxdl.jacobian.operators.base import Identity, Operator, Zero, compose
+from jaxdl.jacobian.operators.diagonal import Diagonal, DiagonalPlusRankOne
 from jaxdl.jacobian.operators.equations import (
-    MOVES,
-    SAME,
-    Edge,
-    is_pointwise_rule,
+    IDENTITIES,
+    INDEXING,
+    PartialMap,
+    has_pointwise_pullback,
+    is_jaxdl_op,
     is_rule,
     name_of,
-    own_op,
 )
-from jaxdl.jacobian.operators.kinds import Kronecker, Linear, RankOne, Selection, Toeplitz, Total
+from jaxdl.jacobian.operators.functions import FunctionOperator, Toeplitz
+from jaxdl.jacobian.operators.kronecker import Kronecker
+from jaxdl.jacobian.operators.selection import AxisSum, Selection
+
+Builder = Callable[[PartialMap, Sequence], Operator]
 
 
-def kind(edge: Edge) -> Callable:
-    """The function of an edge and the inputs of its equation that gives its operator; decided without values."""
-    eqn = edge.eqn
+def operator_builder(partial: PartialMap) -> Builder:
+    """Chooses, without values, what makes the operator of a partial map from the inputs of its equation."""
+    eqn = partial.eqn
     if jx.unknown_parameter(eqn):
-        return _linear
-    table = _OPS if own_op(eqn) else {} if is_rule(eqn) else _PRIMITIVES
+        return _function
+    table = _OPS if is_jaxdl_op(eqn) else {} if is_rule(eqn) else _PRIMITIVES
     if special := table.get(name_of(eqn)):
-        return lambda edge, inputs: special(edge, inputs) or _linear(edge, inputs)
-    x, y = edge.types
-    if eqn.primitive.name in jx.ELEMENTWISE or (x.shape == y.shape and is_rule(eqn) and is_pointwise_rule(edge)):
-        return _diagonal
-    return _linear
+        return lambda partial, inputs: special(partial, inputs) or _function(partial, inputs)
+    x, y = partial.types
+    is_pointwise_rule = is_rule(eqn) and x.shape == y.shape and has_pointwise_pullback(partial)
+    return _diagonal if eqn.primitive.name in jx.ELEMENTWISE or is_pointwise_rule else _function
 
 
-def whole(vector, x, others) -> Operator:
-    """The Jacobian of a whole function as one linear function."""
-    along = lambda x: vector.f(x, *others)
-    after = jax.eval_shape(along, x)
-    return Linear(linearize(along, x)[1], False, vector.x, after, "linear", float(vector.n * vector.m))
+# --- one operator each --------------------------------------------------------------------------------
+# None where the structure cannot be told.
 
 
-# --- one kind each -----------------------------------------------------------------------------------
-
-
-def _identity(edge, inputs):
-    x, y = edge.types
+def _identity(partial: PartialMap, inputs: Sequence) -> Operator:
+    x, y = partial.types
     return Identity(math.prod(x.shape), y.dtype)
 
 
-def _diagonal(edge, inputs):
-    """One push of ones, after a broadcast where the input has axes of length 1, or none."""
-    x, y = edge.types
-    name = edge.eqn.primitive.name
-    if x.shape == y.shape and (name == "add" or (name == "sub" and not edge.place)):
-        return _identity(edge, inputs)
+def _zero(partial: PartialMap) -> Operator:
+    x, y = partial.types
+    return Zero((math.prod(y.shape), math.prod(x.shape)), y.dtype)
+
+
+def _diagonal(partial: PartialMap, inputs: Sequence) -> Operator:
+    """By one push of ones; after a broadcast if the input has fewer axes, or axes of length 1."""
+    x, y = partial.types
+    name = partial.eqn.primitive.name
+    if x.shape == y.shape and (name == "add" or (name == "sub" and not partial.operand)):
+        return _identity(partial, inputs)
     if name == "stop_gradient":
-        return Zero((math.prod(y.shape), math.prod(x.shape)), y.dtype)
-    d = Diagonal(_pushed(edge, inputs, jnp.ones(x.shape, x.dtype)).reshape(-1))
-    return chain(d, _spread(x.shape, y, range(len(y.shape) - len(x.shape), len(y.shape))))
+        return _zero(partial)
+    d = Diagonal(_pushed(partial, inputs, jnp.ones(x.shape, x.dtype)).reshape(-1))
+    return compose(d, _broadcast_of(x.shape, y, range(len(y.shape) - len(x.shape), len(y.shape))))
 
 
-def _pushed(edge, inputs, x_dot):
-    return (
-        _linear(edge, inputs).push(x_dot.reshape(-1))
-        if _reverse_only(edge.eqn)
-        else jax.jvp(edge.along(inputs), (inputs[edge.place],), (x_dot,))[1]
-    )
+def _pushed(partial: PartialMap, inputs: Sequence, x_dot: jax.Array) -> jax.Array:
+    if _has_only_reverse(partial.eqn):
+        return _function(partial, inputs).push(x_dot.reshape(-1))
+    return jax.jvp(partial.at(inputs), (inputs[partial.operand],), (x_dot,))[1]
 
 
-def _moved(edge, inputs):
-    """The same move made by the numbers of the entries, with −1 for what comes from elsewhere."""
-    x, y = edge.types
-    numbers = np.arange(math.prod(x.shape), dtype=np.int32).reshape(x.shape)
+def _indexing(partial: PartialMap, inputs: Sequence) -> Operator:
+    """The equation applied to the positions of the input's entries, with −1 for entries from elsewhere."""
+    x, y = partial.types
     elsewhere = lambda z: np.full(np.shape(z), -1, np.int32) if jnp.issubdtype(z.dtype, jnp.inexact) else z
-    given = [numbers if i == edge.place else elsewhere(z) for i, z in enumerate(inputs)]
-    index = lambda: jx.moved(edge.eqn, *given)[edge.out]
+    given = [positions(x.shape) if i == partial.operand else elsewhere(z) for i, z in enumerate(inputs)]
+    index = lambda: jx.moved(partial.eqn, *given)[partial.output]
+    n = math.prod(x.shape)
     if any(isinstance(z, jax.core.Tracer) for z in given):
-        return Selection(index().reshape(-1), numbers.size, y.dtype)
+        return Selection(index().reshape(-1), n, y.dtype)
     with jax.ensure_compile_time_eval():
-        return _selection(np.asarray(index()), numbers.size, y.dtype)
+        return _selection(np.asarray(index()), n, y.dtype)
 
 
-def _selection(index, n, dtype):
+def _selection(index: np.ndarray, n: int, dtype: Any) -> Operator:
     index = index.reshape(-1)
     return Identity(n, dtype) if np.array_equal(index, np.arange(n)) else Selection(index, n, dtype)
 
 
-def _solver(edge, inputs):
-    """The solution moves with the right-hand side and with what the product Ax holds; the solvers only find it."""
-    x, y = edge.types
-    counts = jx.linear_solve(edge.eqn).counts
-    is_of_solvers = counts[0] <= edge.place < sum(counts)
-    return Zero((math.prod(y.shape), math.prod(x.shape)), y.dtype) if is_of_solvers else None
+def _linear_solve(partial: PartialMap, inputs: Sequence) -> Operator | None:
+    """The solution depends on the right-hand side and on the matrix; what only the solvers use has no effect."""
+    counts = jx.linear_solve(partial.eqn).counts
+    is_of_solvers = counts[0] <= partial.operand < sum(counts)
+    return _zero(partial) if is_of_solvers else None
 
 
-def _broadcast(edge, inputs):
-    x, y = edge.types
-    return _spread(x.shape, y, jx.parameters(edge.eqn)["broadcast_dimensions"])
+def _broadcast(partial: PartialMap, inputs: Sequence) -> Operator:
+    x, y = partial.types
+    return _broadcast_of(x.shape, y, jx.parameters(partial.eqn)["broadcast_dimensions"])
 
 
-def _spread(shape, y, places):
-    """The broadcast of an array of that shape, with its axes at these places among those of y."""
-    kept = {d for d, k in zip(places, shape, strict=True) if k == y.shape[d]}
+def _broadcast_of(shape: tuple, y: jax.ShapeDtypeStruct, dimensions: Iterable[int]) -> Operator:
+    """The broadcast of an array of that shape to y, its axes being the `dimensions` of y."""
+    kept = {d for d, k in zip(dimensions, shape, strict=True) if k == y.shape[d]}
     axes = tuple(d for d in range(len(y.shape)) if d not in kept)
     same = math.prod(shape) == math.prod(y.shape)
-    return Identity(math.prod(shape), y.dtype) if same else Total(y.shape, axes, y.dtype).T
+    return Identity(math.prod(shape), y.dtype) if same else AxisSum(y.shape, axes, y.dtype).T
 
 
-def _sum(edge, inputs):
-    x, y = edge.types
-    return Total(x.shape, jx.reduced_axes(edge.eqn), y.dtype)
+def _sum(partial: PartialMap, inputs: Sequence) -> Operator:
+    x, y = partial.types
+    return AxisSum(x.shape, jx.reduced_axes(partial.eqn) or (), y.dtype)
 
 
-def _reduction(edge, inputs):
-    """Each entry reaches one output only: a sum of the entries times what one pull of ones gives them."""
-    x, y = edge.types
-    axes = _axes(edge.eqn, len(x.shape))
+def _reduction(partial: PartialMap, inputs: Sequence) -> Operator | None:
+    """A sum after a diagonal: each entry has an effect on one output only, which one pull of ones gives."""
+    x, y = partial.types
+    axes = _axes(partial.eqn, len(x.shape))
     if axes is None:
         return None
-    slopes = jax.vjp(edge.along(inputs), inputs[edge.place])[1](jnp.ones(y.shape, y.dtype))[0]
-    return chain(Total(x.shape, axes, y.dtype), Diagonal(slopes.reshape(-1)))
+    slopes = jax.vjp(partial.at(inputs), inputs[partial.operand])[1](jnp.ones(y.shape, y.dtype))[0]
+    return compose(AxisSum(x.shape, axes, y.dtype), Diagonal(slopes.reshape(-1)))
 
 
-def _axes(eqn, ndim):
-    """The axes over which a primitive or an op reduces; None where that is not said (an op under vmap)."""
+def _axes(eqn: Any, ndim: int) -> tuple[int, ...] | None:
+    """The axes over which a primitive or an op reduces; None where they cannot be told (an op under vmap)."""
     if jx.reduced_axes(eqn) is not None:
         return jx.reduced_axes(eqn)
     settings = dict(getattr(jx.op_call(eqn), "settings", ()))
@@ -139,64 +143,54 @@ def _axes(eqn, ndim):
     return tuple(int(a) % ndim for a in axis)
 
 
-def _softmax(edge, inputs):
+def _softmax(partial: PartialMap, inputs: Sequence) -> Operator | None:
     """diag(s) − s sᵀ; of its logarithm I − 1 sᵀ"""
-    x, _ = edge.types
-    axes = _axes(edge.eqn, len(x.shape))
+    x, _ = partial.types
+    axes = _axes(partial.eqn, len(x.shape))
     if axes is None:
         return None
     (axis,) = axes
     blocks = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     s = jax.nn.softmax(inputs[0], axis).reshape(blocks)
-    return RankOne(s, -s, s) if name_of(edge.eqn) != "log_softmax" else RankOne(jnp.ones_like(s), -jnp.ones_like(s), s)
+    scale = jnp.ones_like(s) if name_of(partial.eqn) == "log_softmax" else s
+    return DiagonalPlusRankOne(scale, -scale, s)
 
 
-def _product(edge, inputs):
-    """With both factors as stacks of matrices: (batch, free, contracted) and (batch, contracted, free)."""
-    x, y = edge.types
-    (contracted, batch), other = _dimensions(edge.eqn, edge.place), inputs[1 - edge.place]
-    (other_contracted, other_batch) = _dimensions(edge.eqn, 1 - edge.place)
-    free = [d for d in range(len(x.shape)) if d not in (*contracted, *batch)]
-    other_free = [d for d in range(other.ndim) if d not in (*other_contracted, *other_batch)]
-    sizes = lambda shape, dims: math.prod(shape[d] for d in dims)
-    a = other.transpose(*other_batch, *other_free, *other_contracted).astype(y.dtype)
-    a = a.reshape(sizes(x.shape, batch), sizes(other.shape, other_free), sizes(x.shape, contracted))
-    order = (*batch, *contracted, *free) if edge.place else (*batch, *free, *contracted)
-    left, right = (1, sizes(x.shape, free)) if edge.place else (sizes(x.shape, free), 1)
-    return chain(Kronecker(a, left, right), _transposition(x, order))
+def _matrix_product(partial: PartialMap, inputs: Sequence) -> Operator:
+    """I ⊗ A ⊗ I with the other factor as A, after a transposition of the input."""
+    x, y = partial.types
+    dot, operand = jx.dot(partial.eqn), partial.operand
+    a = as_matrices(inputs[1 - operand], dot, 1 - operand).astype(y.dtype)
+    batch, free, contracted = dot.batch[operand], dot.free(operand, len(x.shape)), dot.contracted[operand]
+    size = math.prod(x.shape[d] for d in free)
+    order = (*batch, *contracted, *free) if operand else (*batch, *free, *contracted)
+    left, right = (1, size) if operand else (size, 1)
+    transposition = _selection(positions(x.shape).transpose(order), math.prod(x.shape), x.dtype)
+    return compose(Kronecker(a, left, right), transposition)
 
 
-def _dimensions(eqn, place):
-    contracted, batch = jx.dot(eqn)
-    return contracted[place], batch[place]
-
-
-def _transposition(x, order):
-    n = math.prod(x.shape)
-    return _selection(np.arange(n, dtype=np.int32).reshape(x.shape).transpose(order), n, x.dtype)
-
-
-def _convolution(edge, inputs):
-    if hasattr(jx.op_call(edge.eqn), "mapped"):  # under vmap both may be mapped
+def _convolution(partial: PartialMap, inputs: Sequence) -> Operator | None:
+    if hasattr(jx.op_call(partial.eqn), "mapped"):  # under vmap both may be mapped
         return None
-    return Toeplitz(inputs[1 - edge.place], edge.bound, edge.place, *edge.types, work(edge.eqn))
+    cost = work(partial.eqn)
+    return Toeplitz(inputs[1 - partial.operand], partial.evaluate, partial.operand, *partial.types, cost)
 
 
-def _max_pool(edge, inputs):
-    """Each window selects one entry: which, say the digits of the entries' numbers pushed through."""
-    x, y = edge.types
+def _max_pool(partial: PartialMap, inputs: Sequence) -> Operator | None:
+    """Each window selects one entry. Its position is found by pushing the positions, in two parts below 4096."""
+    x, y = partial.types
     if jnp.finfo(x.dtype).nmant < 23:
         return None
-    numbers = np.arange(math.prod(x.shape)).reshape(x.shape)
-    push = lambda z: _pushed(edge, inputs, jnp.asarray(z, x.dtype)).reshape(-1).round().astype(jnp.int32)
-    index = 4096 * push(numbers // 4096) + push(numbers % 4096)
-    return Selection(jnp.where(push(np.ones(x.shape)) > 0, index, -1), numbers.size, y.dtype)
+    position = positions(x.shape)
+    push = lambda z: _pushed(partial, inputs, jnp.asarray(z, x.dtype)).reshape(-1).round().astype(jnp.int32)
+    index = 4096 * push(position // 4096) + push(position % 4096)
+    return Selection(jnp.where(push(np.ones(x.shape)) > 0, index, -1), position.size, y.dtype)
 
 
-def _rows(edge, inputs):
-    """A table's rows are selected, and nothing by an index outside it."""
-    x, y = edge.types
-    if edge.place or hasattr(jx.op_call(edge.eqn), "mapped"):
+def _embedding(partial: PartialMap, inputs: Sequence) -> Operator | None:
+    """The rows of the table are selected, none by an index outside the table."""
+    x, y = partial.types
+    if partial.operand or hasattr(jx.op_call(partial.eqn), "mapped"):
         return None
     rows, width = x.shape
     index = inputs[1].reshape(-1, 1).astype(jnp.int32)
@@ -204,20 +198,20 @@ def _rows(edge, inputs):
     return Selection(entries.reshape(-1), rows * width, y.dtype)
 
 
-def _linear(edge, inputs):
-    """The equation's own derivative, pushed forward, or pulled back where there is only that."""
-    x, y = edge.types
-    along, at, name = edge.along(inputs), inputs[edge.place], name_of(edge.eqn)
-    if _reverse_only(edge.eqn):
-        pullback = jax.vjp(along, at)[1]
-        return Linear(_First(pullback), True, x, y, name, work(edge.eqn))
-    return Linear(linearize(along, at)[1], False, x, y, name, work(edge.eqn))
+def _function(partial: PartialMap, inputs: Sequence) -> FunctionOperator:
+    """The equation's own derivative: pushed forward, or pulled back where there is no forward mode."""
+    x, y = partial.types
+    f, at, name = partial.at(inputs), inputs[partial.operand], name_of(partial.eqn)
+    if _has_only_reverse(partial.eqn):
+        pullback = jax.vjp(f, at)[1]
+        return FunctionOperator(_FirstCotangent(pullback), True, x, y, name, work(partial.eqn))
+    return FunctionOperator(linearize(f, at)[1], False, x, y, name, work(partial.eqn))
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class _First:
-    """A pullback of one argument, without its tuple."""
+class _FirstCotangent:
+    """A pullback of one argument, without the tuple around its result."""
 
     pullback: Any
 
@@ -225,23 +219,22 @@ class _First:
         return self.pullback(dy)[0]
 
 
-def _reverse_only(eqn):
-    bodies = jx.inner_jaxprs(eqn)
+def _has_only_reverse(eqn: Any) -> bool:
     return eqn.primitive.name.startswith("custom_vjp_call") or any(
-        _reverse_only(inner) for body in bodies for inner in jx.opened(body).eqns
+        _has_only_reverse(inner) for body in jx.inner_jaxprs(eqn) for inner in jx.opened(body).eqns
     )
 
 
-_PRIMITIVES = (
-    dict.fromkeys(SAME, _identity)
-    | dict.fromkeys(MOVES, _moved)
+_PRIMITIVES: dict[str, Callable[[PartialMap, Sequence], Operator | None]] = (
+    dict.fromkeys(IDENTITIES, _identity)
+    | dict.fromkeys(INDEXING, _indexing)
     | dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod"), _reduction)
-    | {"dot_general": _product, "reduce_sum": _sum, "broadcast_in_dim": _broadcast}
-    | {"conv_general_dilated": _convolution, "reduce_window_max": _max_pool, "custom_linear_solve": _solver}
+    | {"dot_general": _matrix_product, "reduce_sum": _sum, "broadcast_in_dim": _broadcast}
+    | {"conv_general_dilated": _convolution, "reduce_window_max": _max_pool, "custom_linear_solve": _linear_solve}
 )
-_OPS = (
+_OPS: dict[str, Callable[[PartialMap, Sequence], Operator | None]] = (
     dict.fromkeys(("sum", "mean", "max", "logsumexp"), _reduction)
     | dict.fromkeys(("conv2d", "conv_transpose2d"), _convolution)
     | dict.fromkeys(("softmax", "log_softmax"), _softmax)
-    | {"max_pool": _max_pool, "embedding": _rows}
+    | {"max_pool": _max_pool, "embedding": _embedding}
 )

@@ -1,35 +1,39 @@
-"""In which order to eliminate the vertices of a scalar graph, so that few multiplications are needed.
+"""Orders in which to eliminate the vertices of a scalar graph with few multiplications.
 
-Eliminating v joins each of its predecessors to each of its successors, ∂w/∂u += ∂w/∂v ∂v/∂u, and removes v: in(v)
-times out(v) multiplications (Griewank and Reese 1991), except those by ±1 or of two constants, which are free.
-Finding the best order is NP-complete (Naumann 2008); here: greedy by least cost (Markowitz), then annealing.
+Eliminating v joins each of its predecessors u to each of its successors w, ∂w/∂u += ∂w/∂v ∂v/∂u, and removes v. That
+takes in(v) · out(v) multiplications (Griewank and Reese 1991), except those by ±1 or of two constants, which are free.
+To find the best order is NP-complete (Naumann 2008); here: greedy by least cost (Markowitz), then simulated annealing.
 
-The graph that is left depends on which vertices are gone, not on their order. So a change within a window of the
-order changes costs only there, and a move is judged by its window alone.
+The remaining graph depends on which vertices were eliminated, not on their order. So a change within a window of the
+order changes costs only there, and is judged by the window alone.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import heapq
 import math
 import random
 import time
+from collections.abc import Iterator, Sequence
 
-from jaxdl.jacobian.analysis.elimination.accumulation import accumulation
+from jaxdl.jacobian.analysis.elimination.accumulation import accumulate
+from jaxdl.jacobian.analysis.elimination.scalar_graph import ScalarGraph
 
 MOVES_PER_VERTEX = 400
 REFINING_MOVES = 2000
 
 
-class Remaining:
-    """What is left of a graph after some eliminations, as bit masks: bit w of outs[v] is the edge v → w.
+class RemainingGraph:
+    """The graph after some eliminations, as bit masks: bit w of outs[v] is the edge v → w.
 
-    unit_…: edges worth ±1; fixed_…: edges worth any constant. A sum of edges is no unit.
+    unit_…: the edges with value ±1; fixed_…: those with a constant value. A sum of edges does not count as ±1.
     """
 
     __slots__ = ("fixed_ins", "fixed_outs", "ins", "outs", "unit_ins", "unit_outs")
 
     @classmethod
-    def of(cls, graph):
+    def of(cls, graph: ScalarGraph) -> RemainingGraph:
         new, count = cls(), 1 + max([v for _, v in graph.edges] + [*graph.inner, graph.n])
         for name in cls.__slots__:
             setattr(new, name, [0] * count)
@@ -41,33 +45,34 @@ class Remaining:
                     getattr(new, f"{kind}ins")[v] |= 1 << u
         return new
 
-    def copy(self):
-        new = Remaining()
+    def copy(self) -> RemainingGraph:
+        new = RemainingGraph()
         new.ins, new.outs = self.ins.copy(), self.outs.copy()
         new.unit_ins, new.unit_outs = self.unit_ins.copy(), self.unit_outs.copy()
         new.fixed_ins, new.fixed_outs = self.fixed_ins.copy(), self.fixed_outs.copy()
         return new
 
-    def cost(self, v) -> int:
+    def cost(self, v: int) -> int:
         """Multiplications to eliminate v now."""
         unit_in, unit_out = self.unit_ins[v], self.unit_outs[v]
         a, b = (self.ins[v] & ~unit_in).bit_count(), (self.outs[v] & ~unit_out).bit_count()
         return a * b - (self.fixed_ins[v] & ~unit_in).bit_count() * (self.fixed_outs[v] & ~unit_out).bit_count()
 
-    def is_harmless(self, v) -> bool:
+    def is_free_to_eliminate(self, v: int) -> bool:
+        """Whether to eliminate v now costs no more than later, and makes no other vertex more expensive."""
         one_in, one_out = self.ins[v].bit_count() == 1, self.outs[v].bit_count() == 1
         return (one_in and one_out) or (one_in and self.unit_ins[v] != 0) or (one_out and self.unit_outs[v] != 0)
 
-    def eliminate(self, v):
+    def eliminate(self, v: int) -> None:
         _join(self.ins[v], self.unit_ins[v], self.fixed_ins[v], v, self.outs, self.unit_outs, self.fixed_outs)
         _join(self.outs[v], self.unit_outs[v], self.fixed_outs[v], v, self.ins, self.unit_ins, self.fixed_ins)
 
-    def neighbours(self, v):
+    def neighbours(self, v: int) -> Iterator[int]:
         return _bits(self.ins[v] | self.outs[v])
 
 
-def _join(near, unit, fixed, v, outs, unit_outs, fixed_outs):
-    """Gives each vertex of `near` the edges of v, on one side."""
+def _join(near: int, unit: int, fixed: int, v: int, outs: list, unit_outs: list, fixed_outs: list) -> None:
+    """Gives each vertex of `near` the edges of v on the other side."""
     far, far_unit, far_fixed, gone = outs[v], unit_outs[v], fixed_outs[v], ~(1 << v)
     while near:
         bit = near & -near
@@ -80,7 +85,7 @@ def _join(near, unit, fixed, v, outs, unit_outs, fixed_outs):
         fixed_outs[u] = fixed_outs[u] & keep | (far_fixed & (fixed_outs[u] | ~old) if fixed & bit else 0)
 
 
-def _bits(mask):
+def _bits(mask: int) -> Iterator[int]:
     while mask:
         bit = mask & -mask
         mask ^= bit
@@ -90,26 +95,26 @@ def _bits(mask):
 # --- orders ------------------------------------------------------------------------------------------------
 
 
-def multiplications(graph, order) -> int:
-    """How many multiplications an order takes."""
-    left, total = Remaining.of(graph), 0
+def multiplications(graph: ScalarGraph, order: Sequence[int]) -> int:
+    """The number of multiplications of an order."""
+    left, total = RemainingGraph.of(graph), 0
     for v in order:
         total += left.cost(v)
         left.eliminate(v)
     return total
 
 
-def forward(graph) -> list[int]:
+def forward(graph: ScalarGraph) -> list[int]:
     return list(graph.inner)
 
 
-def reverse(graph) -> list[int]:
+def reverse(graph: ScalarGraph) -> list[int]:
     return list(reversed(graph.inner))
 
 
-def markowitz(graph) -> list[int]:
-    """Always the vertex that is cheapest now; among equals the last."""
-    left, order, gone = Remaining.of(graph), [], set()
+def markowitz(graph: ScalarGraph) -> list[int]:
+    """Always the vertex that is cheapest at the time; of several the last one."""
+    left, order, gone = RemainingGraph.of(graph), [], set()
     cost = {v: left.cost(v) for v in graph.inner}
     heap = [(c, -v) for v, c in cost.items()]
     heapq.heapify(heap)
@@ -130,80 +135,86 @@ def markowitz(graph) -> list[int]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Orders by name, and the multiplications of each.
 
-    "found" is the best of annealing. "emitted" is where that went when equal products were counted once, and its
-    count is that of its code; the others count each product.
+    "found" is the best order of annealing. "emitted" is improved from it by counting equal products once, and its
+    count is that of its code. The other counts include all products.
     """
 
-    orders: dict
-    multiplications: dict
+    orders: dict[str, list[int]]
+    multiplications: dict[str, int]
 
 
-def search(graph, seconds: float = 5.0, seed: int = 0) -> Found:
-    """The best of forward, reverse and Markowitz, improved by annealing for a number of moves set by the graph's size.
+def search(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> SearchResult:
+    """Improves the best of forward, reverse and Markowitz by annealing.
 
-    The same seed finds the same order, unless `seconds` end the search before.
+    The number of moves depends on the graph's size. The same seed finds the same order, unless the time limit ends the
+    search.
+
+    Args:
+        graph: the graph.
+        seconds: the time limit.
+        seed: of the random moves.
     """
     end, draw = time.perf_counter() + seconds, random.Random(seed)
     orders = {"forward": forward(graph), "reverse": reverse(graph), "markowitz": markowitz(graph)}
     counts = {name: multiplications(graph, order) for name, order in orders.items()}
     start = orders[min(orders, key=lambda name: counts[name])]
-    first, left = _harmless(graph)
+    first, left = _eliminated_first(graph)
     annealed = [*first, *_annealed(left, [v for v in start if v not in set(first)], end, draw)]
     orders["found"] = min(start, annealed, key=lambda order: multiplications(graph, order))
     counts["found"] = multiplications(graph, orders["found"])
     orders["emitted"] = _refined(graph, orders["found"], end, draw)
-    counts["emitted"] = accumulation(graph, orders["emitted"]).multiplications
-    return Found(orders, counts)
+    counts["emitted"] = accumulate(graph, orders["emitted"]).multiplications
+    return SearchResult(orders, counts)
 
 
-def _harmless(graph):
-    """Vertices to eliminate before all others, and what then remains.
+def _eliminated_first(graph: ScalarGraph) -> tuple[list[int], RemainingGraph]:
+    """Vertices to eliminate before all others (those with one edge in and one out, or a single ±1 edge on one side).
 
-    With one edge in and one out, or with a single ±1 edge on one side, a vertex costs no less later on, and
-    eliminating it makes no other one dearer.
+    Returns:
+        Their order, and the remaining graph.
     """
-    left, order, todo = Remaining.of(graph), [], set(graph.inner)
-    while found := [v for v in sorted(todo) if left.is_harmless(v)]:
+    left, order, todo = RemainingGraph.of(graph), [], set(graph.inner)
+    while found := [v for v in sorted(todo) if left.is_free_to_eliminate(v)]:
         for v in found:
-            if left.is_harmless(v):
+            if left.is_free_to_eliminate(v):
                 left.eliminate(v)
                 todo.remove(v)
                 order.append(v)
     return order, left
 
 
-def _annealed(left, start, end, draw):
+def _annealed(left: RemainingGraph, start: list[int], end: float, draw: random.Random) -> list[int]:
     """Simulated annealing from an order with geometric cooling."""
     if len(start) < 2:
         return start
-    walk, moves = _Walk(left, start), MOVES_PER_VERTEX * len(start)
-    best, least = list(start), walk.total
-    hot, cold = max(1.0, 0.01 * walk.total), 0.1
+    current, moves = _CostedOrder(left, start), MOVES_PER_VERTEX * len(start)
+    best, least = list(start), current.total
+    hot, cold = max(1.0, 0.01 * current.total), 0.1
     for move in range(moves):
         if move % 256 == 0 and time.perf_counter() > end:
             break
-        low, window = _proposal(walk.order, draw)
+        low, window = _proposal(current.order, draw)
         allowed = -(hot * (cold / hot) ** (move / moves)) * math.log(1.0 - draw.random())
-        if walk.change(low, window, allowed) and walk.total < least:
-            best, least = list(walk.order), walk.total
+        if current.change(low, window, allowed) and current.total < least:
+            best, least = list(current.order), current.total
     return best
 
 
-def _refined(graph, start, end, draw):
-    """The same by what counts in the end, the products that the code has: slower to find out, so for fewer moves."""
+def _refined(graph: ScalarGraph, start: list[int], end: float, draw: random.Random) -> list[int]:
+    """The same by the products of the emitted code. These take longer to count, so there are fewer moves."""
     if len(start) < 2:
         return start
     best = start
-    least = cost = accumulation(graph, start).multiplications
+    least = cost = accumulate(graph, start).multiplications
     for move in range(REFINING_MOVES):
         if time.perf_counter() > end:
             break
         low, window = _proposal(start, draw)
         order = [*start[:low], *window, *start[low + len(window) :]]
-        new = accumulation(graph, order).multiplications
+        new = accumulate(graph, order).multiplications
         if new <= cost - (1.0 - move / REFINING_MOVES) * math.log(1.0 - draw.random()):
             start, cost = order, new
             if cost < least:
@@ -211,10 +222,10 @@ def _refined(graph, start, end, draw):
     return best
 
 
-def _proposal(order, draw):
-    """A place and what to put there and after: a window of the order with one vertex moved (3/4) or two exchanged.
+def _proposal(order: list[int], draw: random.Random) -> tuple[int, list[int]]:
+    """A place in the order and a window to put there, with one vertex moved (3 of 4 times) or two exchanged.
 
-    Half of the moves go at most 10 places.
+    Half of the moves are by at most 10 places.
     """
     i = draw.randrange(len(order))
     j = i + draw.randint(-10, 10) if draw.random() < 0.5 else draw.randrange(len(order))
@@ -228,10 +239,10 @@ def _proposal(order, draw):
     return low, window
 
 
-class _Walk:
-    """An order with the cost of each place and, at every `stride`-th place, what remained before it."""
+class _CostedOrder:
+    """An order with the cost of each elimination and, at every `stride`-th place, the graph before it."""
 
-    def __init__(self, left, order):
+    def __init__(self, left: RemainingGraph, order: list[int]):
         self.order, self.costs = list(order), []
         self.stride = -(-len(order) // 128) or 1
         self.before, left = {}, left.copy()
@@ -242,8 +253,8 @@ class _Walk:
             left.eliminate(v)
         self.total = sum(self.costs)
 
-    def change(self, low, window, allowed) -> bool:
-        """Puts `window` in place of what is at `low` and after, unless that adds more than `allowed`."""
+    def change(self, low: int, window: list[int], allowed: float) -> bool:
+        """Replaces the order from place `low` on by `window`, unless that adds more than `allowed` to the cost."""
         start = low - low % self.stride
         left = self.before[start].copy()
         for v in self.order[start:low]:

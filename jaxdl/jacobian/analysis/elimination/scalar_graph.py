@@ -2,21 +2,26 @@
 
     ∂y_i/∂x_j = Σ over paths from x_j to y_i, Π over the path's edges                       (Bauer's formula)
 
-Slices, reshapes, concatenations and the like only rename scalars and make no vertices; so do + constant and x·1.
+Slices, reshapes, concatenations and the like only rename scalars and add no vertices; neither do + constant and · 1.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.elimination.partials import local_partials, size
-from jaxdl.jacobian.analysis.elimination.straight_line import StraightLine
-from jaxdl.jacobian.analysis.pattern.values import reshaped
+from jaxdl.jacobian.analysis.elimination.partials import local_jacobian, most_partials
+from jaxdl.jacobian.analysis.elimination.straight_line import NumberedEquation, StraightLine
+from jaxdl.jacobian.analysis.positions import IN_NUMPY, rearranged
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
 
 MOST_VERTICES = 4096
 MOST_EDGES = 65536
@@ -24,86 +29,97 @@ MOST_EDGES = 65536
 
 @dataclasses.dataclass(frozen=True)
 class ScalarGraph:
-    """Vertices 0 … n−1 are the inputs, then come `inner` that can be eliminated, in the order of evaluation.
+    """A graph of scalars.
 
-    edges[u, v] is ∂v/∂u: a number where that is constant, else a tuple of terms to be added: numbers, and
-    (sign, number, place) for an entry of a value that `partials` computes of x and the function's other arrays.
-    Equal partials have equal names. outputs: the vertex of each output, None for a constant.
+    Attributes:
+        n: vertices 0 … n−1 are the inputs.
+        inner: the vertices to eliminate, in the order of evaluation.
+        edges: edges[u, v] is ∂v/∂u: a number where it is constant, else a tuple of terms to be added. A term is a
+            number, or (sign, number, place) for an entry of a value that `partials` computes. Equal partial
+            derivatives have equal names.
+        outputs: the vertex of each output, None for a constant.
+        partials: computes the partial derivatives from x and the function's other arrays.
     """
 
     n: int
     inner: range
-    edges: dict
-    outputs: list
+    edges: dict[tuple[int, int], Any]
+    outputs: list[int | None]
     partials: StraightLine
 
     @property
     def fingerprint(self) -> str:
-        """The same for graphs with the same edges and the same constants on them."""
+        """A hash of the edges and of the constants on them."""
         edges = sorted([u, v, w if isinstance(w, float) else None] for (u, v), w in self.edges.items())
         return hashlib.sha256(json.dumps([self.n, self.outputs, edges]).encode()).hexdigest()[:16]
 
 
-def scalar_graph(vector) -> ScalarGraph:
-    """The graph of `vector.f`, without vertices that reach no output.
+def scalar_graph(function: VectorFunction) -> ScalarGraph:
+    """The graph of a function, without vertices that reach no output.
 
-    Raises ValueError if it has more than MOST_VERTICES vertices or MOST_EDGES edges.
+    Raises:
+        ValueError: if it has more than MOST_VERTICES vertices or MOST_EDGES edges.
+        TypeError: if it has complex numbers.
     """
-    return _Builder(vector).graph()
+    return _Builder(function).graph()
 
 
 class _Builder:
-    """Numbers the scalars of each value: −1 is a scalar that does not depend on x."""
+    """Gives each value that depends on x the vertices of its entries, −1 for an entry that does not depend on x."""
 
-    def __init__(self, vector):
-        self.vector, self.n = vector, vector.n
-        self.known = {1 + i: c for i in range(len(vector.constants)) if (c := vector.constant(i)) is not None}
-        self.line = StraightLine(vector.jaxpr, self.known)
-        self.places = {self.line.inputs[0]: np.arange(vector.n)}
-        self.incoming = [{} for _ in range(vector.n)]
-        self.computed, self.slots, self.edges = {}, 0, 0
+    def __init__(self, function: VectorFunction):
+        self.function, self.n = function, function.n
+        self.known = {1 + i: c for i in range(len(function.constants)) if (c := function.constant(i)) is not None}
+        self.line = StraightLine(function.jaxpr, self.known)
+        self.vertices: dict[int, np.ndarray] = {self.line.inputs[0]: np.arange(function.n)}
+        self.incoming: list[dict[int, Any]] = [{} for _ in range(function.n)]
+        self.computed: dict[int, Callable] = {}
+        self.slots, self.edges = 0, 0
         for at, step in enumerate(self.line.steps):
-            self.step(at, step)
+            self.add(at, step)
 
-    def step(self, at, step):
-        moving = [j for j, number in enumerate(step.inputs) if number in self.places]
+    def add(self, at: int, step: NumberedEquation) -> None:
+        """Adds the vertices and edges of an equation."""
+        moving = [j for j, number in enumerate(step.inputs) if number in self.vertices]
         if not moving:
             return
         if any(jnp.issubdtype(v.aval.dtype, jnp.complexfloating) for v in step.eqn.outvars):
             raise TypeError(
-                f"jacobian.{self.vector.name}: takes real functions without complex numbers inside, got "
+                f"jacobian.{self.function.name}: takes real functions without complex numbers inside, got "
                 f"{jx.typed(step.eqn.outvars[0].aval)} from {step.eqn.primitive.name} at {jx.where(step.eqn)}; use "
                 f"jacobian.reverse, jacobian.cut or jacobian.sparse"
             )
-        renamed = _renamed(step.eqn, [self.places.get(i) for i in step.inputs], [*map(self.line.known, step.inputs)])
+        known = [*map(self.line.known, step.inputs)]
+        renamed = _renamed(step.eqn, [self.vertices.get(i) for i in step.inputs], known)
         if renamed is not None:
-            self.places.update(
-                (number, where) for number, where in zip(step.outputs, renamed, strict=True) if (where >= 0).any()
-            )
+            moved = [(i, vertices) for i, vertices in zip(step.outputs, renamed, strict=True) if (vertices >= 0).any()]
+            self.vertices.update(moved)
             return
-        self.refuse_beyond(len(self.incoming), self.edges + size(step.eqn, moving))
-        local = local_partials(step.eqn, moving, [*map(self.line.known, step.inputs)])
+        self.check_size(len(self.incoming), self.edges + most_partials(step.eqn, moving))
+        local = local_jacobian(step.eqn, moving, known)
         if local is not None:
-            self.vertices(at, step, local)
+            self.add_partials(at, step, local)
 
-    def vertices(self, at, step, local):
+    def add_partials(self, at: int, step: NumberedEquation, local: Any) -> None:
         incoming = [[{} for _ in range(v.aval.size)] for v in step.eqn.outvars]
         for p in local.partials:
-            sources = self.places[step.inputs[p.operand]].reshape(-1)[p.cols]
-            weights = p.constant.tolist() if p.constant is not None else [(self.slots, i) for i in p.index.tolist()]
-            for row, u, w in zip(p.rows.tolist(), sources.tolist(), weights, strict=True):
+            sources = self.vertices[step.inputs[p.operand]].reshape(-1)[p.cols]
+            values = p.constant.tolist() if p.constant is not None else [(self.slots, i) for i in p.index.tolist()]
+            for row, u, w in zip(p.rows.tolist(), sources.tolist(), values, strict=True):
                 if u >= 0 and w != 0.0:
                     incoming[p.output][row].setdefault(u, []).append(w)
             if p.constant is None:
                 self.computed[at] = local.compute
                 self.slots += 1
         for number, v, entries in zip(step.outputs, step.eqn.outvars, incoming, strict=True):
-            where = np.array([self.vertex(edges) for edges in entries], int).reshape(v.aval.shape)
-            if (where >= 0).any():
-                self.places[number] = where
+            vertices = np.array([self.vertex(edges) for edges in entries], int).reshape(v.aval.shape)
+            if (vertices >= 0).any():
+                self.vertices[number] = vertices
 
-    def vertex(self, terms):
-        """The number of a scalar with these partials: none, an old one if it is that very scalar, or a new one."""
+    def vertex(self, terms: dict[int, list]) -> int:
+        """The vertex of a scalar with these partial derivatives: −1 if there is none, one with which it is equal, or a
+        new one.
+        """
         edges = {u: weight for u, listed in terms.items() if (weight := _added(listed)) != 0.0}
         if not edges:
             return -1
@@ -111,19 +127,19 @@ class _Builder:
             return next(iter(edges))
         self.incoming.append(edges)
         self.edges += len(edges)
-        self.refuse_beyond(len(self.incoming), self.edges)
+        self.check_size(len(self.incoming), self.edges)
         return len(self.incoming) - 1
 
-    def refuse_beyond(self, vertices, edges):
+    def check_size(self, vertices: int, edges: int) -> None:
         if vertices > MOST_VERTICES or edges > MOST_EDGES:
             raise ValueError(
-                f"jacobian.{self.vector.name}: the graph of scalars has {vertices:,} vertices and {edges:,} edges so "
+                f"jacobian.{self.function.name}: the graph of scalars has {vertices:,} vertices and {edges:,} edges so "
                 f"far; the most are {MOST_VERTICES:,} and {MOST_EDGES:,}; jacobian.cut, jacobian.sparse and "
                 f"jacobian.forward work on arrays"
             )
 
-    def graph(self):
-        outputs = self.places.get(self.line.outputs[0])
+    def graph(self) -> ScalarGraph:
+        outputs = self.vertices.get(self.line.outputs[0])
         outputs = [-1] if outputs is None else outputs.tolist()
         ends = {u: len(self.incoming) + i for i, u in enumerate(dict.fromkeys(u for u in outputs if u >= 0))}
         kept, todo = set(), list(ends)
@@ -133,7 +149,7 @@ class _Builder:
                 kept.add(v)
                 todo += self.incoming[v]
         used = {u for v in kept for u in self.incoming[v]}
-        # An output that nothing else uses is an end itself; others get an end of their own by a free edge.
+        # An output that nothing else uses is an end itself; others get a new end, by an edge of 1.
         edges = {v: self.incoming[v] for v in sorted(kept) if v >= self.n}
         for u, end in ends.items():
             edges[end] = {u: 1.0} if u in used or u < self.n else edges.pop(u)
@@ -152,9 +168,9 @@ class _Builder:
             partials,
         )
 
-    def partials(self):
-        """The computed partials as a straight line of their own, and what a term is called there."""
-        line = StraightLine(jx.trace(self.slots_of, self.vector.x, *self.vector.others)[0], self.known)
+    def partials(self) -> tuple[StraightLine, Callable]:
+        """What computes the partial derivatives, and a function from a term to its name there."""
+        line = StraightLine(jx.trace(self.slots_of, self.function.x, *self.function.others)[0], self.known)
         negated = {step.outputs[0]: step.inputs[0] for step in line.steps if step.eqn.primitive.name == "neg"}
 
         def named(term):
@@ -170,7 +186,7 @@ class _Builder:
         return line, named
 
     def slots_of(self, *arguments) -> list:
-        """The arrays of computed partials, in order; `arguments` are x and the function's other arrays."""
+        """The computed arrays of partial derivatives, in order; `arguments` are x and the function's other arrays."""
         values, slots = self.line.given | dict(zip(self.line.inputs, arguments, strict=True)), []
         for at, step in enumerate(self.line.steps):
             inputs = [values[number] for number in step.inputs]
@@ -181,8 +197,8 @@ class _Builder:
         return slots
 
 
-def _added(terms):
-    """Numbers added up; what is left as a number or as a tuple of terms."""
+def _added(terms: Sequence) -> float | tuple:
+    """The sum of terms: a number, or a tuple of terms with at most one number."""
     constant = sum(t for t in terms if isinstance(t, float))
     computed = tuple(t for t in terms if not isinstance(t, float))
     return float(constant) if not computed else computed if constant == 0 else (*computed, float(constant))
@@ -191,57 +207,25 @@ def _added(terms):
 # --- renaming ----------------------------------------------------------------------------------------------
 
 
-def _broadcast(x, shape, broadcast_dimensions, **_):
-    kept = [1] * len(shape)
-    for d, s in zip(broadcast_dimensions, x.shape, strict=True):
-        kept[d] = s
-    return np.broadcast_to(x.reshape(kept), shape)
+# JAX itself runs these on vertices.
+_BY_JAX = {"gather", "dynamic_slice", "dynamic_update_slice"}
 
 
-def _slice(x, start_indices, limit_indices, strides, **_):
-    strides = strides or [1] * x.ndim
-    return x[tuple(map(slice, start_indices, limit_indices, strides))]
-
-
-# The common ones in NumPy, for JAX would compile each; the others by running them.
-_IN_NUMPY = {
-    "slice": _slice,
-    "broadcast_in_dim": _broadcast,
-    "reshape": reshaped,
-    "squeeze": lambda x, dimensions: x.squeeze(dimensions),
-    "expand_dims": lambda x, dimensions: np.expand_dims(x, dimensions),
-    "transpose": lambda x, permutation: x.transpose(permutation),
-    "rev": lambda x, dimensions: np.flip(x, dimensions),
-    "concatenate": lambda *x, dimension: np.concatenate(x, dimension),
-    "stack": lambda *x, axis: np.stack(x, axis),
-    "tile": lambda x, reps: np.tile(x, reps),
-    "split": lambda x, sizes, axis: np.split(x, np.cumsum(sizes)[:-1], axis),
-    "unstack": lambda x, axis: list(np.moveaxis(x, axis, 0)),
-}
-_BY_RUNNING = {"pad", "gather", "dynamic_slice", "dynamic_update_slice"}
-
-
-def _replaces(eqn):
-    """Whether the outputs are entries of the inputs as they are: not so for a scatter with a function of its own."""
-    return eqn.primitive.name in _BY_RUNNING or jx.is_replacement(eqn)
-
-
-def _renamed(eqn, places, known):
-    """The scalars of a primitive that only moves them, for each output; None for another one."""
+def _renamed(eqn: Any, vertices: Sequence[np.ndarray | None], known: Sequence) -> list[np.ndarray] | None:
+    """The vertices of each output of an equation that only moves entries; None for other equations."""
     name = eqn.primitive.name
-    if jx.unknown_parameter(eqn) or (name not in _IN_NUMPY and not _replaces(eqn)):
+    is_run_by_jax = name in _BY_JAX or jx.is_replacement(eqn)
+    if jx.unknown_parameter(eqn) or not (name in IN_NUMPY or is_run_by_jax):
         return None
     operands = []
-    for v, where, value in zip(eqn.invars, places, known, strict=True):
+    for v, here, value in zip(eqn.invars, vertices, known, strict=True):
         if jnp.issubdtype(v.aval.dtype, jnp.inexact):
-            operands.append(np.full(v.aval.shape, -1, np.int32) if where is None else where.astype(np.int32))
+            operands.append(np.full(v.aval.shape, -1, np.int32) if here is None else here.astype(np.int32))
         elif value is None:
             return None
         else:
             operands.append(value)
-    if name in _IN_NUMPY:
-        y = _IN_NUMPY[name](*operands, **jx.parameters(eqn))
-        return y if eqn.primitive.multiple_results else [y]
-    changed = {"fill_value": -1} if name == "gather" else {}
+    if name in IN_NUMPY:
+        return rearranged(eqn, operands)
     with jax.ensure_compile_time_eval():
-        return list(map(np.asarray, jx.binding(eqn, **changed)(*operands)))
+        return list(map(np.asarray, jx.moved(eqn, *operands)))

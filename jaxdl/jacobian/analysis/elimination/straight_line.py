@@ -1,12 +1,16 @@
-"""A jaxpr as one straight line of equations between numbered values: calls inlined, what is known evaluated.
+"""A jaxpr as a sequence of equations between numbered values, with calls inlined and known values evaluated.
 
-Equal equations on equal values are one (value numbering), so that their scalars are one vertex of the graph.
+Equal equations on equal values become one (value numbering), so that their scalars are one vertex of the graph.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 
 from jaxdl import jaxpr as jx
@@ -15,32 +19,42 @@ INLINED = jx.CALLS | jx.CHECKPOINTS
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class NumberedEquation:
     """An equation with the numbers of its inputs and outputs."""
 
     eqn: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def evaluate(self, values):
+    def evaluate(self, values: Sequence) -> list:
         return jx.binding(self.eqn)(*values)
 
 
 class StraightLine:
-    """The equations of a closed jaxpr in order. Values 0, 1, … are its inputs; `given` holds the constants.
+    """The equations of a closed jaxpr, in order.
 
-    known: the values of those inputs that are constants, by their places.
+    Args:
+        jaxpr: the closed jaxpr.
+        known: the values of those inputs that are constants, by their places.
+
+    Attributes:
+        steps: the equations.
+        inputs: the numbers of the inputs, 0, 1, …
+        outputs: the numbers of the outputs.
+        given: the values of constants, by number.
     """
 
-    def __init__(self, jaxpr, known=None):
-        self.steps, self.given, self.count = [], {}, 0
+    def __init__(self, jaxpr: Any, known: Mapping[int, Any] | None = None):
+        self.steps: list[NumberedEquation] = []
+        self.given: dict[int, Any] = {}
+        self.count = 0
         self._literals, self._seen = {}, {}
         self.inputs = [self._new() for _ in jx.opened(jaxpr).invars]
         self.given.update({self.inputs[place]: value for place, value in (known or {}).items()})
         self.outputs = self._inline(jaxpr, self.inputs)
 
-    def evaluate(self, arguments, outputs) -> list:
-        """The values of some numbers, by the steps that they need."""
+    def evaluate(self, arguments: Sequence, outputs: Sequence[int]) -> list:
+        """The values with the numbers `outputs`, by the steps that they need."""
         needed, steps = set(outputs), []
         for step in reversed(self.steps):
             if needed.intersection(step.outputs):
@@ -51,8 +65,8 @@ class StraightLine:
             values.update(zip(step.outputs, step.evaluate([values[i] for i in step.inputs]), strict=True))
         return [values[number] for number in outputs]
 
-    def known(self, number):
-        """The value of a number as an array where it is a constant, else None."""
+    def known(self, number: int) -> Any:
+        """The value with a number if it is a constant, else None."""
         value = self.given.get(number)
         return None if value is None or isinstance(value, jax.core.Tracer) else value
 
@@ -86,10 +100,10 @@ class StraightLine:
         key = _key(eqn, inputs)
         if key in self._seen:
             return self._seen[key]
-        step = Step(eqn, inputs, tuple(self._new() for _ in eqn.outvars))
+        step = NumberedEquation(eqn, inputs, tuple(self._new() for _ in eqn.outvars))
         values = list(map(self.known, inputs))
-        is_fixed = not eqn.effects and eqn.primitive.name not in jx.CALLBACKS
-        if is_fixed and not any(value is None for value in values):
+        is_pure = not eqn.effects and eqn.primitive.name not in jx.CALLBACKS
+        if is_pure and all(value is not None for value in values):
             with jax.ensure_compile_time_eval():
                 self.given.update(zip(step.outputs, step.evaluate(values), strict=True))
         else:
@@ -100,7 +114,7 @@ class StraightLine:
 
 
 def _key(eqn, inputs):
-    """What makes two equations equal; None where that cannot be told."""
+    """A key that equal equations share; None for an equation that cannot be compared."""
     if eqn.effects or jx.inner_jaxprs(eqn) or eqn.primitive.name in jx.CALLBACKS:
         return None
     try:

@@ -1,61 +1,71 @@
-"""Colours for columns and rows, so that one product serves all columns (or rows) of a colour.
+"""Colours of columns and rows, so that one product serves all columns (or rows) of a colour.
 
-Two columns may share a colour when no row has entries in both (Curtis, Powell, Reid 1974). Rows are the columns of the
-transpose. With a few dense rows taken out, to be had by reverse products, the rest needs few colours: both at once is
-bicolouring (Coleman, Verma 1998). For symmetric matrices an entry may also be read from its mirror image: star
-colouring (Coleman, Moré 1984; Gebremedhin, Tarafdar, Manne, Pothen 2007).
+Two columns may share a colour if no row has entries in both (Curtis, Powell, Reid 1974). Rows are the columns of the
+transpose. If a few dense rows are computed by reverse products, the rest may need few colours: bicolouring (Coleman,
+Verma 1998). In a symmetric matrix an entry may also be read from its mirror image: star colouring (Coleman, Moré 1984;
+Gebremedhin, Tarafdar, Manne, Pothen 2007).
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
-from scipy import sparse as sp
 
-from jaxdl.jacobian.analysis.pattern.dependence import without
+from jaxdl.jacobian.analysis.pattern.dependence import Matrix, without
 
-# What a reverse product costs, in forward products.
-REVERSE = 1.5
+# The cost of a reverse product, in forward products.
+REVERSE_COST = 1.5
 
 NONE = -1
 
 
-def cheapest(pattern: sp.csr_array, forward: bool = True, reverse: bool = True):
-    """Colours for columns (n,) and rows (m,), −1 where a mode is not used, and a word on why.
+def cheapest(pattern: Matrix, forward: bool = True, reverse: bool = True) -> tuple[np.ndarray, np.ndarray, str]:
+    """Chooses between colouring columns, rows, or both, by the cost of the products.
 
     Every entry of the pattern can be read from the products of its column's colour or of its row's (`recovery`).
-    forward, reverse: whether these products can be had at all.
+
+    Args:
+        pattern: the (m, n) boolean pattern.
+        forward: whether forward products are possible.
+        reverse: whether reverse products are possible; one of the two must be.
+
+    Returns:
+        Colours of columns (n,) and of rows (m,), −1 where there is none, and how they were chosen.
     """
     m, n = pattern.shape
-    flipped = pattern.T.tocsr()
+    transposed = pattern.T.tocsr()
     by_columns = lambda: (columns(pattern), np.full(m, NONE), "by columns")
-    by_rows = lambda: (np.full(n, NONE), columns(flipped), "by rows")
-    ways = []
+    by_rows = lambda: (np.full(n, NONE), columns(transposed), "by rows")
+    ways: list[tuple[float, Any]] = []
     if forward:
         ways.append((_fullest(pattern), by_columns))
     if reverse:
-        ways.append((REVERSE * _fullest(flipped), by_rows))
+        ways.append((REVERSE_COST * _fullest(transposed), by_rows))
     if forward and reverse:
-        ways += [_peeled(pattern, 1, REVERSE, "rows"), _peeled(flipped, REVERSE, 1, "columns")]
+        ways += [_peeled(pattern, 1, REVERSE_COST, "rows"), _peeled(transposed, REVERSE_COST, 1, "columns")]
     ways.sort(key=lambda way: way[0])
-    best, least = None, np.inf
-    for bound, way in ways:
-        if bound < least:
-            found = way()
-            cost = count(found[0]) + REVERSE * count(found[1])
-            if cost < least:
-                best, least = found, cost
+    cost = lambda found: count(found[0]) + REVERSE_COST * count(found[1])
+    best = ways[0][1]()
+    for bound, way in ways[1:]:
+        if bound < cost(best):
+            best = min(best, way(), key=cost)
     return best
 
 
-def count(colours) -> int:
+def count(colours: np.ndarray) -> int:
+    """The number of colours."""
     return int(colours.max(initial=NONE)) + 1
 
 
-def _fullest(pattern):
-    """Entries in the fullest row: no colouring of columns has fewer colours."""
+def _fullest(pattern: Matrix) -> int:
+    """The number of entries in the fullest row: no colouring of columns has fewer colours."""
     return int(np.diff(pattern.indptr).max(initial=0))
 
 
-def _peeled(pattern, cost, cost_of_peeled, what):
-    """The densest rows apart, by the other mode: the least that it can cost, and how to colour it so."""
+def _peeled(pattern: Matrix, cost: float, cost_of_peeled: float, what: str) -> tuple[float, Any]:
+    """Colours columns, but the densest rows by the other mode: a lower bound of the cost, and the colouring."""
     entries = np.diff(pattern.indptr)
     sizes, places = np.unique(entries, return_counts=True)
     above = entries.size - np.cumsum(places)
@@ -79,8 +89,8 @@ def _peeled(pattern, cost, cost_of_peeled, what):
 # --- columns ---------------------------------------------------------------------------------------------------
 
 
-def columns(pattern: sp.csr_array) -> np.ndarray:
-    """A colour for each column such that no row has two entries of one colour: the fewest of a few ways."""
+def columns(pattern: Matrix) -> np.ndarray:
+    """A colour for each column such that no row has two entries of one colour: the best of a few heuristics."""
     n = pattern.shape[1]
     least = _fullest(pattern)
     if least in (0, n):
@@ -88,11 +98,11 @@ def columns(pattern: sp.csr_array) -> np.ndarray:
     found = periodic(pattern, least)
     if found is not None:
         return found
-    flipped = pattern.T.tocsr()
-    best = greedy(flipped, range(n))
+    transposed = pattern.T.tocsr()
+    best = greedy(transposed, range(n))
     if count(best) > least:
-        order = np.argsort(-np.diff(flipped.indptr), kind="stable").tolist()
-        best = min(best, greedy(flipped, order), key=count)
+        order = np.argsort(-np.diff(transposed.indptr), kind="stable").tolist()
+        best = min(best, greedy(transposed, order), key=count)
     for k in range(least + 1, count(best)):
         found = periodic(pattern, k)
         if found is not None:
@@ -100,8 +110,8 @@ def columns(pattern: sp.csr_array) -> np.ndarray:
     return best
 
 
-def periodic(pattern, k: int):
-    """Colour j mod k for column j, as bands and stencils allow; None where two columns of a row would meet."""
+def periodic(pattern: Matrix, k: int) -> np.ndarray | None:
+    """Colour j mod k for column j, as for bands and stencils; None if two columns of a row would share a colour."""
     m, n = pattern.shape
     row = np.repeat(np.arange(m), np.diff(pattern.indptr))
     seen = np.zeros(m * k, bool)
@@ -109,22 +119,22 @@ def periodic(pattern, k: int):
     return np.arange(n, dtype=np.int32) % k if np.count_nonzero(seen) == pattern.nnz else None
 
 
-def greedy(flipped: sp.csr_array, order) -> np.ndarray:
-    """The first free colour for each column in turn; row i of `flipped` lists the rows that column i has entries in.
+def greedy(transposed: Matrix, order: Iterable[int]) -> np.ndarray:
+    """The first free colour for each column, in the given order.
 
-    Each row keeps the colours seen in it as the bits of an integer.
+    Row j of `transposed` lists the rows in which column j has entries. The colours in a row are the bits of an integer.
     """
-    starts, rows = flipped.indptr.tolist(), flipped.indices.tolist()
-    seen = [0] * flipped.shape[1]
-    colours = [0] * flipped.shape[0]
+    starts, rows = transposed.indptr.tolist(), transposed.indices.tolist()
+    seen = [0] * transposed.shape[1]
+    colours = [0] * transposed.shape[0]
     for j in order:
-        mine = rows[starts[j] : starts[j + 1]]
+        members = rows[starts[j] : starts[j + 1]]
         used = 0
-        for i in mine:
+        for i in members:
             used |= seen[i]
         bit = ~used & (used + 1)
         colours[j] = bit.bit_length() - 1
-        for i in mine:
+        for i in members:
             seen[i] |= bit
     return np.array(colours, np.int32)
 
@@ -132,8 +142,8 @@ def greedy(flipped: sp.csr_array, order) -> np.ndarray:
 # --- symmetric matrices -------------------------------------------------------------------------------------------
 
 
-def symmetric(pattern: sp.csr_array) -> np.ndarray:
-    """Colours for the columns of a symmetric pattern, such that each entry or its mirror image stands alone."""
+def symmetric(pattern: Matrix) -> np.ndarray:
+    """Colours of the columns of a symmetric pattern, such that each entry or its mirror image can be read."""
     least = _fullest(pattern)
     if least == 0:
         return np.full(pattern.shape[1], NONE)
@@ -143,12 +153,12 @@ def symmetric(pattern: sp.csr_array) -> np.ndarray:
     n = pattern.shape[0]
     densest = np.argsort(-np.diff(pattern.indptr), kind="stable").tolist()
     found = min(star(pattern, range(n)), star(pattern, densest), key=count)
-    plain = periodic(pattern, least)
-    return found if plain is None else min(found, plain, key=count)
+    by_period = periodic(pattern, least)
+    return found if by_period is None else min(found, by_period, key=count)
 
 
-def star(pattern: sp.csr_array, order) -> np.ndarray:
-    """A star colouring: neighbours differ, and every path of four vertices has three colours or more.
+def star(pattern: Matrix, order: Iterable[int]) -> np.ndarray:
+    """A star colouring: neighbours differ, and every path of four vertices has at least three colours.
 
     Vertex v may not have a colour c if a coloured neighbour has it; nor if v has an uncoloured neighbour w that has a
     neighbour of colour c; nor if v has a neighbour w, one of two neighbours of a vertex x of colour c that share w's
@@ -159,34 +169,43 @@ def star(pattern: sp.csr_array, order) -> np.ndarray:
     colours = [NONE] * n
     near = [0] * n  # the colours of a vertex's neighbours, as bits
     barred = [0] * n  # the colours of those neighbours of a vertex that have another neighbour of its colour
-    first = {}  # for a vertex and a colour, its only neighbour of that colour
+    only: dict[tuple[int, int], int] = {}  # for a vertex and a colour, its only neighbour of that colour
     for v in order:
-        mine = [w for w in neighbours[starts[v] : starts[v + 1]] if w != v]
+        adjacent = [w for w in neighbours[starts[v] : starts[v + 1]] if w != v]
         used = near[v]
-        for w in mine:
+        for w in adjacent:
             used |= near[w] if colours[w] == NONE else barred[w]
         bit = ~used & (used + 1)
         colours[v] = colour = bit.bit_length() - 1
-        for x in mine:
+        for x in adjacent:
             if near[x] & bit:
                 barred[v] |= 1 << colours[x]
-                other = first.pop((x, colour), None)
+                other = only.pop((x, colour), None)
                 if other is not None:
                     barred[other] |= 1 << colours[x]
             else:
                 near[x] |= bit
-                first[x, colour] = v
+                only[x, colour] = v
     return np.array(colours, np.int32)
 
 
 # --- reading entries back ------------------------------------------------------------------------------------------
 
 
-def recovery(pattern: sp.csr_array, by_column, by_row) -> np.ndarray:
-    """Where each entry of the pattern is read, in the pattern's order.
+def recovery(pattern: Matrix, by_column: np.ndarray, by_row: np.ndarray) -> np.ndarray:
+    """Where each entry of the pattern is read in the products, in the pattern's order.
 
-    The products are laid end to end: (colours of columns, m) by forward, then (colours of rows, n) by reverse ones.
-    An entry is read where no other shares its place. Raises ValueError for colours with which one has no such place.
+    Args:
+        pattern: the (m, n) boolean pattern.
+        by_column: the colours of columns, (n,).
+        by_row: the colours of rows, (m,).
+
+    Returns:
+        Positions in all products in one array: (colours of columns, m) forward ones, then (colours of rows, n) reverse
+        ones.
+
+    Raises:
+        ValueError: if an entry shares its place in every product with another one.
     """
     m, n = pattern.shape
     row, column = coordinates(pattern)
@@ -197,8 +216,8 @@ def recovery(pattern: sp.csr_array, by_column, by_row) -> np.ndarray:
     return np.where(alone, place, count(by_column) * m + other).astype(np.int64)
 
 
-def mirrored(pattern: sp.csr_array, colours) -> np.ndarray:
-    """The same for a symmetric pattern, from (colours, n) products by columns: from the entry or its mirror image."""
+def symmetric_recovery(pattern: Matrix, colours: np.ndarray) -> np.ndarray:
+    """The same for a symmetric pattern and (colours, n) forward products: an entry or its mirror image is read."""
     n = pattern.shape[0]
     row, column = coordinates(pattern)
     place, alone = _places(colours[column], row, n, count(colours))
@@ -208,13 +227,13 @@ def mirrored(pattern: sp.csr_array, colours) -> np.ndarray:
     return np.where(alone, place, other).astype(np.int64)
 
 
-def coordinates(pattern):
+def coordinates(pattern: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of each entry, in the pattern's order."""
     return np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr)), pattern.indices
 
 
-def _places(colours, position, size, k):
-    """Each entry's place in a (k, size) product, and whether it is alone there; entries without a colour are not."""
+def _places(colours: np.ndarray, position: np.ndarray, size: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each entry's place in (k, size) products, and whether it has a colour and is alone there."""
     place = colours.astype(np.int64) * size + position
     used = colours != NONE
     alone = np.zeros(place.size, bool)

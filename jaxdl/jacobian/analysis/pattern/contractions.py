@@ -1,41 +1,40 @@
-"""Patterns of products and windows: contractions, convolutions, pooling. Zeros of a known factor are left out."""
+"""Dependence through matrix products, convolutions and pooling. Products with known zeros are left out."""
 
+from __future__ import annotations
+
+import functools
 import math
+import operator
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import sparse as sp
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.dependence import csr, groups, spread, take, union
+from jaxdl.jacobian.analysis.pattern.dependence import Dependence, Matrix, csr, groups, spread, take, union
+from jaxdl.jacobian.analysis.pattern.values import Rule, Value
+from jaxdl.jacobian.analysis.positions import as_matrices
 
-# A known factor with so many entries is taken to be full where its zeros would need more than this many products.
+# The zeros of a known factor are ignored if more products than this are left.
 MOST_PRODUCTS = 50_000_000
 
 
-def _dot(walk, eqn, values):
+def _dot(propagate, eqn, values):
     """out[b, i, k] = Σ_c a[b, i, c] w[b, k, c]"""
-    (contract_a, contract_b), (batch_a, batch_b) = jx.dot(eqn)
-    a, b = values
-    index_a, index_b = _matrix(a, contract_a, batch_a), _matrix(b, contract_b, batch_b)
+    a, w = values
+    index_a, index_w = (as_matrices(v.positions(), jx.dot(eqn), place) for place, v in enumerate(values))
     batch, i, _ = index_a.shape
-    k = index_b.shape[1]
-    left = _contracted(a, index_a, b, index_b)
-    right = _contracted(b, index_b, a, index_a)
+    k = index_w.shape[1]
+    left = _contracted(a, index_a, w, index_w)
+    right = _contracted(w, index_w, a, index_a)
     if right is not None:
         right = take(right, np.arange(batch * i * k).reshape(batch, k, i).swapaxes(1, 2))
     return [union(left, right)]
 
 
-def _matrix(value, contracted, batch):
-    """The numbers of the entries as (batch, free, contracted)."""
-    free = [axis for axis in range(len(value.shape)) if axis not in (*contracted, *batch)]
-    index = value.index().transpose(*batch, *free, *contracted)
-    size = lambda axes: math.prod(value.shape[axis] for axis in axes)
-    return index.reshape(size(batch), size(free), size(contracted))
-
-
-def _contracted(a, index, w, index_w):
-    """What the product takes from a, as (batch, free of a, free of w)."""
+def _contracted(a: Value, index: np.ndarray, w: Value, index_w: np.ndarray) -> Dependence | None:
+    """The product's dependence by way of a, as (batch, free of a, free of w)."""
     if a.dependence is None:
         return None
     batch, i, _ = index.shape
@@ -48,16 +47,16 @@ def _contracted(a, index, w, index_w):
     at, to, of = np.nonzero(used)
     counts = np.bincount(at * k + to, minlength=batch * k).reshape(batch, 1, k)
     # For each (batch, i, k) in order, the entries (batch, i, c) with w[batch, k, c] ≠ 0.
-    entries = [index[b][:, of[at == b]].ravel() for b in range(batch)] if batch < 9 else None
-    if entries is None:
+    if batch < 9:
+        entries = np.concatenate([index[b][:, of[at == b]].ravel() for b in range(batch)])
+    else:
         order = np.lexsort((np.tile(np.arange(at.size), i), np.repeat(np.arange(i), at.size), np.tile(at, i)))
-        entries = [index[np.tile(at, i), np.repeat(np.arange(i), at.size), np.tile(of, i)][order]]
+        entries = index[np.tile(at, i), np.repeat(np.arange(i), at.size), np.tile(of, i)][order]
     counts = np.broadcast_to(counts, (batch, i, k)).ravel()
-    incidence = csr(np.concatenate(entries), np.concatenate([[0], np.cumsum(counts)]), a.size)
-    return spread(incidence, a.dependence)
+    return spread(csr(entries, np.concatenate([[0], np.cumsum(counts)]), a.size), a.dependence)
 
 
-def _nonzero(value):
+def _nonzero(value: Value) -> np.ndarray | None:
     array = value.array()
     return None if array is None else array != 0
 
@@ -65,11 +64,11 @@ def _nonzero(value):
 # --- windows ------------------------------------------------------------------------------------------------
 
 
-def taps(size, window, stride=1, padding=(0, 0), base=1, dilation=1):
+def _taps(size: int, window: int, stride: int, padding: tuple[int, int], base: int, dilation: int) -> list:
     """One axis of a sliding window: for each tap the (outputs, size) incidence of that tap alone."""
     low, high = padding
-    wide = low + high + max((size - 1) * base + 1, 0)
-    count = max((wide - (window - 1) * dilation - 1) // stride + 1, 0)
+    padded = low + high + max((size - 1) * base + 1, 0)
+    count = max((padded - (window - 1) * dilation - 1) // stride + 1, 0)
     incidences = []
     for tap in range(window):
         place = np.arange(count) * stride + tap * dilation - low
@@ -79,80 +78,81 @@ def taps(size, window, stride=1, padding=(0, 0), base=1, dilation=1):
     return incidences
 
 
-def _all(parts):
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole + part
-    return whole
+def _any_tap(incidences: Sequence) -> Matrix:
+    return functools.reduce(operator.add, incidences)
 
 
-def kron(*factors):
-    whole = factors[0]
-    for factor in factors[1:]:
-        whole = sp.kron(whole, factor, "csr")
+def _kron(*factors: Matrix) -> Matrix:
+    whole = functools.reduce(lambda a, b: sp.kron(a, b, "csr"), factors)
     return sp.csr_array(whole).astype(bool)
 
 
-def ones(rows, columns):
+def _ones(rows: int, columns: int) -> Matrix:
     return sp.csr_array(np.ones((rows, columns), bool))
 
 
-def eye(size):
+def _eye(size: int) -> Matrix:
     return sp.eye_array(size, dtype=bool, format="csr")
 
 
-def _window_incidence(shape, eqn):
-    return kron(*[_all(taps(*axis)) for axis in zip(shape, *jx.window(eqn), strict=True)])
+def _window_incidence(shape: Sequence[int], eqn: Any) -> Matrix:
+    return _kron(*[_any_tap(_taps(*axis)) for axis in zip(shape, *jx.window(eqn), strict=True)])
 
 
-def _reduce_window(walk, eqn, values):
+def _reduce_window(propagate, eqn, values):
     return [spread(_window_incidence(values[0].shape, eqn), values[0].dependence)]
 
 
-def _select_and_scatter_add(walk, eqn, values):
-    """Each source entry goes to one entry of its window."""
+def _select_and_scatter_add(propagate, eqn, values):
+    """Each entry of the source reaches one entry of its window."""
     source, operand = values
     return [spread(_window_incidence(operand.shape, eqn).T.tocsr(), source.dependence)]
 
 
-def _convolution(walk, eqn, values):
+def _convolution(propagate, eqn, values):
     """out[n, o, s] = Σ_(c, tap) x[n, group(o), c, s + tap] w[o, c, tap]"""
-    x, w = values
+    if jx.convolution(eqn).batch_groups != 1:
+        return _convolution_in_batches(propagate, eqn, values)
+    return [union(_through_image(eqn, *values), _through_kernel(eqn, *values))]
+
+
+def _through_image(eqn: Any, x: Value, w: Value) -> Dependence | None:
+    if x.dependence is None:
+        return None
     convolution = jx.convolution(eqn)
-    if convolution.batch_groups != 1:
-        return _convolution_in_batches(walk, eqn, values)
-    groups_, out_shape = convolution.groups, eqn.outvars[0].aval.shape
-    index = x.index().transpose(convolution.lhs)
-    n = index.shape[0]
-    kernel = w.index().transpose(convolution.rhs)
-    outputs, c = kernel.shape[:2]
-    back = np.argsort(convolution.out)
-    axes = [taps(*axis) for axis in zip(index.shape[2:], kernel.shape[2:], *convolution.windows, strict=True)]
-    result = None
-    if x.dependence is not None:
-        p, nonzero = take(x.dependence, index), _nonzero(w)
-        used = None if nonzero is None else nonzero.ravel()[kernel]
-        if used is None or used.all():
-            space = kron(*[_all(parts) for parts in axes])
-            per_group = spread(kron(eye(n * groups_), ones(1, c), space), p)
-            size = space.shape[0]
-            place = np.arange(n * groups_ * size).reshape(n, groups_, 1, size)
-            p = take(per_group, np.broadcast_to(place, (n, groups_, outputs // groups_, size)))
-        else:
-            p = spread(_sparse_kernel(used, axes, n, groups_), p)
-        result = take(
-            p, np.arange(math.prod(out_shape)).reshape([out_shape[a] for a in convolution.out]).transpose(back)
-        )
-    if w.dependence is not None:
-        per_output = spread(groups(kernel, outputs, w.size), w.dependence)
-        shape = [out_shape[a] for a in convolution.out]
-        place = np.broadcast_to(np.arange(outputs).reshape(1, outputs, *[1] * (len(shape) - 2)), shape)
-        result = union(result, take(per_output, place.transpose(back)))
-    return [result]
+    count = convolution.groups
+    index, kernel = x.positions().transpose(convolution.lhs), w.positions().transpose(convolution.rhs)
+    n, (outputs, c) = index.shape[0], kernel.shape[:2]
+    axes = [_taps(*axis) for axis in zip(index.shape[2:], kernel.shape[2:], *convolution.windows, strict=True)]
+    p, nonzero = take(x.dependence, index), _nonzero(w)
+    used = None if nonzero is None else nonzero.ravel()[kernel]
+    if used is None or used.all():
+        space = _kron(*[_any_tap(parts) for parts in axes])
+        size = space.shape[0]
+        of_groups = spread(_kron(_eye(n * count), _ones(1, c), space), p)
+        place = np.arange(n * count * size).reshape(n, count, 1, size)
+        p = take(of_groups, np.broadcast_to(place, (n, count, outputs // count, size)))
+    else:
+        p = spread(_sparse_kernel(used, axes, n, count), p)
+    place = np.arange(eqn.outvars[0].aval.size).reshape(_output_shape(eqn))
+    return take(p, place.transpose(np.argsort(convolution.out)))
 
 
-def _sparse_kernel(used, axes, n, count):
-    """The incidence of a convolution whose kernel (outputs, c, taps …) is zero but where used, tap by tap."""
+def _through_kernel(eqn: Any, x: Value, w: Value) -> Dependence | None:
+    convolution = jx.convolution(eqn)
+    kernel, shape = w.positions().transpose(convolution.rhs), _output_shape(eqn)
+    outputs = kernel.shape[0]
+    place = np.broadcast_to(np.arange(outputs).reshape(1, outputs, *[1] * (len(shape) - 2)), shape)
+    return take(spread(groups(kernel, outputs, w.size), w.dependence), place.transpose(np.argsort(convolution.out)))
+
+
+def _output_shape(eqn: Any) -> list[int]:
+    """(batch, channel, space…)"""
+    return [eqn.outvars[0].aval.shape[axis] for axis in jx.convolution(eqn).out]
+
+
+def _sparse_kernel(used: np.ndarray, axes: Sequence, n: int, count: int) -> Matrix:
+    """The incidence of a convolution whose kernel (outputs, c, taps …) is zero except where `used`, tap by tap."""
     outputs, c = used.shape[:2]
     whole = None
     for tap in np.ndindex(used.shape[2:]):
@@ -160,7 +160,7 @@ def _sparse_kernel(used, axes, n, count):
         if not here.any():
             continue
         blocks = sp.block_diag([sp.csr_array(part) for part in here.reshape(count, outputs // count, c)], "csr")
-        part = kron(eye(n), blocks, *[parts[t] for parts, t in zip(axes, tap, strict=True)])
+        part = _kron(_eye(n), blocks, *[parts[t] for parts, t in zip(axes, tap, strict=True)])
         whole = part if whole is None else whole + part
     if whole is None:
         size = math.prod(parts[0].shape[0] for parts in axes)
@@ -168,16 +168,15 @@ def _sparse_kernel(used, axes, n, count):
     return whole
 
 
-def _convolution_in_batches(walk, eqn, values):
-    """With batch groups, as in the derivative of a grouped convolution: every output on all of both operands' entries
-    that may meet it, taken to be all."""
+def _convolution_in_batches(propagate, eqn, values):
+    """With batch groups, as in the derivative of a grouped convolution: every output depends on both operands whole."""
     size = math.prod(eqn.outvars[0].aval.shape)
-    walk.report(eqn, "batch groups")
-    parts = [take(v.dependence and spread(groups(v.index(), 1), v.dependence), np.zeros(size, int)) for v in values]
-    return [union(*parts)]
+    propagate.report(eqn, "batch groups")
+    a, b = (take(v.together(), np.zeros(size, int)) for v in values)
+    return [union(a, b)]
 
 
-PRODUCTS = {
+CONTRACTION_RULES: dict[str, Rule] = {
     "dot_general": _dot,
     "conv_general_dilated": _convolution,
     **dict.fromkeys(["reduce_window_sum", "reduce_window_max", "reduce_window_min"], _reduce_window),

@@ -1,102 +1,114 @@
-"""Patterns of control flow: bodies are walked, loops step by step until nothing changes."""
+"""Dependence through control flow: bodies are followed, loops step by step until nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.dependence import everything, groups, same, spread, stack, take, union
-from jaxdl.jacobian.analysis.pattern.values import Constant, Value
+from jaxdl.jacobian.analysis.pattern.dependence import (
+    dependent_on_all,
+    groups,
+    same,
+    spread,
+    stack,
+    take,
+    union,
+    union_of,
+)
+from jaxdl.jacobian.analysis.pattern.values import Constant, Propagate, Value
 
-# A scan of more steps is followed as if all steps saw all slices; a while loop not stable by then counts as dense.
+# A longer scan is followed as if each step saw all slices; a while loop that still changes then counts as dense.
 MOST_STEPS = 1000
 
 
-def _called(walk, eqn, values):
-    """jit, checkpoint and their like: the one jaxpr inside."""
-    return walk(jx.inner_jaxprs(eqn)[0], values)
+def _call(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
+    """jit, checkpoint and the like: the one jaxpr inside."""
+    return propagate(jx.inner_jaxprs(eqn)[0], values)
 
 
-def _branches(walk, eqn, values):
+def _cond(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
     which, *operands = values
     branches = jx.branches(eqn)
     chosen = which.array()
     if chosen is not None:
-        return walk(branches[int(np.clip(chosen, 0, len(branches) - 1))], operands)
-    outputs = [walk(branch, operands) for branch in branches]
-    return [_either(*parts) for parts in zip(*outputs, strict=True)]
+        return propagate(branches[int(np.clip(chosen, 0, len(branches) - 1))], operands)
+    outputs = [propagate(branch, operands) for branch in branches]
+    return [Value(parts[0].aval, union_of(v.dependence for v in parts)) for parts in zip(*outputs, strict=True)]
 
 
-def _either(*values):
-    whole = None
-    for v in values:
-        whole = union(whole, v.dependence)
-    return Value(values[0].aval, whole)
-
-
-def _scan(walk, eqn, values):
+def _scan(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
     loop = jx.scan(eqn)
-    consts, start, xs = loop.split(values)
+    consts, carry, xs = loop.split(values)
     length = loop.length
     if length > MOST_STEPS:
-        return _scan_at_once(walk, eqn, consts, start, xs)
+        return _long_scan(propagate, eqn, consts, carry, xs)
     order = range(length - 1, -1, -1) if loop.reverse else range(length)
     varies = any(x.dependence is not None or x.constant is not None for x in xs)
-    carry, collected = start, {}
+    collected = {}
     for step in order:
-        out = walk(loop.body, [*consts, *carry, *(_slice(x, step) for x in xs)])
-        after, ys = out[: len(carry)], out[len(carry) :]
+        out = propagate(loop.body, [*consts, *carry, *(_slice(x, step) for x in xs)])
+        after, ys = [_evaluate_scalar(v) for v in out[: len(carry)]], out[len(carry) :]
         collected[step] = ys
-        after = [_settled(v) for v in after]
-        if not varies and all(map(_unchanged, carry, after)):
+        if not varies and all(map(_is_unchanged, carry, after)):
             collected.update((rest, ys) for rest in order if rest not in collected)
+            carry = after
             break
         carry = after
-    carry = after if length else carry
-    return carry + _stacked(eqn, len(carry), [collected[step] for step in range(length)])
+    return carry + _stacked(eqn.outvars[len(carry) :], [collected[step] for step in range(length)])
 
 
-def _slice(x, step):
-    """What step number `step` sees of a scanned array."""
+def _slice(x: Value, step: int) -> Value:
+    """The slice of a scanned array at a step."""
     inner = x.aval.update(shape=x.shape[1:])
     size = x.size // x.shape[0]
-    constant = x.constant and Constant(lambda: None if x.array() is None else x.array()[step])
-    return Value(inner, take(x.dependence, np.arange(step * size, (step + 1) * size)), constant)
+
+    def compute():
+        array = x.array()
+        return None if array is None else array[step]
+
+    dependence = take(x.dependence, np.arange(step * size, (step + 1) * size))
+    return Value(inner, dependence, x.constant and Constant(compute))
 
 
-def _settled(value):
-    """Known scalars are computed at once, so that a counter does not remember all of its steps."""
+def _evaluate_scalar(value: Value) -> Value:
+    """Computes a known scalar at once: the constant of a counter would refer to those of all steps before."""
     if value.constant is not None and value.size == 1:
         value.array()
     return value
 
 
-def _unchanged(before, after):
-    if (before.constant is None) != (after.constant is None):
-        return False
-    if before.constant is not None and before.constant is not after.constant:
-        return np.array_equal(before.array(), after.array())
-    return same(before.dependence, after.dependence)
+def _is_unchanged(before: Value, after: Value) -> bool:
+    if before.constant is None or after.constant is None:
+        return before.constant is after.constant and same(before.dependence, after.dependence)
+    if before.constant is after.constant:
+        return same(before.dependence, after.dependence)
+    return np.array_equal(before.array(), after.array())  # type: ignore[arg-type]
 
 
-def _stacked(eqn, carried, steps):
+def _stacked(variables: Sequence, steps: list[list[Value]]) -> list[Value]:
+    """The outputs of a scan from those of its steps."""
     outputs = []
-    for i, v in enumerate(eqn.outvars[carried:]):
+    for i, v in enumerate(variables):
         size = v.aval.size // max(len(steps), 1)
         parts = [ys[i].dependence for ys in steps]
         outputs.append(Value(v.aval, stack(parts, [size] * len(parts)) if parts else None))
     return outputs
 
 
-def _scan_at_once(walk, eqn, consts, carry, xs):
-    """A long scan: every step sees the union of all slices, and the carry is followed until it is stable."""
-    walk.report(eqn, f"more than {MOST_STEPS} steps, followed as one")
+def _long_scan(propagate: Propagate, eqn: Any, consts: list, carry: list, xs: list) -> list[Value]:
+    """Each step depends on the union of all slices, and the carry is followed until it is stable."""
+    propagate.report(eqn, f"more than {MOST_STEPS} steps, followed as one")
     length, body = jx.scan(eqn).length, jx.scan(eqn).body
-    seen = []
+    slices = []
     for x in xs:
-        index = x.index().reshape(length, -1).T
+        index = x.positions().reshape(length, -1).T
         whole = spread(groups(index, index.shape[0], x.size), x.dependence)
-        seen.append(Value(x.aval.update(shape=x.shape[1:]), whole))
-    step = lambda carry: walk(body, [*consts, *carry, *seen])
-    carry = _fixpoint(walk, eqn, step, carry)
+        slices.append(Value(x.aval.update(shape=x.shape[1:]), whole))
+    step = lambda carry: propagate(body, [*consts, *carry, *slices])
+    carry = _fixed_point(propagate, eqn, step, carry)
     out = step(carry)
     ys = []
     for v, y in zip(eqn.outvars[len(carry) :], out[len(carry) :], strict=True):
@@ -104,29 +116,29 @@ def _scan_at_once(walk, eqn, consts, carry, xs):
     return carry + ys
 
 
-def _fixpoint(walk, eqn, step, start):
-    """The union of what a loop carries after any number of steps; nothing of it is known by value."""
+def _fixed_point(propagate: Propagate, eqn: Any, step: Callable, start: list[Value]) -> list[Value]:
+    """The carry of a loop: the union over any number of steps, without known values."""
     carry = [Value(v.aval, v.dependence) for v in start]
     for _ in range(MOST_STEPS):
         out = step(carry)
         after = [Value(v.aval, union(v.dependence, o.dependence)) for v, o in zip(carry, out, strict=False)]
-        if all(map(_unchanged, carry, after)):
+        if all(map(_is_unchanged, carry, after)):
             return carry
         carry = after
-    walk.report(eqn, f"not stable after {MOST_STEPS} steps")
-    return [Value(v.aval, v.dependence and everything(v.size, walk.n)) for v in carry]
+    propagate.report(eqn, f"not stable after {MOST_STEPS} steps")
+    return [Value(v.aval, v.dependence and dependent_on_all(v.size, propagate.n)) for v in carry]
 
 
-def _while(walk, eqn, values):
+def _while(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
     loop = jx.while_(eqn)
     _, consts, start = loop.split(values)
-    step = lambda carry: walk(loop.body, [*consts, *carry])
-    return _fixpoint(walk, eqn, step, start)
+    return _fixed_point(propagate, eqn, lambda carry: propagate(loop.body, [*consts, *carry]), start)
 
 
-CONTROL = {
-    **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | {"custom_vmap_call"}, _called),
-    "cond": _branches,
+# Unlike other rules these give whole values: a loop may carry known ones.
+CONTROL: dict[str, Callable[[Propagate, Any, list[Value]], list[Value]]] = {
+    **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | {"custom_vmap_call"}, _call),
+    "cond": _cond,
     "scan": _scan,
     "while": _while,
 }

@@ -1,177 +1,189 @@
-"""Which inputs each entry of an array depends on: rows of a boolean matrix, and the few operations on them.
+"""On which inputs each entry of an array depends: rows of a boolean matrix, and the operations on them.
 
-Everywhere None stands for an array that depends on no input. Rows may be counted too full, never too empty.
+None stands for an array that depends on no input. A row may have more entries than needed, never fewer.
 """
 
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse as sp
 
-# With more entries than this in one pattern, its fullest rows count as dense (some 200 MB).
-MOST = 30_000_000
+Matrix = Any  # a csr_array, whose shape and operations SciPy's stubs do not know
+
+# The fullest rows of a pattern with more entries than this (some 200 MB) count as full.
+MOST_ENTRIES = 30_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
-    """some: (size, n) boolean CSR matrix; every: (size,) booleans, the rows that depend on all n inputs.
+    """The dependence of `size` entries on n inputs.
 
-    The full rows stand empty in `some`: what comes of a sum over all entries is never stored n times n.
+    Attributes:
+        rows: (size, n) boolean CSR matrix.
+        full: (size,) booleans, the entries that depend on all n inputs. Their rows are empty in `rows`, so that a sum
+            over all entries does not take n² places.
     """
 
-    some: sp.csr_array
-    every: np.ndarray
+    rows: Matrix
+    full: np.ndarray
 
     @property
     def size(self) -> int:
-        return self.some.shape[0]
+        return self.rows.shape[0]
 
     @property
     def inputs(self) -> int:
-        return self.some.shape[1]
+        return self.rows.shape[1]
 
-    def matrix(self) -> sp.csr_array:
-        """All rows written out, sorted."""
-        if not self.every.any():
-            return self.some
-        full = np.flatnonzero(self.every)
+    def matrix(self) -> Matrix:
+        """The whole boolean matrix, with sorted rows."""
+        if not self.full.any():
+            return self.rows
+        full = np.flatnonzero(self.full)
         count = self.inputs * full.size
-        wide = csr(np.tile(np.arange(self.inputs), full.size), np.arange(0, count + 1, self.inputs), self.inputs)
+        full_rows = csr(np.tile(np.arange(self.inputs), full.size), np.arange(0, count + 1, self.inputs), self.inputs)
         place = np.full(self.size, -1)
         place[full] = np.arange(full.size)
-        return self.some + _rows(wide, place)
+        return self.rows + _rows_of(full_rows, place)
 
 
-def csr(indices, starts, width) -> sp.csr_array:
+def csr(indices: np.ndarray, starts: np.ndarray, width: int) -> Matrix:
     """The boolean matrix whose row i has the columns indices[starts[i]:starts[i + 1]]."""
     shape = (len(starts) - 1, width)
     return sp.csr_array((np.ones(len(indices), bool), indices.astype(np.int32), starts.astype(np.int32)), shape)
 
 
-def identity(n: int, before: int = 0, total: int | None = None) -> Dependence:
-    """n entries that are the inputs before, before + 1, … of `total`."""
+def identity(n: int, start: int = 0, total: int | None = None) -> Dependence:
+    """n entries that are the inputs start, start + 1, … of `total`."""
     total = n if total is None else total
-    return Dependence(csr(np.arange(before, before + n), np.arange(n + 1), total), np.zeros(n, bool))
+    return Dependence(csr(np.arange(start, start + n), np.arange(n + 1), total), np.zeros(n, bool))
 
 
-def nothing(size: int, n: int) -> Dependence:
+def independent(size: int, n: int) -> Dependence:
+    """Entries that depend on none of n inputs."""
     return Dependence(csr(np.zeros(0), np.zeros(size + 1), n), np.zeros(size, bool))
 
 
-def everything(size: int, n: int) -> Dependence:
-    return Dependence(nothing(size, n).some, np.ones(size, bool))
+def dependent_on_all(size: int, n: int) -> Dependence:
+    """Entries that depend on all of n inputs."""
+    return Dependence(independent(size, n).rows, np.ones(size, bool))
 
 
-def take(p: Dependence | None, rows) -> Dependence | None:
-    """The dependence of an array whose i-th entry is entry rows[i] of p's, or has none where rows[i] < 0."""
+def take(p: Dependence | None, index: Any) -> Dependence | None:
+    """The dependence of an array whose i-th entry is entry index[i] of p's array, and none where index[i] < 0."""
     if p is None:
         return None
-    rows = np.ravel(rows)
-    if rows.size == p.size and rows.size and rows[0] == 0 and np.array_equal(rows, np.arange(p.size)):
+    index = np.ravel(index)
+    if index.size == p.size and index.size and index[0] == 0 and np.array_equal(index, np.arange(p.size)):
         return p
-    every = np.append(p.every, False)[rows]
-    counts = np.append(np.diff(p.some.indptr), 0)[rows]
+    full = np.append(p.full, False)[index]
+    counts = np.append(np.diff(p.rows.indptr), 0)[index]
     dense = _too_many(counts)
     if dense is not None:
-        rows, every = np.where(dense, -1, rows), every | dense
-    return _kept(_rows(p.some, rows), every)
+        index, full = np.where(dense, -1, index), full | dense
+    return _normal(_rows_of(p.rows, index), full)
 
 
 def union(p: Dependence | None, q: Dependence | None) -> Dependence | None:
-    """Entry by entry. Gives p or q itself where the other adds nothing, so that equal patterns stay one object."""
+    """Entry by entry. Returns p or q itself if the other adds nothing, so that equal patterns stay one object."""
     if p is None or q is None or p is q:
         return q if p is None else p
-    every = p.every | q.every
-    dense = _too_many(np.diff(p.some.indptr) + np.diff(q.some.indptr))
+    full = p.full | q.full
+    dense = _too_many(np.diff(p.rows.indptr) + np.diff(q.rows.indptr))
     if dense is not None:
-        every = every | dense
-    some = without(p.some, every & ~p.every) + without(q.some, every & ~q.every)
+        full = full | dense
+    rows = without(p.rows, full & ~p.full) + without(q.rows, full & ~q.full)
     for r in (p, q):
-        if some.nnz == r.some.nnz and np.array_equal(every, r.every):
+        if rows.nnz == r.rows.nnz and np.array_equal(full, r.full):
             return r
-    return _kept(some, every)
+    return _normal(rows, full)
 
 
-def union_of(parts) -> Dependence | None:
-    whole = None
-    for part in parts:
-        whole = union(whole, part)
-    return whole
+def union_of(parts: Iterable[Dependence | None]) -> Dependence | None:
+    """The union of any number of dependences."""
+    return functools.reduce(union, parts, None)
 
 
-def spread(incidence: sp.csr_array, p: Dependence | None) -> Dependence | None:
-    """The dependence of an array whose i-th entry is made of p's entries j with incidence[i, j]."""
+def spread(incidence: Matrix, p: Dependence | None) -> Dependence | None:
+    """The dependence of an array whose i-th entry depends on the entries j of p's array with incidence[i, j]."""
     if p is None:
         return None
-    every = (incidence @ p.every) > 0 if p.every.any() else np.zeros(incidence.shape[0], bool)
-    dense = _too_many(incidence.astype(np.int64) @ np.diff(p.some.indptr).astype(np.int64))
+    full = (incidence @ p.full) > 0 if p.full.any() else np.zeros(incidence.shape[0], bool)
+    dense = _too_many(incidence.astype(np.int64) @ np.diff(p.rows.indptr).astype(np.int64))
     if dense is not None:
-        every = every | dense
-    some = without(incidence, every) @ p.some
-    some.sort_indices()
-    return _kept(some, every)
+        full = full | dense
+    rows = without(incidence, full) @ p.rows
+    rows.sort_indices()
+    return _normal(rows, full)
 
 
-def stack(parts, sizes) -> Dependence | None:
-    """Dependences one below the other."""
-    known = [p for p in parts if p is not None]
-    if not known:
+def stack(parts: Sequence[Dependence | None], sizes: Sequence[int]) -> Dependence | None:
+    """The dependences of arrays that are joined to one; a part of size sizes[i] may be None."""
+    dependent = [p for p in parts if p is not None]
+    if not dependent:
         return None
-    full = [nothing(size, known[0].inputs) if p is None else p for p, size in zip(parts, sizes, strict=True)]
-    if len(full) == 1:
-        return full[0]
-    starts = np.cumsum([0] + [p.some.nnz for p in full[:-1]])
-    pointers = [p.some.indptr[:-1] + start for p, start in zip(full, starts, strict=True)]
-    pointers = np.concatenate([*pointers, [sum(p.some.nnz for p in full)]])
-    some = csr(np.concatenate([p.some.indices for p in full]), pointers, known[0].inputs)
-    return Dependence(some, np.concatenate([p.every for p in full]))
+    n = dependent[0].inputs
+    whole = [independent(size, n) if p is None else p for p, size in zip(parts, sizes, strict=True)]
+    if len(whole) == 1:
+        return whole[0]
+    starts = np.cumsum([0] + [p.rows.nnz for p in whole[:-1]])
+    pointers = [p.rows.indptr[:-1] + start for p, start in zip(whole, starts, strict=True)]
+    pointers = np.concatenate([*pointers, [sum(p.rows.nnz for p in whole)]])
+    rows = csr(np.concatenate([p.rows.indices for p in whole]), pointers, n)
+    return Dependence(rows, np.concatenate([p.full for p in whole]))
 
 
-def groups(index, count: int, width: int | None = None) -> sp.csr_array:
-    """The incidence that gathers a list of equally many entries for each of `count` outputs: index is (count, each)."""
+def groups(index: np.ndarray, count: int, width: int | None = None) -> Matrix:
+    """The incidence of `count` outputs that each depend on equally many of `width` entries: index is (count, each)."""
     index = np.reshape(index, (count, -1))
     width = index.size if width is None else width
     return csr(index.ravel(), np.arange(count + 1) * index.shape[1], width)
 
 
 def same(p: Dependence | None, q: Dependence | None) -> bool:
+    """Whether two dependences are equal."""
     if p is q or p is None or q is None:
         return p is q
     return (
-        p.some.nnz == q.some.nnz
-        and np.array_equal(p.every, q.every)
-        and np.array_equal(p.some.indptr, q.some.indptr)
-        and np.array_equal(p.some.indices, q.some.indices)
+        p.rows.nnz == q.rows.nnz
+        and np.array_equal(p.full, q.full)
+        and np.array_equal(p.rows.indptr, q.rows.indptr)
+        and np.array_equal(p.rows.indices, q.rows.indices)
     )
 
 
-def _kept(some, every):
-    """The result of an operation: rows that have become full are marked, an empty pattern is None."""
-    full = np.diff(some.indptr) == some.shape[1]
-    if full.any():
-        some, every = without(some, full), every | full
-    return Dependence(some, every) if some.nnz or every.any() else None
+def _normal(rows: Matrix, full: np.ndarray) -> Dependence | None:
+    """The result of an operation: rows that have become full are marked as such; None if there is no entry."""
+    became_full = np.diff(rows.indptr) == rows.shape[1]
+    if became_full.any():
+        rows, full = without(rows, became_full), full | became_full
+    return Dependence(rows, full) if rows.nnz or full.any() else None
 
 
-def _rows(matrix, rows):
-    """Rows of a CSR matrix, empty where the number is negative."""
+def _rows_of(matrix: Matrix, index: np.ndarray) -> Matrix:
+    """The rows of a CSR matrix at an index; empty where it is negative."""
     starts, counts = matrix.indptr[:-1], np.diff(matrix.indptr)
-    if rows.size and rows.min() < 0:
+    if index.size and index.min() < 0:
         starts, counts = np.append(starts, 0), np.append(counts, 0)
-    counts = counts[rows]
-    pointers = np.zeros(rows.size + 1, np.int64)
+    counts = counts[index]
+    pointers = np.zeros(index.size + 1, np.int64)
     np.cumsum(counts, out=pointers[1:])
-    # Positions run on within a row and jump from the end of one to the start of the next.
-    positions = np.repeat((starts[rows] - pointers[:-1]).astype(np.int32), counts)
+    # Positions are consecutive within a row and jump from the end of one to the start of the next.
+    positions = np.repeat((starts[index] - pointers[:-1]).astype(np.int32), counts)
     positions += np.arange(pointers[-1], dtype=np.int32)
     return csr(matrix.indices[positions], pointers, matrix.shape[1])
 
 
-def without(matrix, rows):
+def without(matrix: Matrix, marked: np.ndarray) -> Matrix:
     """The CSR matrix with the marked rows emptied."""
-    return _rows(matrix, np.where(rows, -1, np.arange(rows.size))) if rows.any() else matrix
+    return _rows_of(matrix, np.where(marked, -1, np.arange(marked.size))) if marked.any() else matrix
 
 
-def _too_many(counts):
-    """Which rows to count as dense so that no more than MOST entries are stored; None where all may stay."""
-    return None if counts.sum(dtype=np.int64) <= MOST else counts > MOST // counts.size
+def _too_many(counts: np.ndarray) -> np.ndarray | None:
+    """The rows to count as full so that at most MOST_ENTRIES are stored; None if all can be stored."""
+    return None if counts.sum(dtype=np.int64) <= MOST_ENTRIES else counts > MOST_ENTRIES // counts.size

@@ -1,288 +1,233 @@
-"""Patterns of equations that move entries: each is followed by doing the same to the numbers of the entries.
+"""Dependence of equations that move entries: each equation is applied to the positions of its operands' entries.
 
-An index that is not known spreads along the axes where it is free, and along no other.
+An index whose value is not known makes entries depend on all entries along the axes on which it acts, but on no other.
 """
+
+from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.dependence import csr, groups, spread, stack, take, union, union_of
-from jaxdl.jacobian.analysis.pattern.values import broadcast, reshaped
+from jaxdl.jacobian.analysis.pattern.dependence import Dependence, csr, groups, spread, stack, take, union, union_of
+from jaxdl.jacobian.analysis.pattern.values import Rule, Value
+from jaxdl.jacobian.analysis.positions import IN_NUMPY, pad, positions, rearranged
 
 CLIP = jax.lax.GatherScatterMode.CLIP
 
 
-def _moved(to):
-    """The rule of an equation with one operand, from `to(index, **params)`: which entry goes where."""
-    return lambda walk, eqn, values: [take(values[0].dependence, to(values[0].index(), **jx.parameters(eqn)))]
-
-
-def _together(values):
-    """Several operands one below the other, and the numbers that their entries have there."""
+def _together(values: Sequence[Value]) -> tuple[Dependence | None, list[np.ndarray]]:
+    """The dependence of several operands, one below the other, and the positions of their entries in it."""
     sizes = [v.size for v in values]
-    starts = np.cumsum([0, *sizes])
-    return stack([v.dependence for v in values], sizes), [v.index(b) for v, b in zip(values, starts, strict=False)]
+    starts = np.cumsum([0, *sizes]).tolist()
+    return stack([v.dependence for v in values], sizes), [
+        v.positions(start) for v, start in zip(values, starts, strict=False)
+    ]
 
 
-def _joined(by):
-    """The rule of an equation with many operands, from `by(indices, **params)`."""
-
-    def rule(walk, eqn, values):
-        whole, indices = _together(values)
-        return [take(whole, by(indices, **jx.parameters(eqn)))]
-
-    return rule
+def _rearrangement(propagate, eqn, values):
+    dependence, indices = _together(values)
+    return [take(dependence, index) for index in rearranged(eqn, indices)]
 
 
-def _slice(index, start_indices, limit_indices, strides):
-    strides = strides or [1] * index.ndim
-    return index[tuple(map(slice, start_indices, limit_indices, strides))]
-
-
-def _pad(walk, eqn, values):
-    whole, (index, fill) = _together(values)
-    return [take(whole, padded(index, jx.parameters(eqn)["padding_config"], fill))]
-
-
-def padded(index, config, fill=-1):
-    """`jax.lax.pad`, with negative and interior padding."""
-    for axis, (low, high, interior) in enumerate(config):
-        index = np.moveaxis(index, axis, 0)
-        place = low + np.arange(index.shape[0]) * (interior + 1)
-        size = low + high + index.shape[0] + max(index.shape[0] - 1, 0) * interior
-        inside = (place >= 0) & (place < size)
-        wide = np.full((size, *index.shape[1:]), fill, index.dtype)
-        wide[place[inside]] = index[inside]
-        index = np.moveaxis(wide, 0, axis)
-    return index
-
-
-def _split(walk, eqn, values):
-    index, p = values[0].index(), jx.parameters(eqn)
-    parts = np.split(index, np.cumsum(p["sizes"])[:-1], p["axis"])
-    return [take(values[0].dependence, part) for part in parts]
-
-
-def _unstack(walk, eqn, values):
-    index = np.moveaxis(values[0].index(), jx.parameters(eqn)["axis"], 0)
-    return [take(values[0].dependence, part) for part in index]
-
-
-def _select(walk, eqn, values):
+def _select(propagate, eqn, values):
     which, *cases = values
     shape = eqn.outvars[0].aval.shape
     chosen = which.array()
     if chosen is None:
-        return [union_of(v.widened(shape) for v in cases)]
-    whole, indices = _together(cases)
-    indices = np.stack([np.broadcast_to(i, shape).ravel() for i in indices])
-    return [take(whole, indices[np.broadcast_to(chosen, shape).ravel().astype(int), np.arange(indices.shape[1])])]
+        return [union_of(v.broadcast_to(shape) for v in cases)]
+    dependence, indices = _together(cases)
+    index = np.stack([np.broadcast_to(i, shape).ravel() for i in indices])
+    return [take(dependence, index[np.broadcast_to(chosen, shape).ravel().astype(int), np.arange(index.shape[1])])]
 
 
-# --- positions that may not be known -------------------------------------------------------------------------
+# --- lines: entries that share their coordinates along some axes --------------------------------------------
 
 
-def _lines(shape, kept):
-    """Numbers entries by their coordinates along the kept axes: entries with one number lie on one line."""
-    sizes = [size if keep else 1 for size, keep in zip(shape, kept, strict=True)]
-    return np.broadcast_to(np.arange(math.prod(sizes), dtype=np.int32).reshape(sizes), shape)
+def _lines(shape: Sequence[int], kept: Iterable[bool]) -> np.ndarray:
+    """The line of each entry: entries that have the same coordinates along the kept axes are on one line."""
+    return np.broadcast_to(positions([size if keep else 1 for size, keep in zip(shape, kept, strict=True)]), shape)
 
 
-def _by_line(p, lines, count):
-    """The dependence of each line on all of its entries."""
-    return p and spread(members(lines, count), p)
+def _of_lines(dependence: Dependence | None, lines: np.ndarray, count: int | None = None) -> Dependence | None:
+    """The dependence of each line: that of all its entries."""
+    return dependence and spread(_members(lines, lines.max(initial=-1) + 1 if count is None else count), dependence)
 
 
-def members(lines, count):
+def _members(lines: np.ndarray, count: int) -> Any:
     """The incidence of entries on lines."""
     order = np.argsort(lines.ravel(), kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(lines.ravel(), minlength=count))])
     return csr(order, starts, lines.size)
 
 
-def _starts(values, limits):
-    """The known start along each axis, clamped as JAX does, else None."""
-    known = [v.array() for v in values]
-    return [None if s is None else int(np.clip(s, 0, limit)) for s, limit in zip(known, limits, strict=True)]
+# --- positions that may be unknown -----------------------------------------------------------------------------
 
 
-def _dynamic_slice(walk, eqn, values):
+def _starts(values: Sequence[Value], shape: Sequence[int], window: Sequence[int]) -> list[int | None]:
+    """The start of a window along each axis, clamped as JAX does; None where it is not known."""
+    starts = []
+    for value, size, length in zip(values, shape, window, strict=True):
+        known = value.array()
+        starts.append(0 if size == length else None if known is None else int(np.clip(known, 0, size - length)))
+    return starts
+
+
+def _window(starts: Sequence[int | None], sizes: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
+
+
+def _dynamic_slice(propagate, eqn, values):
     operand, *starts = values
     sizes = jx.parameters(eqn)["slice_sizes"]
-    limits = [full - size for full, size in zip(operand.shape, sizes, strict=True)]
-    starts = [0 if limit == 0 else s for s, limit in zip(_starts(starts, limits), limits, strict=True)]
-    window = tuple(slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
+    starts = _starts(starts, operand.shape, sizes)
+    window = _window(starts, sizes)
     if None not in starts:
-        return [take(operand.dependence, operand.index()[window])]
+        return [take(operand.dependence, operand.positions()[window])]
     lines = _lines(operand.shape, [s is not None for s in starts])
-    return [take(_by_line(operand.dependence, lines, lines.max(initial=-1) + 1), lines[window])]
+    return [take(_of_lines(operand.dependence, lines), lines[window])]
 
 
-def _dynamic_update_slice(walk, eqn, values):
+def _dynamic_update_slice(propagate, eqn, values):
     operand, update, *starts = values
     if 0 in update.shape:
         return [operand.dependence]
-    limits = [full - size for full, size in zip(operand.shape, update.shape, strict=True)]
-    starts = [0 if limit == 0 else s for s, limit in zip(_starts(starts, limits), limits, strict=True)]
-    window = tuple(slice(s or 0, (s or 0) + size) for s, size in zip(starts, update.shape, strict=True))
+    starts = _starts(starts, operand.shape, update.shape)
+    window = _window(starts, update.shape)
     if None not in starts:
-        whole, (index, new) = _together([operand, update])
+        dependence, (index, new) = _together([operand, update])
         index[window] = new
-        return [take(whole, index)]
-    free = tuple(slice(None) if s is None else w for s, w in zip(starts, window, strict=True))
+        return [take(dependence, index)]
     lines = _lines(update.shape, [s is not None for s in starts])
-    place = np.full(operand.shape, -1)
+    reached = tuple(slice(None) if s is None else w for s, w in zip(starts, window, strict=True))
     first = tuple(slice(0, 1) if s is None else slice(None) for s in starts)
-    place[free] = lines[first]
-    return [union(operand.dependence, take(_by_line(update.dependence, lines, lines.max(initial=-1) + 1), place))]
+    index = np.full(operand.shape, -1)
+    index[reached] = lines[first]
+    return [union(operand.dependence, take(_of_lines(update.dependence, lines), index))]
 
 
-def _gather(walk, eqn, values):
+def _gather(propagate, eqn, values):
     operand, indices = values
     numbers, slice_sizes, mode = jx.gather(eqn)
     gathered = functools.partial(_gathered, dimension_numbers=numbers, slice_sizes=slice_sizes)
-    found = indices.array()
-    if found is not None:
-        index = operand.index() + 1
-        return [take(operand.dependence, gathered(index, found, mode=mode) - 1)]
-    kept = [
-        size == full or axis in numbers.operand_batching_dims
-        for axis, (size, full) in enumerate(zip(slice_sizes, operand.shape, strict=True))
-    ]
-    lines = _lines(operand.shape, kept)
+    known = indices.array()
+    if known is not None:
+        return [take(operand.dependence, gathered(operand.positions(), known, mode=mode))]
+    lines = _lines(operand.shape, _whole_axes(operand.shape, slice_sizes, numbers))
     anywhere = np.zeros(indices.shape, np.int32)
-    place = gathered(lines + 1, anywhere, mode=CLIP) - 1
-    return [take(_by_line(operand.dependence, lines, lines.max(initial=-1) + 1), place)]
+    return [take(_of_lines(operand.dependence, lines), gathered(lines, anywhere, mode=CLIP))]
 
 
-def _gathered(index, indices, **settings):
-    """The gather of a JAX equation on the numbers of entries; 0 where it fills."""
+def _gathered(index: np.ndarray, indices: Any, **settings) -> np.ndarray:
+    """JAX's gather on positions; −1 where it fills."""
     with jax.ensure_compile_time_eval():
-        return np.asarray(jax.lax.gather(index.astype(np.int32), indices, fill_value=0, **settings))
+        return np.asarray(jax.lax.gather(index.astype(np.int32), indices, fill_value=-1, **settings))
 
 
-def _scatter(walk, eqn, values):
+def _scatter(propagate, eqn, values):
     operand, indices, updates = values
-    found = indices.array()
-    known = np.zeros(indices.shape, np.int32) if found is None else found
-    place = jx.scatter_targets(eqn, known, clip=found is None)
-    if found is None:
-        kept = _kept_by_scatter(eqn, operand)
-        lines = _lines(operand.shape, kept)
-        count = lines.max(initial=-1) + 1
-        reached = spread(members(lines.ravel()[place], count), updates.dependence)
+    known = indices.array()
+    if known is None:
+        targets = jx.scatter_targets(eqn, np.zeros(indices.shape, np.int32), clip=True)
+        numbers = jx.scatter(eqn).dimension_numbers
+        lines = _lines(operand.shape, _whole_axes(operand.shape, jx.update_window(eqn), numbers))
+        reached = _of_lines(updates.dependence, lines.ravel()[targets], lines.max(initial=-1) + 1)
         return [union(operand.dependence, take(reached, lines))]
-    hit = place.ravel() >= 0
-    incidence = members(np.where(hit, place.ravel(), operand.size), operand.size + 1)[: operand.size]
+    targets = jx.scatter_targets(eqn, known).ravel()
+    hit = targets >= 0
+    incidence = _members(np.where(hit, targets, operand.size), operand.size + 1)[: operand.size]
     reached = spread(incidence, updates.dependence)
-    return [union(_untouched(eqn, operand, place.ravel()[hit]), reached)]
+    return [union(_not_replaced(eqn, operand, targets[hit]), reached)]
 
 
-def _untouched(eqn, operand, place):
+def _whole_axes(shape: Sequence[int], slice_sizes: Sequence[int], numbers: Any) -> list[bool]:
+    """Along which axes the slices of a gather or scatter have the same coordinates, whatever the indices."""
+    return [
+        size == full or axis in numbers.operand_batching_dims
+        for axis, (size, full) in enumerate(zip(slice_sizes, shape, strict=True))
+    ]
+
+
+def _not_replaced(eqn: Any, operand: Value, targets: np.ndarray) -> Dependence | None:
     """The operand's dependence, without the entries that are replaced."""
     if not jx.is_replacement(eqn):
         return operand.dependence
-    index = operand.index().ravel()
-    index[place] = -1
+    index = operand.positions().ravel()
+    index[targets] = -1
     return take(operand.dependence, index)
-
-
-def _kept_by_scatter(eqn, operand):
-    numbers = jx.scatter(eqn).dimension_numbers
-    return [
-        size == full or axis in numbers.operand_batching_dims
-        for axis, (size, full) in enumerate(zip(jx.update_window(eqn), operand.shape, strict=True))
-    ]
 
 
 # --- along axes --------------------------------------------------------------------------------------------
 
 
-def _reduce(walk, eqn, values):
-    """Each output on all entries along the axes; `reduce` itself has an initial value for each operand."""
-    axes = jx.reduced_axes(eqn)
+def _reduce(propagate, eqn, values):
+    """Each output depends on all entries along the axes; `reduce` also has an initial value for each operand."""
+    axes = jx.reduced_axes(eqn) or ()
     half = len(values) // 2 if eqn.primitive.name == "reduce" else len(values)
     whole = union_of(v.dependence for v in values[:half])
-    starts = union_of(take(v.dependence, np.zeros(eqn.outvars[0].aval.size, int)) for v in values[half:])
+    initial = union_of(take(v.dependence, np.zeros(eqn.outvars[0].aval.size, int)) for v in values[half:])
     kept = [axis for axis in range(len(values[0].shape)) if axis not in axes]
-    index = values[0].index().transpose(*kept, *axes)
+    index = values[0].positions().transpose(*kept, *axes)
     reduced = spread(groups(index, eqn.outvars[0].aval.size, values[0].size), whole)
-    return [union(reduced, starts)] * len(eqn.outvars)
+    return [union(reduced, initial)] * len(eqn.outvars)
 
 
-def _cumulative(walk, eqn, values):
-    """Entry i on entries 0 to i, by doubling: after k rounds on the last 2ᵏ."""
-    p, axis, reverse = values[0].dependence, *(jx.parameters(eqn)[name] for name in ("axis", "reverse"))
+def _cumulative(propagate, eqn, values):
+    """Entry i depends on entries 0 to i, found by doubling: after k rounds on the last 2ᵏ."""
+    dependence, axis, reverse = values[0].dependence, *(jx.parameters(eqn)[name] for name in ("axis", "reverse"))
     reach = 1
     while reach < values[0].shape[axis]:
         config = [(0, 0, 0)] * len(values[0].shape)
         config[axis] = (-reach, reach, 0) if reverse else (reach, -reach, 0)
-        p = union(p, take(p, padded(values[0].index(), config)))
+        dependence = union(dependence, take(dependence, pad(values[0].positions(), -1, config)))
         reach *= 2
-    return [p]
+    return [dependence]
 
 
-def _along(axes_of):
-    """The rule of an equation whose outputs depend on the same operand all along some axes, and keep the others."""
+def _along(axes_of: Callable[[Any], Iterable[int]]) -> Rule:
+    """The rule of an equation whose outputs depend on the same operand, on all entries along some axes."""
 
-    def rule(walk, eqn, values):
+    def rule(propagate, eqn, values):
         outputs = []
         for value, out in zip(values, eqn.outvars, strict=False):
             axes = [axis % len(value.shape) for axis in axes_of(eqn)]
             kept = [axis not in axes for axis in range(len(value.shape))]
             lines = _lines(value.shape, kept)
-            whole = _by_line(value.dependence, lines, lines.max(initial=-1) + 1)
-            outputs.append(take(whole, _lines(out.aval.shape, kept)))
+            outputs.append(take(_of_lines(value.dependence, lines), _lines(out.aval.shape, kept)))
         return outputs + [None] * (len(eqn.outvars) - len(outputs))
 
     return rule
 
 
-def _batched_matrices(walk, eqn, values):
-    """Linear algebra on the last two axes: each matrix of a batch by itself, all of its entries."""
+def _batched_matrices(propagate, eqn, values):
+    """Linear algebra on the last two axes: all of a matrix depends on all of the matrix at the same batch index."""
     batch = values[0].shape[:-2]
-    lines = [_lines(v.shape, [axis < len(batch) for axis in range(len(v.shape))]) for v in values]
-    count = math.prod(batch)
-    whole = union_of(_by_line(v.dependence, line, count) for v, line in zip(values, lines, strict=True))
-    keeps = lambda shape: [axis < len(batch) for axis in range(len(shape))]
-    return [take(whole, _lines(v.aval.shape, keeps(v.aval.shape))) for v in eqn.outvars]
+    matrix_of = lambda shape: _lines(shape, [axis < len(batch) for axis in range(len(shape))])
+    whole = union_of(_of_lines(v.dependence, matrix_of(v.shape), math.prod(batch)) for v in values)
+    return [take(whole, matrix_of(v.aval.shape)) for v in eqn.outvars]
 
 
-def _solved(by_columns):
-    """The rule of A X = B, A given by all operands but the last: each column of X by that of B and by all of A."""
+def _solve(by_columns: Callable[[Any], bool]) -> Rule:
+    """The rule of A X = B, where all operands but the last give A: a column of X depends on that of B and all of A."""
 
-    def rule(walk, eqn, values):
+    def rule(propagate, eqn, values):
         *matrix, b = values
         batch, rank = range(len(b.shape) - 2), len(b.shape)
-        only_batch = lambda shape: _lines(shape, [axis in batch for axis in range(len(shape))])
+        matrix_of = lambda shape: _lines(shape, [axis in batch for axis in range(len(shape))])
         column = _lines(b.shape, [axis in (*batch, rank - 1 if by_columns(eqn) else rank - 2) for axis in range(rank)])
-        parts = [(a.dependence, only_batch(a.shape), only_batch(b.shape)) for a in matrix]
-        parts.append((b.dependence, column, column))
-        return [union_of(take(_by_line(p, of, of.max(initial=-1) + 1), to) for p, of, to in parts)]
+        parts = [take(_of_lines(a.dependence, matrix_of(a.shape)), matrix_of(b.shape)) for a in matrix]
+        return [union_of([*parts, take(_of_lines(b.dependence, column), column)])]
 
     return rule
 
 
-MOVES = {
-    "reshape": _moved(reshaped),
-    "squeeze": lambda walk, eqn, values: [values[0].dependence],
-    "expand_dims": lambda walk, eqn, values: [values[0].dependence],
-    "transpose": _moved(lambda index, permutation: index.transpose(permutation)),
-    "rev": _moved(lambda index, dimensions: np.flip(index, dimensions)),
-    "slice": _moved(_slice),
-    "broadcast_in_dim": _moved(
-        lambda index, shape, broadcast_dimensions, **_: broadcast(index, shape, broadcast_dimensions)
-    ),
-    "tile": _moved(lambda index, reps: np.tile(index, reps)),
-    "concatenate": _joined(lambda indices, dimension: np.concatenate(indices, dimension)),
-    "stack": _joined(lambda indices, axis: np.stack(indices, axis)),
-    "pad": _pad,
-    "split": _split,
-    "unstack": _unstack,
+INDEXING_RULES: dict[str, Rule] = {
+    **dict.fromkeys(IN_NUMPY, _rearrangement),
     "select_n": _select,
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,
@@ -294,6 +239,6 @@ MOVES = {
     "top_k": _along(lambda eqn: [jx.parameters(eqn).get("axis", -1)]),
     "fft": _along(lambda eqn: range(-len(jx.parameters(eqn)["fft_lengths"]), 0)),
     **dict.fromkeys(["cholesky", "lu", "qr", "svd", "eigh", "eig", "householder_product"], _batched_matrices),
-    "triangular_solve": _solved(lambda eqn: jx.parameters(eqn)["left_side"]),
-    "tridiagonal_solve": _solved(lambda eqn: True),
+    "triangular_solve": _solve(lambda eqn: jx.parameters(eqn)["left_side"]),
+    "tridiagonal_solve": _solve(lambda eqn: True),
 }

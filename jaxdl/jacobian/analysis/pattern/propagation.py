@@ -1,0 +1,233 @@
+"""The sparsity pattern of a Jacobian, read from the jaxpr: each equation tells on which inputs its outputs depend.
+
+Values that follow from constants alone are known (indices, masks, zeros of a matrix); values of arguments never are.
+Of a hand-written rule the derivative is followed, not the primal: a straight-through rule has entries where its primal
+has none. An equation without a rule makes every output depend on all that any input depends on, and is reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.pattern.contractions import CONTRACTION_RULES
+from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL
+from jaxdl.jacobian.analysis.pattern.dependence import Dependence, groups, identity, spread, take, union, union_of
+from jaxdl.jacobian.analysis.pattern.indexing import INDEXING_RULES
+from jaxdl.jacobian.analysis.pattern.values import Constant, Rule, Value, fold, known
+
+NotUnderstood = list[tuple[str, str]]
+
+
+def sparsity_pattern(
+    jaxpr: Any, n: int, constant: Callable[[int], Any] = lambda i: None, constants: int = 0
+) -> tuple[list[Dependence | None], NotUnderstood]:
+    """How the outputs of a jaxpr depend on its first input.
+
+    Args:
+        jaxpr: a closed jaxpr.
+        n: the size of its first input, a vector.
+        constant: the value of constant i, None if it is not known.
+        constants: how many inputs after the first are constants.
+
+    Returns:
+        The dependence of each output, and what counted as dense: pairs (primitive, line).
+    """
+    propagate = Propagation(n)
+    first, *others = jx.opened(jaxpr).invars
+    as_constant = lambda i: Constant(lambda: constant(i)) if i < constants else None
+    values = [Value(first.aval, identity(n))] + [Value(v.aval, None, as_constant(i)) for i, v in enumerate(others)]
+    return [out.dependence for out in propagate(jaxpr, values)], propagate.dense
+
+
+class Propagation:
+    """Carries values through jaxprs, equation by equation.
+
+    Args:
+        n: the number of inputs.
+        by_value: whether operations with hand-written rules are followed by what they compute, not by their derivative.
+        dense: the list of what was not understood, (primitive, line), to which is added.
+    """
+
+    def __init__(self, n: int, by_value: bool = False, dense: NotUnderstood | None = None):
+        self.n, self.by_value = n, by_value
+        self.dense: NotUnderstood = [] if dense is None else dense
+
+    def __call__(self, jaxpr: Any, values: list[Value]) -> list[Value]:
+        """The values of a jaxpr's outputs, from those of its inputs."""
+        plain = jx.opened(jaxpr)
+        env = dict(zip(plain.invars, values, strict=True))
+        env.update((v, known(c, v.aval)) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
+        read = lambda atom: env[atom] if jx.is_variable(atom) else known(atom.val, atom.aval)
+        for eqn in jx.needed_equations(jaxpr):
+            env.update(zip(eqn.outvars, self._outputs(eqn, [read(v) for v in eqn.invars]), strict=True))
+        return [read(v) for v in plain.outvars]
+
+    def _outputs(self, eqn: Any, values: list[Value]) -> list[Value]:
+        if all(v.dependence is None for v in values):
+            return fold(eqn, values)
+        out = [v.aval for v in eqn.outvars]
+        name, unknown = eqn.primitive.name, jx.unknown_parameter(eqn)
+        if name in CONTROL and not unknown:
+            outputs = CONTROL[name](self, eqn, values)
+        elif not any(map(_is_inexact, out)):
+            return [Value(aval) for aval in out]
+        else:
+            rule = _dense if unknown else RULES.get(name, _dense)
+            outputs = [Value(aval, p) for aval, p in zip(out, rule(self, eqn, values), strict=True)]
+        return [v if v.dependence is None or _is_inexact(v.aval) else Value(v.aval, None, v.constant) for v in outputs]
+
+    def report(self, eqn: Any, why: str = "") -> None:
+        """Notes that an equation counts as dense."""
+        self.add_dense([(eqn.primitive.name + (f" ({why})" if why else ""), jx.where(eqn))])
+
+    def add_dense(self, found: NotUnderstood) -> None:
+        self.dense += [entry for entry in found if entry not in self.dense]
+
+
+def _is_inexact(aval: Any) -> bool:
+    """Whether a value of this type has a derivative."""
+    return jax.numpy.issubdtype(aval.dtype, jax.numpy.inexact)
+
+
+def _dense(propagate, eqn, values):
+    """Of an equation without a rule: every output depends on all that any input depends on."""
+    unknown = jx.unknown_parameter(eqn)
+    propagate.report(eqn, "{}={}".format(*unknown) if unknown else "")
+    whole = union_of(v.together() for v in values)
+    return [take(whole, np.zeros(math.prod(v.aval.shape), int)) for v in eqn.outvars]
+
+
+# --- entry by entry ------------------------------------------------------------------------------------
+
+
+def _elementwise(propagate, eqn, values):
+    return [union_of(v.broadcast_to(eqn.outvars[0].aval.shape) for v in values)]
+
+
+def _constant(propagate, eqn, values):
+    return [None] * len(eqn.outvars)
+
+
+def _unchanged(propagate, eqn, values):
+    return [v.dependence for v in values]
+
+
+def _product(propagate, eqn, values):
+    """The other factor has no effect where one is known to be zero."""
+    a, b = values
+    shape = eqn.outvars[0].aval.shape
+    return [union(_where_nonzero(b, a.broadcast_to(shape), shape), _where_nonzero(a, b.broadcast_to(shape), shape))]
+
+
+def _quotient(propagate, eqn, values):
+    a, b = values
+    shape = eqn.outvars[0].aval.shape
+    return [union(a.broadcast_to(shape), _where_nonzero(a, b.broadcast_to(shape), shape))]
+
+
+def _where_nonzero(factor: Value, dependence: Dependence | None, shape: tuple[int, ...]) -> Dependence | None:
+    """The dependence, without the entries where the factor is known to be zero."""
+    array = None if dependence is None else factor.array()
+    if dependence is None or array is None or (array != 0).all():
+        return dependence
+    return take(dependence, np.where(np.broadcast_to(array != 0, shape).ravel(), np.arange(dependence.size), -1))
+
+
+# --- hand-written rules ------------------------------------------------------------------------------------
+
+
+def _tangent_rule(propagate, eqn, values):
+    """A rule that gives tangents: how they depend on the tangents of the inputs.
+
+    The rule itself is followed by value, as it may call the operation that it belongs to.
+    """
+    if propagate.by_value and (primal := jx.primal_of(eqn)):
+        return [v.dependence for v in propagate(primal, values)]
+    moving = [i for i, v in enumerate(values) if v.dependence is not None]
+
+    def push(args, tangents):
+        return jax.jvp(jx.in_some(jx.binding(eqn), args, moving), [args[i] for i in moving], tangents)[1]
+
+    types = [v.aval for v in values]
+    jaxpr = jax.make_jaxpr(push)(types, [types[i] for i in moving])
+    inputs = [Value(v.aval, None, v.constant) for v in values] + [Value(types[i], values[i].dependence) for i in moving]
+    tangents = iter(Propagation(propagate.n, True, propagate.dense)(jaxpr, inputs))
+    return [next(tangents).dependence if _is_inexact(v.aval) else None for v in eqn.outvars]
+
+
+def _cotangent_rule(propagate, eqn, values):
+    """A rule that gives cotangents: x̄ = T ȳ has the pattern of T, and ẏ = Tᵀ ẋ that of its transpose.
+
+    T itself is followed by value, as it may call the operation whose rule it belongs to.
+    """
+    if propagate.by_value and (primal := jx.primal_of(eqn)):
+        return [v.dependence for v in propagate(primal, values)]
+    moving = [i for i, v in enumerate(values) if v.dependence is not None]
+    inexact = [v.aval for v in eqn.outvars if _is_inexact(v.aval)]
+    sizes = [math.prod(t.shape) for t in inexact]
+    total, starts = sum(sizes), np.cumsum([0, *sizes]).tolist()
+
+    def pull(args, dy):
+        return jax.vjp(jx.in_some(jx.binding(eqn), args, moving), *[args[i] for i in moving])[1](dy)
+
+    jaxpr = jax.make_jaxpr(pull)([v.aval for v in values], inexact)
+    backward = Propagation(total, by_value=True)
+    inputs = [Value(v.aval, None, v.constant) for v in values]
+    inputs += [Value(t, identity(s, b, total)) for t, s, b in zip(inexact, sizes, starts, strict=False)]
+    cotangents = backward(jaxpr, inputs)
+    propagate.add_dense(backward.dense)
+    joined = union_of(
+        _transposed(bar.dependence, values[i].dependence) for bar, i in zip(cotangents, moving, strict=True)
+    )
+    parts = iter(take(joined, np.arange(b, b + s)) for s, b in zip(sizes, starts, strict=False))
+    return [next(parts) if _is_inexact(v.aval) else None for v in eqn.outvars]
+
+
+def _transposed(back: Dependence | None, dependence: Dependence | None) -> Dependence | None:
+    """The dependence of Tᵀ ẋ, given that of x̄ = T ȳ on ȳ and that of ẋ."""
+    if back is None or dependence is None:
+        return None
+    out = spread(back.rows.T.tocsr(), dependence)
+    if back.full.any():
+        whole = spread(groups(np.flatnonzero(back.full), 1, dependence.size), dependence)
+        out = union(out, take(whole, np.zeros(back.inputs, int)))
+    return out
+
+
+def _linear_solve(propagate, eqn, values):
+    """A x = b: ẋ is what the solver, followed by value, makes of ḃ − Ȧ x. The solver itself has no tangent."""
+    system = jx.linear_solve(eqn)
+    operator, _, solver, _, right = system.split(values)
+    product = propagate(system.matvec, [*operator, *(Value(b.aval) for b in right)])
+    moved = [Value(b.aval, union(b.dependence, p.dependence)) for b, p in zip(right, product, strict=True)]
+    solve = Propagation(propagate.n, True, propagate.dense)
+    x = solve(system.solve, [*(Value(c.aval, None, c.constant) for c in solver), *moved])
+    return [v.dependence for v in x[: len(right)]] + [None] * (len(x) - len(right))
+
+
+_COMPLEX_AND_MARKS = {
+    "complex", "conj", "imag", "layout_constraint", "name", "pcast", "pvary", "real", "reshard",
+    "sharding_constraint",
+}  # fmt: skip
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(jx.ELEMENTWISE | _COMPLEX_AND_MARKS, _elementwise),
+    **dict.fromkeys(jx.STEPS, _constant),
+    **dict.fromkeys(["optimization_barrier", "device_put"], _unchanged),
+    "mul": _product,
+    "div": _quotient,
+    "custom_jvp_call": _tangent_rule,
+    "custom_linear_solve": _linear_solve,
+    **dict.fromkeys(
+        ["custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi_primitive", "jaxdl_op", "jaxdl_linear", "linear_call"],
+        _cotangent_rule,
+    ),
+    **INDEXING_RULES,
+    **CONTRACTION_RULES,
+}
