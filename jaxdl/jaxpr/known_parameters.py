@@ -51,7 +51,7 @@ KNOWN = {
         ("eig", "compute_left_eigenvectors compute_right_eigenvectors enable_eigvec_derivs"),
         ("eigh", "lower sort_eigenvalues subset_by_index"),
         ("empty empty2", "dtype shape"),
-        ("eval_jaxpr", "jaxpr"),
+        ("eval_jaxpr", "jaxpr call_jaxpr"),
         ("fft", "fft_type fft_lengths"),
         ("gather", "dimension_numbers slice_sizes mode fill_value"),
         ("integer_pow", "y"),

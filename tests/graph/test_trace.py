@@ -198,6 +198,10 @@ def test_errors():
     loop = trace(lambda x: jax.lax.while_loop(lambda x: x < 9.0, lambda x: x * 2, x))(f32(1))
     with pytest.raises(ValueError, match=r"u1 .while at .*cannot be differentiated in reverse mode"):
         loop.backward()
+
+
+@pytest.mark.skipif(jax.__version_info__ >= (0, 12), reason="JAX itself refuses to trace it")
+def test_an_operation_without_a_kernel_is_named():
     half = trace(lambda x: jnp.linalg.svd(x)[1])(jnp.eye(2, dtype=jnp.bfloat16))
     with pytest.raises(ValueError, match=r"u1 .svd.* cannot be evaluated: .*bfloat16"):
         half.backward()
