@@ -22,14 +22,14 @@ def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
     """Converts an operator of `jaxdl.jacobian.structured` to an operator of lineax.
 
     Args:
-        operator: a linear operator of shape (m, n).
+        operator: A linear operator of shape (m, n).
 
     Returns:
         The same operator of lineax: diagonal and dense matrices, products and sums keep their structure, all others
         become a `FunctionLinearOperator`.
 
     Raises:
-        ImportError: if lineax is not installed.
+        ImportError: If lineax is not installed.
 
     Example:
         >>> import jax.numpy as jnp, lineax

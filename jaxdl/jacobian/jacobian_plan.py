@@ -24,17 +24,17 @@ class Way:
     """A method for one Jacobian, and its cost.
 
     Attributes:
-        method: the method's name.
-        sweeps: its sweeps, in words.
-        flops: the floating-point operations of the compiled program.
-        bytes: the bytes that the compiled program accesses.
-        temporary: its temporary memory in bytes, without arguments and result.
-        predicted: the predicted time in seconds.
-        measured: the measured time in seconds; None if no other method came close.
-        refused: why the method cannot be used, else empty.
-        run: the Jacobian as a function of vectors, for `best`.
-        program: the same, jitted.
-        compiled: the same, compiled.
+        method: The method's name.
+        sweeps: Its sweeps, in words.
+        flops: The floating-point operations of the compiled program.
+        bytes: The bytes that the compiled program accesses.
+        temporary: Its temporary memory in bytes, without arguments and result.
+        predicted: The predicted time in seconds.
+        measured: The measured time in seconds; None if no other method came close.
+        refused: Why the method cannot be used, else empty.
+        run: The Jacobian as a function of vectors, for `best`.
+        program: The same, jitted.
+        compiled: The same, compiled.
     """
 
     method: str
@@ -60,9 +60,9 @@ class JacobianPlan(Report):
     """The methods for one Jacobian, the fastest first; printed, a table that says why.
 
     Attributes:
-        m: the number of rows.
-        n: the number of columns.
-        ways: the methods with their costs. Those that cannot be used are last.
+        m: The number of rows.
+        n: The number of columns.
+        ways: The methods with their costs. Those that cannot be used are last.
     """
 
     m: int
@@ -74,7 +74,7 @@ class JacobianPlan(Report):
         """Sorts the methods, measured ones first.
 
         Raises:
-            ValueError: if no method can be used; with the reasons.
+            ValueError: If no method can be used; with the reasons.
         """
         ordered = sorted(ways, key=lambda way: (bool(way.refused), way.measured is None, way.seconds))
         if ordered[0].refused:

@@ -64,17 +64,17 @@ def plan(f: Callable, *args: Any, argnums: Argnums = 0, has_aux: bool = False, *
     If f has keyword arguments named `argnums` or `has_aux`, use `best(f, …).plan(*args, **kwargs)`.
 
     Args:
-        f: the function to differentiate.
-        args: its arguments.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        kwargs: f's keyword arguments.
+        f: The function to differentiate.
+        args: Its arguments.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        kwargs: The keyword arguments of f.
 
     Returns:
         The plan of `best`, a report.
 
     Raises:
-        ValueError: if no method can be used.
+        ValueError: If no method can be used.
 
     Example:
         >>> import jax.numpy as jnp
@@ -97,18 +97,18 @@ def best(
     the program, and a wrong matrix is NaN.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` is the
         `JacobianPlan`.
 
     Raises:
-        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
-        ValueError: when called, if no method can be used; with the reason of each.
+        TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: When called, if no method can be used; with the reason of each.
 
     Example:
         >>> import jax.numpy as jnp

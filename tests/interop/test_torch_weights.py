@@ -146,7 +146,9 @@ def test_weights_that_do_not_fit():
     without = lambda part: {name: x for name, x in weights.items() if part not in name}
     refused(weights | {"fc.bias": head}, "do not fit vit_torchvision:\nunused names \\(1\\): fc.bias; remove")
     refused(without("encoder.ln.bias"), r"missing names \(1\): encoder.ln.bias; does the checkpoint have this")
-    refused(without("encoder_layer_1"), r"missing \(12\): encoder.layers.encoder_layer_1.ln_1.bias, .* and 8 more; does")
+    refused(
+        without("encoder_layer_1"), r"missing \(12\): encoder.layers.encoder_layer_1.ln_1.bias, .* and 8 more; does"
+    )
     refused({}, r"missing \(32\): class_token, .* and 28 more")
     refused(
         weights | {"heads.head.weight": head[:2]},

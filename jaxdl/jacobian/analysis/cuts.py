@@ -29,8 +29,8 @@ class Cut:
     """A cut.
 
     Attributes:
-        values: the variables in it.
-        before: all variables upstream, with those in it.
+        values: The variables in it.
+        before: All variables upstream, with those in it.
     """
 
     values: tuple

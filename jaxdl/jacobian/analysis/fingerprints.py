@@ -57,8 +57,8 @@ def fingerprint(jaxpr: Any, by_value: bool = False) -> tuple:
     """The key of a jaxpr. It is equal only to itself if a parameter cannot be compared.
 
     Args:
-        jaxpr: the jaxpr; its constants count by their types.
-        by_value: whether rules count by what they compute, as inside of rules, which are not differentiated again.
+        jaxpr: The jaxpr; its constants count by their types.
+        by_value: Whether rules count by what they compute, as inside of rules, which are not differentiated again.
     """
     plain = jx.opened(jaxpr)
     numbers = {v: i for i, v in enumerate((*plain.constvars, *plain.invars))}

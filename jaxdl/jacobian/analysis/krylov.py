@@ -18,9 +18,9 @@ def lanczos(symmetric: Callable, start: jax.Array, steps: int) -> jax.Array:
     steps · start.size.
 
     Args:
-        symmetric: v ↦ A v.
-        start: a unit vector.
-        steps: the size of T.
+        symmetric: The map v ↦ A v.
+        start: A unit vector.
+        steps: The size of T.
 
     Returns:
         T, real, (steps, steps); 0 from where the Krylov space of A and `start` ends.

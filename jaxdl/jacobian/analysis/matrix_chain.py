@@ -58,10 +58,10 @@ def bracketing(
     """Finds the cheapest way to compute the matrix of the whole chain.
 
     Args:
-        sizes: the number of entries at each of the N + 1 points.
-        forward: operations of one forward sweep through each of the N functions; infinite where there is none.
-        backward: the same for backward sweeps; by default the same numbers.
-        factors: operations to compute the matrix of each function. By default it is computed by sweeps.
+        sizes: The number of entries at each of the N + 1 points.
+        forward: Operations of one forward sweep through each of the N functions; infinite where there is none.
+        backward: The same for backward sweeps; by default the same numbers.
+        factors: Operations to compute the matrix of each function. By default it is computed by sweeps.
 
     Returns:
         The number of operations, and the way.
@@ -103,7 +103,7 @@ def multiplied(way: Bracketing, push: Callable, pull: Callable, product: Callabl
     """The matrix by a bracketing.
 
     Args:
-        way: the bracketing.
+        way: The bracketing.
         push: `push(start, end, matrix)`; the matrix is None where tangents start from the identity.
         pull: `pull(start, end, matrix)`, the same for cotangents.
         product: `product(after, before)`.

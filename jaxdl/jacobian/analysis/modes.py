@@ -23,9 +23,9 @@ def hindrances(f: Callable, eqns: Sequence, types: Sequence) -> tuple[str, str]:
     """Why f has no forward mode, and why it has no reverse mode; empty where it has.
 
     Args:
-        f: a function (x, *others) to be differentiated in x. It is traced only if its equations leave a doubt.
-        eqns: its equations.
-        types: the types of its arguments.
+        f: A function (x, *others) to be differentiated in x. It is traced only if its equations leave a doubt.
+        eqns: Its equations.
+        types: The types of its arguments.
     """
     inside = {name for eqn in eqns for inner in jx.inner_jaxprs(eqn) for name in jx.primitives(inner)}
     if {eqn.primitive.name for eqn in eqns} | inside <= _BOTH:

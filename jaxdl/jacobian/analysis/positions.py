@@ -24,8 +24,8 @@ def as_matrices(operand: Any, dot: jx.Dot, place: int) -> Any:
     """An operand of a matrix product as an array of shape (batch, free, contracted).
 
     Args:
-        operand: a NumPy or JAX array.
-        dot: the axes of the product.
+        operand: A NumPy or JAX array.
+        dot: The axes of the product.
         place: 0 for the left operand, 1 for the right one.
     """
     axes = dot.batch[place], dot.free(place, operand.ndim), dot.contracted[place]

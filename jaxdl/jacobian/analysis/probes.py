@@ -30,9 +30,9 @@ def is_close(found: jax.Array, true: jax.Array, magnitude: jax.Array) -> jax.Arr
     """Whether a product is the true one, up to the square root of the precision relative to its terms.
 
     Args:
-        found: the product.
-        true: the true product. Where it is not finite, anything passes.
-        magnitude: the sum of the absolute values of the terms of each entry.
+        found: The product.
+        true: The true product. Where it is not finite, anything passes.
+        magnitude: The sum of the absolute values of the terms of each entry.
     """
     allowed = jnp.sqrt(jnp.finfo(found.dtype).eps).astype(magnitude.dtype)
     true = true.astype(found.dtype)

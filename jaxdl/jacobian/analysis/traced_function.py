@@ -18,11 +18,11 @@ class TracedFunction:
     """The closed jaxpr of a function of differentiated and other arrays.
 
     Attributes:
-        jaxpr: its inputs are the differentiated arrays, then `others`.
-        outputs: the types of the outputs.
-        out_tree: the structure of the function's result.
-        others: the arrays that are not differentiated.
-        settings: all leaves that are not differentiated, with None in the place of arrays.
+        jaxpr: Its inputs are the differentiated arrays, then `others`.
+        outputs: The types of the outputs.
+        out_tree: The structure of the function's result.
+        others: The arrays that are not differentiated.
+        settings: All leaves that are not differentiated, with None in the place of arrays.
     """
 
     jaxpr: Any

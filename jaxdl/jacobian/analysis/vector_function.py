@@ -22,14 +22,14 @@ class VectorFunction:
     The arrays that the function closes over come first among `others`.
 
     Attributes:
-        name: the method's name, for messages.
-        of_arrays: the same function of the list of arrays that are joined in x, to the list of output arrays.
-        inputs: the types of the arrays joined in x.
-        others: the types of the other arrays.
-        outputs: the types of the output arrays.
-        constants: the values of the arrays that the function closes over; None where an outer trace has not computed
+        name: The method's name, for messages.
+        of_arrays: The same function of the list of arrays that are joined in x, to the list of output arrays.
+        inputs: The types of the arrays joined in x.
+        others: The types of the other arrays.
+        outputs: The types of the output arrays.
+        constants: The values of the arrays that the function closes over; None where an outer trace has not computed
             one yet.
-        used: the constants whose values an analysis has used, by number: its result holds for these values only.
+        used: The constants whose values an analysis has used, by number: its result holds for these values only.
     """
 
     name: str

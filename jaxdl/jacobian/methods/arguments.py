@@ -51,7 +51,7 @@ def check_leaf(name: str, holomorphic: bool, kind: str, leaf: Any) -> None:
     """Refuses an input or output without a derivative, where JAX would return zeros or fail deep inside.
 
     Raises:
-        TypeError: if the leaf is no array, or not of a dtype that can be differentiated.
+        TypeError: If the leaf is no array, or not of a dtype that can be differentiated.
     """
     try:
         dtype = jax.typeof(leaf).dtype

@@ -45,11 +45,11 @@ class Jacobian(Generic[P]):
     JAX traces.
 
     Attributes:
-        name: the method's name.
-        f: the user's function.
-        argnums: the differentiated arguments.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
+        name: The method's name.
+        f: The user's function.
+        argnums: The differentiated arguments.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class PlannedJacobian(Jacobian[P], Generic[P, T]):
         """What the method has decided for arguments of these types.
 
         Raises:
-            ValueError: if the Jacobian is empty.
+            ValueError: If the Jacobian is empty.
         """
         return self.evaluate(lambda call: call.plan, args, kwargs)
 
@@ -183,13 +183,13 @@ class Call:
     """One call of a `Jacobian`.
 
     Attributes:
-        prepared: the preparation, `run(x, *others)`.
-        function: the user's function between vectors.
-        x: the differentiated arguments as one vector.
-        others: all other arrays.
-        inputs: the types of the differentiated arrays.
-        in_tree: the structure of the differentiated arguments.
-        out_tree: the structure of the output.
+        prepared: The preparation, `run(x, *others)`.
+        function: The user's function between vectors.
+        x: The differentiated arguments as one vector.
+        others: All other arrays.
+        inputs: The types of the differentiated arrays.
+        in_tree: The structure of the differentiated arguments.
+        out_tree: The structure of the output.
     """
 
     prepared: Any
@@ -208,7 +208,7 @@ class Call:
         """What the method has decided.
 
         Raises:
-            ValueError: if the Jacobian is empty, so that there is nothing to decide.
+            ValueError: If the Jacobian is empty, so that there is nothing to decide.
         """
         m, n = self.function.m, self.function.n
         if m == 0 or n == 0:

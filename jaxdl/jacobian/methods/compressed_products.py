@@ -25,9 +25,9 @@ class CompressedJacobian:
     """Computes a Jacobian by a plan. Called as (x, *others), it returns the (m, n) matrix.
 
     Args:
-        function: the function to differentiate.
-        plan: the pattern and the colours.
-        probed: whether the entries are compared with one random product at each call.
+        function: The function to differentiate.
+        plan: The pattern and the colours.
+        probed: Whether the entries are compared with one random product at each call.
     """
 
     def __init__(self, function: VectorFunction, plan: SparsePlan, probed: bool = False):
@@ -90,7 +90,7 @@ class CompressedJacobian:
         """The entries, if they passed the probe. Under a transformation, which cannot raise, NaN if they did not.
 
         Raises:
-            ValueError: if they did not pass.
+            ValueError: If they did not pass.
         """
         if passed is None:
             return data

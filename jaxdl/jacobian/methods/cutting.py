@@ -38,18 +38,18 @@ def cut(
     cut.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` shows the
         cuts.
 
     Raises:
-        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
-        ValueError: when called, if parts of f have only forward mode and parts only reverse mode, with no narrow place
+        TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: When called, if parts of f have only forward mode and parts only reverse mode, with no narrow place
             between them.
 
     Example:
@@ -67,9 +67,9 @@ class CutPlan(Report):
     """How `cut` multiplies the Jacobian.
 
     Attributes:
-        sizes: the numbers of entries of the input, of each cut, and of the output.
-        operations: the estimated cost, in floating-point operations of a large matrix product.
-        way: which sweeps and products; None if no output depends on the input.
+        sizes: The numbers of entries of the input, of each cut, and of the output.
+        operations: The estimated cost, in floating-point operations of a large matrix product.
+        way: Which sweeps and products; None if no output depends on the input.
     """
 
     sizes: list[int]
@@ -138,11 +138,11 @@ class CutFunction:
     Called as (x, *others), it returns the (m, n) Jacobian.
 
     Attributes:
-        jaxpr: the function.
-        points: groups of variables, from the input over the cuts to the output.
-        segments: the equations between points.
-        way: which sweeps and products; None if no output depends on the input.
-        cost: of this way.
+        jaxpr: The function.
+        points: Groups of variables, from the input over the cuts to the output.
+        segments: The equations between points.
+        way: Which sweeps and products; None if no output depends on the input.
+        cost: Of this way.
     """
 
     jaxpr: Any

@@ -18,8 +18,8 @@ class Estimate(NamedTuple):
     """A mean over random vectors.
 
     Attributes:
-        value: the mean.
-        error: its standard error, of the same structure.
+        value: The mean.
+        error: Its standard error, of the same structure.
     """
 
     value: Any
@@ -32,16 +32,16 @@ def estimated_diagonal(
     """Estimates the diagonal of J: the mean of v ⊙ J v over random signs v (Bekas, Kokiopoulou, Saad 2007).
 
     Args:
-        f: the function to differentiate, with as many outputs as differentiated inputs.
-        key: of `jax.random`.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        probes: the number of random vectors, each for one forward sweep.
+        f: The function to differentiate, with as many outputs as differentiated inputs.
+        key: Of `jax.random`.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        probes: The number of random vectors, each for one forward sweep.
 
     Returns:
         A function of f's arguments that returns the `Estimate`, like the differentiated arguments.
 
     Raises:
-        ValueError: when called, if the Jacobian is not square.
+        ValueError: When called, if the Jacobian is not square.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:
@@ -58,16 +58,16 @@ def estimated_matrix_trace(
     """Estimates the trace of J: the mean of vᵀ J v over random signs v (Hutchinson 1989).
 
     Args:
-        f: the function to differentiate, with as many outputs as differentiated inputs.
-        key: of `jax.random`.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        probes: the number of random vectors, each for one forward sweep.
+        f: The function to differentiate, with as many outputs as differentiated inputs.
+        key: Of `jax.random`.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        probes: The number of random vectors, each for one forward sweep.
 
     Returns:
         A function of f's arguments that returns the `Estimate`, of scalars.
 
     Raises:
-        ValueError: when called, if the Jacobian is not square.
+        ValueError: When called, if the Jacobian is not square.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:
@@ -87,17 +87,17 @@ def estimated_logdet(
     of `Estimate.error`.
 
     Args:
-        f: the function to differentiate, with as many outputs as differentiated inputs.
-        key: of `jax.random`.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        probes: the number of random vectors.
-        order: the number of Lanczos steps for each, at most the number of inputs.
+        f: The function to differentiate, with as many outputs as differentiated inputs.
+        key: Of `jax.random`.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        probes: The number of random vectors.
+        order: The number of Lanczos steps for each, at most the number of inputs.
 
     Returns:
         A function of f's arguments that returns the `Estimate`, of scalars.
 
     Raises:
-        ValueError: when called, if the Jacobian is not square.
+        ValueError: When called, if the Jacobian is not square.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:

@@ -34,7 +34,7 @@ ANALYTIC = frozenset((
 
 @method
 def finite(f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Jacobian[P]:
-    """The Jacobian by finite differences in float64, whatever f's own precision: a reference for the other methods.
+    """The Jacobian by finite differences in float64, in any precision of f: a reference for the other methods.
 
     If the jaxpr of f has only analytic operations, the derivative is the imaginary part of f(x + ih)/h, exact to
     rounding (Squire and Trapp 1998); otherwise central differences, extrapolated to step 0 (Richardson; of the table,
@@ -42,17 +42,17 @@ def finite(f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, hol
     derivatives. All operations of f are done in float64, also where f rounds to another format.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: must be False.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Must be False.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does, in f's own precision. Inside jit
         it needs jax_enable_x64.
 
     Raises:
-        TypeError: if f is not callable; when called, if arguments are complex, f cannot run in float64, or inside jit
+        TypeError: If f is not callable; when called, if arguments are complex, f cannot run in float64, or inside jit
             without jax_enable_x64.
     """
     return Jacobian("finite", f, _prepare, argnums, has_aux, holomorphic)

@@ -24,8 +24,8 @@ def pushforward(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Linear
     """Products J v with the Jacobian: f is linearized once, for any number of v.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
 
     Returns:
         A function of f's arguments that returns v ↦ J v, with v like the differentiated arguments and J v like the
@@ -48,8 +48,8 @@ def pullback(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap
     """Products uᵀ J with the Jacobian: one forward pass for any number of u.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
 
     Returns:
         A function of f's arguments that returns u ↦ uᵀ J, with u like the output and uᵀ J like the differentiated
@@ -67,14 +67,14 @@ def hvp(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
     """Products H v with the Hessian of a scalar function, forward over reverse (Pearlmutter 1994).
 
     Args:
-        f: the function to differentiate twice.
-        argnums: which arguments to differentiate, as in `jax.hessian`.
+        f: The function to differentiate twice.
+        argnums: Which arguments to differentiate, as in `jax.hessian`.
 
     Returns:
         A function of f's arguments that returns v ↦ H v; v and H v are like the differentiated arguments.
 
     Raises:
-        ValueError: when called, if f's output is no scalar.
+        ValueError: When called, if f's output is no scalar.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
@@ -90,15 +90,15 @@ def gauss_newton(f: Callable[P, Any], loss: Callable[[Any], Any], argnums: Argnu
     It is positive semidefinite for a convex loss; the Hessian of loss(f(x)) need not be (Schraudolph 2002).
 
     Args:
-        f: the model.
-        loss: a scalar function of f's output.
-        argnums: which arguments of f to differentiate.
+        f: The model.
+        loss: A scalar function of f's output.
+        argnums: Which arguments of f to differentiate.
 
     Returns:
         A function of f's arguments that returns v ↦ Jᵀ H J v; both vectors are like the differentiated arguments.
 
     Raises:
-        ValueError: when called, if the loss is no scalar.
+        ValueError: When called, if the loss is no scalar.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
@@ -115,15 +115,15 @@ def hessian_diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 
     """The exact diagonal of the Hessian of a scalar function; see `diagonal`.
 
     Args:
-        f: the function to differentiate twice.
-        argnums: which arguments to differentiate, as in `jax.hessian`.
-        chunk: how many Hessian-vector products to compute at a time.
+        f: The function to differentiate twice.
+        argnums: Which arguments to differentiate, as in `jax.hessian`.
+        chunk: How many Hessian-vector products to compute at a time.
 
     Returns:
         A function of f's arguments that returns the diagonal, like the differentiated arguments.
 
     Raises:
-        ValueError: when called, if f's output is no scalar.
+        ValueError: When called, if f's output is no scalar.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -139,15 +139,15 @@ def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> C
     The matrix is never stored: memory grows with chunk · n. For a sparse Jacobian `sparse` needs fewer sweeps.
 
     Args:
-        f: the function to differentiate, with as many outputs as differentiated inputs.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        chunk: how many sweeps to compute at a time.
+        f: The function to differentiate, with as many outputs as differentiated inputs.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        chunk: How many sweeps to compute at a time.
 
     Returns:
         A function of f's arguments that returns the diagonal, like the differentiated arguments.
 
     Raises:
-        ValueError: when called, if the Jacobian is not square.
+        ValueError: When called, if the Jacobian is not square.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -162,15 +162,15 @@ def matrix_trace(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) 
     """The exact trace of a square Jacobian: the sum of `diagonal`.
 
     Args:
-        f: the function to differentiate, with as many outputs as differentiated inputs.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        chunk: how many sweeps to compute at a time.
+        f: The function to differentiate, with as many outputs as differentiated inputs.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        chunk: How many sweeps to compute at a time.
 
     Returns:
         A function of f's arguments that returns the trace, a scalar.
 
     Raises:
-        ValueError: when called, if the Jacobian is not square.
+        ValueError: When called, if the Jacobian is not square.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> jax.Array:
@@ -184,14 +184,14 @@ def logdet(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, jax.Array]:
     """log |det J| of a square Jacobian, exact, by the LU decomposition of the matrix.
 
     Args:
-        f: the function to differentiate, with as many outputs as differentiated inputs.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
+        f: The function to differentiate, with as many outputs as differentiated inputs.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
 
     Returns:
         A function of f's arguments that returns log |det J|, a scalar; −∞ where J is singular.
 
     Raises:
-        ValueError: when called, if the Jacobian is not square.
+        ValueError: When called, if the Jacobian is not square.
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> jax.Array:
@@ -205,7 +205,7 @@ def square(name: str, g: Callable, x: Any) -> tuple[LinearMap, jax.Array, Callab
     """v ↦ J v between vectors of the same length, the point as a vector, and the way back from vectors.
 
     Raises:
-        ValueError: if J is not square.
+        ValueError: If J is not square.
     """
     x, unravel = ravel_pytree(x)
     y, push = linearize(lambda x: ravel_pytree(g(unravel(x)))[0], x)

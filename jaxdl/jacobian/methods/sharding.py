@@ -28,17 +28,17 @@ def sharded(
     that all make the same call, with a mesh over all their devices.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
-        mesh: the devices.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
+        mesh: The devices.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does.
 
     Raises:
-        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+        TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
     """
     return Jacobian("sharded", f, functools.partial(_prepare, mesh=mesh), argnums, has_aux, holomorphic)
 

@@ -18,8 +18,8 @@ class Spectrum(NamedTuple):
 
     Attributes:
         singular_values: (min(m, n),), the largest first.
-        rank: the number of singular values above rounding.
-        condition: the largest singular value over the smallest; infinite where the rank is not full.
+        rank: The number of singular values above rounding.
+        condition: The largest singular value over the smallest; infinite where the rank is not full.
     """
 
     singular_values: jax.Array
@@ -31,16 +31,16 @@ def spectrum(f: Callable[P, Any], argnums: Argnums = 0, *, tolerance: float | No
     """The singular values, rank and condition number of the Jacobian between all inputs and all outputs.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        tolerance: singular values below this part of the largest do not count for the rank; by default
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        tolerance: Singular values below this part of the largest do not count for the rank; by default
             max(m, n) · eps, as in `numpy.linalg.matrix_rank`.
 
     Returns:
         A function of f's arguments that returns the `Spectrum`.
 
     Raises:
-        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
+        TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
 
     Example:
         >>> import jax.numpy as jnp

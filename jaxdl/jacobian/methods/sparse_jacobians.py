@@ -44,13 +44,13 @@ def sparse(
     closes over. It is coloured by columns, by rows or by both, and kept for each program.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
-        pattern: the (m, n) pattern, as a SciPy sparse matrix or a boolean array, to use instead of the one that is
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
+        pattern: The (m, n) pattern, as a SciPy sparse matrix or a boolean array, to use instead of the one that is
             found; all outputs by all inputs, each flattened and joined.
-        probe: whether a given pattern is compared with one random product at each call. Under jit and vmap, which
+        probe: Whether a given pattern is compared with one random product at each call. Under jit and vmap, which
             cannot raise, a wrong pattern makes the result NaN.
 
     Returns:
@@ -59,8 +59,8 @@ def sparse(
         pattern, the sweeps, and what was not understood and counts as dense.
 
     Raises:
-        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
-        ValueError: when called, if the given pattern has the wrong shape or lacks entries, or if JAX has neither mode
+        TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: When called, if the given pattern has the wrong shape or lacks entries, or if JAX has neither mode
             for f.
 
     Example:
@@ -89,20 +89,20 @@ def sparse_hessian(
     colouring).
 
     Args:
-        f: the function to differentiate twice, with a scalar output.
-        argnums: which arguments to differentiate, as in `jax.hessian`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
-        pattern: the (n, n) pattern to use instead of the one that is found; one of two mirror images is enough.
-        probe: whether a given pattern is compared with one random product at each call, see `sparse`.
+        f: The function to differentiate twice, with a scalar output.
+        argnums: Which arguments to differentiate, as in `jax.hessian`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
+        pattern: The (n, n) pattern to use instead of the one that is found; one of two mirror images is enough.
+        probe: Whether a given pattern is compared with one random product at each call, see `sparse`.
 
     Returns:
         A function of f's arguments that returns the Hessian as a dense array, as `jax.hessian(f)` does, with the
         methods of `sparse`.
 
     Raises:
-        TypeError: if f is not callable; when called, if its output is no scalar.
-        ValueError: when called, if the given pattern has the wrong shape or lacks entries.
+        TypeError: If f is not callable; when called, if its output is no scalar.
+        ValueError: When called, if the given pattern has the wrong shape or lacks entries.
     """
     gradient = jax.grad(f, argnums, has_aux, holomorphic)
     prepare = functools.partial(_prepare_hessian, pattern=pattern, probe=probe)
@@ -147,7 +147,7 @@ class SparseJacobian(PlannedJacobian[P, SparsePlan]):
             columns, each flattened and joined. With `has_aux` a pair of this and aux.
 
         Raises:
-            TypeError: under jit, grad or vmap.
+            TypeError: Under jit, grad or vmap.
         """
         compressed, _, data = self.evaluate(_entries, args, kwargs)
         if isinstance(data, jax.core.Tracer):

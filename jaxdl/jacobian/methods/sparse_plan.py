@@ -27,13 +27,13 @@ class SparsePlan(Report):
     `plot` draws the pattern, each entry in the colour of the sweep that computes it.
 
     Attributes:
-        pattern: the (m, n) boolean pattern, a `scipy.sparse.csr_array`.
-        columns: the colour of each column, (n,); −1 where it has none.
-        rows: the colour of each row, (m,); −1 where it has none.
+        pattern: The (m, n) boolean pattern, a `scipy.sparse.csr_array`.
+        columns: The colour of each column, (n,); −1 where it has none.
+        rows: The colour of each row, (m,); −1 where it has none.
         dense: (primitive, line) of each equation that was not understood and counts as dense.
-        why: how the colours were chosen.
-        is_symmetric: whether entries are also read from their mirror images.
-        is_given: whether the user gave the pattern.
+        why: How the colours were chosen.
+        is_symmetric: Whether entries are also read from their mirror images.
+        is_given: Whether the user gave the pattern.
     """
 
     pattern: Matrix

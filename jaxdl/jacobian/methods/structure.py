@@ -31,10 +31,10 @@ def structured(
     value are added. Anything else (scan, sort, an op with a hand-written rule) is a linear function without structure.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
 
     Returns:
         A function of f's arguments that returns J, an `Operator` of shape (m, n); with `has_aux` a pair of J and aux.
@@ -45,7 +45,7 @@ def structured(
         so that jit and vmap can return it. Printed, it is its structure, the last layer first.
 
     Raises:
-        TypeError: if f is not callable.
+        TypeError: If f is not callable.
 
     Example:
         >>> import jax.numpy as jnp

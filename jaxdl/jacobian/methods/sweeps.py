@@ -30,20 +30,20 @@ def reverse(
     """The Jacobian by reverse sweeps, one for each output, as `jax.jacrev`.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
-        chunk: how many rows to compute at a time; by default all.
-        max_bytes: computes as many rows at a time as keep the temporary memory of the compiled function, without its
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
+        chunk: How many rows to compute at a time; by default all.
+        max_bytes: Computes as many rows at a time as keep the temporary memory of the compiled function, without its
             arguments and the matrix, at or below this; found by compiling.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does.
 
     Raises:
-        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
-        ValueError: when called, if both `chunk` and `max_bytes` are given, or a single row needs more memory.
+        TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: When called, if both `chunk` and `max_bytes` are given, or a single row needs more memory.
 
     Example:
         >>> import jax.numpy as jnp
@@ -68,20 +68,20 @@ def forward(
     """The Jacobian by forward sweeps, one for each input, as `jax.jacfwd`; also through hand-written rules.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacfwd`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: whether f is a holomorphic function of complex numbers.
-        chunk: how many columns to compute at a time; by default all.
-        max_bytes: computes as many columns at a time as keep the temporary memory of the compiled function, without
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacfwd`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
+        chunk: How many columns to compute at a time; by default all.
+        max_bytes: Computes as many columns at a time as keep the temporary memory of the compiled function, without
             its arguments and the matrix, at or below this; found by compiling.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacfwd(f)` does.
 
     Raises:
-        TypeError: if f is not callable; when called, if inputs or outputs cannot be differentiated.
-        ValueError: when called, if both `chunk` and `max_bytes` are given, or a single column needs more memory.
+        TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
+        ValueError: When called, if both `chunk` and `max_bytes` are given, or a single column needs more memory.
     """
     prepare = functools.partial(prepare_forward, chunk=chunk, max_bytes=max_bytes)
     return Jacobian("forward", f, prepare, argnums, has_aux, holomorphic)

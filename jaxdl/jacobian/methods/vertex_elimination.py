@@ -35,10 +35,10 @@ class EliminationPlan(Report):
     `save("plan.json")` writes it and `load` reads it.
 
     Attributes:
-        order: the vertices, in the order of their elimination.
-        multiplications: the numbers of multiplications of the orders "forward", "reverse" and "markowitz", of the best
+        order: The vertices, in the order of their elimination.
+        multiplications: The numbers of multiplications of the orders "forward", "reverse" and "markowitz", of the best
             order "found", and of the "emitted" code of this plan, in which equal products are computed once.
-        fingerprint: a hash of the graph.
+        fingerprint: A hash of the graph.
     """
 
     order: tuple[int, ...]
@@ -50,10 +50,10 @@ class EliminationPlan(Report):
         """Reads a plan that was saved as JSON.
 
         Args:
-            path: the file.
+            path: The file.
 
         Raises:
-            ValueError: if the file has no plan.
+            ValueError: If the file has no plan.
         """
         try:
             fields = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ class EliminationPlan(Report):
         """Checks that the plan is for a graph.
 
         Raises:
-            ValueError: if it is not.
+            ValueError: If it is not.
         """
         if self.fingerprint != graph.fingerprint or sorted(self.order) != list(graph.inner):
             raise ValueError(
@@ -111,22 +111,22 @@ def eliminate(
     each other primitive that is not elementwise, is one dense block, by JAX.
 
     Args:
-        f: the function to differentiate.
-        argnums: which arguments to differentiate, as in `jax.jacrev`.
-        has_aux: whether f returns a pair (output, aux).
-        holomorphic: must be False.
-        plan: the order; by default it is searched for, once for each type of arguments.
-        seconds: the time limit of the search.
-        seed: of the search.
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Must be False.
+        plan: The order; by default it is searched for, once for each type of arguments.
+        seconds: The time limit of the search.
+        seed: Of the search.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` is the
         `EliminationPlan`.
 
     Raises:
-        TypeError: if f is not callable; when called, if f has complex numbers, or inputs or outputs that cannot be
+        TypeError: If f is not callable; when called, if f has complex numbers, or inputs or outputs that cannot be
             differentiated.
-        ValueError: when called, if the graph has more than `scalar_graph.MOST_VERTICES` vertices or `MOST_EDGES`
+        ValueError: When called, if the graph has more than `scalar_graph.MOST_VERTICES` vertices or `MOST_EDGES`
             edges, or the plan is for another graph.
 
     Example:
@@ -149,18 +149,18 @@ def elimination_plan(
     For keyword arguments of f use `eliminate(f, …).plan(*args, **kwargs)`.
 
     Args:
-        f: the function to differentiate.
-        args: its arguments.
-        argnums: which arguments to differentiate.
-        has_aux: whether f returns a pair (output, aux).
-        seconds: the time limit of the search.
-        seed: of the search.
+        f: The function to differentiate.
+        args: Its arguments.
+        argnums: Which arguments to differentiate.
+        has_aux: Whether f returns a pair (output, aux).
+        seconds: The time limit of the search.
+        seed: Of the search.
 
     Returns:
         The plan.
 
     Raises:
-        TypeError, ValueError: as `eliminate`.
+        TypeError, ValueError: As `eliminate`.
     """
     return eliminate(f, argnums, has_aux, seconds=seconds, seed=seed).plan(*args)
 

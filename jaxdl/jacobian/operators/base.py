@@ -39,8 +39,8 @@ class Operator:
 
     Attributes:
         shape: (m, n), the numbers of outputs and inputs.
-        dtype: the type of the entries.
-        label: the structure in words, such as `diagonal(3) · dense(3×5)`.
+        dtype: The type of the entries.
+        label: The structure in words, such as `diagonal(3) · dense(3×5)`.
     """
 
     shape: Any
@@ -80,7 +80,7 @@ class Operator:
         """J v for a vector (n,), J V for a matrix (n, k), and the operator J K for an operator K.
 
         Raises:
-            ValueError: if the shapes do not fit.
+            ValueError: If the shapes do not fit.
         """
         shape, n = other.shape if isinstance(other, Operator) else jnp.shape(other), self.shape[1]
         if len(shape) not in (1, 2) or shape[0] != n:
@@ -114,7 +114,7 @@ class Operator:
         """Σ Jᵢᵢ of a square J.
 
         Raises:
-            ValueError: if J is not square.
+            ValueError: If J is not square.
         """
         m, n = self.shape
         if m != n:
@@ -195,7 +195,7 @@ class Identity(Operator):
 
 @node
 class Transposed(Operator):
-    """Jᵀ, where the transpose has no structure of its own."""
+    """Jᵀ of an operator whose transpose is no other class."""
 
     of: Operator
 

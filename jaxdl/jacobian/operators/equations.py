@@ -66,7 +66,7 @@ def expanded(jaxpr):
 
 
 def is_jaxdl_op(eqn) -> bool:
-    """Whether an equation calls an op of `jaxdl.ops`, perhaps under vmap, whose name tells its structure."""
+    """Whether an equation calls an op of `jaxdl.ops`, perhaps under vmap, whose structure its name implies."""
     call = jx.op_call(eqn)
     while hasattr(call, "call"):
         call = call.call

@@ -48,7 +48,7 @@ def operator_builder(partial: PartialMap) -> Builder:
 
 
 # --- one operator each --------------------------------------------------------------------------------
-# None where the structure cannot be told.
+# None where the structure is not known.
 
 
 def _identity(partial: PartialMap, inputs: Sequence) -> Operator:
@@ -133,7 +133,7 @@ def _reduction(partial: PartialMap, inputs: Sequence) -> Operator | None:
 
 
 def _axes(eqn: Any, ndim: int) -> tuple[int, ...] | None:
-    """The axes over which a primitive or an op reduces; None where they cannot be told (an op under vmap)."""
+    """The axes over which a primitive or an op reduces; None where they are not known (an op under vmap)."""
     if jx.reduced_axes(eqn) is not None:
         return jx.reduced_axes(eqn)
     settings = dict(getattr(jx.op_call(eqn), "settings", ()))

@@ -121,8 +121,8 @@ def reduce_graph(edges: list[tuple[Hashable, Hashable, Operator]], first: Hashab
 
     Args:
         edges: (start, end, operator), with the starts in topological order.
-        first: the vertex of the input.
-        last: the vertex of the output.
+        first: The vertex of the input.
+        last: The vertex of the output.
     """
     useful = {last}
     for start, end, _ in reversed(edges):

@@ -17,7 +17,7 @@ class Accumulation:
 
     Attributes:
         steps: ("partial", number, place), ("·", step, step or constant), ("+" or "−", step, step or constant).
-        entries: the Jacobian's nonzero entries by (row, column): a constant, or (sign, step).
+        entries: The Jacobian's nonzero entries by (row, column): a constant, or (sign, step).
     """
 
     steps: list[tuple[str, Any, Any]]

@@ -73,14 +73,14 @@ class RemainingGraph:
 
 def _join(near: int, unit: int, fixed: int, v: int, outs: list, unit_outs: list, fixed_outs: list) -> None:
     """Gives each vertex of `near` the edges of v on the other side."""
-    far, far_unit, far_fixed, gone = outs[v], unit_outs[v], fixed_outs[v], ~(1 << v)
+    far, far_unit, far_fixed, others = outs[v], unit_outs[v], fixed_outs[v], ~(1 << v)
     while near:
         bit = near & -near
         near ^= bit
         u = bit.bit_length() - 1
         old = outs[u]
-        outs[u] = (old | far) & gone
-        keep = ~far & gone
+        outs[u] = (old | far) & others
+        keep = ~far & others
         unit_outs[u] = unit_outs[u] & keep | (far_unit & ~old if unit & bit else 0)
         fixed_outs[u] = fixed_outs[u] & keep | (far_fixed & (fixed_outs[u] | ~old) if fixed & bit else 0)
 
@@ -114,18 +114,18 @@ def reverse(graph: ScalarGraph) -> list[int]:
 
 def markowitz(graph: ScalarGraph) -> list[int]:
     """Always the vertex that is cheapest at the time; of several the last one."""
-    left, order, gone = RemainingGraph.of(graph), [], set()
+    left, order, eliminated = RemainingGraph.of(graph), [], set()
     cost = {v: left.cost(v) for v in graph.inner}
     heap = [(c, -v) for v, c in cost.items()]
     heapq.heapify(heap)
     while heap:
         c, v = heapq.heappop(heap)
         v = -v
-        if v in gone or c != cost[v]:
+        if v in eliminated or c != cost[v]:
             continue
         order.append(v)
-        gone.add(v)
-        touched = [u for u in left.neighbours(v) if u in cost and u not in gone]
+        eliminated.add(v)
+        touched = [u for u in left.neighbours(v) if u in cost and u not in eliminated]
         left.eliminate(v)
         for u in touched:
             if (new := left.cost(u)) != cost[u]:
@@ -153,9 +153,9 @@ def search(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> SearchRes
     search.
 
     Args:
-        graph: the graph.
-        seconds: the time limit.
-        seed: of the random moves.
+        graph: The graph.
+        seconds: The time limit.
+        seed: Of the random moves.
     """
     end, draw = time.perf_counter() + seconds, random.Random(seed)
     orders = {"forward": forward(graph), "reverse": reverse(graph), "markowitz": markowitz(graph)}

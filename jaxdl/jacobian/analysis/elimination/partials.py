@@ -46,9 +46,9 @@ def local_jacobian(eqn: Any, moving: Sequence[int], known: Sequence) -> LocalJac
     """The partial derivatives of an equation.
 
     Args:
-        eqn: the equation.
-        moving: the operands that depend on the input.
-        known: for each operand its value if it is constant, else None.
+        eqn: The equation.
+        moving: The operands that depend on the input.
+        known: For each operand its value if it is constant, else None.
 
     Returns:
         None if no output depends on them. Of equations without a rule here the whole Jacobian, by JAX, with

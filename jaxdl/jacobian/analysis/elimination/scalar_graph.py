@@ -32,13 +32,13 @@ class ScalarGraph:
     """A graph of scalars.
 
     Attributes:
-        n: vertices 0 … n−1 are the inputs.
-        inner: the vertices to eliminate, in the order of evaluation.
+        n: Vertices 0 … n−1 are the inputs.
+        inner: The vertices to eliminate, in the order of evaluation.
         edges: edges[u, v] is ∂v/∂u: a number where it is constant, else a tuple of terms to be added. A term is a
             number, or (sign, number, place) for an entry of a value that `partials` computes. Equal partial
             derivatives have equal names.
-        outputs: the vertex of each output, None for a constant.
-        partials: computes the partial derivatives from x and the function's other arrays.
+        outputs: The vertex of each output, None for a constant.
+        partials: Computes the partial derivatives from x and the function's other arrays.
     """
 
     n: int
@@ -58,8 +58,8 @@ def scalar_graph(function: VectorFunction) -> ScalarGraph:
     """The graph of a function, without vertices that reach no output.
 
     Raises:
-        ValueError: if it has more than MOST_VERTICES vertices or MOST_EDGES edges.
-        TypeError: if it has complex numbers.
+        ValueError: If it has more than MOST_VERTICES vertices or MOST_EDGES edges.
+        TypeError: If it has complex numbers.
     """
     return _Builder(function).graph()
 

@@ -34,14 +34,14 @@ class StraightLine:
     """The equations of a closed jaxpr, in order.
 
     Args:
-        jaxpr: the closed jaxpr.
-        known: the values of those inputs that are constants, by their places.
+        jaxpr: The closed jaxpr.
+        known: The values of those inputs that are constants, by their places.
 
     Attributes:
-        steps: the equations.
-        inputs: the numbers of the inputs, 0, 1, …
-        outputs: the numbers of the outputs.
-        given: the values of constants, by number.
+        steps: The equations.
+        inputs: The numbers of the inputs, 0, 1, …
+        outputs: The numbers of the outputs.
+        given: The values of constants, by number.
     """
 
     def __init__(self, jaxpr: Any, known: Mapping[int, Any] | None = None):

@@ -27,9 +27,9 @@ def cheapest(pattern: Matrix, forward: bool = True, reverse: bool = True) -> tup
     Every entry of the pattern can be read from the products of its column's colour or of its row's (`recovery`).
 
     Args:
-        pattern: the (m, n) boolean pattern.
-        forward: whether forward products are possible.
-        reverse: whether reverse products are possible; one of the two must be.
+        pattern: The (m, n) boolean pattern.
+        forward: Whether forward products are possible.
+        reverse: Whether reverse products are possible; one of the two must be.
 
     Returns:
         Colours of columns (n,) and of rows (m,), −1 where there is none, and how they were chosen.
@@ -196,16 +196,16 @@ def recovery(pattern: Matrix, by_column: np.ndarray, by_row: np.ndarray) -> np.n
     """Where each entry of the pattern is read in the products, in the pattern's order.
 
     Args:
-        pattern: the (m, n) boolean pattern.
-        by_column: the colours of columns, (n,).
-        by_row: the colours of rows, (m,).
+        pattern: The (m, n) boolean pattern.
+        by_column: The colours of columns, (n,).
+        by_row: The colours of rows, (m,).
 
     Returns:
         Positions in all products in one array: (colours of columns, m) forward ones, then (colours of rows, n) reverse
         ones.
 
     Raises:
-        ValueError: if an entry shares its place in every product with another one.
+        ValueError: If an entry shares its place in every product with another one.
     """
     m, n = pattern.shape
     row, column = coordinates(pattern)

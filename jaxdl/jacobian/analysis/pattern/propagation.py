@@ -1,4 +1,4 @@
-"""The sparsity pattern of a Jacobian, read from the jaxpr: each equation tells on which inputs its outputs depend.
+"""The sparsity pattern of a Jacobian, read from the jaxpr: each equation has a rule for what its outputs depend on.
 
 Values that follow from constants alone are known (indices, masks, zeros of a matrix); values of arguments never are.
 Of a hand-written rule the derivative is followed, not the primal: a straight-through rule has entries where its primal
@@ -30,10 +30,10 @@ def sparsity_pattern(
     """How the outputs of a jaxpr depend on its first input.
 
     Args:
-        jaxpr: a closed jaxpr.
-        n: the size of its first input, a vector.
-        constant: the value of constant i, None if it is not known.
-        constants: how many inputs after the first are constants.
+        jaxpr: A closed jaxpr.
+        n: The size of its first input, a vector.
+        constant: The value of constant i, None if it is not known.
+        constants: How many inputs after the first are constants.
 
     Returns:
         The dependence of each output, and what counted as dense: pairs (primitive, line).
@@ -49,9 +49,9 @@ class Propagation:
     """Carries values through jaxprs, equation by equation.
 
     Args:
-        n: the number of inputs.
-        by_value: whether operations with hand-written rules are followed by what they compute, not by their derivative.
-        dense: the list of what was not understood, (primitive, line), to which is added.
+        n: The number of inputs.
+        by_value: Whether operations with hand-written rules are followed by what they compute, not by their derivative.
+        dense: The list of what was not understood, (primitive, line), to which is added.
     """
 
     def __init__(self, n: int, by_value: bool = False, dense: NotUnderstood | None = None):

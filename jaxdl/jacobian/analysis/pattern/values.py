@@ -35,8 +35,8 @@ class Value:
     """A value in a jaxpr.
 
     Attributes:
-        aval: its shape and dtype.
-        dependence: on the inputs; None if it depends on none.
+        aval: Its shape and dtype.
+        dependence: On the inputs; None if it depends on none.
         constant: None if the value is not known.
     """
 
