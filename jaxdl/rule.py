@@ -71,7 +71,7 @@ class Op(Generic[Arguments, Result]):
     def rule(self, rule: Rule) -> Rule:
         """Sets the hand-written derivative.
 
-        What its docstring says after "Gain:" is shown by `jaxdl.contrast` beside what it measures.
+        What its docstring says after "Gain:" is shown by `jaxdl.contrast` next to its measurements.
 
         Args:
             rule: A function of the op's arguments and settings that returns `(y, saving(pullback, *residuals))`.
@@ -122,7 +122,7 @@ class Op(Generic[Arguments, Result]):
         return jax.tree.unflatten(jax.tree.structure(y), op_p.bind(*flat, call=call))
 
     def _surroundings(self, settings):
-        """What a trace depends on beside arguments and settings; None if that may change, or go before its module."""
+        """What a trace depends on besides arguments and settings; None if that may change or end before its module."""
         given = tuple(v for v in jax.tree.leaves(settings) if not isinstance(v, CONSTANTS))
         if not all(map(is_importable, (self, *given))):
             return None
@@ -202,15 +202,15 @@ def _op_jvp(primals, tangents, *, call):
     y, saved = rule(call, *primals)
     types = [jax.typeof(v).to_tangent_aval() for v in y]
     smooth = tuple(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
-    asked = tuple(i for i, t in enumerate(tangents) if not jx.is_zero(t))
-    if not (asked and any(smooth)):
+    moving = tuple(i for i, t in enumerate(tangents) if not jx.is_zero(t))
+    if not (moving and any(smooth)):
         return y, [jx.zero_tangent(t) for t in types]
-    call.refuse(asked)
+    call.refuse(moving)
     y_dot = iter(
         linear_p.bind(
             *saved.residuals,
-            *[tangents[i] for i in asked],
-            pullback=SelectedPullback(saved.pullback, smooth, asked),
+            *[tangents[i] for i in moving],
+            pullback=SelectedPullback(saved.pullback, smooth, moving),
             types=tuple(t for t, s in zip(types, smooth, strict=True) if s),
             kept=len(saved.residuals),
         )

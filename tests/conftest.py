@@ -49,7 +49,7 @@ COMPILED_QUICKLY = (
     "tests.test_harnesses",
     "tests.test_readme",
     "tests.test_rule",
-    "tests.test_strip",
+    "tests.strip",
     "tests.test_transformations",
     "tests.train.test_devices",
     "tests.train.test_memory_plan",

@@ -36,8 +36,8 @@ class BoundPullback:
 def saving(pullback: Callable[[*Residuals, Any], tuple[Any, ...]], *residuals: *Residuals) -> BoundPullback:
     """Binds residuals to a pullback.
 
-    The residuals are exactly what is kept in memory from the forward to the backward pass. They are named here and
-    never captured by closure.
+    Exactly the residuals are stored from the forward to the backward pass. They are listed here and never captured by
+    closure.
 
     Args:
         pullback: A function `pullback(*residuals, dy)` of the residuals and the output's cotangent. It returns a tuple
@@ -46,7 +46,7 @@ def saving(pullback: Callable[[*Residuals, Any], tuple[Any, ...]], *residuals: *
         *residuals: Pytrees of arrays.
 
     Returns:
-        What a rule returns beside its output.
+        The pullback of one argument, dy, which a rule returns with its output.
 
     Example:
         >>> bound = saving(lambda x, dy: (2 * x * dy,), 3.0)

@@ -20,7 +20,10 @@ def serial(*layers: Layer) -> Layer:
         ValueError: By `apply`, where the parameters are not as many as the layers.
 
     Example:
-        >>> model = serial(flatten, dense(128), relu, dense(10))
+        >>> model = serial(nn.flatten, nn.dense(128), nn.relu, nn.dense(10))
+        >>> params = model.init(jax.random.key(0), (28, 28, 1))
+        >>> model.apply(params, jnp.ones((5, 28, 28, 1))).shape
+        (5, 10)
     """
 
     def init(key, shape):
@@ -88,6 +91,9 @@ def residual(*layers: Layer) -> Layer:
 
     Raises:
         ValueError: By `apply`, where the layers do not keep the shape of their input.
+
+    Example:
+        >>> block = residual(nn.layer_norm(), nn.dense(8), nn.relu)
     """
     inner = serial(*layers)
 

@@ -131,7 +131,11 @@ def text_tower(features: int, *, vocabulary: int, width: int, depth: int, heads:
 
 
 def clip_vit_b32() -> Layer:
-    """CLIP ViT-B/32: images (n, 224, 224, 3) and tokens (n, 77) → 512 features each; 151,277,313 parameters."""
+    """CLIP ViT-B/32; 151,277,313 parameters.
+
+    Returns:
+        A model of pairs of images (n, 224, 224, 3) and tokens (n, 77), with 512 features; see `clip`.
+    """
     return clip(
         image_tower(512, patch=32, width=768, depth=12, heads=12),
         text_tower(512, vocabulary=49_408, width=512, depth=12, heads=8),

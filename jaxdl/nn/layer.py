@@ -22,7 +22,7 @@ class Layer(NamedTuple):
             training (dropout, noise) is on.
 
     Example:
-        >>> model = dense(3)
+        >>> model = nn.dense(3)
         >>> params = model.init(jax.random.key(0), (2,))
         >>> model.apply(params, jnp.ones((5, 2))).shape
         (5, 3)
@@ -40,6 +40,10 @@ def function(f: Callable[[Any], Any]) -> Layer:
 
     Returns:
         The layer; its parameters are `()`.
+
+    Example:
+        >>> function(jnp.sin).apply((), jnp.zeros(2))
+        Array([0., 0.], dtype=float32)
     """
 
     def apply(params, x, *, key=None):
@@ -76,6 +80,9 @@ def with_function(model: Layer, transform: Callable[[Callable[..., Any]], Callab
 
     Returns:
         A model with the same parameters.
+
+    Example:
+        >>> plain = with_function(nn.mlp(8, 1), jaxdl.automatic)
     """
     return Layer(model.init, transform(model.apply))
 
@@ -94,7 +101,18 @@ def with_params(model: Layer, params: Any) -> Layer:
 
 
 def parameter_count(params: Any) -> int:
-    """The number of parameters in a pytree of arrays, which may be abstract."""
+    """Counts parameters.
+
+    Args:
+        params: A pytree of arrays, which may be abstract.
+
+    Returns:
+        The number of their entries.
+
+    Example:
+        >>> parameter_count({"w": jnp.ones((2, 3)), "b": jnp.ones(3)})
+        9
+    """
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

@@ -27,6 +27,11 @@ def mlp(*widths: int, activation: Layer = relu, dropout_rate: float = 0.0) -> La
 
     Raises:
         ValueError: No width is given.
+
+    Example:
+        >>> params = mlp(128, 128, 10).init(jax.random.key(0), (64,))
+        >>> nn.parameter_count(params)
+        26122
     """
     if not widths:
         raise ValueError("mlp: give at least one width, that of the output")
@@ -78,5 +83,8 @@ def xor_network() -> Layer:
     """XOR by two ReLUs, wᵀ max(0, Wᵀx + c) + b, with given weights: (n, 2) → (n, 1).
 
     W = [[1, 1], [1, 1]], c = (0, −1), w = (1, −2), b = 0 (Goodfellow et al. 2016, 6.1).
+
+    Returns:
+        A model with these parameters.
     """
     return with_params(mlp(2, 1), mlp_params(([[1, 1], [1, 1]], [0, -1]), ([[1], [-2]], [0])))

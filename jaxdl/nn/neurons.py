@@ -29,7 +29,11 @@ def mcculloch_pitts(weights: Sequence[float], threshold: float) -> Layer:
 
 
 def perceptron() -> Layer:
-    """y = 1 where wᵀx + b ≥ 0, else 0 (Rosenblatt 1957): (n, i) → (n, 1)."""
+    """y = 1 where wᵀx + b ≥ 0, else 0 (Rosenblatt 1957).
+
+    Returns:
+        A model (n, i) → (n, 1), whose weights `perceptron_rule` learns.
+    """
     return serial(dense(1, w_init="zeros"), step)
 
 
@@ -76,10 +80,21 @@ def linear_classifier(classes: int = 10) -> Layer:
 
 
 def logistic_regression() -> Layer:
-    """The logit z = wᵀx + b of P(y = 1 | x) = σ(z): (n, …) → (n,). Its loss is `jaxdl.ops.logistic_loss`."""
+    """The logit z = wᵀx + b of P(y = 1 | x) = σ(z). Its loss is `jaxdl.ops.logistic_loss`.
+
+    Returns:
+        A model (n, …) → (n,).
+    """
     return then(serial(flatten, dense(1, w_init="zeros")), lambda z: z[:, 0])
 
 
 def xor_features(x: jax.Array) -> jax.Array:
-    """φ(x_u, x_v) = (x_u, x_v, x_u x_v), in which XOR is linear: (n, 2) → (n, 3)."""
+    """φ(x_u, x_v) = (x_u, x_v, x_u x_v), of which XOR is a linear function.
+
+    Args:
+        x: Pairs (n, 2).
+
+    Returns:
+        The features, (n, 3).
+    """
     return jnp.concatenate([x, x[:, :1] * x[:, 1:]], 1)

@@ -14,6 +14,9 @@ def six_relus() -> Layer:
 
     n₁ = relu(−5x − 7.7), n₂ = relu(−1.2x − 1.3), n₃ = relu(1.2x + 1), n₄ = relu(1.2x − 0.2),
     n₅ = relu(2x − 1.1), n₆ = relu(5x − 5) (example of B. Fortuner).
+
+    Returns:
+        A model with these parameters.
     """
     w, b = [[-5, -1.2, 1.2, 1.2, 2, 5]], [-7.7, -1.3, 1, -0.2, -1.1, -5]
     return with_params(mlp(6, 1), mlp_params((w, b), ([[-1], [-1], [-1], [1], [1], [1]], [0])))

@@ -108,5 +108,9 @@ __all__ = [
 
 
 def all_ops() -> dict[str, Op]:
-    """All operations of this module, by name."""
+    """All operations of this module.
+
+    Returns:
+        The operations by name.
+    """
     return {name: value for name, value in globals().items() if isinstance(value, Op)}

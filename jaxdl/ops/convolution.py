@@ -51,6 +51,10 @@ def conv2d(
     Raises:
         ValueError: The shapes do not fit, the window does not fit into the image, or a setting is not valid.
         TypeError: The dtypes differ.
+
+    Example:
+        >>> conv2d(jnp.ones((8, 28, 28, 3)), jnp.ones((5, 5, 3, 16)), stride=2, padding="SAME").shape
+        (8, 14, 14, 16)
     """
     return forms.plain_correlate(x, w, _geometry("conv2d", x, w, stride, padding, dilation, groups))
 

@@ -169,6 +169,11 @@ def fixed_point(
     Raises:
         ValueError: max_steps is less than 1.
         TypeError: f does not return a pytree like `start`.
+
+    Example:
+        >>> root = lambda a: fixed_point(a, jnp.ones_like(a), f=lambda a, x: (x + a / x) / 2).value
+        >>> round(float(root(2.0)), 4), round(float(jax.grad(root)(2.0)), 4)
+        (1.4142, 0.3536)
     """
     _check_steps(f, params, start, max_steps)
     x = lax.scan(lambda x, _: (f(params, x), None), start, None, max_steps)[0]

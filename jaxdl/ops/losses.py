@@ -144,6 +144,11 @@ def softmax_cross_entropy_with_integer_labels(
     Raises:
         ValueError: The shapes do not fit, or there is nothing to reduce.
         TypeError: The labels are not integers.
+
+    Example:
+        >>> loss = softmax_cross_entropy_with_integer_labels(jnp.zeros((5, 10)), jnp.arange(5), reduce=jnp.mean)
+        >>> round(float(loss), 4)
+        2.3026
     """
     _check_labels("softmax_cross_entropy_with_integer_labels", logits, labels)
     chosen = jnp.where(_one_hot(logits, labels), logits, 0).sum(-1)

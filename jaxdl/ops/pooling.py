@@ -35,6 +35,10 @@ def max_pool(
 
     Raises:
         ValueError: x has not four axes, or the window does not fit into it, or a setting is not valid.
+
+    Example:
+        >>> max_pool(jnp.ones((8, 28, 28, 3)), window=2).shape
+        (8, 14, 14, 3)
     """
     g = _Geometry("max_pool", x, window, stride, padding)
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, *g.window, 1), (1, *g.stride, 1), ((0, 0), *g.pads, (0, 0)))

@@ -86,6 +86,10 @@ def elu_slope(x, *, alpha=1.0):
     return jnp.where(x > 0, jnp.ones_like(x), (alpha * t) * s)
 
 
+def selu(x):
+    return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
+
+
 def selu_slope(x):
     t, s = _exp_parts(jnp.minimum(x, 0))
     return jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), (SELU_SCALE * SELU_ALPHA * t) * s)
@@ -98,8 +102,8 @@ def normal_cdf(x):
 def _density_times(x):
     """xφ(x) for the normal density φ(x) = e^−x²/2/√2π, |x| ≤ 14.
 
-    x² is split into an exact square and a small rest, or its rounding error would be amplified by x²;
-    the square root of e^−x²/2 is multiplied on twice, or it would underflow before x can raise it.
+    x² is split into an exact square and a small remainder; else e^−x²/2 would amplify its rounding error by x². The
+    factor e^−x²/4 is multiplied twice; else e^−x²/2 could underflow before it is multiplied by x.
     """
     high = upper_half(x)
     root = jnp.exp(-high * high / 4)
@@ -119,8 +123,8 @@ def gelu_slope(x):
     return jnp.where(x < -9, xphi * beyond, xphi + normal_cdf(x))
 
 
-# gelu_tanh is xσ(v) with v = x(c + c′x²), so σ = e^v to the left, and an error in v is a relative error
-# of the result. v is therefore computed as high + low from factors whose products are exact.
+# gelu_tanh is xσ(v) with v = x(c + c′x²), so σ = e^v to the left, and an absolute error of v is a relative error
+# of the result. So v is computed as high + low, from factors whose products are exact.
 _C = 2 * math.sqrt(2 / math.pi)
 _C3 = 0.044715 * _C
 _C_HIGH, _C3_HIGH = upper_half(_C), upper_half(_C3)
@@ -177,10 +181,6 @@ def quick_gelu(x):
 
 def quick_gelu_slope(x):
     return _swish_slope(x, QUICK * jnp.clip(x, -900, 900), *_quick_gelu_parts(x))
-
-
-def selu(x):
-    return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
 
 
 def softplus(x):

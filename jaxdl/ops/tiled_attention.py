@@ -47,12 +47,17 @@ def attention(
     Raises:
         ValueError: The shapes do not fit.
         TypeError: The mask is neither boolean nor real.
+
+    Example:
+        >>> q, k = jnp.ones((1, 16, 8, 4)), jnp.ones((1, 16, 2, 4))
+        >>> attention(q, k, k, causal=True).shape
+        (1, 16, 8, 4)
     """
     _check(q, k, v, mask)
     k, v = _repeated(k, q), _repeated(v, q)
     scores = jnp.einsum("nlhd,nmhd->nhlm", q, k) / math.sqrt(q.shape[-1])
     if causal:
-        scores = jnp.where(_may_see(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
+        scores = jnp.where(_is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
     if mask is None:
         weights = jax.nn.softmax(scores)
     else:
@@ -83,7 +88,7 @@ def _at_once(q, k, v, mask, causal):
     if mask is not None:
         scores = _masked(scores, _four_axes(mask))
     if causal:
-        scores = jnp.where(_may_see(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
+        scores = jnp.where(_is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
     e, _, share = _softmax_parts(scores)
     p = e * share
 
@@ -223,7 +228,7 @@ class _Tiles:
         if mask is not None:
             scores = _masked(scores, lax.dynamic_slice(mask, *self._of_mask(mask, i))[0, 0])
         if self.causal:
-            scores = jnp.where(_may_see(self.place(i)[2] + jnp.arange(self.rows), self.m), scores, -jnp.inf)
+            scores = jnp.where(_is_allowed(self.place(i)[2] + jnp.arange(self.rows), self.m), scores, -jnp.inf)
         return scores
 
     def together(self, tiles):
@@ -238,7 +243,7 @@ def _repeated(x, q):
     return jnp.repeat(x, group, 2) if group > 1 else x
 
 
-def _may_see(queries, keys):
+def _is_allowed(queries, keys):
     return queries[:, None] >= jnp.arange(keys)[None]
 
 

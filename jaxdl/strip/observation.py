@@ -79,9 +79,15 @@ def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observe
 
 
 def moving(jaxpr: Any, arrays: list, places: list[int] | None = None) -> dict[Site, set[int]]:
-    """For each site the indices of its equation's inputs that get a tangent from the arguments of a jaxpr.
+    """Finds which inputs of rules get a tangent from the arguments of a jaxpr.
 
-    places: the arguments that have tangents; by default all of inexact dtype.
+    Args:
+        jaxpr: A closed jaxpr.
+        arrays: Its arguments.
+        places: The indices of the arguments that have tangents; by default of all with inexact dtype.
+
+    Returns:
+        For each site, the indices of such inputs of its equation.
     """
     found: dict[Site, set[int]] = defaultdict(set)
 

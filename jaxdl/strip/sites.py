@@ -73,7 +73,15 @@ def rules(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Site]:
 
 
 def chosen(only: Choice, keep: Choice) -> Callable[[Site], bool]:
-    """The predicate on sites that says whether `automatic(f, only=only, keep=keep)` removes the rule."""
+    """Which rules `automatic(f, only=only, keep=keep)` removes.
+
+    Args:
+        only: The rules to remove; by default all.
+        keep: The rules to keep; by default none.
+
+    Returns:
+        A predicate on sites.
+    """
     selected, kept = _predicate(only, True), _predicate(keep, False)
     return lambda site: selected(site) and not kept(site)
 
@@ -95,8 +103,17 @@ _KINDS = {
 }
 
 
-def site_of(eqn, count: int = 1, within: tuple = ()) -> Site | None:
-    """The site of an equation; None where it calls no hand-written rule."""
+def site_of(eqn: Any, count: int = 1, within: tuple[str, ...] = ()) -> Site | None:
+    """The site of an equation.
+
+    Args:
+        eqn: An equation of a jaxpr.
+        count: How often it is called.
+        within: The names of the rules whose primal it is in.
+
+    Returns:
+        The site; None where the equation calls no hand-written rule.
+    """
     if eqn.primitive.name not in _KINDS:
         return None
     kind = _KINDS[eqn.primitive.name]

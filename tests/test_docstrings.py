@@ -1,0 +1,43 @@
+"""The reference documentation: examples in docstrings run, and public functions describe arguments and results."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdl
+from jaxdl import nn, ops, rule, strip
+
+ROOMS = ("call", "nn", "ops", "rule", "strip")
+NAMES = {"jax": jax, "jnp": jnp, "np": np, "jaxdl": jaxdl, "nn": nn, "ops": ops}
+MODULES = [m.name for m in pkgutil.walk_packages(jaxdl.__path__, "jaxdl.") if m.name.split(".")[1] in ROOMS]
+PUBLIC = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (nn, ops, rule, strip)
+    for name in module.__all__
+    if inspect.isroutine(getattr(module, name)) or isinstance(getattr(module, name), jaxdl.Op)
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    module = importlib.import_module(name)
+    globs = NAMES | vars(module)
+    for found in doctest.DocTestFinder().find(module, name, globs=globs):
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+        assert runner.run(found).failed == 0, found.name
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_arguments_and_results_are_described(name):
+    described, signature = inspect.getdoc(PUBLIC[name]) or "", inspect.signature(PUBLIC[name])
+    for parameter in signature.parameters.values():
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        assert f"\n    {stars}{parameter.name}: " in described, parameter
+        assert parameter.annotation is not parameter.empty, parameter
+    assert "\nReturns:\n" in described
