@@ -44,7 +44,7 @@ COMPILED_QUICKLY = (
     "tests.graph",
     "tests.interop",
     "tests.nn",
-    "tests.peers.test_strangers",
+    "tests.peers.test_libraries",
     "tests.ops.test_shapes",
     "tests.test_harnesses",
     "tests.test_readme",

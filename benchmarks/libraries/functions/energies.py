@@ -3,14 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 
 def particles():
     return jnp.array([[0.2, 0.3], [1.3, 0.4], [0.5, 1.6], [1.9, 1.7]])
 
 
-@stranger("jax-md")
+@function_of("jax-md")
 def lennard_jones():
     from jax_md import energy, space
 
@@ -18,7 +18,7 @@ def lennard_jones():
     return energy.lennard_jones_pair(displacement), (particles(),)
 
 
-@stranger("jax-md")
+@function_of("jax-md")
 def forces_of_soft_spheres():
     from jax_md import energy, quantity, space
 
@@ -26,7 +26,7 @@ def forces_of_soft_spheres():
     return quantity.force(energy.soft_sphere_pair(displacement, sigma=2.0)), (particles(),)
 
 
-@stranger("jax-md")
+@function_of("jax-md")
 def morse_in_a_deformed_box():
     from jax_md import energy, space
 
@@ -35,7 +35,7 @@ def morse_in_a_deformed_box():
     return lambda positions, box: pair(positions, box=box), (particles() / 4, jnp.array([[4.0, 0.3], [0.0, 4.0]]))
 
 
-@stranger("jax-md")
+@function_of("jax-md")
 def stillinger_weber():
     from jax_md import energy, space
 
@@ -44,7 +44,7 @@ def stillinger_weber():
     return energy.stillinger_weber(displacement), (positions,)
 
 
-@stranger("jax-md")
+@function_of("jax-md")
 def steps_of_molecular_dynamics():
     from jax_md import energy, simulate, space
 
@@ -59,7 +59,7 @@ def steps_of_molecular_dynamics():
     return f, (particles(),)
 
 
-@stranger("jax-md")
+@function_of("jax-md")
 def fire_descent():
     from jax_md import energy, minimize, space
 
@@ -72,7 +72,7 @@ def fire_descent():
     return f, (particles(),)
 
 
-@stranger("netket", wide=True)
+@function_of("netket", wide=True)
 def restricted_boltzmann_machine():
     import netket as nk
 
@@ -81,7 +81,7 @@ def restricted_boltzmann_machine():
     return lambda params: machine.apply(params, spins), (machine.init(jax.random.key(0), spins),)
 
 
-@stranger("netket", wide=True)
+@function_of("netket", wide=True)
 def jastrow_factor():
     import netket as nk
 
@@ -90,7 +90,7 @@ def jastrow_factor():
     return lambda params: machine.apply(params, spins), (machine.init(jax.random.key(0), spins),)
 
 
-@stranger("netket", wide=True)
+@function_of("netket", wide=True)
 def energy_of_an_ising_chain():
     import netket as nk
 
@@ -106,7 +106,7 @@ def energy_of_an_ising_chain():
     return f, (machine.init(jax.random.key(0), states),)
 
 
-@stranger("netket", wide=True)
+@function_of("netket", wide=True)
 def complex_wave_function():
     import netket as nk
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 
 def pendulum(t, y, args):
@@ -24,54 +24,54 @@ def solved(adjoint=None, solver=None, controller=None, saveat=None, dt0=0.1):
     return f, (jnp.array([0.5, 0.1]), jnp.float32(2.0))
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def ode_by_checkpoints():
     return solved()
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def ode_by_checkpoints_with_adaptive_steps():
     import diffrax as dfx
 
     return solved(controller=dfx.PIDController(rtol=1e-4, atol=1e-6))
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def ode_by_direct_adjoint():
     import diffrax as dfx
 
     return solved(dfx.DirectAdjoint(), dfx.Heun())
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def ode_by_backsolve_adjoint():
     import diffrax as dfx
 
     return solved(dfx.BacksolveAdjoint())
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def ode_in_forward_mode():
     import diffrax as dfx
 
     return solved(dfx.ForwardMode())
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def ode_saved_at_times():
     import diffrax as dfx
 
     return solved(saveat=dfx.SaveAt(ts=jnp.linspace(0.0, 1.0, 5)))
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def stiff_ode_by_an_implicit_solver():
     import diffrax as dfx
 
     return solved(solver=dfx.Kvaerno3(), controller=dfx.PIDController(rtol=1e-3, atol=1e-5))
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def steady_state_by_implicit_adjoint():
     import diffrax as dfx
 
@@ -85,7 +85,7 @@ def steady_state_by_implicit_adjoint():
     return lambda target: f(jnp.zeros(2), target), (jnp.array([0.5, 1.5]),)
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def sde_along_a_brownian_path():
     import diffrax as dfx
 
@@ -98,7 +98,7 @@ def sde_along_a_brownian_path():
     return f, (jnp.array([0.5, 1.0]), jnp.array([0.1, 0.2]))
 
 
-@stranger("diffrax")
+@function_of("diffrax")
 def neural_ode():
     import diffrax as dfx
     import equinox as eqx
@@ -114,7 +114,7 @@ def neural_ode():
     return loss, (params, jnp.array([0.5, -0.5]))
 
 
-@stranger("jaxley", wide=True)
+@function_of("jaxley", wide=True)
 def cell_of_hodgkin_and_huxley():
     import jaxley as jx
     from jaxley.channels import HH
@@ -127,7 +127,7 @@ def cell_of_hodgkin_and_huxley():
     return lambda params: jx.integrate(cell, params=params, delta_t=0.025, t_max=1.0)[0, ::4], (cell.get_parameters(),)
 
 
-@stranger("jaxley", wide=True)
+@function_of("jaxley", wide=True)
 def leaking_compartment():
     import jaxley as jx
     from jaxley.channels import Leak

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 KNOTS = jnp.array([0.0, 0.5, 1.1, 1.8, 2.4, 3.0])
 AT = jnp.array([0.2, 0.9, 2.0, 2.9])
@@ -14,27 +14,27 @@ def interpolated(method):
     return lambda values, at: interpax.interp1d(at, KNOTS, values, method=method), (jnp.sin(KNOTS), AT)
 
 
-@stranger("interpax")
+@function_of("interpax")
 def cubic():
     return interpolated("cubic")
 
 
-@stranger("interpax")
+@function_of("interpax")
 def natural_cubic_spline():
     return interpolated("cubic2")
 
 
-@stranger("interpax")
+@function_of("interpax")
 def monotonic():
     return interpolated("monotonic")
 
 
-@stranger("interpax")
+@function_of("interpax")
 def akima():
     return interpolated("akima")
 
 
-@stranger("interpax")
+@function_of("interpax")
 def surface():
     import interpax
 
@@ -42,14 +42,14 @@ def surface():
     return f, (jnp.sin(KNOTS)[:, None] * jnp.cos(KNOTS), AT, AT[::-1])
 
 
-@stranger("interpax")
+@function_of("interpax")
 def fourier():
     import interpax
 
     return lambda values: interpax.fft_interp1d(values, 10), (jnp.sin(KNOTS),)
 
 
-@stranger("interpax")
+@function_of("interpax")
 def polynomial_pieces():
     import interpax
 
@@ -67,34 +67,34 @@ def integral(rule, **settings):
     return f, (jnp.float32(0.7), jnp.float32(2.0))
 
 
-@stranger("quadax")
+@function_of("quadax")
 def adaptive_gauss_kronrod():
     return integral("quadgk", epsabs=1e-4, epsrel=1e-4, order=15)
 
 
-@stranger("quadax")
+@function_of("quadax")
 def adaptive_clenshaw_curtis():
     return integral("quadcc", epsabs=1e-4, epsrel=1e-4, order=32)
 
 
-@stranger("quadax")
+@function_of("quadax")
 def tanh_sinh():
     return integral("quadts", epsabs=1e-4, epsrel=1e-4, order=41)
 
 
-@stranger("quadax")
+@function_of("quadax")
 def romberg():
     return integral("romberg", epsabs=1e-4, epsrel=1e-4, divmax=6)
 
 
-@stranger("quadax")
+@function_of("quadax")
 def simpson_of_samples():
     import quadax
 
     return lambda y: (quadax.simpson(y, x=KNOTS), quadax.cumulative_trapezoid(y, x=KNOTS)), (jnp.sin(KNOTS),)
 
 
-@stranger("orthax")
+@function_of("orthax")
 def legendre_series():
     import orthax
 
@@ -102,7 +102,7 @@ def legendre_series():
     return f, (jnp.array([0.3, -0.5, 1.0, 0.2]), AT / 3)
 
 
-@stranger("orthax")
+@function_of("orthax")
 def chebyshev_products_and_derivatives():
     import orthax
 
@@ -110,7 +110,7 @@ def chebyshev_products_and_derivatives():
     return f, (jnp.array([0.3, -0.5, 1.0]), jnp.array([0.1, 0.4]))
 
 
-@stranger("orthax")
+@function_of("orthax")
 def roots_of_a_polynomial():
     import orthax
 
@@ -118,14 +118,14 @@ def roots_of_a_polynomial():
     return f, (jnp.array([-6.0, 11.0, -6.0, 1.0]),)
 
 
-@stranger("orthax")
+@function_of("orthax")
 def hermite_fit():
     import orthax
 
     return lambda y: orthax.hermite.hermfit(KNOTS, y, 2), (jnp.sin(KNOTS),)
 
 
-@stranger("coordax")
+@function_of("coordax")
 def field_with_named_axes():
     import coordax as cx
 
@@ -136,7 +136,7 @@ def field_with_named_axes():
     return f, (jnp.sin(jnp.arange(6.0)).reshape(2, 3), jnp.array([0.5, 1.0, -1.0]))
 
 
-@stranger("coordax")
+@function_of("coordax")
 def mapped_over_coordinates():
     import coordax as cx
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 X = jnp.array([0.3, -0.7, 1.2])
 
@@ -13,7 +13,7 @@ def mapped(bijector):
     return lambda x: bijector.forward_and_log_det(x)
 
 
-@stranger("distrax")
+@function_of("distrax")
 def rational_quadratic_spline():
     import distrax
 
@@ -21,7 +21,7 @@ def rational_quadratic_spline():
     return f, (jax.random.normal(jax.random.key(0), (3, 13)), X)
 
 
-@stranger("distrax")
+@function_of("distrax")
 def masked_coupling():
     import distrax
 
@@ -31,14 +31,14 @@ def masked_coupling():
     return mapped(distrax.MaskedCoupling(mask, conditioner, affine)), (X,)
 
 
-@stranger("distrax")
+@function_of("distrax")
 def chain_of_tanh_and_affine():
     import distrax
 
     return mapped(distrax.Chain([distrax.Tanh(), distrax.ScalarAffine(0.2, 1.5)])), (X,)
 
 
-@stranger("distrax")
+@function_of("distrax")
 def triangular_affine():
     import distrax
 
@@ -47,14 +47,14 @@ def triangular_affine():
     return f, (matrix, X)
 
 
-@stranger("distrax")
+@function_of("distrax")
 def inverse_of_sigmoid():
     import distrax
 
     return distrax.Inverse(distrax.Sigmoid()).forward, (jnp.array([0.3, 0.6, 0.9]),)
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def softplus_bijector():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -62,14 +62,14 @@ def softplus_bijector():
     return lambda x: (bijector.forward(x), bijector.forward_log_det_jacobian(x, 0)), (X,)
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def correlation_cholesky():
     from tensorflow_probability.substrates import jax as tfp
 
     return tfp.bijectors.CorrelationCholesky().forward, (X,)
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def softmax_centered():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -77,7 +77,7 @@ def softmax_centered():
     return lambda x: (bijector.forward(x), bijector.forward_log_det_jacobian(x, 1)), (X,)
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def generalised_pareto_and_sinh_arcsinh():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -85,7 +85,7 @@ def generalised_pareto_and_sinh_arcsinh():
     return tfb.Chain([tfb.SinhArcsinh(0.3, 1.2), tfb.Scale(2.0)]).forward, (X,)
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def iterated_sigmoid_and_cumulative_sum():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -101,7 +101,7 @@ def log_density(build):
     return lambda x, params: eqx.combine(params, static).log_prob(x), (jnp.array([0.3, -0.5]), params)
 
 
-@stranger("flowjax")
+@function_of("flowjax")
 def masked_autoregressive_flow():
     from flowjax.distributions import Normal
     from flowjax.flows import masked_autoregressive_flow
@@ -112,7 +112,7 @@ def masked_autoregressive_flow():
     )
 
 
-@stranger("flowjax")
+@function_of("flowjax")
 def coupling_flow():
     from flowjax.distributions import Normal
     from flowjax.flows import coupling_flow
@@ -121,7 +121,7 @@ def coupling_flow():
     return log_density(coupling_flow(jax.random.key(0), base_dist=base, flow_layers=1, nn_width=4, nn_depth=1))
 
 
-@stranger("flowjax")
+@function_of("flowjax")
 def block_neural_autoregressive_flow():
     from flowjax.distributions import Normal
     from flowjax.flows import block_neural_autoregressive_flow
@@ -132,7 +132,7 @@ def block_neural_autoregressive_flow():
     )
 
 
-@stranger("flowjax")
+@function_of("flowjax")
 def planar_flow():
     from flowjax.distributions import Normal
     from flowjax.flows import planar_flow
@@ -141,7 +141,7 @@ def planar_flow():
     return log_density(planar_flow(jax.random.key(0), base_dist=base, flow_layers=1, width_size=4, depth=1))
 
 
-@stranger("flowjax")
+@function_of("flowjax")
 def spline_in_a_flow():
     from flowjax.bijections import RationalQuadraticSpline
 
@@ -149,7 +149,7 @@ def spline_in_a_flow():
     return lambda x: jax.vmap(spline.transform_and_log_det)(x), (X,)
 
 
-@stranger("numpyro")
+@function_of("numpyro")
 def stick_breaking():
     from numpyro.distributions.transforms import StickBreakingTransform
 
@@ -157,7 +157,7 @@ def stick_breaking():
     return lambda x: (t(x), t.log_abs_det_jacobian(x, t(x))), (X,)
 
 
-@stranger("numpyro")
+@function_of("numpyro")
 def lower_cholesky():
     from numpyro.distributions.transforms import LowerCholeskyTransform
 

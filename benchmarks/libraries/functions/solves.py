@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 SQUARE = jnp.array([[4.0, 1.0, 0.2], [1.0, 3.0, 0.5], [0.2, 0.5, 2.0]])
 TALL = jnp.array([[1.0, 0.2], [0.3, 2.0], [0.5, -0.4], [0.1, 0.9]])
@@ -19,24 +19,24 @@ def solved(name, operator=None, **settings):
     return lambda a, b: lx.linear_solve(wrap(a), b, solver).value, (SQUARE, RIGHT)
 
 
-@stranger("lineax")
+@function_of("lineax")
 def solve_by_lu():
     return solved("LU")
 
 
-@stranger("lineax")
+@function_of("lineax")
 def solve_chosen_by_itself():
     return solved("AutoLinearSolver", well_posed=True)
 
 
-@stranger("lineax")
+@function_of("lineax")
 def solve_by_cholesky():
     import lineax as lx
 
     return solved("Cholesky", lambda a: lx.MatrixLinearOperator(a @ a.T, lx.positive_semidefinite_tag))
 
 
-@stranger("lineax")
+@function_of("lineax")
 def solve_by_conjugate_gradients():
     import lineax as lx
 
@@ -44,12 +44,12 @@ def solve_by_conjugate_gradients():
     return solved("CG", operator, rtol=1e-6, atol=1e-6)
 
 
-@stranger("lineax")
+@function_of("lineax")
 def solve_by_gmres():
     return solved("GMRES", rtol=1e-6, atol=1e-6)
 
 
-@stranger("lineax")
+@function_of("lineax")
 def solve_of_a_tridiagonal_matrix():
     import lineax as lx
 
@@ -59,7 +59,7 @@ def solve_of_a_tridiagonal_matrix():
     return f, (jnp.array([4.0, 3.0, 2.0]), jnp.array([0.5, 0.2]), jnp.array([0.1, 0.7]), RIGHT)
 
 
-@stranger("lineax")
+@function_of("lineax")
 def least_squares_by_qr():
     import lineax as lx
 
@@ -67,7 +67,7 @@ def least_squares_by_qr():
     return f, (TALL, jnp.array([1.0, 2.0, 0.5, -1.0]))
 
 
-@stranger("lineax")
+@function_of("lineax")
 def least_squares_by_svd():
     import lineax as lx
 
@@ -75,7 +75,7 @@ def least_squares_by_svd():
     return f, (TALL, jnp.array([1.0, 2.0, 0.5, -1.0]))
 
 
-@stranger("lineax")
+@function_of("lineax")
 def solve_with_a_jacobian_as_the_operator():
     import lineax as lx
 
@@ -86,7 +86,7 @@ def solve_with_a_jacobian_as_the_operator():
     return f, (jnp.array([0.3, -0.4, 0.8]), RIGHT)
 
 
-@stranger("matfree")
+@function_of("matfree")
 def log_determinant_by_lanczos():
     from matfree import decomp, funm
 
@@ -99,7 +99,7 @@ def log_determinant_by_lanczos():
     return f, (jnp.float32(0.5),)
 
 
-@stranger("matfree")
+@function_of("matfree")
 def hessenberg_factorisation():
     from matfree import decomp
 
@@ -110,7 +110,7 @@ def hessenberg_factorisation():
     return f, (SQUARE,)
 
 
-@stranger("matfree")
+@function_of("matfree")
 def trace_by_probes():
     from matfree import stochtrace
 
@@ -122,7 +122,7 @@ def trace_by_probes():
     return f, (SQUARE,)
 
 
-@stranger("matfree")
+@function_of("matfree")
 def least_squares_by_lsmr():
     from matfree import lstsq
 
@@ -135,7 +135,7 @@ def least_squares_by_lsmr():
     return f, (TALL, jnp.array([1.0, 2.0, 0.5, -1.0]))
 
 
-@stranger("kfac-jax")
+@function_of("kfac-jax")
 def inverse_of_a_kronecker_factor():
     import kfac_jax
 
@@ -145,7 +145,7 @@ def inverse_of_a_kronecker_factor():
     return f, (SQUARE, jnp.array([[1.0, 0.2], [0.3, 2.0]]), jnp.ones((2, 3)))
 
 
-@stranger("kfac-jax")
+@function_of("kfac-jax")
 def loss_with_registered_layers():
     import kfac_jax
 
@@ -159,7 +159,7 @@ def loss_with_registered_layers():
     return loss, ({"w": jnp.ones((3, 2)) * 0.3, "b": jnp.zeros(2)}, x)
 
 
-@stranger("equinox")
+@function_of("equinox")
 def checkpointed_while_loop():
     import equinox.internal as eqxi
 
@@ -170,7 +170,7 @@ def checkpointed_while_loop():
     return f, (jnp.array([0.5, -0.4]),)
 
 
-@stranger("equinox")
+@function_of("equinox")
 def function_with_a_rule_of_its_own():
     import equinox as eqx
 

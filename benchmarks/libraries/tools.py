@@ -1,4 +1,4 @@
-"""Each tool on a function, held against JAX. A tool returns a remark, or raises what `judge` understands."""
+"""Each tool on a function, compared with JAX. A tool returns a remark, or raises what `judge` classifies."""
 
 import functools
 import tempfile
@@ -11,27 +11,27 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdl
-from benchmarks.strangers.judge import Accused, Failed, Wrong, apart, floats
+from benchmarks.libraries.judge import Failed, FalseAlarm, Wrong, apart, floats
 from jaxdl import jacobian
 from jaxdl.auditor import Verdict
 
-ITSELF = "itself"  # the function and JAX's own derivatives of it
-NOISE = 20  # times as far off as JAX's own ways lie apart
+ITSELF = "itself"  # the cell of the function and JAX's derivatives of it
+NOISE = 20  # allowed multiple of the difference between JAX's reverse and forward mode
 
 
 class Case:
-    """A function with its arguments, and JAX's own derivatives of it, computed once."""
+    """A function with its arguments, and JAX's derivatives of it, computed once."""
 
     def __init__(self, f: Callable, args: tuple, name: str = ""):
         self.f, self.args, self.name = f, args, name
 
     @functools.cached_property
     def value(self):
-        return jax.jit(lambda *args: self.f(*args))(*self.args)  # f may be an object without a hash
+        return jax.jit(lambda *args: self.f(*args))(*self.args)  # f itself may be unhashable
 
     @functools.cached_property
     def cotangent(self):
-        """A number for each of the output, none of them alike."""
+        """A random cotangent of the output, all entries different."""
         draw = iter(jax.random.split(jax.random.key(3), 1 + len(jax.tree.leaves(self.value))))
         random = lambda y: jax.random.uniform(next(draw), jnp.shape(y), jnp.finfo(y.dtype).dtype, 0.5, 1.5).astype(
             y.dtype
@@ -41,7 +41,7 @@ class Case:
         return jax.tree.map(lambda y: random(y) if is_float(y) else zero(y), self.value)
 
     def pulled(self, f: Callable):
-        """The cotangents of all arguments by `jax.vjp`, or, where f has no reverse mode, by forward mode."""
+        """The cotangents of all arguments by `jax.vjp`, or by forward mode if f has no reverse mode."""
         try:
             return jax.jit(lambda dy, *args: jax.vjp(f, *args)[1](dy))(self.cotangent, *self.args)
         except Exception:
@@ -64,7 +64,7 @@ class Case:
 
     @functools.cached_property
     def whole(self) -> Callable:
-        """What Jacobians are taken of: f in its first argument, or where f gives one number its gradient."""
+        """The function whose Jacobian is taken: f, or the gradient of f where f returns a scalar."""
         at = lambda *args: self.f(*args)
         size = sum(np.size(y) for y in jax.tree.leaves(self.value))
         if size > 1 or not floats(self.value):
@@ -78,11 +78,11 @@ class Case:
 
     @functools.cached_property
     def jacobian(self):
-        """By forward mode or by reverse mode, and by how much the two differ where both are there."""
+        """JAX's Jacobian by reverse or forward mode, and the difference between the two where both work."""
         found = []
-        for way in (jax.jacrev, jax.jacfwd):
+        for method in (jax.jacrev, jax.jacfwd):
             try:
-                found.append(jax.jit(way(self.whole))(*self.args))
+                found.append(jax.jit(method(self.whole))(*self.args))
             except Exception as error:
                 failure = error
         if not found:
@@ -96,18 +96,18 @@ def _product(cotangent, y):
 
 
 def hold(case: Case, what: str, got, want, of_wide: Callable, noise: float = 0.0) -> None:
-    """Nothing where the two are alike; where they are not, float64 decides, unless the function has it already."""
+    """Raises `Wrong` where `got` differs from `want`, and, for a function in float32, differs in float64 too."""
     by = apart(got, want)
     if by <= max(1.0, NOISE * noise):
         return
-    told = f"{what}: {by:.3g} times what is allowed; {_shown(got, want)}"
+    message = f"{what}: {by:.3g} times what is allowed; {_shown(got, want)}"
     if any(x.dtype in (jnp.float32, jnp.complex64) for x in floats((case.args, want))):
         with jax.enable_x64(True):
             again, truth = of_wide(Case(case.f, widened(case.args)))
             if apart(again, truth) <= 1e3:  # of 1e-9
                 return
-        told += f"; in float64 too: {_shown(again, truth)}"
-    raise Wrong(told)
+        message += f"; in float64 too: {_shown(again, truth)}"
+    raise Wrong(message)
 
 
 def widened(args):
@@ -133,10 +133,10 @@ def rules(case: Case) -> str:
     return f"{len([str(site) for site in jaxdl.rules(case.f, *case.args)])} rules"
 
 
-# Rules that are not the derivative that JAX would derive, by design: `space.transform` of jax-md takes the cotangent of
-# a position in the box for that of the position in space; `softmin` of ott has infinite costs at the edge of its table,
-# for which the derivative of logsumexp is NaN; `_random_gamma_gradient` of TFP differentiates the distribution, not the
-# draws, which are rejected and drawn again.
+# Rules that by design differ from the automatic derivative: `space.transform` of jax-md uses the cotangent of a
+# position in the box as that of the position in space; `softmin` of ott has infinite costs at the edge of its table,
+# where the derivative of logsumexp is NaN; `_random_gamma_gradient` of TFP differentiates the distribution, not the
+# draws, which are made by rejection sampling.
 OTHER_BY_DESIGN = {
     "jax-md: morse in a deformed box": "transform",
     "ott-jax: soft dynamic time warping": "softmin",
@@ -220,9 +220,9 @@ CONFIRMED = tomllib.loads((Path(__file__).parent / "confirmed.toml").read_text()
 
 
 def is_confirmed(function: str, finding) -> bool:
-    """Whether a finding is known to be a fault of the library, by evidence of its own."""
-    told = {"function": function, "verdict": str(finding.verdict), "check": finding.check}
-    return any(told.items() <= entry.items() for entry in CONFIRMED)
+    """Whether `confirmed.toml` lists the finding as a true fault of the library."""
+    described = {"function": function, "verdict": str(finding.verdict), "check": finding.check}
+    return any(described.items() <= entry.items() for entry in CONFIRMED)
 
 
 def audit(case: Case) -> str:
@@ -230,14 +230,14 @@ def audit(case: Case) -> str:
     found = [(a.name, f) for a in report.audited for f in a.findings]
     faults = [(f"{name}: {f}", is_confirmed(case.name, f)) for name, f in found if f.verdict.is_fault]
     if not all(known for _, known in faults):
-        raise Accused(" | ".join(text for text, known in faults if not known))
+        raise FalseAlarm(" | ".join(text for text, known in faults if not known))
     if faults:
         return "true faults: " + " | ".join(text for text, _ in faults)
-    told = [f"{name}: {f.got}" for name, f in found if f.verdict == Verdict.NOT_VERIFIABLE]
-    broken = [line for line in told if "zip()" in line or "AssertionError" in line or "KeyError" in line]
+    unverified = [f"{name}: {f.got}" for name, f in found if f.verdict == Verdict.NOT_VERIFIABLE]
+    broken = [line for line in unverified if "zip()" in line or "AssertionError" in line or "KeyError" in line]
     if broken:
         raise Failed(broken[0])
-    return "; ".join(dict.fromkeys(told))[:400]
+    return "; ".join(dict.fromkeys(unverified))[:400]
 
 
 TOOLS: dict[str, Callable] = {

@@ -1,13 +1,13 @@
-"""The tools on a few functions of other libraries; `python -m benchmarks.strangers` has them all."""
+"""All tools on a few functions of other libraries; `python -m benchmarks.libraries` runs all functions."""
 
 import importlib.util
 
 import jax
 import pytest
 
-from benchmarks.strangers.entry import entries
-from benchmarks.strangers.judge import Status, of_exception
-from benchmarks.strangers.tools import TOOLS, Case
+from benchmarks.libraries.entry import entries
+from benchmarks.libraries.judge import Status, of_exception
+from benchmarks.libraries.tools import TOOLS, Case
 
 IMPORTED = {"diffrax", "equinox", "interpax", "jaxopt", "lineax"}
 ALL = set(TOOLS)
@@ -19,22 +19,22 @@ TRIED = {
     "jaxopt: projection onto the simplex": ALL,
     "lineax: solve by lu": ALL - {"audit"},
 }
-# Refused, and what of the reason is to be read.
+# (function, tool): a part of the message of the refusal.
 REFUSED = {("lineax: solve by lu", "source"): "linear_solve"}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _theirs():
-    """The libraries promote types and ranks."""
+def _promotion_allowed():
+    """The libraries rely on implicit promotion of dtypes and ranks."""
     missing = sorted(name for name in IMPORTED if importlib.util.find_spec(name) is None)
     if missing:
-        pytest.skip(f"needs {', '.join(missing)}: pip install 'jaxdl[strangers]'")
+        pytest.skip(f"needs {', '.join(missing)}: pip install 'jaxdl[libraries]'")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
 
 @pytest.mark.parametrize("name", TRIED)
-def test_each_tool_is_right_or_says_why_not(name):
+def test_each_tool_agrees_with_jax_or_refuses_with_the_expected_reason(name):
     entry = next(e for e in entries() if e.name == name)
     case = Case(*entry.build(), name)
     for tool in [t for t in TOOLS if t in TRIED[name]]:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 Y = jnp.array([0.3, -0.7, 1.2, 0.1])
 
@@ -16,7 +16,7 @@ def potential(model, *args):
     return found.potential_fn, (found.param_info.z,)
 
 
-@stranger("numpyro")
+@function_of("numpyro")
 def eight_schools():
     import numpyro
     from numpyro import distributions as dist
@@ -31,7 +31,7 @@ def eight_schools():
     return potential(model, jnp.array([28.0, 8.0, -3.0, 7.0]))
 
 
-@stranger("numpyro")
+@function_of("numpyro")
 def logistic_regression():
     import numpyro
     from numpyro import distributions as dist
@@ -45,7 +45,7 @@ def logistic_regression():
     return potential(model, jnp.array([1.0, 0.0, 1.0, 1.0]))
 
 
-@stranger("numpyro")
+@function_of("numpyro")
 def hidden_markov_model_with_scan():
     import numpyro
     from numpyro import distributions as dist
@@ -64,7 +64,7 @@ def hidden_markov_model_with_scan():
     return potential(model, Y)
 
 
-@stranger("numpyro")
+@function_of("numpyro")
 def counts_beta_gamma_dirichlet():
     import numpyro
     from numpyro import distributions as dist
@@ -77,7 +77,7 @@ def counts_beta_gamma_dirichlet():
     return potential(model, jnp.array([1.0, 3.0, 0.0, 2.0]))
 
 
-@stranger("numpyro")
+@function_of("numpyro")
 def truncated_and_von_mises():
     from numpyro import distributions as dist
 
@@ -88,7 +88,7 @@ def truncated_and_von_mises():
     return f, (jnp.float32(0.2), jnp.float32(1.3))
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def student_t_density():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -96,7 +96,7 @@ def student_t_density():
     return f, (jnp.float32(3.0), jnp.float32(0.2), jnp.float32(1.3))
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def mixture_of_gaussians():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -109,7 +109,7 @@ def mixture_of_gaussians():
     return f, (jnp.array([0.1, 0.5, -0.3]), jnp.array([-1.0, 0.0, 1.0]))
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def wishart_and_multivariate_normal():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -123,7 +123,7 @@ def wishart_and_multivariate_normal():
     return f, (jnp.array([[0.3, 0.0], [0.5, -0.2]]),)
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def gamma_reparametrised_draws():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -131,7 +131,7 @@ def gamma_reparametrised_draws():
     return f, (jnp.float32(1.5), jnp.float32(0.7))
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def bessel_and_incomplete_beta():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -139,14 +139,14 @@ def bessel_and_incomplete_beta():
     return f, (jnp.array([0.5, 1.5]), jnp.array([1.0, 3.0]))
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def lambert_w_and_erfcx():
     from tensorflow_probability.substrates import jax as tfp
 
     return lambda x: tfp.math.lambertw(x) + tfp.math.erfcx(x) + tfp.math.log1mexp(x), (jnp.array([0.5, 1.5, 3.0]),)
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def kalman_filter():
     from tensorflow_probability.substrates import jax as tfp
 
@@ -163,7 +163,7 @@ def kalman_filter():
     return f, (jnp.float32(0.9), jnp.float32(0.5))
 
 
-@stranger("distrax")
+@function_of("distrax")
 def hidden_markov_model():
     import distrax
 
@@ -176,7 +176,7 @@ def hidden_markov_model():
     return f, (jnp.array([[0.5, -0.2], [0.1, 0.3]]), jnp.array([-1.0, 1.0]))
 
 
-@stranger("distrax")
+@function_of("distrax")
 def divergence_of_categoricals():
     import distrax
 
@@ -184,7 +184,7 @@ def divergence_of_categoricals():
     return f, (jnp.array([0.5, -0.2, 0.1]), jnp.array([0.1, 0.3, -0.4]))
 
 
-@stranger("distrax")
+@function_of("distrax")
 def straight_through_draw():
     import distrax
 
@@ -193,7 +193,7 @@ def straight_through_draw():
     return f, (jnp.array([0.5, -0.2, 0.1]),)
 
 
-@stranger("dynamax")
+@function_of("dynamax")
 def linear_gaussian_state_space():
     from dynamax.linear_gaussian_ssm import LinearGaussianSSM
 
@@ -202,7 +202,7 @@ def linear_gaussian_state_space():
     return lambda params: model.marginal_log_prob(params, Y[:, None]), (params,)
 
 
-@stranger("dynamax")
+@function_of("dynamax")
 def gaussian_hidden_markov_model():
     from dynamax.hidden_markov_model import GaussianHMM
 
@@ -211,7 +211,7 @@ def gaussian_hidden_markov_model():
     return lambda params: model.marginal_log_prob(params, Y[:, None]), (params,)
 
 
-@stranger("dynamax")
+@function_of("dynamax")
 def extended_kalman_filter():
     from dynamax.nonlinear_gaussian_ssm import ParamsNLGSSM, extended_kalman_filter
 
@@ -226,7 +226,7 @@ def extended_kalman_filter():
     return f, (jnp.float32(0.3), jnp.float32(0.2))
 
 
-@stranger("blackjax")
+@function_of("blackjax")
 def leapfrog_step():
     import blackjax.mcmc.integrators as integrators
     from blackjax.mcmc.metrics import gaussian_euclidean
@@ -243,7 +243,7 @@ def leapfrog_step():
     return f, (jnp.array([0.3, -0.7, 1.2]), jnp.array([0.5, 0.2, -0.1]))
 
 
-@stranger("blackjax")
+@function_of("blackjax")
 def langevin_step():
     import blackjax
 

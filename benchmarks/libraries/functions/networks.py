@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 WORDS = jax.random.normal(jax.random.key(7), (4, 6))
 IMAGE = jax.random.normal(jax.random.key(8), (1, 6, 6, 2))
@@ -17,21 +17,21 @@ def linen(module, *inputs, **settings):
     return f, (variables["params"],)
 
 
-@stranger("flax")
+@function_of("flax")
 def linen_lstm():
     from flax import linen as nn
 
     return linen(nn.RNN(nn.OptimizedLSTMCell(3)), WORDS[None])
 
 
-@stranger("flax")
+@function_of("flax")
 def linen_attention():
     from flax import linen as nn
 
     return linen(nn.MultiHeadDotProductAttention(num_heads=2, qkv_features=4), WORDS[None])
 
 
-@stranger("flax")
+@function_of("flax")
 def linen_transformer_block():
     from flax import linen as nn
 
@@ -44,7 +44,7 @@ def linen_transformer_block():
     return linen(Block(), WORDS[None])
 
 
-@stranger("flax")
+@function_of("flax")
 def linen_convolutions_and_batch_norm():
     from flax import linen as nn
 
@@ -52,7 +52,7 @@ def linen_convolutions_and_batch_norm():
     return linen(net, IMAGE)
 
 
-@stranger("flax")
+@function_of("flax")
 def linen_scan_over_layers():
     from flax import linen as nn
 
@@ -77,7 +77,7 @@ def nnx(module, *inputs):
     return lambda params: nnx.merge(graph, params, rest)(*inputs), (params,)
 
 
-@stranger("flax")
+@function_of("flax")
 def nnx_mlp_with_layer_norm():
     from flax import nnx as n
 
@@ -87,7 +87,7 @@ def nnx_mlp_with_layer_norm():
     )
 
 
-@stranger("flax")
+@function_of("flax")
 def nnx_attention():
     from flax import nnx as n
 
@@ -100,7 +100,7 @@ def arrays_of(model):
     return eqx.partition(model, eqx.is_inexact_array)
 
 
-@stranger("equinox")
+@function_of("equinox")
 def gru_over_a_sequence():
     import equinox as eqx
 
@@ -113,7 +113,7 @@ def gru_over_a_sequence():
     return f, (params, WORDS)
 
 
-@stranger("equinox")
+@function_of("equinox")
 def attention():
     import equinox as eqx
 
@@ -121,7 +121,7 @@ def attention():
     return lambda x, params: eqx.combine(params, static)(x, x, x), (WORDS, params)
 
 
-@stranger("equinox")
+@function_of("equinox")
 def convolution_and_pooling():
     import equinox as eqx
 
@@ -139,7 +139,7 @@ def convolution_and_pooling():
     return lambda x, params: eqx.combine(params, static)(x), (IMAGE[0].transpose(2, 0, 1), params)
 
 
-@stranger("equinox")
+@function_of("equinox")
 def spectral_norm_and_rotary_embedding():
     import equinox as eqx
 
@@ -155,7 +155,7 @@ def haiku(f, *inputs):
     return lambda params: pure.apply(params, *inputs), (pure.init(jax.random.key(0), *inputs),)
 
 
-@stranger("dm-haiku")
+@function_of("dm-haiku")
 def lstm():
     import haiku as hk
 
@@ -166,7 +166,7 @@ def lstm():
     return haiku(f, WORDS)
 
 
-@stranger("dm-haiku")
+@function_of("dm-haiku")
 def attention_block():
     import haiku as hk
 
@@ -177,14 +177,14 @@ def attention_block():
     return haiku(f, WORDS)
 
 
-@stranger("dm-haiku")
+@function_of("dm-haiku")
 def convolution():
     import haiku as hk
 
     return haiku(lambda x: hk.Linear(2)(jax.nn.relu(hk.Conv2D(2, 3)(x)).mean((1, 2))), IMAGE)
 
 
-@stranger("dm-haiku")
+@function_of("dm-haiku")
 def layers_in_a_stack():
     import haiku as hk
 
@@ -200,7 +200,7 @@ def graph():
     )  # fmt: skip
 
 
-@stranger("jraph")
+@function_of("jraph")
 def graph_convolution():
     import jraph
 
@@ -211,7 +211,7 @@ def graph_convolution():
     return f, (WORDS[:, :3], jnp.ones((3, 2)) * 0.3)
 
 
-@stranger("jraph")
+@function_of("jraph")
 def graph_attention():
     import jraph
 
@@ -224,7 +224,7 @@ def graph_attention():
     return f, (WORDS[:, :3], jnp.ones((3, 2)) * 0.3)
 
 
-@stranger("jraph")
+@function_of("jraph")
 def graph_network():
     import jraph
 

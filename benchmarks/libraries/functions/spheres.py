@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 POINT = jnp.array([0.5, -0.3, 0.8])
 
 
-@stranger("e3nn-jax")
+@function_of("e3nn-jax")
 def spherical_harmonics():
     import e3nn_jax as e3nn
 
@@ -16,7 +16,7 @@ def spherical_harmonics():
     return f, (POINT,)
 
 
-@stranger("e3nn-jax")
+@function_of("e3nn-jax")
 def tensor_product():
     import e3nn_jax as e3nn
 
@@ -24,7 +24,7 @@ def tensor_product():
     return f, (jnp.array([1.0, 0.5, -0.3, 0.8]), POINT)
 
 
-@stranger("e3nn-jax")
+@function_of("e3nn-jax")
 def gate():
     import e3nn_jax as e3nn
 
@@ -32,7 +32,7 @@ def gate():
     return f, (jnp.array([0.4, 1.0, 0.5, -0.3, 0.8]),)
 
 
-@stranger("e3nn-jax")
+@function_of("e3nn-jax")
 def norm_activation_and_bessel():
     import e3nn_jax as e3nn
 
@@ -40,7 +40,7 @@ def norm_activation_and_bessel():
     return f, (POINT,)
 
 
-@stranger("s2fft", wide=True)
+@function_of("s2fft", wide=True)
 def forward_transform():
     import s2fft
 
@@ -49,7 +49,7 @@ def forward_transform():
     return f, (grid,)
 
 
-@stranger("s2fft", wide=True)
+@function_of("s2fft", wide=True)
 def inverse_transform():
     import s2fft
 
@@ -60,7 +60,7 @@ def inverse_transform():
     return f, (jax.random.normal(key, (3, 5), jnp.float64), jax.random.normal(jax.random.key(1), (3, 5), jnp.float64))
 
 
-@stranger("s2fft", wide=True)
+@function_of("s2fft", wide=True)
 def turned_by_wigner_d():
     import s2fft
 
@@ -69,14 +69,14 @@ def turned_by_wigner_d():
     return f, (jax.random.normal(jax.random.key(0), (3, 5), jnp.float64),)
 
 
-@stranger("jaxlie")
+@function_of("jaxlie")
 def exponential_of_a_rotation():
     import jaxlie
 
     return lambda x: jaxlie.SO3.exp(x).as_matrix(), (POINT,)
 
 
-@stranger("jaxlie")
+@function_of("jaxlie")
 def logarithm_of_a_rigid_motion():
     import jaxlie
 
@@ -84,7 +84,7 @@ def logarithm_of_a_rigid_motion():
     return f, (jnp.array([0.1, 0.5, -0.2, 0.3, 0.4, -0.6]), jnp.array([0.2, 0.1, 0.3, -0.3, 0.2, 0.5]))
 
 
-@stranger("jaxlie")
+@function_of("jaxlie")
 def error_on_a_manifold():
     import jaxlie
 
@@ -95,14 +95,14 @@ def error_on_a_manifold():
     return f, (jnp.array([0.1, 0.2, -0.3]),)
 
 
-@stranger("signax")
+@function_of("signax")
 def signature_of_a_path():
     import signax
 
     return lambda path: signax.signature(path, 3), (jax.random.normal(jax.random.key(0), (5, 2)),)
 
 
-@stranger("signax")
+@function_of("signax")
 def log_signature_of_a_path():
     import signax
 

@@ -1,4 +1,4 @@
-"""What a function of another library is here: its library, its name, and how it is made with arguments."""
+"""The registry of functions of other libraries: library, name, and a builder of the function and its arguments."""
 
 import importlib
 import pkgutil
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """A function of a library. `build()` imports the library and gives the function and its arguments.
+    """A function of a library. `build()` imports the library and returns the function and its arguments.
 
-    Derivatives are asked for in all of the arguments' floating-point numbers, Jacobians in those of the first.
+    Gradients are taken with respect to all floating-point arguments, Jacobians with respect to the first.
     """
 
-    library: str  # as PyPI calls it
+    library: str  # its name on PyPI
     what: str
     build: Callable
     wide: bool  # runs with 64-bit numbers
@@ -26,8 +26,8 @@ class Entry:
 ENTRIES: list[Entry] = []
 
 
-def stranger(library: str, *, wide: bool = False) -> Callable:
-    """Registers a builder; its name says what the function is."""
+def function_of(library: str, *, wide: bool = False) -> Callable:
+    """Registers a builder; the builder's name is the function's name."""
 
     def register(build):
         ENTRIES.append(Entry(library, build.__name__.strip("_").replace("_", " "), build, wide))
@@ -37,9 +37,9 @@ def stranger(library: str, *, wide: bool = False) -> Callable:
 
 
 def entries() -> list[Entry]:
-    """Those of all files in `functions`; no library is imported for it."""
+    """The entries of all files in `functions`; imports none of the libraries."""
     if not ENTRIES:
-        from benchmarks.strangers import functions
+        from benchmarks.libraries import functions
 
         for module in sorted(m.name for m in pkgutil.iter_modules(functions.__path__)):
             importlib.import_module(f"{functions.__name__}.{module}")

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 A = jnp.array([[2.0, 0.5, 0.0], [0.3, 3.0, 0.2], [0.1, 0.0, 2.5]])
 
@@ -12,7 +12,7 @@ def cubic(y, p):
     return A @ y + 0.1 * y**3 - p
 
 
-@stranger("optimistix")
+@function_of("optimistix")
 def root_by_newton():
     import optimistix as optx
 
@@ -20,7 +20,7 @@ def root_by_newton():
     return f, (jnp.array([1.0, 0.5, -0.3]),)
 
 
-@stranger("optimistix")
+@function_of("optimistix")
 def root_by_chord():
     import optimistix as optx
 
@@ -28,7 +28,7 @@ def root_by_chord():
     return f, (jnp.array([1.0, 0.5, -0.3]),)
 
 
-@stranger("optimistix")
+@function_of("optimistix")
 def root_by_bisection():
     import optimistix as optx
 
@@ -39,7 +39,7 @@ def root_by_bisection():
     return f, (jnp.float32(2.0),)
 
 
-@stranger("optimistix")
+@function_of("optimistix")
 def fixed_point():
     import optimistix as optx
 
@@ -47,7 +47,7 @@ def fixed_point():
     return f, (jnp.array([0.4, 0.6, 0.8]),)
 
 
-@stranger("optimistix")
+@function_of("optimistix")
 def fixed_point_through_its_steps():
     import optimistix as optx
 
@@ -57,7 +57,7 @@ def fixed_point_through_its_steps():
     return f, (jnp.array([0.4, 0.6]),)
 
 
-@stranger("optimistix")
+@function_of("optimistix")
 def minimum_by_bfgs():
     import optimistix as optx
 
@@ -66,7 +66,7 @@ def minimum_by_bfgs():
     return f, (jnp.array([1.0, 0.5, -0.3]),)
 
 
-@stranger("optimistix")
+@function_of("optimistix")
 def least_squares_by_levenberg_marquardt():
     import optimistix as optx
 
@@ -77,7 +77,7 @@ def least_squares_by_levenberg_marquardt():
     return f, (2.0 * jnp.exp(-1.3 * x) + 0.01,)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def fixed_point_of_an_iteration():
     import jaxopt
 
@@ -85,7 +85,7 @@ def fixed_point_of_an_iteration():
     return lambda p: solver.run(jnp.ones(3), p).params, (jnp.array([0.4, 0.6, 0.8]),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def anderson_acceleration():
     import jaxopt
 
@@ -93,7 +93,7 @@ def anderson_acceleration():
     return lambda p: solver.run(jnp.ones(3), p).params, (jnp.array([0.4, 0.6, 0.8]),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def bisected_root():
     import jaxopt
 
@@ -101,7 +101,7 @@ def bisected_root():
     return lambda p: solver.run(p=p).params, (jnp.float32(2.0),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def ridge_regression_by_gradient_descent():
     import jaxopt
 
@@ -112,7 +112,7 @@ def ridge_regression_by_gradient_descent():
     return lambda strength: solver.run(jnp.zeros(3), strength).params, (jnp.float32(0.5),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def minimum_by_lbfgs():
     import jaxopt
 
@@ -120,7 +120,7 @@ def minimum_by_lbfgs():
     return lambda p: solver.run(jnp.ones(3), p).params, (jnp.array([1.0, 0.5, -0.3]),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def lasso_by_proximal_gradient():
     import jaxopt
 
@@ -132,7 +132,7 @@ def lasso_by_proximal_gradient():
     return lambda strength: solver.run(jnp.zeros(3), hyperparams_prox=strength).params, (jnp.float32(0.1),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def quadratic_program_with_equalities():
     import jaxopt
 
@@ -142,14 +142,14 @@ def quadratic_program_with_equalities():
     return f, (jnp.array([0.3, -0.2, 0.5]),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def projection_onto_the_simplex():
     import jaxopt
 
     return jaxopt.projection.projection_simplex, (jnp.array([0.7, 0.2, -0.4, 0.9]),)
 
 
-@stranger("jaxopt")
+@function_of("jaxopt")
 def sparsemax_loss():
     import jaxopt
 

@@ -1,4 +1,4 @@
-"""How a cell is judged: numbers against JAX's, exceptions by who raised them and whether they say what and why."""
+"""How a cell is judged: numbers against JAX's, exceptions by whether jaxdl raised them on purpose."""
 
 import enum
 import linecache
@@ -16,12 +16,12 @@ TOLERANCE = {"float32": 2e-4, "complex64": 2e-4, "float64": 1e-9, "complex128": 
 
 
 class Status(enum.StrEnum):
-    """What became of a cell, from good to bad."""
+    """The result of a cell, from good to bad."""
 
     RIGHT = "right"
     REFUSED = "refused"
     SLOW = "too slow"
-    ACCUSED = "accused"
+    FALSE_ALARM = "false alarm"
     WRONG = "wrong"
     CRASHED = "crashed"
 
@@ -30,19 +30,19 @@ class Wrong(Exception):
     """A tool gave another answer than JAX."""
 
 
-class Accused(Exception):
-    """The audit found a fault."""
+class FalseAlarm(Exception):
+    """The audit reported a fault that is not in `confirmed.toml`."""
 
 
 class Failed(Exception):
-    """A fault of the tool's own that it caught itself, as an audit that could not be made."""
+    """The tool failed but caught its own exception, such as an audit that did not finish."""
 
 
 def apart(got, want) -> float:
-    """The largest difference in units of what is allowed, over all floating-point arrays of two trees alike.
+    """The largest difference between the floating-point arrays of two trees, in units of what is allowed.
 
-    Allowed is the tolerance of the type times the tree's largest entry, which for a derivative is the scale that its
-    rounding has. Infinite where one is finite and the other is not.
+    Allowed is the dtype's tolerance times the tree's largest entry, since a derivative's rounding errors scale with it.
+    Infinite where only one of the two is finite.
     """
     gots, wants = floats(got), floats(want)
     if [x.shape for x in gots] != [x.shape for x in wants]:
@@ -66,10 +66,10 @@ def floats(tree) -> list:
 
 
 def of_exception(error: BaseException) -> tuple[Status, str]:
-    """Refused where jaxdl itself raises on purpose and says why; crashed where something fell over."""
+    """Refused where jaxdl itself raises with a reason; crashed for any other exception."""
     text = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"
-    if isinstance(error, Wrong | Accused | Failed):
-        status = {Wrong: Status.WRONG, Accused: Status.ACCUSED, Failed: Status.CRASHED}[type(error)]
+    if isinstance(error, Wrong | FalseAlarm | Failed):
+        status = {Wrong: Status.WRONG, FalseAlarm: Status.FALSE_ALARM, Failed: Status.CRASHED}[type(error)]
         return status, str(error)[:600]
     last = traceback.extract_tb(error.__traceback__)[-1]
     is_ours = last.filename.startswith(OURS) and linecache.getline(last.filename, last.lineno).strip().startswith(

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 
 def clouds():
@@ -22,32 +22,32 @@ def sinkhorn(**settings):
     return f
 
 
-@stranger("ott-jax")
+@function_of("ott-jax")
 def regularised_cost():
     solve = sinkhorn()
     return lambda x, y: solve(x, y).reg_ot_cost, clouds()
 
 
-@stranger("ott-jax")
+@function_of("ott-jax")
 def plan_by_implicit_differentiation():
     solve = sinkhorn()
     return lambda x, y: solve(x, y).matrix, clouds()
 
 
-@stranger("ott-jax")
+@function_of("ott-jax")
 def plan_through_the_iterations():
     solve = sinkhorn(implicit_diff=None)
     return lambda x, y: solve(x, y).matrix, clouds()
 
 
-@stranger("ott-jax")
+@function_of("ott-jax")
 def soft_ranks():
     from ott.tools import soft_sort
 
     return lambda x: soft_sort.ranks(x, epsilon=1e-1), (jnp.array([0.7, -0.2, 0.4, 1.5]),)
 
 
-@stranger("ott-jax")
+@function_of("ott-jax")
 def bures_distance():
     from ott.geometry import costs
 
@@ -56,7 +56,7 @@ def bures_distance():
     return lambda x, y: cost(x, y), (x, x * 1.3 + jnp.array([0.0, 0.1, 0.5, 0.0, 0.0, 0.3]))
 
 
-@stranger("ott-jax")
+@function_of("ott-jax")
 def soft_dynamic_time_warping():
     from ott.geometry import costs
 

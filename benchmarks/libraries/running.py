@@ -1,4 +1,4 @@
-"""Cells run in processes that may be cut off."""
+"""Runs cells in child processes, which may die or hang."""
 
 import json
 import subprocess
@@ -6,19 +6,19 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from benchmarks.strangers.judge import Status
+from benchmarks.libraries.judge import Status
 
-HUNG = 900  # seconds of the clock without a word
+HUNG = 900  # seconds of wall time without a line of output
 
 
 def cells(module: str, before: list[str], names: list[str]) -> Iterator[dict]:
     """A line for each cell (cell, status, why, seconds) of `python -m module *before *names`.
 
-    When a process ends early another one goes on with the cells that are left.
+    When a process ends early, another one runs the remaining cells.
     """
     left = list(names)
     while left:
-        begun, had = None, len(left)
+        begun, count = None, len(left)
         for line in _lines([module, *before, *left]):
             begun = line.get("begins")
             if begun is None:
@@ -27,7 +27,7 @@ def cells(module: str, before: list[str], names: list[str]) -> Iterator[dict]:
         if begun:
             yield {"cell": begun, "status": Status.CRASHED, "why": "the process died, or hung", "seconds": 0}
             left = [name for name in left if name != begun]
-        if len(left) == had:
+        if len(left) == count:
             return
 
 

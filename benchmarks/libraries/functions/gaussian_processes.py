@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 X = jnp.array([0.1, 0.5, 1.1, 1.6, 2.3])
 Y = jnp.sin(2 * X)
 
 
-@stranger("tinygp")
+@function_of("tinygp")
 def marginal_likelihood():
     import tinygp
 
@@ -19,7 +19,7 @@ def marginal_likelihood():
     return f, (jnp.float32(0.8), jnp.float32(0.1))
 
 
-@stranger("tinygp")
+@function_of("tinygp")
 def prediction():
     import tinygp
 
@@ -31,7 +31,7 @@ def prediction():
     return f, (Y, jnp.float32(0.8))
 
 
-@stranger("tinygp")
+@function_of("tinygp")
 def quasiseparable_likelihood():
     import tinygp
 
@@ -42,7 +42,7 @@ def quasiseparable_likelihood():
     return f, (jnp.float32(0.8), jnp.float32(1.2))
 
 
-@stranger("tinygp")
+@function_of("tinygp")
 def celerite_kernel():
     import tinygp
 
@@ -53,7 +53,7 @@ def celerite_kernel():
     return f, (jnp.float32(1.8), jnp.float32(1.2))
 
 
-@stranger("gpjax", wide=True)
+@function_of("gpjax", wide=True)
 def conjugate_marginal_likelihood():
     import equinox as eqx
     import gpjax as gpx
@@ -65,7 +65,7 @@ def conjugate_marginal_likelihood():
     return lambda params: gpx.objectives.conjugate_mll(eqx.combine(params, static), data), (params,)
 
 
-@stranger("gpjax", wide=True)
+@function_of("gpjax", wide=True)
 def rational_quadratic_gram_matrix():
     import gpjax as gpx
 
@@ -78,7 +78,7 @@ def rational_quadratic_gram_matrix():
     return f, (jnp.float64(0.8), jnp.float64(1.5))
 
 
-@stranger("tfp-nightly")
+@function_of("tfp-nightly")
 def process_of_tfp():
     from tensorflow_probability.substrates import jax as tfp
 

@@ -1,10 +1,10 @@
-"""Faults of other libraries that the audit found, confirmed by mpmath, one formula each.
+"""Faults of other libraries that the audit found, each confirmed by mpmath.
 
-    pip install '.[strangers]'
-    python -m benchmarks.strangers.confirmed
+    pip install '.[libraries]'
+    python -m benchmarks.libraries.confirmed
 
-Nothing of jaxdl is asked: the derivative of the library is that of `jax.grad`, the other comes from a formula written
-out here, at the same numbers.
+jaxdl is not used: the library's derivative comes from `jax.grad`, the exact one from a formula written out here, at the
+same numbers.
 """
 
 import distrax
@@ -38,7 +38,7 @@ SHARP[[0, 4, 12]] = -30, -30, 1.5  # the first bin is nearly empty
 
 
 def spline(x):
-    """Beyond the interval [−2, 2] it is linear, with the slope of its end"""
+    """Outside the interval [−2, 2] it is linear, with the slope at the interval's end"""
     return distrax.RationalQuadraticSpline(jnp.asarray(SHARP), -2.0, 2.0).forward(x)
 
 
@@ -52,7 +52,7 @@ BESIDE = np.array([1e-3, 0], half)
 
 
 def force(y):
-    """Across, of two soft spheres of diameter 2, with the energy (1 − r/2)²/2, that are 0.001 apart"""
+    """Transverse force between two soft spheres of diameter 2, energy (1 − r/2)²/2, at a distance of 0.001"""
     forces = quantity.force(energy.soft_sphere_pair(space.free()[0], sigma=2.0))
     return forces(jnp.stack([jnp.zeros(2, half).at[1].set(y), jnp.asarray(BESIDE)]))[0, 1]
 
@@ -80,12 +80,12 @@ CLAIMS = [
 
 
 def row(name, f, exactly, x):
-    told = lambda y: f"{float(y):.9g}"
+    shown = lambda y: f"{float(y):.9g}"
     with mp.workdps(50):
         truth = mp.diff(exactly, mp.mpf(float(x)))
-    return f"{name}, {x.dtype}", told(x), "∂/∂x", told(f(x)), told(jax.grad(f)(x)), mp.nstr(truth, 9)
+    return f"{name}, {x.dtype}", shown(x), "∂/∂x", shown(f(x)), shown(jax.grad(f)(x)), mp.nstr(truth, 9)
 
 
 if __name__ == "__main__":
-    columns = "function", "at", "derivative", "its value of the function", "its derivative", "mpmath"
+    columns = "function", "at", "derivative", "value by the library", "derivative by the library", "mpmath"
     Table("Faults of other libraries", columns, [row(*claim) for claim in CLAIMS]).print()

@@ -3,19 +3,19 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.strangers.entry import stranger
+from benchmarks.libraries.entry import function_of
 
 LOGITS = jnp.array([[0.5, -0.2, 0.1], [1.2, 0.3, -0.8]])
 
 
-@stranger("optax")
+@function_of("optax")
 def softmax_cross_entropy():
     import optax
 
     return lambda x: optax.softmax_cross_entropy_with_integer_labels(x, jnp.array([2, 0])), (LOGITS,)
 
 
-@stranger("optax")
+@function_of("optax")
 def connectionist_temporal_classification():
     import optax
 
@@ -24,7 +24,7 @@ def connectionist_temporal_classification():
     return lambda x: optax.ctc_loss(x, jnp.zeros((1, 5)), labels, jnp.zeros((1, 2))), (logits,)
 
 
-@stranger("optax")
+@function_of("optax")
 def focal_and_huber_and_log_cosh():
     import optax
 
@@ -32,14 +32,14 @@ def focal_and_huber_and_log_cosh():
     return f, (LOGITS,)
 
 
-@stranger("optax")
+@function_of("optax")
 def projection_onto_a_ball():
     import optax
 
     return lambda x: optax.projections.projection_l2_ball(x, 0.5), (LOGITS,)
 
 
-@stranger("optax")
+@function_of("optax")
 def a_step_of_adam_in_its_gradient():
     import optax
 
@@ -52,7 +52,7 @@ def a_step_of_adam_in_its_gradient():
     return f, (jnp.array([0.5, -0.2, 0.1]), jnp.float32(0.1))
 
 
-@stranger("optax")
+@function_of("optax")
 def unrolled_training():
     import optax
 
@@ -69,7 +69,7 @@ def unrolled_training():
     return f, (jnp.float32(0.1),)
 
 
-@stranger("optax")
+@function_of("optax")
 def perturbed_argmax():
     import optax
 
@@ -78,7 +78,7 @@ def perturbed_argmax():
     return f, (LOGITS[0],)
 
 
-@stranger("chex")
+@function_of("chex")
 def dataclass_of_parameters():
     import chex
 
@@ -94,7 +94,7 @@ def dataclass_of_parameters():
     return f, (Params(w=LOGITS, b=jnp.zeros(2)), jnp.array([0.3, 0.2, -0.4]))
 
 
-@stranger("chex")
+@function_of("chex")
 def function_with_traced_checks():
     import chex
 
@@ -106,7 +106,7 @@ def function_with_traced_checks():
     return f, (jnp.array([0.3, 0.2, -0.4]),)
 
 
-@stranger("coordax")
+@function_of("coordax")
 def sum_over_an_axis():
     import coordax as cx
 

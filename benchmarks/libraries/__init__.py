@@ -1,0 +1,1 @@
+"""jaxdl's tools on functions of other libraries: see `python -m benchmarks.libraries --help`."""

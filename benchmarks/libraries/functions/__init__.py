@@ -1,0 +1,1 @@
+"""Functions of other libraries that people differentiate, one file for each kind."""

@@ -1,1 +1,0 @@
-"""Functions of other libraries that people differentiate, one file a kind."""
