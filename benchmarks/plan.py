@@ -1,9 +1,9 @@
-"""What `train.plan` tells of a step's memory, beside what the program takes.
+"""The memory that `train.plan` computes for a step, and the memory of the program.
 
     python -m benchmarks.plan
 
-For each model on one device and on four: the bytes that plan tells; those of the program that runs, as its compiler
-placed them on each device; and, on one device, how far the process grew while it ran a step.
+For each model on one device and on four: the bytes that `plan` computes; those that the compiler allocates on each
+device for the program that runs; and, on one device, by how much the process grew while it ran a step.
 """
 
 import itertools
@@ -17,6 +17,7 @@ import numpy as np
 import optax
 import tyro
 
+from benchmarks.process_memory import PEAK, forget_peak, memory_bytes
 from benchmarks.results_folder import keep
 from jaxdl import nn, ops
 from jaxdl.report import Table, bytes_text
@@ -31,7 +32,7 @@ MODELS = {
     "network in network": (nn.nin_cifar10(), (32, 32, 3)),
     "vision transformer": (nn.vit(10, patch=4, width=128, depth=4, heads=4), (32, 32, 3)),
 }
-PLACES = {"one device": (1, replicated), "four": (4, replicated), "four, parameters shared out": (4, fully_sharded)}
+PLACES = {"one device": (1, replicated), "four": (4, replicated), "four, parameters sharded": (4, fully_sharded)}
 LOSS, OPTIMIZER = ops.softmax_cross_entropy_with_integer_labels, optax.adam(1e-3)
 
 
@@ -41,7 +42,7 @@ class Case(NamedTuple):
     parts: int
 
 
-def told(case: Case) -> int:
+def planned(case: Case) -> int:
     model, shape = MODELS[case.model]
     devices, shard = PLACES[case.place]
     x, y = jax.ShapeDtypeStruct((BATCH, *shape), jnp.float32), jax.ShapeDtypeStruct((BATCH,), jnp.int32)
@@ -49,7 +50,7 @@ def told(case: Case) -> int:
 
 
 def measured(case: Case) -> dict:
-    """Of the program that runs, in this process."""
+    """The memory of the program that runs, in this process."""
     model, shape = MODELS[case.model]
     devices, shard = PLACES[case.place]
     place = Placement(jax.make_mesh((4,), ("devices",)) if devices == 4 else None, shard)
@@ -62,19 +63,13 @@ def measured(case: Case) -> dict:
     memory = compiled.memory_analysis()
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes
     placed = memory.argument_size_in_bytes + new + memory.temp_size_in_bytes
-    row = {**case._asdict(), "told": told(case), "compiled": placed}
+    row = {**case._asdict(), "planned": planned(case), "compiled": placed}
     if devices == 1:
-        before = resident("VmRSS")
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # the peak begins anew
+        before = memory_bytes()
+        forget_peak()
         jax.block_until_ready(compiled(*args))
-        row["grown"] = resident("VmHWM") - before + memory.argument_size_in_bytes
+        row["grown"] = memory_bytes(PEAK) - before + memory.argument_size_in_bytes
     return row
-
-
-def resident(what: str) -> int:
-    with open("/proc/self/status") as file:
-        return 1000 * next(int(line.split()[1]) for line in file if line.startswith(what))
 
 
 def main() -> None:
@@ -84,14 +79,14 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         rows = pool.map(measured, cases, chunksize=1)
     cells = [
-        (r["model"], r["place"], str(r["parts"]), bytes_text(r["told"]), bytes_text(r["compiled"]),
-         f"{r['told'] / r['compiled']:.3f}", bytes_text(r["grown"]) if "grown" in r else "–")
+        (r["model"], r["place"], str(r["parts"]), bytes_text(r["planned"]), bytes_text(r["compiled"]),
+         f"{r['planned'] / r['compiled']:.3f}", bytes_text(r["grown"]) if "grown" in r else "–")
         for r in rows
     ]  # fmt: skip
-    furthest = max(abs(r["told"] / r["compiled"] - 1) for r in rows)
-    columns = ("model", "on", "parts", "told", "the program's", "told : program's", "the process grew by")
-    note = f"The furthest apart: {furthest:.1%}. A batch of {BATCH}, Adam; bytes on each device."
-    keep("plan", {"rows": rows}, Table("Memory of a step, told and measured", columns, cells, note, words=3))
+    furthest = max(abs(r["planned"] / r["compiled"] - 1) for r in rows)
+    columns = ("model", "on", "parts", "planned", "compiled", "planned : compiled", "the process grew by")
+    note = f"The largest difference: {furthest:.1%}. A batch of {BATCH}, Adam; bytes on each device."
+    keep("plan", {"rows": rows}, Table("Memory of a step, planned and measured", columns, cells, note, words=3))
 
 
 if __name__ == "__main__":

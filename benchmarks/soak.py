@@ -1,16 +1,15 @@
-"""Training on the digits, killed at random about once a minute: it must end as an unbroken run does, to the bit.
+"""Training on the digits, killed at random about once a minute: it must end like an uninterrupted run, to the bit.
 
     python -m benchmarks.soak                          # an hour with kills, then as long without
     python -m benchmarks.soak --minutes 3 --every 15
 
-A multi-layer perceptron, a checkpoint every ten epochs. Kept are the checksums of both runs' parameters, the number of
-kills, and the memory of the unbroken run at some 300 of its epochs, with the seconds since its first. The short form in
-the tests is tests/train/test_resume.py: twenty kills within seconds.
+A multi-layer perceptron, with a checkpoint every ten epochs. The result has the checksums of both runs' parameters, the
+number of kills, and the memory of the uninterrupted run at about 300 of its epochs, with the seconds since the first.
+tests/train/test_resume.py is the short form: twenty kills within seconds.
 """
 
 import json
 import multiprocessing
-import os
 import random
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from benchmarks.process_memory import memory_bytes
 from benchmarks.results_folder import keep
 from jaxdl.report import Table, bytes_text
 
@@ -27,7 +27,7 @@ WARM = 300  # seconds, in which memory may still grow: compiled programs, caches
 
 
 def train(folder: Path, epochs: int) -> None:
-    """Trains up to so many epochs, and writes each epoch's memory, and in the end the checksums, to the folder."""
+    """Trains, and writes the memory at each epoch and finally the checksums to the folder."""
     import jax
     import optax
 
@@ -43,7 +43,7 @@ def train(folder: Path, epochs: int) -> None:
 
     def watch(epoch, params):
         with open(folder / "memory", "a") as file:
-            file.write(f"{time.monotonic()} {resident()}\n")
+            file.write(f"{time.monotonic()} {memory_bytes()}\n")
 
     Store.save = save
     digits, loss = data.load("digits"), ops.softmax_cross_entropy_with_integer_labels
@@ -54,11 +54,6 @@ def train(folder: Path, epochs: int) -> None:
     (folder / "end.json").write_text(json.dumps(checksums(trained.params)))
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def started(folder: Path, epochs: int) -> multiprocessing.Process:
     folder.mkdir(exist_ok=True)
     process = multiprocessing.get_context("spawn").Process(target=train, args=(folder, epochs))
@@ -67,7 +62,7 @@ def started(folder: Path, epochs: int) -> multiprocessing.Process:
 
 
 def killed(folder: Path, seconds: float, every: float) -> int:
-    """Trains for so long, killed at random moments, `every` seconds apart on average; how many times."""
+    """Trains for some seconds, killed every `every` seconds on average; returns the number of kills."""
     draws, end, kills = random.Random(0), time.monotonic() + seconds, 0
     while time.monotonic() < end:
         process = started(folder, 10**6)
@@ -79,22 +74,22 @@ def killed(folder: Path, seconds: float, every: float) -> int:
 
 
 def save_seconds(folder: Path, count: int = 20) -> tuple[float, float]:
-    """Medians of what the run waits for a save, of the first ones but one and of the last ones."""
+    """The median seconds that the run waits for a save, at its beginning (without the first) and at its end."""
     seconds = np.loadtxt(folder / "saves", ndmin=1)
     return float(np.median(seconds[1 : count + 1])), float(np.median(seconds[-count:]))
 
 
 def epochs_in(folder: Path) -> int:
-    """Up to the last checkpoint."""
+    """The epochs up to the last checkpoint."""
     step = max((int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit()), default=0)
     return step // (1437 // 64)
 
 
 def main(minutes: float = 60, every: float = 60) -> None:
-    """Train, kill, go on, compare.
+    """Train, kill, resume, compare.
 
     Args:
-        minutes: How long the run with kills takes; the one without goes as far.
+        minutes: How long the run with kills takes; the other one trains as many epochs.
         every: Seconds between kills, on average.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -115,13 +110,13 @@ def main(minutes: float = 60, every: float = 60) -> None:
         ("parameters at the end", "the same to the bit" if same else "DIFFERENT"),
         (f"memory after {seconds[is_warm][0]:.0f} s", bytes_text(int(warm[0]))),
         (f"memory at the end, after {seconds[-1]:.0f} s", bytes_text(int(warm[-1]))),
-        ("growth an hour, fitted from there to the end", f"{growth / 1e6:.2f} MB"),
-        ("median of 20 saves at the end of the run, over that at its beginning", f"{spent[1] / spent[0]:.2f}"),
+        ("growth per hour, fitted from there to the end", f"{growth / 1e6:.2f} MB"),
+        ("median time of 20 saves at the end of the run over that at its beginning", f"{spent[1] / spent[0]:.2f}"),
     ]  # fmt: skip
     every = max(1, len(memory) // 300)
     some = [seconds[::every].round(1).tolist(), memory[::every].astype(int).tolist()]
     data = {"minutes": minutes, "kills": kills, "epochs": epochs, "same": same, "ends": ends, "memory": some}
-    keep("soak", data, Table("A run killed again and again, and one without a break", ("what", "figure"), rows))
+    keep("soak", data, Table("A run killed again and again, and an uninterrupted one", ("what", "figure"), rows))
 
 
 if __name__ == "__main__":

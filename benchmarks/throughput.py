@@ -1,14 +1,14 @@
-"""Is the input pipeline ever the bottleneck? Images read a second, and the share of training that the device waits.
+"""Is the input pipeline ever the bottleneck? Images per second, and the part of training in which the device waits.
 
     python -m benchmarks.throughput [--rounds N] [--folder F]       (needs the extras `peers` and `prepare`)
 
-The set is made here: 100,000 images, 32 × 32 × 3, PNG, as array_record files of TensorFlow Datasets. Reading: batches
-of 128 in shuffled order, by jaxdl (the first epoch decodes, later ones find what was kept), by grain's usual pipeline
-and by PyTorch's DataLoader on the same data source, and by tf.data as Flax's ImageNet example reads, in turns in one
-process; ratios of images a second are to grain's.
+The data set is generated: 100,000 images, 32 × 32 × 3, PNG, as array_record files of TensorFlow Datasets. Reading:
+batches of 128 in shuffled order, by jaxdl (the first epoch decodes, later ones use decoded images), by grain's usual
+pipeline and PyTorch's DataLoader on the same data source, and by tf.data as in Flax's ImageNet example, in turns in one
+process; ratios of images per second are to grain's.
 
-Training: `fit` against the same compiled steps on batches that lie on the device. Idle is the part of `fit`'s time that
-these steps do not take, the median over pairs of runs. Compiling is left out on both sides.
+Training: `fit` against the same compiled steps on batches that are on the device. Idle is the part of `fit`'s time that
+these steps do not take, the median over pairs of runs. Compilation is excluded on both sides.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ LOSS = ops.softmax_cross_entropy_with_integer_labels
 MODELS = {"MLP": lambda: nn.mlp(128, 128, 10), "small convnet": lambda: nn.small_convnet(10)}
 
 
-# --- the set -------------------------------------------------------------------------------------------------
+# --- the data set -------------------------------------------------------------------------------------------------
 
 
 def make_set(folder: str, file_format: str = "array_record") -> None:
-    """Writes made_images to the folder, unless it is there."""
+    """Writes the data set made_images to the folder, unless it is there."""
     import tensorflow_datasets as tfds
 
-    with tfds.core.registered.skip_registration():  # it is found by its files, also by other processes
+    with tfds.core.registered.skip_registration():  # loaded from its files, also by other processes
 
         class MadeImages(tfds.core.GeneratorBasedBuilder):
             VERSION = tfds.core.Version("1.0.0")
@@ -70,7 +70,7 @@ def make_set(folder: str, file_format: str = "array_record") -> None:
 
 
 def picture(random: np.random.Generator, label: int) -> np.ndarray:
-    """Coloured squares and some noise, which take as many bytes as photographs; a bright stripe tells the label."""
+    """Coloured squares and noise, with as many bytes as photographs; the place of a bright stripe is the label."""
     image = random.integers(0, 200, (8, 8, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     image += random.integers(0, 16, (32, 32, 3), np.uint8)
     image[3 * label : 3 * label + 3] += 40
@@ -114,7 +114,7 @@ def by_torch(folder: str) -> Callable:
 
 
 def by_tf_data(folder: str) -> Callable:
-    """As Flax's ImageNet example reads, from TFRecords: shuffled in a window of 16 batches, decoded in parallel."""
+    """As in Flax's ImageNet example, from TFRecords: shuffled within 16 batches, decoded in parallel."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -144,7 +144,7 @@ READERS = {
 
 
 def reading(folder: str, rounds: int) -> dict:
-    """Images a second of each reader, and the ratio to grain's."""
+    """Images per second of each reader, and the ratio to grain's."""
 
     def of(batches):
         def run(i):
@@ -163,7 +163,7 @@ def reading(folder: str, rounds: int) -> dict:
 
 
 class Way(NamedTuple):
-    """How `fit` gets at its data: Records or arrays, in batches; epochs of a run; for so many compiled ones."""
+    """How `fit` gets its data (records or arrays), and how many epochs of `fit` and of compiled steps are timed."""
 
     given: data.Records | tuple
     batch: int
@@ -190,13 +190,13 @@ def ways(folder: str) -> dict[str, Way]:
 
 
 def fit_seconds(model: nn.Layer, way: Way) -> float:
-    """Of an epoch of `fit`, the first left out."""
+    """The mean seconds of an epoch of `fit`, without the first."""
     run = train.fit(model, LOSS, way.given, optax.adam(RATE), way.epochs, KEY, batch=way.batch, quiet=True)
     return float(np.mean([row["seconds"] for row in run.history[1:]]))
 
 
 def bare_steps(model: nn.Layer, way: Way) -> Callable:
-    """An epoch of compiled steps, one by one, on batches that lie on the device."""
+    """An epoch of compiled steps, one by one, on batches that are on the device."""
     step = jax.jit(train.training_step(model, LOSS, optax.adam(RATE)))
     parts = [jax.device_put(part) for part in data.Batches(way.given, way.batch, (SEED,)).ahead(0, way.steps)]
     params = model.init(KEY, parts[0][0].shape[1:])
@@ -223,7 +223,7 @@ def bare_epoch(model: nn.Layer, way: Way) -> Callable:
 
 
 def idle(model: nn.Layer, way: Way, rounds: int) -> dict:
-    """The part of an epoch of `fit` that compiled epochs, timed before and after it, do not take."""
+    """The part of an epoch of `fit` that compiled epochs, timed before and after it, do not need."""
     bare = (bare_steps if isinstance(way.given, data.Records) else bare_epoch)(model, way)
     bare_seconds = lambda: in_turns({"": lambda i: bare()}, way.compiled, seconds=600)[""].mean()
     before, shares, epochs = bare_seconds(), [], []
@@ -240,7 +240,7 @@ def idle(model: nn.Layer, way: Way, rounds: int) -> dict:
 
 
 def training(folder: str, rounds: int) -> dict:
-    """For each model and way to the data: the share of idle time, images a second."""
+    """For each model and way to get the data: the idle part, images per second."""
     found = {}
     for name, make in MODELS.items():
         for described, way in ways(folder).items():
@@ -260,10 +260,10 @@ def table(read: dict, trained: dict) -> Table:
         )
         for name, m in trained.items()
     ]
-    columns = ("what", "images a second", "times grain's", "device idle (quartiles)")
+    columns = ("what", "images per second", "times grain's", "device idle (quartiles)")
     note = (
-        "Idle: the part of `fit`'s time that the same compiled steps do not take when their batches lie on the device. "
-        "The device is the cores that read too: what decoding takes of them counts as idle."
+        "Idle: the part of `fit`'s time that the same compiled steps do not take with batches on the device. "
+        "The device is the CPU that also reads: time for decoding counts as idle."
     )
     return Table(f"Reading {IMAGES:,} images of 32 × 32 × 3, and training on them", columns, rows, note)
 
@@ -273,7 +273,7 @@ def main(rounds: int = 5, folder: Path | None = None) -> None:
 
     Args:
         rounds: Turns of each reader, and pairs of runs.
-        folder: Where the set is, or goes (225 MB, and again as TFRecords); without it a temporary folder.
+        folder: The folder of the data set (225 MB, and again as TFRecords); by default a temporary one.
     """
     with contextlib.ExitStack() as stack:
         where = str(folder or stack.enter_context(tempfile.TemporaryDirectory()))

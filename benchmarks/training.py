@@ -3,11 +3,11 @@
     python -m benchmarks.training [--model NAME] [--rounds N]       (needs the extra `peers`)
 
 Four models (`benchmarks/twins.py`) on all 1,797 digits in batches of 64, 28 steps an epoch, Adam with the same rate
-everywhere. A step is a compiled (or eager) update on one batch that is there already; an epoch is what each
-library's users write: jaxdl's compiled scan, for Flax, Equinox and PyTorch a loop that takes batches out of
-the data (of the deep autoencoder four batches are timed for its 28). The libraries take turns in one process on as
-many threads, forwards and backwards; figures are median ratios. Peak memory is that of an epoch in a process of its
-own, above what the process holds between epochs.
+everywhere. A step is a compiled (or eager) update on one batch that is on the device; an epoch is what each library's
+users write: jaxdl's compiled scan, and for Flax, Equinox and PyTorch a loop that slices batches from the data (of the
+deep autoencoder, four of 28 batches are timed). The libraries take turns in one process with the same number of
+threads, in alternating order; figures are median ratios. Peak memory is that of an epoch in a separate process, above
+the memory between epochs.
 """
 
 import ctypes
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -25,6 +24,7 @@ import numpy as np
 import optax
 import tyro
 
+from benchmarks.process_memory import PEAK, forget_peak, memory_bytes
 from benchmarks.results_folder import keep
 from benchmarks.twins import TASKS, channels_first, equinox_module, flax_module, torch_module
 from jaxdl import automatic, nn, ops
@@ -36,7 +36,7 @@ BATCH, RATE, STEPS, WARM, SECONDS = 64, 1e-3, 28, 1, 30
 
 
 class Side(NamedTuple):
-    """step() makes one step and waits for it; epoch(batches) makes one epoch and gives its mean loss."""
+    """step() makes one step and waits for it; epoch(batches) makes one epoch and returns its mean loss."""
 
     step: Callable
     epoch: Callable
@@ -153,7 +153,7 @@ SIDES = {
 
 
 def task_data(task) -> tuple[np.ndarray, np.ndarray]:
-    """All digits at the size that the model takes, and what it is to give."""
+    """All digits at the size that the model takes, and the targets."""
     digits = load("digits", size=task.size)
     x = np.concatenate([digits.train_x, digits.test_x])
     return x, x if task.reconstructs else np.concatenate([digits.train_y, digits.test_y])
@@ -166,7 +166,7 @@ def shuffled(task, x, seed) -> np.ndarray:
 
 
 def in_turns(runs: dict[str, Callable], rounds: int, seconds: float = SECONDS) -> dict[str, np.ndarray]:
-    """Seconds of each, round by round, until `seconds` are over; the first round, which compiles, is left out."""
+    """The seconds of each run, round by round, for up to `seconds`; the first round, which compiles, is dropped."""
     times, end = {name: [] for name in runs}, None
     for i in range(rounds + WARM):
         if i == WARM:
@@ -189,9 +189,9 @@ def measure(name: str, rounds: int) -> dict:
         try:
             sides[side] = make(task, x, y)
             sides[side].step()
-        except Exception as error:  # what a library that is missing or cannot compile raises is its own
+        except Exception as error:  # libraries raise errors of any kind
             sides.pop(side, None)
-            print(f"{name}: {side} is left out: {type(error).__name__}: {str(error).splitlines()[0]}")
+            print(f"{name}: {side} is skipped: {type(error).__name__}: {str(error).splitlines()[0]}")
     counts = {side: s.parameters for side, s in sides.items()}
     assert len(set(counts.values())) == 1, f"{name}: the twins are not the same model: {counts}"
 
@@ -226,26 +226,20 @@ def memory_of(model: str, side: str) -> int:
 
 
 def print_memory(model: str, side: str) -> None:
-    """What `memory_of` asks a new process for."""
+    """Prints what `memory_of` reads from a new process."""
     task = TASKS[model]
     x, y = task_data(task)
     run = SIDES[side](task, x, y).epoch
     run(shuffled(task, x, 0))
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    between = _status("VmRSS")
+    forget_peak()
+    between = memory_bytes()
     run(shuffled(task, x, 1))
-    print(_status("VmHWM") - between)
-
-
-def _status(field: str) -> int:
-    """A field of this process's memory, in bytes (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    print(memory_bytes(PEAK) - between)
 
 
 def table(data: dict) -> Table:
-    """One row a model and library."""
+    """One row per model and library."""
     rows = [
         (
             model if side == "jaxdl" else "", side,
@@ -261,7 +255,7 @@ def table(data: dict) -> Table:
 
 
 def summary(data: dict) -> str:
-    """The bars: jaxdl against each library, geometric means over the models."""
+    """jaxdl against each library, geometric means over the models."""
     others = [side for side in SIDES if side != "jaxdl"]
     parts = []
     for side in others:

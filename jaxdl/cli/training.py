@@ -1,6 +1,7 @@
 """`jaxdl train`: a model trained on a data set, in a folder from which the run can be resumed."""
 
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -17,7 +18,7 @@ from jaxdl.cli.settings import Settings, as_toml, check
 from jaxdl.cli.usage import BadUsage, Ended, usage
 from jaxdl.data import Records
 from jaxdl.nn import parameter_count
-from jaxdl.report import Table, number_text, seconds_text, terminal, write_whole
+from jaxdl.report import Table, seconds_text, terminal, write_whole
 from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_sharded, launch, replicated
 from jaxdl.train.processes import INDEX, initialize_launched
 
@@ -144,15 +145,10 @@ def _heading(chosen, data, mesh):
 
 def _table(chosen: Recipe, trained: Trained, metrics: Metrics, seconds: float, out: Path) -> Table:
     """The first epoch and the last three."""
-    history = trained.history
-    names = [name for name in history[-1] if name not in ("epoch", "seconds")]
-    shown = history[:1] + history[max(1, len(history) - 3) :]
-    rows = [
-        (str(row["epoch"]), *[number_text(row.get(name, 0)) for name in names], seconds_text(row["seconds"]))
-        for row in shown
-    ]
+    history = trained.table()
+    shown = [*history.rows[:1], *history.rows[1:][-3:]]
     again = f", {metrics.again} of them after the second epoch" if metrics.again else ""
     compiled = f"{metrics.compiled} programs were compiled in {seconds_text(metrics.compiling)}{again}"
     parameters = f"{parameter_count(trained.params):,} parameters"
     note = f"{parameters}; {seconds_text(seconds)}, in which {compiled}; the run is in {out}"
-    return Table(chosen.title, ("epoch", *names, "time"), rows, note)
+    return dataclasses.replace(history, title=chosen.title, rows=shown, note=note)

@@ -40,9 +40,8 @@ class Trained(Report, _Fields):
     def table(self) -> Table:
         """The history as a table with one row per epoch."""
         names = [name for name in self._columns() if name not in ("epoch", "seconds")]
-        text = lambda row, name: number_text(row[name]) if name in row else ""
         rows = [
-            (str(row["epoch"]), *(text(row, name) for name in names), seconds_text(row["seconds"]))
+            (str(row["epoch"]), *(number_text(row.get(name, 0)) for name in names), seconds_text(row["seconds"]))
             for row in self.history
         ]
         return Table("Training history", ("epoch", *names, "time"), rows)

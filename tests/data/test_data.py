@@ -23,6 +23,23 @@ def test_digits_are_whole_and_split_for_good():
     assert len(images) == 1797  # no example in both splits
 
 
+def test_a_description_of_the_digits(tmp_path):
+    digits = data.load("digits")
+    table = digits.table()
+    assert table.title == "digits: 10 classes"
+    assert table.rows[0] == ("train", "1,437", "8 × 8 × 1", "–", "float32", "0", "1")
+    assert table.rows[1][:2] == ("test", "360")
+    assert "1,437" in str(digits)
+    assert "<table>" in digits._repr_html_()
+    digits.save(tmp_path / "digits.json")
+    described = json.loads((tmp_path / "digits.json").read_text())
+    assert (described["name"], described["classes"]) == ("digits", 10)
+    assert described["splits"]["test"]["labels"] == {"shape": [], "dtype": "int32", "range": [0, 9]}
+    name, train_x, *_ = digits  # still a tuple
+    assert name == "digits"
+    assert train_x is digits.train_x
+
+
 def test_digits_resized():
     digits = data.load("digits", size=28)
     assert digits.shape == (28, 28, 1)

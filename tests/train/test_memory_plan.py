@@ -1,5 +1,7 @@
 """What a step takes, told beforehand, is what the compiled program takes."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +94,18 @@ def test_time_and_whether_it_fits():
     assert "DOES NOT FIT in the 1.0 MB of a small one" in text
     low = plan(in_bfloat16(model), CROSS_ENTROPY, OPTIMIZER, *types(shape), chip=small)
     assert low.flops["bfloat16"] > 10 * low.flops["float32"]
+
+
+def test_a_report_of_it(tmp_path):
+    model, shape = MODELS["mlp"]
+    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), title="a perceptron")
+    assert told.table().title == "a perceptron: memory of each of 1"
+    assert len(told.tables()) == 3
+    told.save(tmp_path / "plan.json")
+    saved = json.loads((tmp_path / "plan.json").read_text())
+    assert (saved["memory"], saved["fits"], saved["chip"]["name"]) == (told.memory, True, told.chip.name)
+    (ax,) = told.plot().axes
+    assert sum(bar.get_width() for bar in ax.patches) * 1e9 == pytest.approx(told.memory)
 
 
 def test_a_batch_that_cannot_be_cut():
