@@ -1,1 +1,1 @@
-"""One file a question: `python -m experiments.NAME` measures, writes its data to results/ and draws it."""
+"""One file or folder for each question: `python -m experiments.NAME` measures, writes data to results/ and draws it."""

@@ -2,9 +2,9 @@
 
     python -m experiments.activation_accuracy [--quick] [--points N]
 
-Asked: the distance of each derivative from the truth (60 digits, mpmath), in units in the last place, for
-jaxdl's rules and for what JAX derives from `jax.nn`.
-Finding: printed, written with its figures to results/activation_accuracy.json, and drawn beside it.
+Measures the error of each derivative in units in the last place, against 60 digits by mpmath, for jaxdl's rules and for
+the derivatives that JAX derives from `jax.nn`.
+Prints the finding, and writes it with its figures to results/activation_accuracy.json and a picture beside it.
 """
 
 import jax
@@ -22,7 +22,7 @@ SMALLEST = float(jnp.finfo(jnp.float32).tiny)
 logistic = lambda x: 1 / (1 + mp.exp(-x))
 density = lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)
 
-# Name in jaxdl.ops: the function in jax.nn, the true derivative, and where it has a zero of its own.
+# Name in jaxdl.ops: the function in jax.nn, the true derivative, and a zero of the derivative.
 FUNCTIONS = {
     "sigmoid": (jax.nn.sigmoid, lambda x: logistic(x) * logistic(-x), None),
     "tanh": (jnp.tanh, lambda x: 1 / mp.cosh(x) ** 2, None),
@@ -40,7 +40,7 @@ FUNCTIONS = {
 def measure(points: int) -> dict:
     """For each function: x, and the error in ULP of jaxdl's and of JAX's derivative.
 
-    Left out are x where the truth is subnormal, or within 0.1 of a zero of the derivative.
+    Points where the true derivative is subnormal, or within 0.1 of one of its zeros, are left out.
     """
     mp.mp.dps = 60
     x = np.linspace(-90, 90, points, dtype=np.float32)
@@ -60,7 +60,7 @@ def measure(points: int) -> dict:
 
 
 def ulp(got, truth) -> float:
-    """The distance from the truth in units in its last place."""
+    """The error in units in the last place of the true value."""
     place = mp.mpf(2) ** (mp.floor(mp.log(abs(truth), 2)) - 23)
     return float(abs(mp.mpf(float(got)) - truth) / place)
 
@@ -76,7 +76,7 @@ def finding(data) -> str:
 
 
 def draw(data) -> dict[str, bytes]:
-    """Error against x, one panel a function."""
+    """Error against x, one panel for each function."""
     with figure(2, 3, width=9, height=4.8, sharex=True, sharey=True) as (fig, axes):
         for ax, (name, d) in zip(axes.flat, data.items(), strict=True):
             for side, style in (("jax.nn", AUTOMATIC), ("jaxdl", HAND)):
@@ -95,11 +95,11 @@ def draw(data) -> dict[str, bytes]:
 
 
 def main(points: int = 721, quick: bool = False) -> None:
-    """Measure, print the finding, write data and picture.
+    """Measures, prints the finding, writes data and picture.
 
     Args:
-        points: How many x between −90 and 90.
-        quick: Few points, in seconds.
+        points: The number of x between −90 and 90.
+        quick: Use few points, which takes seconds.
     """
     keep("activation_accuracy", measure(91 if quick else points), finding, draw, quick=quick)
 

@@ -1,12 +1,12 @@
-"""What does self-attention see in a sentence that its words alone do not tell?
+"""What does self-attention see in a sentence that a bag of its words does not show?
 
     python -m experiments.attention_sentiment [--quick] [--data NAME] [--folder FOLDER]
 
-Asked: the accuracy of one layer of self-attention and of a linear classifier of the mean of word vectors, on held-out
-sentences; and what the words attend to. The sentences are attention_sentiment_corpus.txt, made so that "not", "but"
-and "although" decide (attention_sentiment_corpus.py says what is held out). --data takes texts of TensorFlow Datasets
-instead, such as imdb_reviews or glue/sst2.
-Finding: printed, written with its figures to results/attention_sentiment.json, and drawn beside it.
+Measures the accuracy of one layer of self-attention and of a linear classifier on the mean of word vectors, on held-out
+sentences, and the attention between words. The sentences in attention_sentiment_corpus.txt are generated so that "not",
+"but" and "although" decide (attention_sentiment_corpus.py says which are held out). --data takes texts of TensorFlow
+Datasets instead, such as imdb_reviews or glue/sst2.
+Prints the finding, and writes it with its figures to results/attention_sentiment.json and pictures beside it.
 """
 
 import jax
@@ -23,24 +23,25 @@ from jaxdl.data.tokens import PADDING, words
 from jaxdl.report import AUTOMATIC, HAND, figure, png
 
 WIDTH, DROPOUT = 32, 0.2
-EPOCHS = {True: (120, 80), False: (5, 2)}  # of the made sentences and of other texts, in full and quick
-LONGEST, MOST_WORDS = 200, 10_000  # of texts that others wrote
+EPOCHS = {True: (120, 80), False: (5, 2)}  # for the generated sentences and for other texts, full and quick
+LONGEST, MOST_WORDS = 200, 10_000  # for other texts
 LONGEST_DRAWN = 16
 LABELS = ("negative", "positive")
 ATTENTION, BAG = "self-attention", "mean of word vectors"
 PLAIN = ("plain", "and")
-TURNING = {"not": ("not", "never"), "but": ("but",), "although": ("although",)}  # by kind, words that turn adjectives
+# The words that reverse an adjective, by kind.
+TURNING = {"not": ("not", "never"), "but": ("but",), "although": ("although",)}
 
 
 def corpus() -> tuple[Texts, list[str]]:
-    """The made sentences, and the kind of each held-out one."""
+    """The generated sentences, and the kind of each held-out one."""
     rows = [line.split("\t") for line in PATH.read_text(encoding="utf-8").splitlines()]
     of = lambda split: [row for row in rows if row[0] == split]
     labels = lambda rows: np.array([LABELS.index(label) for _, label, _, _ in rows], np.int32)
     sentences = lambda rows: [sentence for *_, sentence in rows]
-    learnt, asked = of("train"), of("test")
-    texts = Texts("made", sentences(learnt), labels(learnt), sentences(asked), labels(asked), 2)
-    return texts, [kind for _, _, kind, _ in asked]
+    training, held_out = of("train"), of("test")
+    texts = Texts("made", sentences(training), labels(training), sentences(held_out), labels(held_out), 2)
+    return texts, [kind for _, _, kind, _ in held_out]
 
 
 def bag_of_words(vocabulary: int, width: int, classes: int, drop: float) -> nn.Layer:
@@ -60,43 +61,43 @@ def bag_of_words(vocabulary: int, width: int, classes: int, drop: float) -> nn.L
 
 
 def measure(quick: bool, name: str = "made", folder: str | None = None) -> dict:
-    """Accuracy in percent by model, kind and seed; of the first seed the attention in a few held-out sentences."""
+    """Accuracy in percent by model, kind and seed; for the first seed the attention in a few held-out sentences."""
     texts, kinds = corpus() if name == "made" else (load_texts(name, folder), None)
     kinds = np.array(kinds or [name] * len(texts.test_x))
     tokenizer = WordTokenizer(texts.train_x, most=MOST_WORDS)
     length = min(LONGEST, max(len(words(text)) for text in [*texts.train_x, *texts.test_x]))
-    learnt_x, asked_x = (tokenizer.encode(x, length=length, truncate=True) for x in (texts.train_x, texts.test_x))
+    train_x, test_x = (tokenizer.encode(x, length=length, truncate=True) for x in (texts.train_x, texts.test_x))
     models = {
         ATTENTION: nn.sentiment_classifier(tokenizer.size, width=WIDTH, classes=texts.classes, dropout_rate=DROPOUT),
         BAG: bag_of_words(tokenizer.size, WIDTH, texts.classes, DROPOUT),
     }
     epochs, seeds = EPOCHS[name == "made"][quick], range(1 if quick else 5)
     params = {
-        model: [trained(layer, (learnt_x, texts.train_y), epochs, seed) for seed in seeds]
+        model: [trained(layer, (train_x, texts.train_y), epochs, seed) for seed in seeds]
         for model, layer in models.items()
     }
-    right = {
-        model: np.array([answers(layer, p, asked_x) == texts.test_y for p in params[model]])
+    correct = {
+        model: np.array([answers(layer, p, test_x) == texts.test_y for p in params[model]])
         for model, layer in models.items()
     }
-    by_kind = lambda right: {kind: right[:, kinds == kind].mean(1) * 100 for kind in np.unique(kinds).tolist()}
+    by_kind = lambda correct: {kind: correct[:, kinds == kind].mean(1) * 100 for kind in np.unique(kinds).tolist()}
     return {
         "name": name,
         "classes": texts.classes,
-        "learnt": len(learnt_x),
+        "learnt": len(train_x),
         "held_out": {kind: int((kinds == kind).sum()) for kind in np.unique(kinds).tolist()},
-        "overall": {model: r.mean(1) * 100 for model, r in right.items()},
-        "accuracy": {model: by_kind(r) for model, r in right.items()},
-        "received": received(params[ATTENTION], asked_x, kinds, tokenizer) if name == "made" else {},
-        "maps": maps(params[ATTENTION][0], asked_x, texts.test_y, kinds, right[ATTENTION][0], tokenizer),
+        "overall": {model: c.mean(1) * 100 for model, c in correct.items()},
+        "accuracy": {model: by_kind(c) for model, c in correct.items()},
+        "received": received(params[ATTENTION], test_x, kinds, tokenizer) if name == "made" else {},
+        "maps": maps(params[ATTENTION][0], test_x, texts.test_y, kinds, correct[ATTENTION][0], tokenizer),
     }
 
 
-def trained(model, learnt, epochs, seed):
+def trained(model, examples, epochs, seed):
     return train.fit(
         model,
         ops.softmax_cross_entropy_with_integer_labels,
-        learnt,
+        examples,
         optax.adam(3e-3),
         epochs=epochs,
         key=jax.random.key(seed),
@@ -106,34 +107,36 @@ def trained(model, learnt, epochs, seed):
 
 
 def answers(model, params, tokens):
-    """The class of each text."""
+    """The predicted class of each text."""
     best = jax.jit(lambda x: model.apply(params, x).argmax(-1))
     return np.concatenate([best(tokens[i : i + 1000]) for i in range(0, len(tokens), 1000)])
 
 
 def received(params, tokens, kinds, tokenizer) -> dict:
-    """By kind, in percent of a sentence: what share of its words are deciding ones, and what share of the attention
-    they receive, (trainings,). Deciding are the words that turn adjectives, and the adjectives.
+    """By kind, in percent: the share of deciding words in a sentence, and their share of the attention, (trainings,).
+
+    Deciding words are the adjectives and the words that reverse them.
     """
     deciding = np.array([tokenizer.vocabulary.index(word) for word in (*GOOD, *BAD, *sum(TURNING.values(), ()))])
     result = {}
     for kind in TURNING:
         rows = tokens[kinds == kind]
-        there, decides = rows != PADDING, np.isin(rows, deciding)
+        present, decides = rows != PADDING, np.isin(rows, deciding)
         to_deciding = [
-            (np.asarray(nn.sentiment_attention(p, rows))[:, 0] * decides[:, None]).sum(2)[there].mean() for p in params
+            (np.asarray(nn.sentiment_attention(p, rows))[:, 0] * decides[:, None]).sum(2)[present].mean()
+            for p in params
         ]
-        result[kind] = {"words": 100 * decides.sum() / there.sum(), "attention": 100 * np.array(to_deciding)}
+        result[kind] = {"words": 100 * decides.sum() / present.sum(), "attention": 100 * np.array(to_deciding)}
     return result
 
 
-def maps(params, tokens, labels, kinds, right, tokenizer) -> list[dict]:
-    """The attention within held-out sentences: of each kind that is drawn the longest that is told right and fits."""
+def maps(params, tokens, labels, kinds, correct, tokenizer) -> list[dict]:
+    """The attention in held-out sentences: the longest correctly classified one of each kind that fits."""
     lengths = (tokens != PADDING).sum(1)
     drawn = []
     for kind in [k for k in TURNING if k in kinds] or np.unique(kinds).tolist() * 2:
         taken = [d["row"] for d in drawn]
-        fits = right & (kinds == kind) & (lengths <= LONGEST_DRAWN) & ~np.isin(np.arange(len(tokens)), taken)
+        fits = correct & (kinds == kind) & (lengths <= LONGEST_DRAWN) & ~np.isin(np.arange(len(tokens)), taken)
         if not fits.any():
             continue
         row = int(np.where(fits, lengths, 0).argmax())
@@ -172,7 +175,7 @@ def draw(data) -> dict[str, bytes]:
 
 
 def draw_accuracy(data) -> bytes:
-    """Mean over the seeds by kind of sentence, with the lowest and highest."""
+    """Mean accuracy over the seeds by kind of sentence, with the lowest and highest."""
     counts = data["held_out"]
     kinds = sorted(counts, key=lambda kind: [*PLAIN, *TURNING, kind].index(kind))
     looks = {ATTENTION: {"color": HAND["color"]}, BAG: {"color": AUTOMATIC["color"], "hatch": "//", "edgecolor": "w"}}
@@ -202,7 +205,7 @@ def draw_accuracy(data) -> bytes:
 
 
 def draw_maps(data) -> bytes:
-    """A row is a word that attends, a column one attended to."""
+    """One row for each word that attends, one column for each word attended to."""
     drawn = data["maps"]
     with figure(1, len(drawn), width=3.9 * len(drawn), height=4.4, squeeze=False) as (fig, axes):
         for ax, d in zip(axes[0], drawn, strict=True):
@@ -233,12 +236,12 @@ def file_name(name) -> str:
 
 
 def main(quick: bool = False, data: str = "made", folder: str | None = None) -> None:
-    """Train, print the finding, write data and pictures.
+    """Trains, prints the finding, writes data and pictures.
 
     Args:
-        quick: One training of each model, in seconds.
+        quick: Train each model once, which takes seconds.
         data: "made", or the name of labelled texts in TensorFlow Datasets.
-        folder: Where TensorFlow Datasets are.
+        folder: The folder of TensorFlow Datasets.
     """
     keep(file_name(data), measure(quick, data, folder), finding, draw, quick=quick)
 

@@ -1,10 +1,10 @@
-"""Writes attention_sentiment_corpus.txt: short judgements whose words alone do not tell what they say.
+"""Writes attention_sentiment_corpus.txt: short judgements whose label does not follow from their words alone.
 
     python -m experiments.attention_sentiment_corpus
 
-A line is: train or test, negative or positive, the kind, the sentence. "not" turns an adjective round; with "but" and
-"although" the main judgement counts. Held out is one in four combinations: of an adjective and a template that has
-one, or of two adjectives. Each adjective is seen in training, plain, negated and contrasted, but not in these.
+A line is: train or test, negative or positive, the kind, the sentence. "not" reverses an adjective; with "but" and
+"although" the main clause decides. One in four combinations is held out: of an adjective and a template with one
+adjective, or of two adjectives. Training has each adjective plain, negated and contrasted, in other combinations.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ ALIKE = ("the {a} was {i}{x} and the {b} was {j}{y}", "a {i}{x} {a} and a {j}{y}
 BUT = ("the {b} was {j}{y} but the {a} was {i}{x}", "a {j}{y} {b} but a {i}{x} {a}")
 ALTHOUGH = ("although the {b} was {j}{y} the {a} was {i}{x}", "the {a} was {i}{x} although the {b} was {j}{y}")
 
-# Kind: templates, is the label that of x, is y like x, how many to train on and held out.
+# Kind: templates, whether the label is that of x, whether y is like x, number of sentences for training and held out.
 KINDS = {
     "plain": (PLAIN, True, True, 160, 40),
     "and": (ALIKE, True, True, 100, 40),
@@ -39,21 +39,21 @@ KINDS = {
 
 
 def corpus(seed: int = 0) -> list[tuple[str, str, str, str]]:
-    """Split, label, kind and sentence, 1,040 in all, each sentence once."""
+    """Split, label, kind and text of 1,040 different sentences."""
     random = np.random.default_rng(seed)
     rows = {}
     for kind, (templates, same, alike, *counts) in KINDS.items():
         for split, count in zip(("train", "test"), counts, strict=True):
             until = len(rows) + count
             while len(rows) < until:
-                positive = len(rows) % 2 == 0  # labels in equal numbers
+                positive = len(rows) % 2 == 0  # as many of each label
                 sentence = written(templates, positive == same, alike, split == "test", random)
                 rows.setdefault(sentence, (split, "positive" if positive else "negative", kind))
     return [(*row, sentence) for sentence, row in rows.items()]
 
 
 def written(templates, good, alike, held_out, random):
-    """A template filled: x is good or bad, y is like x or the opposite, and the combination is held out or not."""
+    """A random sentence: x is good or bad, y is like x or the opposite, and the combination is held out or not."""
     (a, b), (i, j) = random.choice(THINGS, 2, replace=False), random.choice(INTENSIFIERS, 2)
     template, x, y = random.integers([len(templates), len(GOOD), len(GOOD)])
     with_x = y if "{y}" in templates[template] else template

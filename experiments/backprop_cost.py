@@ -2,12 +2,13 @@
 
     python -m experiments.backprop_cost [--quick]
 
-Asked: bytes kept from forward to backward, memory, FLOPs and time of the backward pass over those of the forward pass,
-by depth; with hand-written rules, with the automatic derivative, and with hand-written rules under `jax.checkpoint`,
-around each layer or around groups of √depth layers. The lectures say that all intermediate results are kept, and that
-the backward pass computes twice what the forward pass does. Both passes are compiled apart, and once in one. Then the
-same of the lectures' models at sizes for digits: operations by the graph's count, time, and the bytes kept.
-Finding: printed, written with its figures to results/backprop_cost.json, and drawn as backprop_cost.
+Measures, by depth, the bytes kept from the forward to the backward pass, and the memory, FLOPs and time of the backward
+pass relative to the forward pass: with hand-written rules, with the automatic derivative, and with hand-written rules
+under `jax.checkpoint`, around each layer or around groups of √depth layers. The lectures say that all intermediate
+results are kept, and that the backward pass computes twice as much as the forward pass. The passes are compiled
+separately, and also together. The same for the lectures' models at sizes for digits: operations as counted by the
+graph, time, and the bytes kept.
+Prints the finding, and writes it with its figures to results/backprop_cost.json and pictures beside it.
 """
 
 import math
@@ -38,7 +39,7 @@ LABELS = {
     "√depth groups": "checkpointed, √depth layers",
 }
 MODEL_BATCH, WORDS = 64, 50
-# Model and the shape of an image; of texts their length.
+# Model, and the shape of an image or the length of a text.
 MODELS = {
     "linear classifier": (nn.linear_classifier(), (28, 28, 1)),
     "MLP 128–128": (nn.mlp(128, 128, 10), (28, 28, 1)),
@@ -57,7 +58,7 @@ QUICK = ("MLP 128–128", "sentiment classifier")
 
 
 def measure(quick: bool) -> dict:
-    """By depth: the costs in each way of differentiating; bytes kept a layer, with other activations too; by model."""
+    """Costs of each kind of derivative by depth; bytes kept by a layer, also with other activations; costs by model."""
     depths, seconds = ((2, 8), 0.1) if quick else ((2, 4, 8, 16, 32), 1.5)
     return {
         "relu": {depth: costs(depth, seconds) for depth in depths},
@@ -70,7 +71,7 @@ def measure(quick: bool) -> dict:
 
 
 def of_model(model: nn.Layer, shape: tuple[int, ...], seconds: float) -> dict:
-    """Operations and time of the backward pass over those of the forward pass, and what is kept between."""
+    """Operations and time of the backward pass relative to the forward pass, and the bytes kept in between."""
     is_text = len(shape) == 1
     types = jax.ShapeDtypeStruct(shape, np.int32) if is_text else shape
     weights, structure = jax.tree.flatten(model.init(jax.random.key(0), types))
@@ -88,7 +89,7 @@ def of_model(model: nn.Layer, shape: tuple[int, ...], seconds: float) -> dict:
 
 
 def costs(depth: int, seconds: float) -> dict:
-    """For each way what is kept, what the backward pass takes over a forward pass alone, and both compiled in one."""
+    """For each kind of derivative: bytes kept, cost of the backward pass relative to the forward pass, both in one."""
     sides = {way: Differentiated(*problem(way, depth, nn.relu)) for way in LOOKS}
     plain = sides["hand"]
     forward = jax.jit(plain.f).lower(*plain.arrays).compile()
@@ -108,13 +109,13 @@ def costs(depth: int, seconds: float) -> dict:
 
 
 def compiled_backward(side: Differentiated):
-    """The backward pass alone, a function of what the forward pass kept."""
+    """The backward pass alone, compiled as a function of the pullback and the cotangent."""
     _, pullback = jax.eval_shape(side.forward, *side.arrays)
     return jax.jit(lambda pullback, dy: pullback(dy)).lower(pullback, side.cotangent()).compile()
 
 
 def problem(way: str, depth: int, activation: nn.Layer) -> tuple[Callable, list[jax.Array]]:
-    """The squared error of a network of `depth` layers as a function of its weights, and those."""
+    """The squared error of a network of `depth` layers as a function of its weights, and the weights."""
     block = nn.serial(nn.dense(WIDTH), activation)
     size = {"each layer": 1, "√depth groups": round(math.sqrt(depth))}.get(way)
     network = nn.serial(*[block] * depth) if size is None else checkpointed(block, depth, size)
@@ -129,13 +130,13 @@ def problem(way: str, depth: int, activation: nn.Layer) -> tuple[Callable, list[
 
 
 def checkpointed(block: nn.Layer, depth: int, size: int) -> nn.Layer:
-    """`depth` blocks in groups of up to `size`, of which only the inputs are kept."""
+    """`depth` blocks in checkpointed groups of up to `size`: only the inputs of a group are kept."""
     groups = [min(size, depth - start) for start in range(0, depth, size)]
     return nn.serial(*[nn.with_function(nn.serial(*[block] * n), jax.checkpoint) for n in groups])
 
 
 def kept_by_a_layer(way: str, activation: nn.Layer) -> float:
-    """What one more layer keeps, in units of a layer's output."""
+    """The bytes that one more layer keeps, in units of a layer's output."""
     kept = [Differentiated(*problem(way, depth, activation)).residual_bytes()[0] for depth in (4, 5)]
     return (kept[1] - kept[0]) / ACTIVATION_BYTES
 
@@ -162,7 +163,7 @@ def finding(data) -> str:
 
 
 def of_models(models) -> str:
-    """Over all models, from the least to the most, and the geometric mean."""
+    """Range and geometric mean over all models."""
     ratios = {"operations": [d["operations"] for d in models.values()],
               "time": [d["time"]["ratio"] for d in models.values()]}  # fmt: skip
     told = {k: f"{min(r):.2f} to {max(r):.2f} times (mean {math.exp(np.log(r).mean()):.2f})" for k, r in ratios.items()}
@@ -173,7 +174,7 @@ def of_models(models) -> str:
 
 
 def in_one(ways) -> str:
-    """What is left of the differences where both passes are compiled in one."""
+    """The differences that remain if both passes are compiled together."""
     flops, temporary = ({d["in_one"][k] for d in ways.values()} for k in ("flops", "temporary_bytes"))
     low, high = (number_text(end(temporary) / 1e6) for end in (min, max))
     if len(flops) == 1 and low == high:
@@ -228,7 +229,7 @@ def draw(data) -> dict[str, bytes]:
 
 
 def draw_models(models) -> bytes:
-    """For each model both ratios, about 2."""
+    """Both ratios for each model."""
     names, rows = list(models), np.arange(len(models))
     with figure(width=7.2, height=1.2 + 0.3 * len(models)) as (fig, ax):
         ax.axvline(2, color="black", linewidth=0.9, linestyle=":", label="the lectures' figure, 2")
@@ -253,10 +254,10 @@ def by_depth(ax, depths, values):
 
 
 def main(quick: bool = False) -> None:
-    """Measure, print the finding, write data and picture.
+    """Measures, prints the finding, writes data and pictures.
 
     Args:
-        quick: Two depths and few timings, in seconds.
+        quick: Measure two depths with few timings, which takes seconds.
     """
     keep("backprop_cost", measure(quick), finding, draw, quick=quick)
 

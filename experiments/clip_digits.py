@@ -1,13 +1,13 @@
-"""Do digits and their captions, trained on pairs alone, give a classifier that was never told the classes?
+"""Does training on pairs of digits and captions give a classifier, without training on class labels?
 
     python -m experiments.clip_digits [--quick]
 
-Asked: the accuracy of the nearest caption on held-out images, with the captions' wordings of the training and with
-others; how well a caption finds its images; where images and captions lie. Trained twice: with a few wordings only,
-and with random letters around the digit's name in most captions.
-A batch is groups of ten, one image of each digit, and pairs are contrasted within their group: among images taken at
-random, another image of the same digit would count as a wrong answer.
-Finding: printed, written with its figures to results/clip_digits.json, and drawn beside it.
+Measures the accuracy of the nearest caption on held-out images, with wordings of the training captions and with others;
+the precision of images retrieved by a caption; and the positions of images and captions in feature space. The model is
+trained twice: with a few wordings only, and with random letters around the digit's name in most captions.
+A batch consists of groups of ten with one image of each digit, and pairs are contrasted within their group: in a random
+batch, another image of the same digit would count as a wrong answer.
+Prints the finding, and writes it with its figures to results/clip_digits.json and pictures beside it.
 """
 
 from typing import NamedTuple
@@ -38,16 +38,16 @@ UNSEEN = (
     "{}",
 )
 FIRST = TRAINED[0]
-LENGTH = 40  # characters in a caption, with its end
-FOUND = 10  # images that a caption is asked for
+LENGTH = 40  # characters in a caption, with the end token
+FOUND = 10  # images that are retrieved for a caption
 TOKENIZER = CharacterTokenizer([LETTERS, *TRAINED, *UNSEEN])
-SHADES = 16  # of a pixel
+SHADES = 16  # grey levels of a pixel
 
 VARIED, FIXED = "wordings and random letters", "wordings only"
 
 
 class Size(NamedTuple):
-    """Of the towers and of their training; random is the share of captions with random letters, by kind."""
+    """Sizes of the towers and their training; random is the share of captions with random letters, by kind."""
 
     width: int
     depth: int
@@ -62,7 +62,7 @@ FEATURES, GROUPS = 32, 4
 
 
 def measure(quick: bool) -> dict:
-    """For each kind of captions: accuracy and precision by wording; of the varied ones also what is drawn."""
+    """Accuracy and precision by wording for each kind of captions; for varied ones also data of the pictures."""
     size = QUICK if quick else FULL
     digits = data.load("digits")
     model = nn.clip(
@@ -75,7 +75,7 @@ def measure(quick: bool) -> dict:
 
 
 def trained(model, digits, size) -> dict:
-    """Parameters for each kind of captions, from the same start."""
+    """Parameters for each kind of captions, from the same initial ones."""
     groups_of_ten = lambda a, groups: a.reshape(groups, len(NAMES), -1)
 
     def loss(output, labels):
@@ -105,7 +105,7 @@ def trained(model, digits, size) -> dict:
 
 
 def shifted(images, random):
-    """Each image moved by up to one pixel in both directions."""
+    """Each image shifted at random by up to one pixel in both directions."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:3], (1, 2))
     down, right = random.integers(0, 3, (2, len(images)))
@@ -113,23 +113,23 @@ def shifted(images, random):
 
 
 def one_of_each(labels, groups, random):
-    """Rows (groups, 10): one example of each digit, in a new order."""
+    """(groups, 10): the index of one random example of each digit in each group."""
     return np.stack([np.resize(random.permutation(np.flatnonzero(labels == c)), groups) for c in range(len(NAMES))], 1)
 
 
 def captions(labels, share, random):
     """Tokens of a caption for each label, in a random wording, or with random letters around the name."""
     wordings = random.choice(TRAINED, len(labels))
-    freely = random.random(len(labels)) < share
+    with_letters = random.random(len(labels)) < share
     texts = [
-        among_letters(NAMES[y], random) if free else wording.format(NAMES[y])
-        for y, wording, free in zip(labels, wordings, freely, strict=True)
+        among_letters(NAMES[y], random) if is_random else wording.format(NAMES[y])
+        for y, wording, is_random in zip(labels, wordings, with_letters, strict=True)
     ]
     return TOKENIZER.encode(texts, length=LENGTH)
 
 
 def among_letters(name, random):
-    """The name with up to five random words before and three after it, as far as there is room."""
+    """The name with up to five random words before and three after it, cut to the length of a caption."""
     word = lambda: "".join(random.choice(list(LETTERS), random.integers(1, 8)))
     before, after = (" ".join(word() for _ in range(random.integers(most))) for most in (6, 4))
     room = LENGTH - len(f" {name} ") - 1
@@ -138,14 +138,14 @@ def among_letters(name, random):
 
 
 def features(model, params, images, wording):
-    """Of images, and of the ten captions."""
+    """The features of the images and of the ten captions."""
     tokens = TOKENIZER.encode([wording.format(name) for name in NAMES], length=LENGTH)
     of_images, of_texts, _ = jax.jit(model.apply)(params, (images, tokens))
     return of_images, of_texts
 
 
 def scores(model, params, digits) -> dict:
-    """By wording, in percent: zero-shot accuracy, and how many of the first images for a caption are its digit."""
+    """By wording, in percent: zero-shot accuracy, and the share of correct images among the first for a caption."""
     embed = jax.jit(lambda tokens: model.apply(params, (digits.test_x, tokens))[:2])
     accuracy, precision = {}, {}
     for wording in (*TRAINED, *UNSEEN):
@@ -162,7 +162,7 @@ def nearest(images, texts):
 
 
 def views(model, params, digits) -> dict:
-    """What is drawn: similarities, the plane of the first two principal components, images found."""
+    """Data of the pictures: similarities, the first two principal components, and retrieved images."""
     images, texts = map(np.asarray, features(model, params, digits.test_x, FIRST))
     _, unseen = map(np.asarray, features(model, params, digits.test_x, UNSEEN[0]))
     means = np.stack([digits.test_x[digits.test_y == c].mean(0) for c in range(len(NAMES))])
@@ -200,7 +200,7 @@ def finding(data) -> str:
 
 
 def draw(data) -> dict[str, bytes]:
-    """By wording; the plane; captions against images; images found."""
+    """Accuracy by wording, the feature plane, similarities of captions and images, and retrieved images."""
     return {
         "clip_digits": draw_wordings(data["runs"]),
         "clip_digits_embedding": draw_plane(data),
@@ -210,7 +210,7 @@ def draw(data) -> dict[str, bytes]:
 
 
 def draw_wordings(runs) -> bytes:
-    """Accuracy with the first of the trained wordings, the worst of them, and each unseen one."""
+    """Accuracy with the first and the worst of the training wordings, and with each unseen one."""
     worst = min(TRAINED, key=runs[VARIED]["accuracy"].get)
     shown = (FIRST, worst, *UNSEEN)
     looks = {VARIED: {"color": HAND["color"]}, FIXED: {"color": AUTOMATIC["color"], "hatch": "//", "edgecolor": "w"}}
@@ -280,7 +280,7 @@ def draw_similarity(similarity) -> bytes:
 
 
 def draw_found(data) -> bytes:
-    """A row of images for each caption, the nearest first; those of another digit have a frame."""
+    """A row of images for each caption, the nearest first; images of another digit are framed."""
     labels = np.array(data["found_labels"])
     right = labels == np.arange(len(NAMES))[:, None]
     with figure(len(NAMES), FOUND, width=6.6, height=6.4) as (fig, axes):
@@ -304,10 +304,10 @@ def draw_found(data) -> bytes:
 
 
 def main(quick: bool = False) -> None:
-    """Train, print the finding, write data and pictures.
+    """Trains, prints the finding, writes data and pictures.
 
     Args:
-        quick: Smaller towers and fewer epochs, in seconds.
+        quick: Train smaller towers for fewer epochs, which takes seconds.
     """
     keep("clip_digits", measure(quick), finding, draw, quick=quick)
 

@@ -1,10 +1,11 @@
-"""What do convolutions see, and what does it cost to find it?
+"""What do convolutions see, and what does a convolution cost as a double loop?
 
     python -m experiments.conv_features [--quick]
 
-Asked: what the lectures' edge filter makes of a digit; which filters a trained LeNet-5 has in its first layer and what
-they show; whether the layer written as a double loop gives the same as the fast one, and how much longer it takes.
-Finding: printed, written with its figures to results/conv_features.json, and drawn beside it.
+Shows the response of the lectures' edge filter to a digit, and the filters in the first layer of a trained LeNet-5 with
+their responses. Measures the difference between a convolution written as a double loop and the fast one, and how much
+longer the loop takes.
+Prints the finding, and writes it with its figures to results/conv_features.json and pictures beside it.
 """
 
 import jax
@@ -24,17 +25,17 @@ DIGIT, BATCH, SIZE, CHANNELS = 3, 8, 3, (3, 4)
 
 
 def measure(quick: bool) -> dict:
-    """A digit and its edges, learned filters and their maps, times of both convolutions by image size."""
+    """A digit and its edges, learned filters and their feature maps, and times of both convolutions by image size."""
     digits = data.load("digits", size=28)
     image = digits.test_x[np.argmax(digits.test_y == DIGIT)]
     edges = ops.convolve(image[None], jnp.asarray(EDGE, jnp.float32)[:, :, None, None])[0, :, :, 0]
     learned = trained_filters(digits, image, 3 if quick else 20)
-    sizes = (5, 8) if quick else (5, 8, 12, 18, 26)  # the double loop is as long a program
+    sizes = (5, 8) if quick else (5, 8, 12, 18, 26)  # the program of the double loop grows with the image
     return {"image": image[..., 0], "edges": edges, **learned, "times": {s: loop_and_fast(s) for s in sizes}}
 
 
 def trained_filters(digits, image, epochs) -> dict:
-    """The first layer's filters, the maps that they make of the image, the accuracy on held-out digits."""
+    """The filters of the first layer, their feature maps of the image, and the accuracy on held-out digits."""
     model, loss = nn.lenet5(), ops.softmax_cross_entropy_with_integer_labels
     train = digits.train_x, digits.train_y
     params = fit(model, loss, train, optax.adam(2e-3), epochs, jax.random.key(0), quiet=True).params
@@ -45,7 +46,7 @@ def trained_filters(digits, image, epochs) -> dict:
 
 
 def loop_and_fast(size: int) -> dict:
-    """Seconds of value and gradient by the double loop and by the fast form, and how far they are apart."""
+    """Seconds for value and gradient by the double loop and by the fast form, and their relative difference."""
     random = np.random.default_rng(size)
     draw = lambda *shape: jnp.asarray(random.standard_normal(shape), jnp.float32)
     x, w = draw(BATCH, size, size, CHANNELS[0]), draw(SIZE, SIZE, *CHANNELS)
@@ -80,7 +81,7 @@ def draw(data) -> dict[str, bytes]:
 
 
 def draw_maps(data) -> bytes:
-    """The digit, its edges, and the learned filters above their maps."""
+    """The digit, its edges, and the learned filters above their feature maps."""
     count = len(data["filters"])
     with figure(2, count + 1, width=9.6, height=3.6) as (fig, axes):
         top = max(np.abs(f).max() for f in map(np.array, data["filters"]))
@@ -108,7 +109,7 @@ def draw_maps(data) -> bytes:
 
 
 def draw_times(times) -> bytes:
-    """Seconds against image size, the ratio at each."""
+    """Time against image size, with the ratio at each size."""
     sizes = [int(s) for s in times]
     with figure(width=6.4, height=3.8) as (fig, ax):
         for side, label, style, marker in (("loop", "double loop", AUTOMATIC, "s"), ("fast", "conv2d", HAND, "o")):
@@ -128,10 +129,10 @@ def draw_times(times) -> bytes:
 
 
 def main(quick: bool = False) -> None:
-    """Train, measure, print the finding, write data and pictures.
+    """Trains, measures, prints the finding, writes data and pictures.
 
     Args:
-        quick: Little training and small images, in seconds.
+        quick: Train little and use small images, which takes seconds.
     """
     keep("conv_features", measure(quick), finding, draw, quick=quick)
 

@@ -2,11 +2,12 @@
 
     python -m experiments.hand_vs_automatic [--quick]
 
-Asked: for a training gradient of each model of the lectures, at a size for digits and a batch of 64, by hand and
-automatic from the same parameters: time (interleaved pairs), bytes kept from forward to backward, temporary bytes,
-distance from a float64 run; and for each rule, over all places where a model calls it, how often it wins in what.
-Finding: printed, written to results/hand_vs_automatic.json, drawn beside it, and made a page,
-results/hand_vs_automatic.html, to show to others.
+Compares the training gradient by hand-written rules with the automatic one, for each model of the lectures at a size
+for digits, with a batch of 64 and the same parameters: time (interleaved pairs), bytes kept from the forward to the
+backward pass, temporary bytes, and error against a float64 run; and for each rule, over all calls in the models, in how
+many it is better.
+Prints the finding, and writes it with its figures to results/hand_vs_automatic.json, with a picture and a page,
+results/hand_vs_automatic.html, beside it.
 """
 
 from collections import defaultdict
@@ -24,7 +25,7 @@ BATCH = 64
 CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
 TEXT, WORDS = 24, 50
 
-own = lambda x, y: (x, x)
+reconstruct = lambda x, y: (x, x)
 classify = lambda x, y: (x, y)
 
 
@@ -33,7 +34,7 @@ def _clip():
     return nn.clip(image, nn.text_tower(32, vocabulary=WORDS, width=64, depth=2, heads=4))
 
 
-# Model, side of its images (None: tokens; 0: images of 8 and tokens), loss of (output, target), what it is given.
+# Model, side of its images (None: tokens; 0: images of 8 × 8 and tokens), loss of (output, target), inputs and targets.
 MODELS = {
     "linear classifier": (nn.linear_classifier(), 8, CROSS_ENTROPY, classify),
     "MLP 128–128": (nn.mlp(128, 128, 10), 8, CROSS_ENTROPY, classify),
@@ -47,9 +48,9 @@ MODELS = {
     "fully convolutional": (
         nn.then(nn.fully_convolutional(), ops.global_avg_pool), 16, CROSS_ENTROPY, classify,
     ),
-    "linear autoencoder": (nn.linear_autoencoder((8, 8, 1), 8), 8, ops.squared_error, own),
-    "dense autoencoder": (nn.dense_autoencoder((28, 28, 1), 32, (256, 128)), 28, ops.squared_error, own),
-    "convolutional autoencoder": (nn.conv_autoencoder(8), 28, ops.squared_error, own),
+    "linear autoencoder": (nn.linear_autoencoder((8, 8, 1), 8), 8, ops.squared_error, reconstruct),
+    "dense autoencoder": (nn.dense_autoencoder((28, 28, 1), 32, (256, 128)), 28, ops.squared_error, reconstruct),
+    "convolutional autoencoder": (nn.conv_autoencoder(8), 28, ops.squared_error, reconstruct),
     "sentiment classifier": (nn.sentiment_classifier(WORDS), None, CROSS_ENTROPY, classify),
     "vision transformer": (nn.vit(10, patch=2, width=64, depth=2, heads=4), 8, CROSS_ENTROPY, classify),
     "CLIP": (_clip(), 0, lambda output, y: ops.contrastive_loss(*output), classify),
@@ -59,7 +60,7 @@ QUICK = ("MLP 128–128", "sentiment classifier")
 
 
 def measure(quick: bool) -> dict:
-    """For each model: both sides' cost and error, the ratio of times; for each rule in it the same."""
+    """For each model, and for each rule in it: cost and error by hand and automatic, and the ratio of times."""
     return {name: _of_model(*MODELS[name]) for name in (QUICK if quick else MODELS)}
 
 
@@ -68,7 +69,7 @@ def _of_model(model, side, loss, given):
     shapes = jax.tree.map(_shape, x)
     params = model.init(jax.random.key(0), shapes)
     noise = iter(jax.random.split(jax.random.key(1), 1000))
-    params = jax.tree.map(lambda p: p + 0.02 * jax.random.normal(next(noise), p.shape), params)  # no layer at zero
+    params = jax.tree.map(lambda p: p + 0.02 * jax.random.normal(next(noise), p.shape), params)  # none is zero
     report = contrast(lambda p: loss(model.apply(p, _as_precise(x, p)), _as_precise(y, p)).mean(), params)
     sites = [{"rule": site.name, "count": site.count, **_figures(site)} for site in report.sites]
     return {"parameters": nn.parameter_count(params), **_figures(report.whole), "sites": sites}
@@ -87,7 +88,7 @@ def _shape(x):
 
 
 def _as_precise(x, params):
-    """Floats as the parameters are, which the comparison with a float64 run widens."""
+    """Floating-point arrays in the dtype of the parameters, which is float64 in the run compared with."""
     dtype = jax.tree.leaves(params)[0].dtype
     return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, x)
 
@@ -110,7 +111,7 @@ def geometric_mean(values) -> float:
 
 
 def memory_ratio(pair, floor=4096) -> float:
-    """hand : automatic, less than a page of memory counted as one."""
+    """hand : automatic, where less than a page of memory counts as a page."""
     return max(pair[0], floor) / max(pair[1], floor)
 
 
@@ -185,7 +186,7 @@ def models_table(data) -> Table:
 
 
 def rules_table(data) -> Table:
-    """One row a rule: in how many of its places it is faster, keeps less, is closer, and by how much."""
+    """One row for each rule: in how many of its calls it is faster and more accurate, and mean ratios."""
     sites = defaultdict(list)
     for model in data.values():
         for site in model["sites"]:
@@ -215,7 +216,7 @@ def rules_table(data) -> Table:
 
 
 def page(data) -> Page:
-    """What a reader who was not there needs: the finding, the picture, both tables."""
+    """The finding, the picture and both tables."""
     result = Page("Hand-written against automatic derivatives: all models")
     result.text(finding(data))
     device = jax.devices()[0]
@@ -228,10 +229,10 @@ def page(data) -> Page:
 
 
 def main(quick: bool = False) -> None:
-    """Measure, print the finding, write data, picture and page.
+    """Measures, prints the finding, writes data, picture and page.
 
     Args:
-        quick: Two small models, in seconds.
+        quick: Measure two small models, which takes seconds.
     """
     found = measure(quick)
     keep("hand_vs_automatic", found, finding, draw, quick=quick)

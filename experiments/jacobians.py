@@ -2,10 +2,10 @@
 
     python -m experiments.jacobians [--quick]
 
-Asked: autoencoders of the digits with codes of 2 to 64 numbers, trained; the time of their Jacobian by rows, by
-columns, cut at the code, and by the method that `jacobian.best` plans; how the plan's sweeps grow with the code; the
-Jacobian's singular values: rank and condition, for one digit of each class.
-Finding: printed, written with its figures to results/jacobians.json, and drawn as jacobians and jacobians_spectrum.
+Trains autoencoders of the digits with codes of 2 to 64 numbers. Measures the time of their Jacobian by rows, by columns
+and cut at the code, the method that `jacobian.plan` chooses, the number of sweeps by size of the code, and the singular
+values of the Jacobian for one digit of each class.
+Prints the finding, and writes it with its figures to results/jacobians.json and pictures beside it.
 """
 
 import jax
@@ -25,7 +25,7 @@ METHODS = {"rows": jax.jacrev, "columns": jax.jacfwd, "cut at the code": jacobia
 
 
 def measure(quick: bool) -> dict:
-    """For each code: what was planned, times in ms, sweeps, singular values (one digit of each class, 784)."""
+    """For each code: the planned method, times in ms, sweeps, and singular values (one digit of each class, 784)."""
     digits = load("digits", size=8 if quick else 28)
     images = np.stack([digits.test_x[np.argmax(digits.test_y == c)] for c in range(digits.classes)])
     found = {}
@@ -57,7 +57,7 @@ def of_one(f, images, quick) -> dict:
 
 
 def times_as_fast(found) -> float:
-    """The cut beside the better of rows and columns."""
+    """The time of the better of rows and columns over that of the cut."""
     return min(found["ms"]["rows"], found["ms"]["columns"]) / found["ms"]["cut at the code"]
 
 
@@ -127,10 +127,10 @@ def draw_spectra(data) -> bytes:
 
 
 def main(quick: bool = False) -> None:
-    """Measure, print the finding, write data and pictures.
+    """Measures, prints the finding, writes data and pictures.
 
     Args:
-        quick: Two small codes on small images, in seconds.
+        quick: Use two small codes and small images, which takes seconds.
     """
     with jax.numpy_dtype_promotion("standard"):
         found = measure(quick)

@@ -2,9 +2,10 @@
 
     python -m experiments.perceptron [--quick]
 
-Asked: mistakes until the classes are separated against their margin γ, beside Novikoff's bound (R/γ)²; where classes
-are mixed, mistakes in each pass, and accuracy on held-out points after each, beside logistic regression's.
-Finding: printed, written with its figures to results/perceptron.json, and drawn as perceptron.
+Measures the number of mistakes until the classes are separated against their margin γ, with Novikoff's bound (R/γ)²;
+and for mixed classes the mistakes in each pass and the accuracy on held-out points after it, with that of logistic
+regression.
+Prints the finding, and writes it with its figures to results/perceptron.json and a picture beside it.
 """
 
 import math
@@ -20,12 +21,12 @@ from jaxdl import data, nn, ops, train
 from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
 
 POINTS = 1000
-LONGEST_SQUARED = 2  # R²: points are of length up to 1, and the bias's 1 counts
-MIXED = 0.2  # points nearer than this to the plane have their answer by chance
+LONGEST_SQUARED = 2  # R²: points have a length up to 1, plus 1 for the bias
+MIXED = 0.2  # points nearer than this to the plane have a random label
 
 
 def measure(quick: bool) -> dict:
-    """Mistakes by margin; mistakes and accuracy pass after pass; the same points by logistic regression."""
+    """Mistakes by margin; mistakes and accuracy by pass; the accuracy of logistic regression on the same points."""
     margins = (0.4, 0.2, 0.1, 0.05) if quick else (0.4, 0.2, 0.1, 0.05, 0.02, 0.01)
     seeds, passes = (20, 50) if quick else (100, 100)
     mixed, held_out = drawn(-MIXED, seeds)
@@ -40,14 +41,14 @@ def measure(quick: bool) -> dict:
 
 
 def drawn(margin: float, seeds: int) -> tuple:
-    """(x, y) to train on and (x, y) held out, each with the seeds in front."""
+    """(x, y) for training and (x, y) held out, each with a leading axis for the seeds."""
     sets = [data.separated(2 * POINTS, margin, seed) for seed in range(seeds)]
     x, y = (jnp.asarray(np.stack(part)) for part in zip(*sets, strict=True))
     return (x[:, :POINTS], y[:, :POINTS]), (x[:, POINTS:], y[:, POINTS:])
 
 
 def mistakes_in_all(x, y) -> jax.Array:
-    """Mistakes until a pass has none, which comes, as the classes are separated."""
+    """Mistakes until a pass has none, which is certain for separated classes."""
 
     def one_pass(state):
         params, mistakes = nn.perceptron_rule(state[0], x, y)
@@ -58,7 +59,7 @@ def mistakes_in_all(x, y) -> jax.Array:
 
 
 def pass_by_pass(shown, held_out, passes: int) -> dict:
-    """For each pass the mistakes, and the accuracy on held-out points after it: mean, and 5 and 95% of the seeds."""
+    """Mistakes in each pass and accuracy on held-out points after it: mean, 5% and 95% quantile over the seeds."""
 
     def one_seed(x, y, test_x, test_y):
         def one_pass(params, _):
@@ -77,7 +78,7 @@ def band(values) -> dict:
 
 
 def logistic_accuracy(shown, held_out) -> float:
-    """The mean over seeds of logistic regression's accuracy on held-out points."""
+    """The accuracy of logistic regression on held-out points, mean over the seeds."""
     model, optimizer = nn.logistic_regression(), optax.adam(0.1)
     epoch = train.compiled_epoch(model, ops.logistic_loss, optimizer)
     full_batches = jnp.tile(jnp.arange(POINTS)[None], (500, 1))
@@ -92,7 +93,7 @@ def logistic_accuracy(shown, held_out) -> float:
 
 
 def near_share(distance: float) -> float:
-    """The share of the unit disc that is nearer than `distance` to a line through its middle."""
+    """The share of the unit disc that is nearer than `distance` to a line through its centre."""
     return 2 / math.pi * (distance * math.sqrt(1 - distance**2) + math.asin(distance))
 
 
@@ -118,7 +119,7 @@ def late_accuracy(data) -> float:
 
 
 def draw(data) -> dict[str, bytes]:
-    """Mistakes against margin; mistakes pass after pass; accuracy on mixed classes pass after pass."""
+    """Mistakes against margin; mistakes by pass; accuracy on mixed classes by pass."""
     with figure(1, 3, width=12, height=3.8) as (fig, axes):
         against_margin(axes[0], data)
         ax = axes[1]
@@ -163,10 +164,10 @@ def line(ax, values, style, label):
 
 
 def main(quick: bool = False) -> None:
-    """Measure, print the finding, write data and picture.
+    """Measures, prints the finding, writes data and picture.
 
     Args:
-        quick: Fewer seeds and margins, in seconds.
+        quick: Use fewer seeds and margins, which takes seconds.
     """
     keep("perceptron", measure(quick), finding, draw, quick=quick)
 

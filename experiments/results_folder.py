@@ -1,4 +1,4 @@
-"""Where experiments keep what they found: data, then pictures drawn from that data."""
+"""Writes the results of experiments: data, and pictures drawn from that data."""
 
 import json
 import math
@@ -13,10 +13,14 @@ FOLDER = Path(__file__).parent / "results"
 
 
 def keep(name: str, data: dict, finding: Callable, draw: Callable, *, quick: bool = False) -> None:
-    """Prints finding(data), a sentence, and writes NAME.json and a PNG for each of draw(data), by file name.
+    """Prints the finding, and writes NAME.json and the pictures.
 
-    data are numbers, strings, lists, dictionaries and arrays, kept to five digits; finding and draw get
-    them as they are read back. What is `quick` goes to a folder of its own, out of version control.
+    Args:
+        name: The name of the JSON file, which has the finding and the data.
+        data: Numbers, strings, lists, dictionaries and arrays. Numbers are rounded to five significant digits.
+        finding: From the data, as read back from the file, to a sentence.
+        draw: From the data, as read back from the file, to the bytes of PNG pictures by file name.
+        quick: Write to results/quick, which is not under version control.
     """
     folder = FOLDER / "quick" if quick else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +33,7 @@ def keep(name: str, data: dict, finding: Callable, draw: Callable, *, quick: boo
 
 
 def rounded(value):
-    """The same as Python data, floats to five significant digits."""
+    """Data of Python types, with floats rounded to five significant digits."""
     if isinstance(value, dict):
         return {str(k): rounded(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

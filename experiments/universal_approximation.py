@@ -1,12 +1,11 @@
-"""How near does a sum of ReLUs come to a function, and how does the error fall with the width?
+"""How well does a sum of ReLUs approximate a function, and how does the error fall with the width?
 
     python -m experiments.universal_approximation [--quick]
 
-Asked: the lecture's six ReLUs against x³ + x² − x − 1 on [−2, 2]; the largest and the root-mean-square error against
-the width, of ReLUs by construction and of networks of one hidden layer trained, with five activations and
-biases that start at 0.
-Finding: printed, written with its figures to results/universal_approximation.json, and drawn as
-universal_approximation and universal_approximation_error.
+Measures the error of the lecture's six ReLUs against x³ + x² − x − 1 on [−2, 2]; and the largest and the root-mean-
+square error by width, of constructed ReLUs and of trained networks with one hidden layer, five activations and biases
+initialised to 0.
+Prints the finding, and writes it with its figures to results/universal_approximation.json and pictures beside it.
 """
 
 import jax
@@ -23,7 +22,7 @@ A, B = -2.0, 2.0
 SIX = 6
 FUNCTIONS = {"x³ + x² − x − 1": lambda x: x**3 + x**2 - x - 1, "sin 3x": lambda x: jnp.sin(3 * x)}
 ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid, "gelu": nn.gelu, "elu": nn.elu}
-# Of a fit: a marker and a dash, so that grey print keeps them apart.
+# Marker, dash and colour of each activation, which differ in grey print too.
 LOOKS = {
     "relu": ("o", "-", "#0b6e4f"),
     "tanh": ("s", "--", "#e07a1f"),
@@ -31,12 +30,12 @@ LOOKS = {
     "gelu": ("D", "-.", "#8a2d5f"),
     "elu": ("v", (0, (6, 1, 1, 1, 1, 1)), "#777777"),
 }
-SHOWN = jnp.linspace(A, B, 101)[:, None]  # what is trained on
-CHECKED = jnp.linspace(A, B, 2001)[:, None]  # what errors are taken on
+SHOWN = jnp.linspace(A, B, 101)[:, None]  # training inputs
+CHECKED = jnp.linspace(A, B, 2001)[:, None]  # inputs for the errors
 
 
 def measure(quick: bool) -> dict:
-    """For each function the errors of what is built and fitted, by width, and curves of six ReLUs."""
+    """For each function the errors of constructed and trained networks by width, and curves of six ReLUs."""
     widths, seeds, steps = ((4, 16), 3, 1000) if quick else ((2, 4, 8, 16, 32, 64), 7, 8000)
     built = (4, 8, 16, 32) if quick else (2, 4, 8, 16, 32, 64, 128, 256)
     fits = {
@@ -62,7 +61,7 @@ def measure(quick: bool) -> dict:
 
 
 def fit(model: nn.Layer, seeds: int, steps: int) -> jax.Array:
-    """The model trained on each function from each seed, all at once: its values, (functions, seeds, checked)."""
+    """The values of the model trained on each function from each seed, all at once: (functions, seeds, inputs)."""
     optimizer = optax.adam(optax.cosine_decay_schedule(0.02, steps))
     epoch = train.compiled_epoch(model, ops.squared_error, optimizer)
     full_batches = jnp.tile(jnp.arange(len(SHOWN))[None], (steps, 1))
@@ -91,7 +90,7 @@ def values_of(i: int) -> jax.Array:
 
 
 def errors(got, exact) -> dict[str, float]:
-    """The largest and the root-mean-square error; with seeds in front the median over them."""
+    """The largest and the root-mean-square error; the median over seeds if there is a leading axis for them."""
     apart = jnp.atleast_2d(got) - exact[None]
     return {"max": float(jnp.median(jnp.abs(apart).max(1))), "rms": float(jnp.median(jnp.sqrt((apart**2).mean(1))))}
 
@@ -103,7 +102,7 @@ def median_seed(got, exact):
 
 
 def slope(by_width: dict) -> float:
-    """The power of the width by which the largest error changes, where it is in its trend: from width 8 on."""
+    """The exponent p of the largest error ~ widthᵖ, fitted from width 8 on."""
     widths = np.array([int(w) for w in by_width if int(w) >= 8])
     (power, _) = np.polyfit(np.log(widths), np.log([by_width[str(w)]["max"] for w in widths]), 1)
     return float(power)
@@ -201,10 +200,10 @@ def best_trained(function) -> str:
 
 
 def main(quick: bool = False) -> None:
-    """Measure, print the finding, write data and pictures.
+    """Measures, prints the finding, writes data and pictures.
 
     Args:
-        quick: Two widths, fewer seeds and steps, in seconds.
+        quick: Use two widths, fewer seeds and fewer steps, which takes seconds.
     """
     keep("universal_approximation", measure(quick), finding, draw, quick=quick)
 

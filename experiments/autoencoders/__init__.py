@@ -1,12 +1,14 @@
-"""What do autoencoders keep of digits, what can be done with their codes, and where do they fail?
+"""What do autoencoders keep of digits, what are their codes good for, and where do they fail?
 
     python -m experiments.autoencoders [--quick] [--only NAME]
 
-Asked: one question a file. Is the linear one PCA (pca)? What do the reconstructions look like (reconstructions), and
-how good are they by code size (code_size)? What lies between two codes (interpolation)? Are digits drawn from a
-Gaussian over codes convincing (samples)? How much noise can be removed (denoising)? What does the squared error
-predict where several answers are right (multimodal)? How many directions does a code use (spectrum)?
-Finding: one a question, printed, written with its figures to results/autoencoders_NAME.json, and drawn beside it.
+One file for each question. Is the linear autoencoder PCA (pca)? What do reconstructions look like (reconstructions),
+and how does their error depend on the size of the code (code_size)? What lies between two codes (interpolation)? Are
+samples from a Gaussian over codes convincing digits (samples)? How much noise can be removed (denoising)? What does a
+network trained by the squared error predict if several answers are correct (multimodal)? How many directions does a
+code use (spectrum)?
+Prints a finding for each question, and writes it with its figures to results/autoencoders_NAME.json and a picture
+beside it.
 """
 
 from typing import Literal
@@ -36,11 +38,11 @@ QUESTIONS = {
 
 
 def main(quick: bool = False, only: Literal[tuple(QUESTIONS)] | None = None) -> None:
-    """Measure, print the findings, write data and pictures.
+    """Measures, prints the findings, writes data and pictures.
 
     Args:
-        quick: Train less, in seconds.
-        only: One question in place of all.
+        quick: Train less, which takes seconds.
+        only: Answer one question instead of all.
     """
     for name in [only] if only else QUESTIONS:
         question = QUESTIONS[name]

@@ -9,7 +9,7 @@ QUICK_SIZES = (2, 8)
 
 
 def measure(quick: bool) -> dict:
-    """By code size the mean squared error a pixel on held-out and on training digits, 8 × 8, of PCA and deep."""
+    """Mean squared error per pixel by code size, on held-out and training 8 × 8 digits, of PCA and a deep network."""
     d = digits()
     sizes = QUICK_SIZES if quick else SIZES
     coders = [deep(code, quick) for code in sizes]
@@ -28,7 +28,7 @@ def measure(quick: bool) -> dict:
 
 
 def pairs(data) -> list[tuple[int, float, float]]:
-    """Code size, and the errors on held-out digits, linear and deep."""
+    """Code sizes with the errors on held-out digits, linear and deep."""
     return list(zip(data["size"], data["linear"]["test"], data["deep"]["test"], strict=True))
 
 

@@ -16,8 +16,8 @@ CODE, WIDTHS = 32, (256, 128)
 
 
 def measure(quick: bool) -> dict:
-    """By noise level the error a pixel of held-out 8 × 8 digits with noise, and restored by a network that was
-    trained with that noise, and by the same network trained without any.
+    """The error per pixel on held-out 8 × 8 digits by noise level: of the noisy images, of those restored by a network
+    trained with that noise, and of those restored by the same network trained without noise.
     """
     x = digits().test_x
     levels = (SHOWN_LEVEL,) if quick else LEVELS
@@ -39,7 +39,7 @@ def measure(quick: bool) -> dict:
 
 
 def restorer(std: float, quick: bool):
-    """The autoencoder trained with noise of that standard deviation against the images without."""
+    """The autoencoder trained to remove noise of a standard deviation."""
     x = digits().train_x
     model = nn.denoising(nn.dense_autoencoder(x.shape[1:], CODE, WIDTHS), std)
     params = trained(model, x, x, epochs=15 if quick else 100)
@@ -66,7 +66,7 @@ def at_shown_level(data) -> tuple[float, float, float]:
 
 
 def draw(data) -> bytes:
-    """Noisy, restored, clean; errors by level."""
+    """Noisy, restored and clean images; errors by noise level."""
     noisy, restored, _ = at_shown_level(data)
     with figure(1, 2, width=10, height=3.3, width_ratios=(1.3, 1)) as (fig, (ax, errors)):
         names = {

@@ -13,10 +13,11 @@ SURE = 0.9
 
 
 def measure(quick: bool) -> dict:
-    """The images between some pairs; half way between many pairs, how sure a classifier is and how far the nearest
-    training digit (root mean square a pixel). Pixels mixed are those of the reconstructions, as smooth as the rest.
+    """Images between some pairs; and half way between many pairs the certainty of a classifier and the distance from
+    the nearest training digit (root mean square per pixel).
 
-    Convolutional autoencoder with a code of 8, digits of 28 × 28.
+    The convolutional autoencoder has a code of 8, digits are 28 × 28. Mixed pixels are those of the reconstructions,
+    which are as smooth as the decoded images.
     """
     d, coder = digits(28), convolutional(8, quick)
     first, second = different(d.test_y)
@@ -33,7 +34,7 @@ def measure(quick: bool) -> dict:
 
 
 def different(labels) -> tuple[np.ndarray, np.ndarray]:
-    """Each example with one of another label."""
+    """Indices of examples, each with one of another label."""
     other = np.random.default_rng(0).permutation(len(labels))
     first = np.arange(len(labels))
     differ = labels[first] != labels[other]
@@ -41,7 +42,7 @@ def different(labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def between(coder, a, b, alpha):
-    """g(αf(b) + (1 − α)f(a)), clipped to what an image can be."""
+    """g(αf(b) + (1 − α)f(a)), clipped to [0, 1]."""
     code = alpha * coder.encode(b) + (1 - alpha) * coder.encode(a)
     return np.clip(np.asarray(coder.decode(code)), 0, 1)
 
@@ -74,7 +75,7 @@ def finding(data) -> str:
 
 
 def draw(data) -> bytes:
-    """A path a row, and one of mixed pixels."""
+    """A row for each path between codes, and one of mixed pixels."""
     rows = {f"code\n{name}": images for name, images in data["images"].items()}
     pair = next(iter(data["images"]))
     sure, distance = data["sure"], data["distance"]

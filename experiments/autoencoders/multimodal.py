@@ -1,8 +1,8 @@
-"""What does a network predict by the squared error where several answers are right?
+"""What does a network trained by the squared error predict if several answers are correct?
 
-Two made sets whose inputs have two right answers, each as often: y = ±√x, and an image that lacks the bar over one of
-two marks. A network trained by the squared error is compared with one that predicts probabilities, of bins of y or of
-the bar's column, by cross-entropy, from which an answer is drawn.
+Two synthetic data sets have two equally frequent answers for each input: y = ±√x, and an image that lacks the bar over
+one of two marks. A network trained by the squared error is compared with one that predicts the probabilities of bins of
+y, or of the bar's column, by cross-entropy, from which an answer is sampled.
 """
 
 import jax
@@ -16,12 +16,12 @@ from jaxdl.report import figure, png
 SIDE = 8
 SPREAD = 0.04  # standard deviation of y around ±√x, and of the noise on images
 BINS = np.linspace(-1.2, 1.2, 61)
-IMAGES = 8000  # enough that their noise is not learnt by heart
+IMAGES = 8000  # enough to prevent overfitting of the noise
 SHOWN = 6
 
 
 def measure(quick: bool) -> dict:
-    """Predictions, their distance from the nearer right answer, and from the mean of both."""
+    """Predictions, their distances from the nearer correct answer, and from the mean of both."""
     epochs = 15 if quick else 60
     return {"roots": roots(epochs), "bars": bars(epochs // 5)}
 
@@ -48,7 +48,7 @@ def roots(epochs: int) -> dict:
 
 
 def bars(epochs: int) -> dict:
-    """Images: distances are root mean squares a pixel."""
+    """Images; distances are root mean squares per pixel."""
     _, noisy, images, columns = bar_images(IMAGES, 0)
     mean = predictor(nn.dense_autoencoder((SIDE, SIDE, 1)), noisy, images, epochs, ops.squared_error)
     logits = predictor(nn.mlp(64, SIDE), noisy, columns, epochs, CROSS_ENTROPY)
@@ -73,7 +73,7 @@ def bars(epochs: int) -> dict:
 
 
 def bar_images(n: int, seed: int):
-    """Columns of the marks at the left, noisy images of the marks, images with a bar, the bars' columns."""
+    """Columns of the left marks, noisy images of the marks, images with a bar, and columns of the bars."""
     random = np.random.default_rng(seed)
     marks = random.integers(0, SIDE // 2, n)
     columns = np.where(random.random(n) < 0.5, marks, SIDE - 1 - marks)
@@ -85,7 +85,7 @@ def bar_images(n: int, seed: int):
 
 
 def bar(marks, columns) -> np.ndarray:
-    """(n, SIDE, SIDE, 1): marks in the last row, at the left and mirrored at the right, a bar above one column."""
+    """(n, SIDE, SIDE, 1): two symmetric marks in the last row, and a bar above one column."""
     images = np.zeros((len(marks), SIDE, SIDE, 1), np.float32)
     n = np.arange(len(marks))
     images[n, :-1, columns] = 1
@@ -102,7 +102,7 @@ def predictor(model, x, y, epochs, loss):
 
 
 def drawn(logits) -> np.ndarray:
-    """A class for each row, by its probabilities."""
+    """A class for each row, sampled with its probabilities."""
     return np.asarray(jax.random.categorical(jax.random.key(1), logits))
 
 

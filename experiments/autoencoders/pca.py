@@ -1,9 +1,9 @@
 """Is the linear autoencoder PCA?
 
-Both minimise the same squared error, over maps of the same rank. Compared with scikit-learn's PCA on the training
-digits: the error, the principal angles between the span of the decoder and that of the components, and those between
-the span of the codes and that of the components' scores. (The encoder's own weights are no such span: where pixels
-hardly vary they stay what they were, and nothing depends on them.)
+Both minimise the same squared error over maps of the same rank. Compared with scikit-learn's PCA on the training digits
+are the error, the principal angles between the span of the decoder and that of the components, and those between the
+span of the codes and that of the components' scores. (The encoder's weights are not compared: weights of pixels that
+hardly vary keep their initial values, and nothing depends on them.)
 """
 
 import jax
@@ -20,13 +20,13 @@ from jaxdl.report import figure, number_text, png
 
 
 def measure(quick: bool) -> dict:
-    """For each code size: by step the excess of the error over PCA's, and the largest angles in radians."""
+    """For each code size, by step: the excess of the error over that of PCA, and the largest angles in radians."""
     steps = 1200 if quick else 4000
     return {str(code): compared(code, steps) for code in ((8,) if quick else (8, 16))}
 
 
 def compared(code: int, steps: int) -> dict:
-    """The course of one linear autoencoder, every step full-batch, in float64."""
+    """The training of one linear autoencoder by full-batch steps in float64, compared with PCA."""
     flat = digits().train_x.reshape(len(digits().train_x), -1).astype(np.float64)
     pca = PCA(code, svd_solver="full").fit(flat)
     scores = pca.transform(flat)
@@ -44,12 +44,12 @@ def compared(code: int, steps: int) -> dict:
 
 
 def course(x: np.ndarray, code: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Losses (steps,), encoders' weights (steps, pixels, code) and decoders' (steps, code, pixels) before each step."""
+    """Loss (steps,), encoder (steps, pixels, code) and decoder weights (steps, code, pixels) before each step."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):  # optax mixes the types of its numbers
         x = jnp.asarray(x)
         model = nn.linear_autoencoder(x.shape[1:], code)
         loss = lambda params: ops.squared_error(model.apply(params, x), x).mean()
-        # Components of little variance make the problem ill-conditioned: a long memory pays.
+        # Components of little variance make the problem ill-conditioned, where a long memory helps.
         optimizer = optax.lbfgs(memory_size=100)
         value_and_grad = optax.value_and_grad_from_state(loss)
 

@@ -1,8 +1,8 @@
-"""Images kept as integers, and rows of them drawn as one picture."""
+"""Images stored as integers, and rows of them drawn as one picture."""
 
 import numpy as np
 
-DARK, MIDDLE, LIGHT = "#0b3d2e", "#c8661a", "#7fa8c9"  # three lightnesses, for print in grey
+DARK, MIDDLE, LIGHT = "#0b3d2e", "#c8661a", "#7fa8c9"  # of different lightness, for grey print
 
 
 def pixels(images) -> list:
@@ -11,7 +11,7 @@ def pixels(images) -> list:
 
 
 def show_rows(ax, rows: dict[str, list], gap: int = 1) -> None:
-    """Rows of images of one size under each other, black on white, each with its name at the left."""
+    """Rows of images of the same size, black on white, with the name of each row on its left."""
     sheets = [np.concatenate([_framed(image, gap) for image in images], 1) for images in rows.values()]
     height = sheets[0].shape[0]
     ax.imshow(np.concatenate(sheets), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
@@ -24,5 +24,5 @@ def show_rows(ax, rows: dict[str, list], gap: int = 1) -> None:
 
 def _framed(image, gap):
     image = np.asarray(image)
-    fine = max(1, 32 // len(image))  # so that a gap is narrow beside small images too
+    fine = max(1, 32 // len(image))  # enlarges small images, so that the gaps are narrow
     return np.pad(np.kron(image, np.ones((fine, fine), int)), gap, constant_values=60)

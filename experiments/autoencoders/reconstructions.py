@@ -10,7 +10,7 @@ SHOWN = 7  # the first examples of seven digits
 
 
 def measure(quick: bool) -> dict:
-    """Errors a pixel on held-out digits of 28 × 28, and some images."""
+    """Errors per pixel on held-out digits of 28 × 28, and some images."""
     d = digits(28)
     coders = {"linear, 32": linear(32, quick, 28)}
     if not quick:  # each takes seconds to compile
@@ -38,7 +38,7 @@ def finding(data) -> str:
 
 
 def draw(data) -> bytes:
-    """Originals above, reconstructions below."""
+    """Rows of originals and of the reconstructions by each model."""
     rows = {"original": data["original"]}
     rows |= {f"{name}\nerror {data['test'][name]:.4f}": images for name, images in data["images"].items()}
     small, best = data["test"]["convolutional, 8"], min(data["test"], key=data["test"].get)

@@ -1,7 +1,8 @@
-"""Are digits convincing that a decoder draws from a Gaussian over codes?
+"""Are digits convincing that a decoder makes of samples from a Gaussian over codes?
 
-Three densities of the training codes: one Gaussian with a diagonal covariance (the lectures'), one with a full
-covariance, and one for each digit. If the first is worse, it is the density that is too simple, not the decoder.
+Three densities are fitted to the training codes: a Gaussian with a diagonal covariance (as in the lectures), one with a
+full covariance, and one for each digit. If only the first gives bad samples, the density is too simple, and the decoder
+is not at fault.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ SHOWN = 8
 
 
 def measure(quick: bool) -> dict:
-    """How sure a classifier is of the images, and how far the nearest training digit (root mean square a pixel)."""
+    """The certainty of a classifier, and the distance from the nearest training digit (root mean square per pixel)."""
     d = digits(28)
     drawn, sizes = {"real digits": d.test_x}, convolutional_codes(quick)
     for code in sizes:
@@ -36,19 +37,19 @@ def measure(quick: bool) -> dict:
 
 
 def diagonal(random, codes, labels, n):
-    """Mean and variances, the numbers of the code independent."""
+    """Samples with the mean and the variances of the codes, and independent numbers."""
     del labels
     return codes.mean(0) + codes.std(0) * random.standard_normal((n, codes.shape[1]))
 
 
 def full(random, codes, labels, n):
-    """Mean and covariance."""
+    """Samples with the mean and the covariance of the codes."""
     del labels
     return random.multivariate_normal(codes.mean(0), np.cov(codes.T), n)
 
 
 def one_a_digit(random, codes, labels, n):
-    """A mean and a covariance for each digit, drawn as often as it occurs."""
+    """Samples with a mean and a covariance for each digit, as often as the digit occurs."""
     return np.concatenate([full(random, codes[labels == y], None, 1) for y in random.choice(labels, n)])
 
 
@@ -69,7 +70,7 @@ def finding(data) -> str:
 
 
 def draw(data) -> bytes:
-    """Samples, and the classifier's certainty by density."""
+    """Samples, and the certainty of the classifier by density."""
     sure, names = data["sure"], [*DENSITIES, "reconstructed"]
     diagonals = " and ".join(f"{sure[f'diagonal, {code}']:.0%} (code {code})" for code in data["size"])
     with figure(1, 2, width=10.2, height=3.7, width_ratios=(1.35, 1)) as (fig, (ax, bars)):

@@ -1,4 +1,4 @@
-"""How many directions does a code of d numbers use? The singular values of the autoencoder's Jacobian tell."""
+"""How many directions does a code of d numbers use, by the singular values of the autoencoder's Jacobian?"""
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ ZERO = 1e-5  # of the largest; a float32's rounding in a matrix of 64 × 64
 
 
 def measure(quick: bool) -> dict:
-    """By code size, averaged over held-out digits, singular values of the 64 × 64 Jacobian in decreasing order, and
-    how many are above 1% and 10% of the largest, or not zero.
+    """By code size, averaged over held-out digits: the singular values of the 64 × 64 Jacobian in decreasing order, and
+    the numbers of those above 1% and 10% of the largest, and above zero.
     """
     x = digits().test_x[:POINTS]
     sizes = QUICK_SIZES if quick else SIZES
@@ -33,7 +33,7 @@ def measure(quick: bool) -> dict:
 
 
 def singular_values(coder, x) -> np.ndarray:
-    """(n, 64) of the Jacobians of decode(encode(x)) at each image."""
+    """(n, 64): those of the Jacobian of decode(encode(x)) at each image."""
     flat = jnp.asarray(x).reshape(len(x), -1)
     through = lambda v: coder.decode(coder.encode(v.reshape(1, *x.shape[1:]))).reshape(-1)
     jacobians = jax.jit(jax.vmap(jax.jacrev(through)))(flat)

@@ -1,14 +1,14 @@
-"""How accurate are the lectures' networks for what they cost, on small images?
+"""How accurate are the lectures' networks on small images, and what do they cost?
 
     python -m experiments.convnets [--quick] [--data NAME]
 
-Asked: accuracy on held-out images (mean of a few seeds) against the number of parameters, training time, and the time
-of a training step with hand-written rules over that with the automatic derivative, for a MLP, LeNet-5, a NiN, a net of
-Inception blocks, a fully convolutional net and a small ViT. NAME is "digits", or one of TensorFlow Datasets that is on
-disk, such as mnist, fashion_mnist or cifar10. Settings were chosen on a fifth of the digits' training images, held out
-for that; the test images had no part in it.
-Finding: printed, written with its figures to results/convnets.json (convnets_NAME.json for others than digits), and
-drawn as convnets and convnets_time beside it.
+Measures accuracy on held-out images (mean of a few seeds) against the number of parameters, training time, and the time
+of a training step with hand-written rules relative to the automatic derivative, for an MLP, LeNet-5, a NiN, a network
+of Inception blocks, a fully convolutional network and a small ViT. NAME is "digits", or a data set of TensorFlow
+Datasets that is on disk, such as mnist, fashion_mnist or cifar10. Settings were chosen on a fifth of the digits'
+training images, without use of the test images.
+Prints the finding, and writes it with its figures to results/convnets.json (convnets_NAME.json for other data than the
+digits) and the pictures convnets and convnets_time beside it.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from jaxdl.data import load
 
 
 def measure(quick: bool, data: str = "digits") -> dict:
-    """For each network: parameters, epochs, the accuracy of every seed, seconds of training and of a step."""
+    """For each network: parameters, epochs, the accuracy for every seed, seconds of training and of a step."""
     images = load(data)
     candidates = QUICK if quick else CANDIDATES
     settings = {"seeds": 1, "seconds": 0.2} if quick else {"seeds": 3, "seconds": 1.0}
@@ -52,7 +52,7 @@ def finding(data) -> str:
 
 
 def draw(data) -> dict[str, bytes]:
-    """Accuracy against parameters; training time and the ratio of steps."""
+    """Accuracy against parameters; training time and the time ratio of a step."""
     suffix = name_of(data["name"]).removeprefix("convnets")
     return {f"convnets{suffix}": pictures.accuracy(data), f"convnets_time{suffix}": pictures.times(data)}
 
@@ -62,10 +62,10 @@ def name_of(data: str) -> str:
 
 
 def main(data: str = "digits", quick: bool = False) -> None:
-    """Measure, print the finding, write data and pictures.
+    """Measures, prints the finding, writes data and pictures.
 
     Args:
-        data: "digits", or the name of an image classification set of TensorFlow Datasets.
-        quick: Two networks, a few epochs and one seed, in seconds.
+        data: "digits", or the name of an image classification data set of TensorFlow Datasets.
+        quick: Train two networks for a few epochs from one seed, which takes seconds.
     """
     keep(name_of(data), measure(quick, data), finding, draw, quick=quick)

@@ -1,4 +1,4 @@
-"""Images moved, turned and magnified a little at random, in training only."""
+"""Random small shifts, rotations and changes of scale of images, in training only."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,12 @@ from jaxdl import nn
 
 
 def moved(shift: float, turn: float, zoom: float) -> nn.Layer:
-    """Each image moved down and across by up to `shift` of its sides, turned by up to `turn` radians and magnified
-    by 1 / (1 ± zoom), when applied with a key; the identity without. What comes in from outside is 0.
+    """A layer that transforms each image at random if applied with a key, and is the identity without a key.
+
+    Args:
+        shift: The largest shift, relative to the sides of the image.
+        turn: The largest rotation in radians.
+        zoom: The scale is 1 / (1 ± zoom) at most. Pixels from outside of the image are 0.
     """
     largest = (shift, shift, turn, zoom)
 
@@ -24,7 +28,7 @@ def moved(shift: float, turn: float, zoom: float) -> nn.Layer:
 
 
 def resampled(image: jax.Array, draw: jax.Array) -> jax.Array:
-    """(h, w, c) with each pixel taken from elsewhere, by linear interpolation: draw is (down, across, angle, zoom)."""
+    """An image (h, w, c) transformed by linear interpolation; draw is (down, across, angle, zoom)."""
     h, w, _ = image.shape
     down, across, angle, zoom = draw
     i, j = jnp.meshgrid(centred(h), centred(w), indexing="ij")

@@ -1,4 +1,4 @@
-"""The networks that are compared, each with how it is trained."""
+"""The networks that are compared, with their training settings."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from jaxdl.nn.nin import mlpconv
 
 
 class Candidate(NamedTuple):
-    """make(classes) is the network, for images of `side` × `side` pixels, or without a side of (nearly) any size."""
+    """A network make(classes) for images of `side` × `side` pixels, or of any size if side is None; rate and epochs."""
 
     make: Callable[[int], nn.Layer]
     rate: float
@@ -19,13 +19,13 @@ class Candidate(NamedTuple):
     side: int | None = None
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """AdamW, its rate going up for a tenth of the steps, then to zero by the half of a cosine."""
+        """AdamW with a linear warm-up over a tenth of the steps, then a cosine decay to zero."""
         rate = optax.warmup_cosine_decay_schedule(0.0, self.rate, steps // 10, steps)
         return optax.adamw(rate, weight_decay=0.02)
 
 
 def nin(classes: int) -> nn.Layer:
-    """The scores come without the paper's last ReLU, behind which a class may die: one did with one seed of two."""
+    """Without the paper's ReLU on the scores, behind which a class may stop learning: one did for one of two seeds."""
     return nn.serial(
         mlpconv((32, 32), 3, padding="SAME"), nn.max_pool(2), nn.dropout(0.1),
         mlpconv((64, 64), 3, padding="SAME"), nn.dropout(0.1),
@@ -39,7 +39,7 @@ def inception_net(classes: int) -> nn.Layer:
 
 
 def averaged_scores(classes: int) -> nn.Layer:
-    """On 8 × 8 images the map of scores has one pixel."""
+    """The fully convolutional network with scores averaged over the image; for 8 × 8 images there is one score."""
     return nn.then(nn.fully_convolutional(classes), lambda scores: scores.mean((1, 2)))
 
 

@@ -1,4 +1,4 @@
-"""Each network trained from several seeds, and one step of it timed by hand and automatic."""
+"""Trains each network from several seeds, and times one step with hand-written and with automatic derivatives."""
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ from jaxdl.data import Dataset, resized
 from jaxdl.measure import pairs
 
 BATCH = 64
-DIGITS = 1437  # the training images that the epochs in the table are for
+DIGITS = 1437  # the number of training images that the epochs in the table are for
 cross_entropy = ops.softmax_cross_entropy_with_integer_labels
 
 
 def trained_and_timed(candidate: Candidate, images: Dataset, *, seeds: int, seconds: float) -> dict:
-    """Parameters, epochs, every seed's accuracy on the test images, seconds of an epoch, of training, of a step."""
+    """Parameters, epochs, accuracy on the test images for every seed, seconds of an epoch, of training, of a step."""
     side = candidate.side or side_of_windows(images.shape)
     train_x, test_x = (fitted(x, side) for x in (images.train_x, images.test_x))
     model = candidate.make(images.classes)
@@ -43,7 +43,7 @@ def trained_and_timed(candidate: Candidate, images: Dataset, *, seeds: int, seco
 
 
 def side_of_windows(shape: tuple[int, ...]) -> int:
-    """Images are squares of 8 pixels or more, to be cut into patches of 4."""
+    """The side of square images that are cut into patches of 4: a multiple of 4, at least 8."""
     return max(8, -(-max(shape[:2]) // 4) * 4)
 
 
@@ -52,19 +52,19 @@ def fitted(x: np.ndarray, side: int) -> np.ndarray:
 
 
 def epochs_for(examples: int, epochs: int) -> int:
-    """Larger sets are seen less often: as many images in all as of the digits, but each at least five times."""
+    """Fewer epochs for larger data sets: as many images in total as for the digits, but at least five epochs."""
     return min(epochs, max(5, epochs * DIGITS // examples))
 
 
 def accuracy(model: nn.Layer, params, x: np.ndarray, y: np.ndarray) -> float:
-    """In parts, as large sets do not fit into memory with all that lies between the layers."""
+    """The accuracy, computed in parts to limit the memory for activations."""
     apply = jax.jit(model.apply)
     parts = zip(*(np.array_split(a, -(-len(a) // 1000)) for a in (x, y)), strict=True)
     return sum(int((apply(params, xs).argmax(-1) == ys).sum()) for xs, ys in parts) / len(x)
 
 
 def step_pairs(model: nn.Layer, optimizer, params, x, y, seconds: float):
-    """A step of training, optimiser and dropout included, with hand-written rules and without, in turn."""
+    """Times of a training step with and without hand-written rules, including the optimiser and dropout."""
     by_hand = train.training_step(model, cross_entropy, optimizer)
     without = train.training_step(nn.with_function(model, automatic), automatic(cross_entropy), optimizer)
     arguments = params, optimizer.init(params), jnp.asarray(x), jnp.asarray(y), jax.random.key(0)

@@ -1,11 +1,12 @@
-"""What can a linear model not do, and two ReLUs can?
+"""What can two ReLUs do for XOR that no linear model can?
 
     python -m experiments.xor [--quick]
 
-Asked: the best linear fit of XOR by squared error, in closed form and by gradient descent, with and without a hidden
-linear layer; the same in the space of features (x_u, x_v, x_u x_v); two ReLUs with the weights known; and how often
-ReLU networks of several widths, trained from random weights, get all four points right.
-Finding: printed, written with its figures to results/xor.json, and drawn as xor, xor_training and xor_surfaces.
+Computes the best linear fit of XOR by squared error, in closed form and by gradient descent, with and without a hidden
+linear layer; the same in the space of features (x_u, x_v, x_u x_v); two ReLUs with known weights; and how often trained
+ReLU networks of several widths classify all four points correctly.
+Prints the finding, and writes it with its figures to results/xor.json and the pictures xor, xor_training and
+xor_surfaces beside it.
 """
 
 from experiments.results_folder import keep
@@ -13,7 +14,7 @@ from experiments.xor import fits, pictures, surfaces, training
 
 
 def measure(quick: bool) -> dict:
-    """The models and their values on a grid, training from many seeds, the loss around three minima."""
+    """Models and their values on a grid, training from many seeds, and the loss around three minima."""
     trained = training.measure(seeds=100, steps=800 if quick else 3000)
     return {
         "fits": fits.measure(side=21 if quick else 41),
@@ -25,7 +26,7 @@ def measure(quick: bool) -> dict:
 def finding(data) -> str:
     """The answer in one sentence, with its figures."""
     linear, share = data["fits"]["linear"], pictures.shares(data)
-    w_u, w_v, b = (round(v, 6) + 0.0 for v in (*linear["w"], linear["b"]))  # 0.0 makes a zero of a −0
+    w_u, w_v, b = (round(v, 6) + 0.0 for v in (*linear["w"], linear["b"]))  # −0 + 0.0 is 0
     widths = ", ".join(f"{share[w]:.0%} with {w}" for w in ("2", "4", "8", "16"))
     return (
         f"The best linear fit of XOR is w = ({w_u:g}, {w_v:g}), b = {b:g}, "
@@ -45,9 +46,9 @@ def draw(data) -> dict[str, bytes]:
 
 
 def main(quick: bool = False) -> None:
-    """Measure, print the finding, write data and pictures.
+    """Measures, prints the finding, writes data and pictures.
 
     Args:
-        quick: Fewer steps and coarser grids, in seconds.
+        quick: Use fewer steps and coarser grids, which takes seconds.
     """
     keep("xor", measure(quick), finding, draw, quick=quick)

@@ -1,4 +1,4 @@
-"""XOR by a line, by a line in the feature space, by two ReLUs with their weights known."""
+"""XOR by a linear model, by a linear model in feature space, and by two ReLUs with known weights."""
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,11 @@ from experiments.xor.training import full_batch, squared
 from jaxdl import data, nn, ops, train
 
 POINTS, ANSWERS = data.xor()
-SQUARE = (-0.5, 1.5)  # what is drawn, on both axes
+SQUARE = (-0.5, 1.5)  # the range of the pictures on both axes
 
 
 def measure(side: int) -> dict:
-    """Weights, outputs on the four points, and values on a grid of side × side over the square."""
+    """Weights, outputs on the four points, and values on a grid of side × side points."""
     grid = np.stack(np.meshgrid(*[np.linspace(*SQUARE, side, dtype=np.float32)] * 2), -1).reshape(-1, 2)
     on_grid = lambda f: np.asarray(f(jnp.asarray(grid))).reshape(side, side)
     relus = nn.xor_network()
@@ -34,13 +34,13 @@ def measure(side: int) -> dict:
 
 
 def least_squares(x):
-    """w and b of the least mean squared error, in closed form."""
+    """w and b with the least mean squared error, in closed form."""
     w = np.linalg.lstsq(np.column_stack([x, np.ones(4)]), ANSWERS, rcond=None)[0].astype(np.float32)
     return w[:-1], w[-1]
 
 
 def descended(network: nn.Layer) -> dict:
-    """The one linear layer that a linear network is once trained by gradient descent."""
+    """The single linear layer that is equal to a linear network trained by gradient descent."""
     train_all = full_batch(network, squared, train.gradient_descent(0.1), POINTS, ANSWERS, steps=5000)
     params = jax.tree.map(lambda p: p[0], train_all(jax.random.split(jax.random.key(0), 1)))
     (layer,) = nn.collapsed(params)
@@ -49,7 +49,7 @@ def descended(network: nn.Layer) -> dict:
 
 
 def best_line() -> int:
-    """The most points that any of 360 × 81 lines gets right."""
+    """The largest number of points that any of 360 × 81 lines classifies correctly."""
     angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     along = POINTS @ np.stack([np.cos(angles), np.sin(angles)])
     sides = along[..., None] > np.linspace(-2, 2, 81)

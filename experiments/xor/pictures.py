@@ -8,13 +8,13 @@ from experiments.xor.surfaces import LINEAR_SPAN, SPAN
 from jaxdl.report import figure, number_text, png
 
 DARK = "#0b6e4f"
-# All points alike; three alike and one apart; two alike and two apart.
+# Losses at which all outputs are equal; three are equal; there are two pairs of equal outputs.
 PLATEAUS = ((np.log(2), "ln 2"), (0.75 * np.log(3) - 0.5 * np.log(2), "¾ ln 3 − ½ ln 2"), (np.log(2) / 2, "½ ln 2"))
 CLASSES = (("o", "white", "XOR = 0"), ("s", "black", "XOR = 1"))
 
 
 def regions(data) -> bytes:
-    """Values of three models over the square, and the space of the two ReLUs."""
+    """Values of three models over the square, and the feature space of the two ReLUs."""
     fits = data["fits"]
     half = fits["linear"]["b"]
     panels = {
@@ -34,7 +34,7 @@ def regions(data) -> bytes:
 
 
 def values(ax, grid):
-    """Shades of the value, and the line of ½ where there is one."""
+    """The values as shades, with the contour of ½ if there is one."""
     axis = np.linspace(*SQUARE, len(grid))
     shades = ax.contourf(axis, axis, grid.clip(-1, 1.5), np.linspace(-1, 1.5, 21), cmap="Greens_r")
     if grid.min() < 0.49 < 0.51 < grid.max():
@@ -52,7 +52,7 @@ def points(ax, at):
 
 
 def feature_space(ax, hidden):
-    """h = (relu(x_u + x_v), relu(x_u + x_v − 1)), where h₁ − 2h₂ = ½ separates."""
+    """h = (relu(x_u + x_v), relu(x_u + x_v − 1)), where the line h₁ − 2h₂ = ½ separates the classes."""
     points(ax, hidden)
     h = np.array([-0.3, 2.3])
     ax.plot(h, (h - 0.5) / 2, color=DARK, label="$h_1 - 2 h_2 = ½$")
@@ -66,12 +66,12 @@ def feature_space(ax, hidden):
 
 
 def shares(data) -> dict[str, float]:
-    """For each width, the share of seeds with all four points right."""
+    """For each width, the share of seeds with all four points correct."""
     return {width: float(np.mean(np.asarray(d["right"]) == 4)) for width, d in data["training"].items()}
 
 
 def by_width(data) -> bytes:
-    """The share of seeds that succeed, and every seed's loss at the end."""
+    """The share of seeds that succeed, and the final loss of every seed."""
     share = shares(data)
     seeds = len(data["training"]["2"]["right"])
     with figure(1, 2, width=9.2, height=3.6) as (fig, (left, right)):
@@ -108,7 +108,7 @@ def stuck_title(data):
 
 
 def loss_surfaces(data) -> bytes:
-    """Contours: the linear model's squared error, and the logistic loss around a solved and a stuck network."""
+    """Contours of the linear model's squared error, and of the logistic loss around a solved and a stuck network."""
     surfaces = data["surfaces"]
     with figure(1, 3, width=11.4, height=4.1) as (fig, axes):
         grid = np.asarray(surfaces["linear"])
@@ -128,7 +128,7 @@ def loss_surfaces(data) -> bytes:
 
 
 def contours(ax, across, up, grid, levels, cross):
-    """Labelled lines over shades, darker where the loss is less."""
+    """Labelled contour lines over shades that are darker where the loss is smaller."""
     ax.contourf(
         across, up, grid, [0, *levels, 1e9], cmap="Greens_r", norm=BoundaryNorm([0, *levels, 1e9], 256), alpha=0.7
     )

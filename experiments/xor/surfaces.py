@@ -7,12 +7,12 @@ from experiments.xor.training import STUCK_AND_SOLVED, logistic, squared
 from jaxdl import data, nn
 
 X, Y = data.xor()
-SPAN = (-1.0, 1.0)  # in units of each layer's own norm
-LINEAR_SPAN = ((-1.0, 1.0), (-0.5, 1.5))  # of w₁ = w₂ and of b
+SPAN = (-1.0, 1.0)  # in units of the norm of each array
+LINEAR_SPAN = ((-1.0, 1.0), (-0.5, 1.5))  # w₁ = w₂, and b
 
 
 def measure(trained: dict, side: int) -> dict:
-    """The linear model's squared error over (w₁ = w₂, b); slices through the best network and one with 3 of 4 right."""
+    """The squared error of the linear model over (w₁ = w₂, b), and slices around a solved and a stuck network."""
     solved, stuck = int(trained["loss"].argmin()), int((trained["right"] == 3).argmax())
     at = lambda seed: jax.tree.map(lambda p: p[seed], trained["params"])
     return {
@@ -23,14 +23,14 @@ def measure(trained: dict, side: int) -> dict:
 
 
 def linear_surface(side: int) -> jax.Array:
-    """Rows are b, columns w₁ = w₂."""
+    """Rows are values of b, columns values of w₁ = w₂."""
     model = nn.linear_network(1)
     loss = lambda w, b: squared(model.apply(({"w": jnp.full((2, 1), w), "b": b[None]},), X), Y)
     return over_grid(loss, *(jnp.linspace(*span, side) for span in LINEAR_SPAN))
 
 
 def slice_through(params, side: int) -> jax.Array:
-    """The logistic loss at params + s u + t v, u and v random and in each array as long as params' own."""
+    """The logistic loss at params + s u + t v, for random u and v with the norm of params in each array."""
     model = nn.mlp(STUCK_AND_SOLVED, 1)
     u, v = (direction(params, jax.random.key(seed)) for seed in (1, 2))
     moved = lambda s, t: jax.tree.map(lambda p, u, v: p + s * u + t * v, params, u, v)

@@ -13,7 +13,7 @@ STUCK_AND_SOLVED = 3  # a width at which some seeds succeed and some fail
 
 
 def measure(seeds: int, steps: int) -> dict:
-    """For each width: of every seed the parameters, the loss, and how many of the four points are right."""
+    """For each width and seed: the parameters, the loss, and the number of correct points."""
     x, y = data.xor()
     keys = jax.random.split(jax.random.key(0), seeds)
     found = {}
@@ -36,7 +36,7 @@ def squared(output, y):
 
 
 def full_batch(model: nn.Layer, loss: Callable, optimizer, x, y, steps: int) -> Callable:
-    """A function of keys that trains one model a key, all at once, each step on all examples."""
+    """A function of keys that trains one model for each key, all at once, with all examples in each step."""
     epoch = train.compiled_epoch(model, loss, optimizer)
     rows = jnp.tile(jnp.arange(len(x))[None], (steps, 1))
 
