@@ -38,9 +38,11 @@ class Surroundings:
     """
 
     def __init__(self, *functions: Any):
-        self.homes = {getattr(f, "__module__", None) for f in functions}
-        self.found, self.seen, self.reads = [], set(), []
-        self.values = tuple(self.found) if all(map(self._read, functions)) else None
+        self.homes: set[str | None] = {getattr(f, "__module__", None) for f in functions}
+        self.found: list[Any] = []
+        self.seen: set[int] = set()
+        self.reads: list[tuple[Callable[[], Any], Any]] = []
+        self.values: tuple[Any, ...] | None = tuple(self.found) if all(map(self._read, functions)) else None
 
     def are_the_same(self) -> bool:
         """Whether every name that was read still has the same value."""
@@ -102,7 +104,7 @@ def _names(code: CodeType) -> frozenset[str]:
     return frozenset(name for name in code.co_names if not hasattr(builtins, name)).union(*inner)
 
 
-def name_of(value: Any, *functions: Callable) -> str:
+def name_of(value: Any, *functions: Callable[..., Any]) -> str:
     """The name by which functions read a value; its type where no name is found."""
     seen, waiting = set(), list(functions)
     while waiting:
@@ -130,21 +132,23 @@ class Traced:
     """
 
     jaxpr: Any
-    consts: tuple
-    places: tuple
+    consts: tuple[Any, ...]
+    places: tuple[int | None, ...]
     result: Any
 
     @property
-    def types(self):
+    def types(self) -> Any:
         """The types of the result, in its structure."""
         return jax.tree.unflatten(self.result, [v.aval for v in self.jaxpr.outvars])
 
-    def __call__(self, captured, *arrays):
+    def __call__(self, captured: Sequence[Any], *arrays: Any) -> Any:
         consts = [c if i is None else captured[i] for c, i in zip(self.consts, self.places, strict=True)]
         return jax.tree.unflatten(self.result, jx.evaluate_opened(self.jaxpr, consts, arrays))
 
 
-def traced(*functions: tuple, known: Sequence = (), axis: tuple | None = None) -> tuple[list[Traced], list]:
+def traced(
+    *functions: tuple[Any, ...], known: Sequence[Any] = (), axis: tuple[Any, int] | None = None
+) -> tuple[list[Traced], list[Any]]:
     """Traces functions.
 
     Args:
@@ -180,7 +184,7 @@ def _place(found, value):
     return places[0] if places else len(found) - 1
 
 
-def hoisted(f: Callable, *args: Any) -> tuple[Callable, list]:
+def hoisted(f: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], list[Any]]:
     """Makes the traced values that f closes over its first argument.
 
     Args:

@@ -65,7 +65,7 @@ class Op(Generic[Arguments, Result]):
         self.primal: Callable[Arguments, Result] = primal
         self.derivative: Callable[..., tuple[Any, BoundPullback]] | None = None
         self.hoisting: Callable[..., Any] | None = None
-        self.surroundings: dict[tuple, Surroundings] = {}
+        self.surroundings: dict[tuple[Any, ...], Surroundings] = {}
         self.signature: inspect.Signature = inspect.signature(primal)
 
     def rule(self, rule: Rule) -> Rule:
@@ -157,7 +157,7 @@ class Op(Generic[Arguments, Result]):
                     f"settings are keyword-only in the op's definition"
                 ) from None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<op {self.__name__}{self.signature}>"
 
 
@@ -190,8 +190,8 @@ def op(primal: Callable[Arguments, Result]) -> Op[Arguments, Result]:
     return Op(primal)
 
 
-op_p = jx.Primitive("jaxdl_op")
-linear_p = jx.Primitive("jaxdl_linear")
+op_p: Any = jx.Primitive("jaxdl_op")
+linear_p: Any = jx.Primitive("jaxdl_linear")
 
 
 def _op_typing(*types, call):

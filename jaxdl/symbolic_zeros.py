@@ -6,12 +6,13 @@ symbolic zero.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 from jax.custom_derivatives import SymbolicZero
 
 
-def pushed(f: Callable, args: Sequence, tangents: Sequence) -> list:
+def pushed(f: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
     """The tangents of the outputs of f.
 
     Args:
@@ -29,7 +30,7 @@ def pushed(f: Callable, args: Sequence, tangents: Sequence) -> list:
     return [t if k in moves else None for k, t in enumerate(along)]
 
 
-def pulled(f: Callable, args: Sequence, moving: Sequence[int], cotangents: Sequence) -> list:
+def pulled(f: Callable[..., Any], args: Sequence[Any], moving: Sequence[int], cotangents: Sequence[Any]) -> list[Any]:
     """The cotangents of some arguments of f.
 
     Args:
@@ -53,7 +54,7 @@ def pulled(f: Callable, args: Sequence, moving: Sequence[int], cotangents: Seque
     return [c if k in reached else None for k, c in enumerate(sent)]
 
 
-def moved(f: Callable, types: Sequence, moving: Sequence[int]) -> list[bool]:
+def moved(f: Callable[..., Any], types: Sequence[Any], moving: Sequence[int]) -> list[bool]:
     """Which outputs of f get a tangent where the arguments at `moving` have one; found from types alone."""
     found = []
 
@@ -65,7 +66,7 @@ def moved(f: Callable, types: Sequence, moving: Sequence[int]) -> list[bool]:
     return found
 
 
-def noting_tangents(arrays, moves):
+def noting_tangents(arrays: Sequence[Any], moves: set[int]) -> Any:
     """The same arrays. Adds to the set `moves` the indices of those whose tangents are not symbolic zeros."""
 
     @jax.custom_jvp

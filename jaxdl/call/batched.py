@@ -17,20 +17,20 @@ from jaxdl.closures import traced
 class BatchedCall(WrappedCall):
     """A call under vmap. `mapped` says which arguments have a batch axis, their first."""
 
-    mapped: tuple
+    mapped: tuple[bool, ...]
     size: int
     axis_name: Any
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"vmap({self.call})"
 
-    def refuse(self, moving):
+    def refuse(self, moving: tuple[int, ...]) -> None:
         self.call.refuse(moving)
 
-    def primal(self, *flat):
+    def primal(self, *flat: Any) -> Any:
         return self._vmap(self.call.primal)(*flat)
 
-    def rule(self, *flat):
+    def rule(self, *flat: Any) -> Any:
         avals = map(jax.typeof, flat)
         types = [jx.unbatched_type(self.size, x) if m else x for x, m in zip(avals, self.mapped, strict=True)]
         (run,), _ = traced((functools.partial(rule, self.call), *types), axis=(self.axis_name, self.size))
@@ -51,12 +51,12 @@ class BatchedCall(WrappedCall):
 class BatchedPullback(WrappedPullback):
     """A pullback under vmap. The cotangent of an argument without a batch axis is summed over the batch."""
 
-    has_batch: tuple
-    mapped: tuple
+    has_batch: tuple[bool, ...]
+    mapped: tuple[bool, ...]
     size: int
     axis_name: Any
 
-    def __call__(self, residuals, dy):
+    def __call__(self, residuals: Any, dy: Any) -> list[Any]:
         cotangents = jax.vmap(
             self.pullback,
             in_axes=([0 if b else None for b in self.has_batch], 0),
@@ -70,10 +70,10 @@ class BatchedPullback(WrappedPullback):
 class SelectedPullback(WrappedPullback):
     """A pullback from the differentiable outputs, where `smooth` is true, to the cotangents of the inputs `moving`."""
 
-    smooth: tuple
-    moving: tuple
+    smooth: tuple[bool, ...]
+    moving: tuple[int, ...]
 
-    def __call__(self, residuals, dy):
+    def __call__(self, residuals: Any, dy: Any) -> list[Any]:
         given = iter(dy)
         cotangents = self.pullback(residuals, [next(given) if s else None for s in self.smooth])
         return [cotangents[i] for i in self.moving]

@@ -25,11 +25,11 @@ class BoundPullback:
     def __call__(self, dy: Any) -> Any:
         return self.pullback(*self.residuals, dy)
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[tuple[Any], Any]:
         return (self.residuals,), self.pullback
 
     @classmethod
-    def tree_unflatten(cls, pullback, children):
+    def tree_unflatten(cls, pullback: Any, children: Any) -> "BoundPullback":
         return cls(pullback, *children)
 
 

@@ -1,6 +1,7 @@
 """Calls of ops whose functions or settings close over traced values, which become further arguments of the call."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,20 +24,20 @@ class CapturingCall(WrappedCall):
     traced_primal: Traced
     traced_rule: Traced
     traced_pullback: Traced | None
-    names: tuple
+    names: tuple[str, ...]
 
     @property
     def lasts(self) -> bool:
         return False
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.name
 
-    def primal(self, *flat):
+    def primal(self, *flat: Any) -> Any:
         flat, captured = self._parted(flat)
         return self.traced_primal(captured, *flat)
 
-    def rule(self, *flat):
+    def rule(self, *flat: Any) -> Any:
         flat, captured = self._parted(flat)
         y, bound = self.traced_rule(captured, *flat)
         if self.traced_pullback is None:
@@ -44,7 +45,7 @@ class CapturingCall(WrappedCall):
         pullback = CapturingPullback(self, self.traced_pullback, len(bound.residuals))
         return y, BoundPullback(pullback, [*bound.residuals, *captured])
 
-    def refuse(self, moving):
+    def refuse(self, moving: tuple[int, ...]) -> None:
         """Raises TypeError where a captured value is among the inputs to differentiate: the rule has no cotangent of
         it."""
         for i in moving:
@@ -69,15 +70,15 @@ class CapturingPullback:
 
     lasts = False
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.call)
 
-    def __call__(self, residuals, dy):
+    def __call__(self, residuals: Any, dy: Any) -> list[Any]:
         own, captured = residuals[: self.kept], residuals[self.kept :]
         return self.function(captured, *own, *jax.tree.leaves(dy)) + [None] * len(captured)
 
 
-def capture(call: OpCall, flat: list) -> tuple[CapturingCall, list, list]:
+def capture(call: OpCall, flat: list[Any]) -> tuple[CapturingCall, list[Any], list[Any]]:
     """Traces a call for its arguments.
 
     Inside shard_map the arguments are marked as varying over the axes over which the captured values vary.

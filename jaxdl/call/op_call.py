@@ -28,7 +28,7 @@ def _running(call, flat):
         _running_rules.reset(before)
 
 
-def refuse_recursion(call: "OpCall", flat: list) -> None:
+def refuse_recursion(call: "OpCall", flat: list[Any]) -> None:
     """Raises TypeError where a rule computes its own output by calling the op that it is the rule of."""
     if (running := _running_rules.get()) and (call, _type_names(flat)) in running:
         raise TypeError(
@@ -50,12 +50,12 @@ class OpCall:
     """
 
     name: str
-    definition: Callable
-    derivative: Callable
+    definition: Callable[..., Any]
+    derivative: Callable[..., Any]
     tree: Any
-    settings: tuple
-    surroundings: tuple | None
-    numbers: tuple = ()
+    settings: tuple[tuple[str, Any], ...]
+    surroundings: tuple[Any, ...] | None
+    numbers: tuple[Any, ...] = ()
 
     @property
     def lasts(self) -> bool:
@@ -68,14 +68,14 @@ class OpCall:
         _, _, gain = (inspect.getdoc(self.derivative) or "").partition("Gain:")
         return " ".join(gain.split())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.name
 
-    def primal(self, *flat):
+    def primal(self, *flat: Any) -> Any:
         with jax.named_scope(self.name):
             return self.definition(*self.tree.unflatten(flat), **dict(self.settings))
 
-    def rule(self, *flat):
+    def rule(self, *flat: Any) -> Any:
         with jax.named_scope(self.name), _running(self, flat):
             returned = self.derivative(*self.tree.unflatten(flat), **dict(self.settings))
         y, bound = self._checked(returned)
@@ -85,15 +85,15 @@ class OpCall:
         types = tuple((x.shape, x.dtype) for x in map(jax.typeof, flat))
         return y, BoundPullback(OpPullback(self, bound.pullback, residual_tree, y_tree, types), residuals)
 
-    def refuse(self, moving):
+    def refuse(self, moving: tuple[int, ...]) -> None:
         """Every argument may be differentiated."""
 
-    def argument(self, i):
+    def argument(self, i: int) -> str:
         """The name of the i-th positional argument, as the primal writes it."""
         names = [p.name for p in inspect.signature(self.definition).parameters.values() if p.kind is not p.KEYWORD_ONLY]
         return names[i] if i < len(names) else f"{names[-1]}[{i - len(names) + 1}]"
 
-    def fault(self, message):
+    def fault(self, message: str) -> TypeError:
         return TypeError(f"{self.name}: {message}")
 
     def _checked(self, returned):
@@ -126,33 +126,33 @@ class OpPullback:
     """The pullback of an `OpCall`, with its cotangents checked against the arguments' types."""
 
     call: OpCall
-    function: Callable
+    function: Callable[..., Any]
     residual_tree: Any
     y_tree: Any
-    types: tuple
+    types: tuple[Any, ...]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.call)
 
     @property
-    def lasts(self):
+    def lasts(self) -> bool:
         return self.call.lasts
 
-    def __call__(self, residuals, dy):
+    def __call__(self, residuals: Any, dy: Any) -> list[Any]:
         types = jax.tree.map(jax.typeof, (list(residuals), list(dy)))
         (run,), captured = traced((self.cotangents, *types))
         if captured:
             raise self.capture_fault(captured[0])
         return run((), *jax.tree.leaves((residuals, dy)))
 
-    def capture_fault(self, value):
+    def capture_fault(self, value: Any) -> TypeError:
         return self.call.fault(
             f"the pullback uses {name_of(value, self.function)} by closure; make it an argument of the pullback and "
             f"bind it with saving(pullback, …), or, where only its shape or dtype is used, give the pullback its "
             f"jax.typeof"
         )
 
-    def cotangents(self, residuals, dy):
+    def cotangents(self, residuals: Any, dy: Any) -> list[Any]:
         call = self.call
         with jax.named_scope(call.name):
             returned = self.function(*self.residual_tree.unflatten(residuals), self.y_tree.unflatten(dy))
@@ -200,7 +200,7 @@ class OpPullback:
         return cotangent
 
 
-def describe(x):
+def describe(x: Any) -> str:
     """float32[3,4], as jaxprs write it."""
     return f"{jnp.result_type(x)}[{','.join(map(str, jnp.shape(x)))}]"
 

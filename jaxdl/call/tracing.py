@@ -1,6 +1,7 @@
 """The functions of a call, traced once for each call and argument types as long as the call lasts."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,9 +12,9 @@ from jaxdl import jaxpr as jx
 class TracedOnce:
     """A function `f(call, *arrays)` whose traces and programs are kept for calls that last, and for no others."""
 
-    def __init__(self, f):
-        self.traced_anew = f
-        self.kept = jax.jit(f, static_argnums=0, inline=jx.INLINE_WHEN_TRACED)
+    def __init__(self, f: Callable[..., Any]):
+        self.traced_anew: Callable[..., Any] = f
+        self.kept: Any = jax.jit(f, static_argnums=0, inline=jx.INLINE_WHEN_TRACED)
 
     def __call__(self, call: Any, *args: Any) -> Any:
         return (self.kept if call.lasts else self.traced_anew)(call, *args)

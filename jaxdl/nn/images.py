@@ -127,7 +127,7 @@ def avg_pool(window: Pair, stride: Pair | None = None, padding: Padding = "VALID
     return function(lambda x: ops.avg_pool(x, window=window, stride=stride, padding=padding))
 
 
-global_avg_pool = function(ops.global_avg_pool)  # (n, h, w, c) → (n, c)
+global_avg_pool: Layer = function(ops.global_avg_pool)  # (n, h, w, c) → (n, c)
 
 
 def batch_norm(*, epsilon: float = 1e-5) -> Layer:

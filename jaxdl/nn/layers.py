@@ -10,25 +10,25 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import ops
-from jaxdl.nn.layer import Layer, function
+from jaxdl.nn.layer import Layer, Shape, axes, function
 
 Initializer = Callable[..., jax.Array]
 
 # The elementwise functions of jaxdl.ops, and softmax over the last axis, as layers without parameters.
-relu = function(ops.relu)
-sigmoid = function(ops.sigmoid)
-tanh = function(ops.tanh)
-step = function(ops.step)
-elu = function(ops.elu)
-selu = function(ops.selu)
-softplus = function(ops.softplus)
-silu = function(ops.silu)
-gelu = function(ops.gelu)
-gelu_tanh = function(ops.gelu_tanh)
-quick_gelu = function(ops.quick_gelu)
-softmax = function(ops.softmax)
-log_softmax = function(ops.log_softmax)
-flatten = function(lambda x: x.reshape(x.shape[0], -1))  # (n, …) → (n, i)
+relu: Layer = function(ops.relu)
+sigmoid: Layer = function(ops.sigmoid)
+tanh: Layer = function(ops.tanh)
+step: Layer = function(ops.step)
+elu: Layer = function(ops.elu)
+selu: Layer = function(ops.selu)
+softplus: Layer = function(ops.softplus)
+silu: Layer = function(ops.silu)
+gelu: Layer = function(ops.gelu)
+gelu_tanh: Layer = function(ops.gelu_tanh)
+quick_gelu: Layer = function(ops.quick_gelu)
+softmax: Layer = function(ops.softmax)
+log_softmax: Layer = function(ops.log_softmax)
+flatten: Layer = function(lambda x: x.reshape(x.shape[0], -1))  # (n, …) → (n, i)
 
 
 def leaky_relu(slope: float = 0.01) -> Layer:
@@ -84,7 +84,13 @@ def dense(width: int, *, w_init: str | Initializer = "he_normal", b_init: str | 
     return Layer(init, apply)
 
 
-def weights(key, shape, width, w_init, b_init) -> dict[str, jax.Array]:
+def weights(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    width: int,
+    w_init: str | Initializer,
+    b_init: str | Initializer | None,
+) -> dict[str, jax.Array]:
     """w of a shape, and b of a width unless b_init is None."""
     params = {"w": initializer(w_init)(key, shape, jnp.float32)}
     return params if b_init is None else params | {"b": initializer(b_init)(key, (width,), jnp.float32)}
@@ -124,10 +130,10 @@ def layer_norm(*, epsilon: float = 1e-6) -> Layer:
     return Layer(ones_and_zeros, apply)
 
 
-def ones_and_zeros(key, shape) -> dict[str, jax.Array]:
+def ones_and_zeros(key: jax.Array, shape: Shape) -> dict[str, jax.Array]:
     """The initial scale and bias of a normalisation, of the length of the last axis."""
     del key
-    return {"scale": jnp.ones(shape[-1]), "bias": jnp.zeros(shape[-1])}
+    return {"scale": jnp.ones(axes(shape)[-1]), "bias": jnp.zeros(axes(shape)[-1])}
 
 
 def rms_norm(*, epsilon: float = 1e-6) -> Layer:

@@ -9,7 +9,7 @@ from jaxdl.nn.layer import Layer, function
 from jaxdl.nn.layers import Initializer, dense, dropout, initializer
 from jaxdl.nn.transformer import gelu_feed_forward, transformer_encoder
 
-first_token = function(lambda x: x[:, 0])
+first_token: Layer = function(lambda x: x[:, 0])
 
 
 def image_tokens(patch: int, width: int, *, b_init: str | Initializer | None = "zeros") -> Layer:

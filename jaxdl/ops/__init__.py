@@ -1,5 +1,7 @@
 """Operations with hand-written rules, one file for each family. `all_ops()` has them by name."""
 
+from typing import Any
+
 from jaxdl.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
 from jaxdl.ops.convolution import conv2d, conv2d_by_loops, conv2d_kernel_gradient, conv_transpose2d, convolve
 from jaxdl.ops.feed_forward import gelu_feed_forward, swiglu_feed_forward
@@ -107,7 +109,7 @@ __all__ = [
 ]
 
 
-def all_ops() -> dict[str, Op]:
+def all_ops() -> dict[str, Op[..., Any]]:
     """All operations of this module.
 
     Returns:

@@ -15,6 +15,8 @@ import numpy as np
 from jaxdl import ops
 from jaxdl.rule import Op
 
+Draw = Callable[[int, Any], tuple[Any, ...]]
+
 
 @dataclass(frozen=True, eq=False)  # equal to itself alone, and hashable
 class Case:
@@ -28,17 +30,17 @@ class Case:
         analytic: Whether the op is holomorphic, so that the case also holds for complex numbers.
     """
 
-    op: Op
+    op: Op[..., Any]
     label: str
-    make: Callable[[int, Any], tuple[Any, ...]]
+    make: Draw
     settings: dict[str, Any] = field(default_factory=dict)
     analytic: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.op.__name__}-{self.label}"
 
 
-def normal(*shapes, shift=0.0):
+def normal(*shapes: tuple[int, ...], shift: float = 0.0) -> Draw:
     """Draws an array of each shape from the normal distribution, shifted; real and imaginary part if complex."""
 
     def draw(random, shape, is_complex):
@@ -48,7 +50,7 @@ def normal(*shapes, shift=0.0):
     return _drawing(draw, shapes)
 
 
-def positive(*shapes):
+def positive(*shapes: tuple[int, ...]) -> Draw:
     """Draws away from zero and branch cuts: 0.5 to 2, with a small imaginary part where complex."""
 
     def draw(random, shape, is_complex):
@@ -237,13 +239,13 @@ class EdgePoint:
         settings: The op's keyword arguments.
     """
 
-    op: Op
+    op: Op[..., Any]
     label: str
     args: tuple[Any, ...]
     expected: tuple[Any, ...]
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.op.__name__}-{self.label}"
 
 

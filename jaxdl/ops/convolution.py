@@ -221,23 +221,23 @@ class Geometry:
     groups: int
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return vars(self)
 
-    def size(self, size, window):
+    def size(self, size: tuple[int, ...], window: tuple[int, ...]) -> tuple[int, ...]:
         """The size of the output for the sizes of an image and a window."""
         return tuple(
             (n + low + high - (d * (k - 1) + 1)) // s + 1
             for n, (low, high), d, k, s in zip(size, self.padding, self.dilation, window, self.stride, strict=True)
         )
 
-    def transposed_size(self, size, window):
+    def transposed_size(self, size: tuple[int, ...], window: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(
             (a - 1) * s + d * (k - 1) + 1 - low - high
             for a, (low, high), d, k, s in zip(size, self.padding, self.dilation, window, self.stride, strict=True)
         )
 
-    def to_size(self, out, window, size):
+    def to_size(self, out: tuple[int, ...], window: tuple[int, ...], size: tuple[int, ...]) -> "Geometry":
         """The same with that padding at the bottom and right for which `out` is transposed to exactly `size`."""
         excess = [n - m for n, m in zip(self.transposed_size(out, window), size, strict=True)]
         ((top, bottom), (left, right)), (rows, columns) = self.padding, excess

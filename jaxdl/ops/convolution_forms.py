@@ -19,11 +19,15 @@ XLA on a CPU behaves as follows (measured with JAX 0.10 on two cores; `benchmark
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxdl.ops.precision import like, upcast
+
+Form = Callable[..., Array]
 
 CACHE = 2_000_000  # bytes of a block, with its patches
 FEW = 17  # channels, from which on XLA uses the library for one core
@@ -32,14 +36,14 @@ MOST_GROUPS = 8  # more are left to the compiler, except groups of one channel
 MOST_SHIFTS = 64  # entries of a depthwise kernel; the program grows with each
 
 
-def plain_correlate(x, w, g):
+def plain_correlate(x: Array, w: Array, g: Any) -> Array:
     return lax.conv_general_dilated(
         x, w, g.stride, g.padding, rhs_dilation=g.dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=g.groups,
     )  # fmt: skip
 
 
-def plain_spread(z, w, g):
+def plain_spread(z: Array, w: Array, g: Any) -> Array:
     """A convolution of z, its pixels `stride` apart among zeros, with the kernel flipped and turned around."""
     (kh, kw, i, o), k = w.shape, g.groups
     turned = jnp.flip(w, (0, 1)).reshape(kh, kw, i, k, o // k).transpose(0, 1, 4, 3, 2).reshape(kh, kw, o // k, k * i)
@@ -51,7 +55,7 @@ def plain_spread(z, w, g):
     )  # fmt: skip
 
 
-def plain_kernel_gradient(x, z, g, window):
+def plain_kernel_gradient(x: Array, z: Array, g: Any, window: tuple[int, ...]) -> Array:
     """A convolution of x with z as the kernel: channels are the batch, and the batch the channels."""
     lows = [low for low, _ in g.padding]
     spans = [d * (k - 1) + s * (a - 1) + 1 for d, k, s, a in
@@ -62,7 +66,7 @@ def plain_kernel_gradient(x, z, g, window):
     )  # fmt: skip
 
 
-def on_cpu(form, depthwise, plain):
+def on_cpu(form: Form, depthwise: Form, plain: Form) -> Form:
     """Extends a form for real numbers and one group to all dtypes and groups; many groups need one of the others."""
 
     def whole(x, y, g, *window):
@@ -260,6 +264,6 @@ def _padded(x, rows, columns):
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
 
 
-correlate = on_cpu(_correlate, _correlate_depthwise, plain_correlate)
-spread = on_cpu(_spread, _spread_depthwise, plain_spread)
-kernel_gradient = on_cpu(_kernel_gradient, _kernel_gradient_depthwise, plain_kernel_gradient)
+correlate: Form = on_cpu(_correlate, _correlate_depthwise, plain_correlate)
+spread: Form = on_cpu(_spread, _spread_depthwise, plain_spread)
+kernel_gradient: Form = on_cpu(_kernel_gradient, _kernel_gradient_depthwise, plain_kernel_gradient)

@@ -5,6 +5,7 @@ be raised under jit; `jaxdl.data.check_labels` finds them on the host.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ def _check_same_shape(name, **arrays):
         raise ValueError(f"{name}: {' and '.join(arrays)} must have the same shape, got {first} and {second}")
 
 
-def spread_over_losses(reduce, losses, dy):
+def spread_over_losses(reduce: Reduction, losses: Any, dy: Any) -> Any:
     """The cotangent of each loss, by the transpose of the reduction; `losses` is their type."""
     if reduce is None:
         return upcast(dy)

@@ -18,7 +18,7 @@ def upcast(x: Any) -> Any:
     return jax.tree.map(to_float32, x)
 
 
-def zeros(shape, x):
+def zeros(shape: tuple[int, ...], x: Any) -> jax.Array:
     """Zeros of x's format, at least 32 bits wide, for sums in loops; inside shard_map they vary as x does.
 
     For that, the sum of no entries of x is added, which is 0 even where x is not finite.
@@ -27,12 +27,12 @@ def zeros(shape, x):
     return jnp.zeros(shape, nothing.dtype) + nothing
 
 
-def at_least_32_bits(indices):
+def at_least_32_bits(indices: jax.Array) -> jax.Array:
     """8- and 16-bit integers as int32, or comparing them with a length beyond their range would wrap."""
     return indices.astype(jnp.int32) if indices.dtype.itemsize < 4 else indices
 
 
-def like(x, y):
+def like(x: Any, y: jax.Array) -> jax.Array:
     """y in x's dtype, if that is inexact; the real part of y, if x is real. x may be a type."""
     if not is_differentiable(x.dtype) or y.dtype == x.dtype:
         return y
@@ -41,7 +41,7 @@ def like(x, y):
     return y.astype(x.dtype)
 
 
-def unbroadcast(dy, type):
+def unbroadcast(dy: jax.Array, type: Any) -> jax.Array | None:
     """A cotangent in the type of its argument: summed over broadcast axes; None for integers."""
     if not is_differentiable(type.dtype):
         return None
@@ -53,7 +53,7 @@ def unbroadcast(dy, type):
     return like(type, dy)
 
 
-def upper_half(x):
+def upper_half(x: Any) -> Any:
     """The upper half of the significand, so that products of two halves are exact.
 
     Takes an array of float32 or float64, or a Python number, which is first rounded to float32.

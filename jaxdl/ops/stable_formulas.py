@@ -6,7 +6,7 @@ The value and the derivative of one function share their exponential: compiled t
 import math
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxdl.ops.precision import upper_half
 
@@ -28,7 +28,7 @@ def _small_expm1(x, terms=8):
     return x * y
 
 
-def sigmoid(x):
+def sigmoid(x: Array) -> Array:
     """σ(x) = 1/(1+e) to the right, e/(1+e) to the left, e = e^−|x|"""
     if jnp.iscomplexobj(x):
         return 1 / (1 + jnp.exp(-x))
@@ -36,7 +36,7 @@ def sigmoid(x):
     return jnp.where(x < 0, e, jnp.ones_like(x)) / (1 + e)
 
 
-def sigmoid_slope(x):
+def sigmoid_slope(x: Array) -> Array:
     """σ′ = σ(x)σ(−x) = e/(1+e)², e = e^−|x|; y(1−y) would cancel."""
     if jnp.iscomplexobj(x):
         return sigmoid(x) * sigmoid(-x)
@@ -44,7 +44,7 @@ def sigmoid_slope(x):
     return e / (1 + e * (2 + e))
 
 
-def tanh_slope(x):
+def tanh_slope(x: Array) -> Array:
     """tanh′ = 1/cosh² = 4e/(1+e)², e = e^−2|x|; 1−y² would cancel."""
     if jnp.iscomplexobj(x):
         return 1 / jnp.cosh(x) ** 2
@@ -65,15 +65,15 @@ def _swish_slope(x, w, t, s):
     return jnp.where(x < 0, (((1 + w) + e) * t) * s / square, 1 + e * ((w - 1) - e) / square)
 
 
-def silu(x):
+def silu(x: Array) -> Array:
     return _swish(x, *_exp_parts(-jnp.abs(x)))
 
 
-def silu_slope(x):
+def silu_slope(x: Array) -> Array:
     return _swish_slope(x, x, *_exp_parts(-jnp.abs(x)))
 
 
-def elu(x, *, alpha=1.0):
+def elu(x: Array, *, alpha: float = 1.0) -> Array:
     low = jnp.minimum(x, 0)
     if x.dtype != jnp.float32:
         return jnp.where(x > 0, x, alpha * jnp.expm1(low))
@@ -81,21 +81,21 @@ def elu(x, *, alpha=1.0):
     return jnp.where(x > 0, x, alpha * jnp.where(low > -0.5, _small_expm1(low), t * s - 1))
 
 
-def elu_slope(x, *, alpha=1.0):
+def elu_slope(x: Array, *, alpha: float = 1.0) -> Array:
     t, s = _exp_parts(jnp.minimum(x, 0))
     return jnp.where(x > 0, jnp.ones_like(x), (alpha * t) * s)
 
 
-def selu(x):
+def selu(x: Array) -> Array:
     return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
 
 
-def selu_slope(x):
+def selu_slope(x: Array) -> Array:
     t, s = _exp_parts(jnp.minimum(x, 0))
     return jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), (SELU_SCALE * SELU_ALPHA * t) * s)
 
 
-def normal_cdf(x):
+def normal_cdf(x: Array) -> Array:
     return lax.erfc(-x * math.sqrt(0.5)) / 2
 
 
@@ -111,7 +111,7 @@ def _density_times(x):
     return y + y * _small_expm1(-(x - high) * (x + high) / 2, 4)
 
 
-def gelu_slope(x):
+def gelu_slope(x: Array) -> Array:
     """y′ = Φ(x) + xφ(x); far to the left, where Φ underflows, Φ = −φ/x (1 − 1/x² + 3/x⁴ − 15/x⁶ + …)"""
     if x.dtype != jnp.float32:
         near = jnp.clip(x, -40, 40)
@@ -152,11 +152,11 @@ def _gelu_tanh_parts(x):
     return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4), s
 
 
-def gelu_tanh(x):
+def gelu_tanh(x: Array) -> Array:
     return _swish(x, *_gelu_tanh_parts(x))
 
 
-def gelu_tanh_slope(x):
+def gelu_tanh_slope(x: Array) -> Array:
     near = jnp.clip(x, -30, 30)
     return _swish_slope(x, near * (_C + 3 * _C3 * near * near), *_gelu_tanh_parts(x))
 
@@ -175,14 +175,14 @@ def _quick_gelu_parts(x):
     return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4 if x.dtype == jnp.float32 else 8), s
 
 
-def quick_gelu(x):
+def quick_gelu(x: Array) -> Array:
     return _swish(x, *_quick_gelu_parts(x))
 
 
-def quick_gelu_slope(x):
+def quick_gelu_slope(x: Array) -> Array:
     return _swish_slope(x, QUICK * jnp.clip(x, -900, 900), *_quick_gelu_parts(x))
 
 
-def softplus(x):
+def softplus(x: Array) -> Array:
     """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)"""
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))

@@ -28,9 +28,9 @@ class Observed:
     """
 
     site: Site
-    inputs: list
-    hand: Callable[..., list]
-    automatic: Callable[..., list]
+    inputs: list[Any]
+    hand: Callable[..., list[Any]]
+    automatic: Callable[..., list[Any]]
     find_moving: Callable[[], tuple[int, ...]]
 
     @property
@@ -78,7 +78,7 @@ def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observe
     return [_observed(site, _as_listed(site, listed), found, *seen) for site, seen in first.items()]
 
 
-def moving(jaxpr: Any, arrays: list, places: list[int] | None = None) -> dict[Site, set[int]]:
+def moving(jaxpr: Any, arrays: list[Any], places: list[int] | None = None) -> dict[Site, set[int]]:
     """Finds which inputs of rules get a tangent from the arguments of a jaxpr.
 
     Args:

@@ -1,6 +1,7 @@
 """Primals that JAX cannot differentiate: where such a derivative is needed, the error names the rule to keep."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ class RuleNeeded(TypeError):
     """A derivative is needed that only a removed rule gives."""
 
 
-def find_obstacles(primal, replacement):
+def find_obstacles(primal: Any, replacement: Any) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
     """Finds the derivatives that JAX does not have of a primal.
 
     Only primals with an equation that has no derivative itself are tried. The rules inside them are kept for that: the
@@ -89,10 +90,10 @@ def _fault(derivative, f, types, moving):
 
 
 # The identity of an input of a primal; differentiated to its order, it raises and names the rule to keep.
-obstacle_p = jx.Primitive("jaxdl_obstacle")
+obstacle_p: Any = jx.Primitive("jaxdl_obstacle")
 # The identity of the first inputs, which are the outputs of a primal. They have no reverse mode to the other inputs.
-one_way_p = jx.Primitive("jaxdl_one_way")
-back_p = jx.Primitive("jaxdl_back")
+one_way_p: Any = jx.Primitive("jaxdl_one_way")
+back_p: Any = jx.Primitive("jaxdl_back")
 
 
 def _raise_rule_needed(site, reason):

@@ -123,7 +123,7 @@ def site_of(eqn: Any, count: int = 1, within: tuple[str, ...] = ()) -> Site | No
     return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count, gain)
 
 
-def rule_primal(eqn, *args):
+def rule_primal(eqn: Any, *args: Any) -> Any:
     """The jaxpr of a rule's primal. An op's is traced for the arguments; JAX's are already traced."""
     if eqn.primitive is op_p:
         return jx.trace(jx.op_call(eqn).primal, *args)[0]

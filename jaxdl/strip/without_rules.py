@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 
 from jaxdl import jaxpr as jx
 from jaxdl.strip.obstacles import find_obstacles, obstacle_p, one_way_p
-from jaxdl.strip.sites import Choice, chosen, rule_primal, site_of
+from jaxdl.strip.sites import Choice, Site, chosen, rule_primal, site_of
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ def automatic(
     return without_rules
 
 
-def removal(wanted):
+def removal(wanted: Callable[[Site], bool]) -> Callable[[Any], Callable[..., list[Any]] | None]:
     """The replacement, for `jaxpr.evaluate`, that puts primals in place of the rules of wanted sites."""
 
     def replacement(eqn):
@@ -63,16 +63,16 @@ def removal(wanted):
     return replacement
 
 
-def evaluated_primal(eqn, site, replacement, *args):
+def evaluated_primal(eqn: Any, site: Site, replacement: Any, *args: Any) -> list[Any]:
     """The outputs of a rule's primal, for which a derivative that JAX does not have raises `RuleNeeded`."""
     primal = rule_primal(eqn, *args)
     forward, backward = find_obstacles(primal, replacement)
-    args = [obstacle_p.bind(x, site=site, **forward[i])[0] if i in forward else x for i, x in enumerate(args)]
+    inputs = [obstacle_p.bind(x, site=site, **forward[i])[0] if i in forward else x for i, x in enumerate(args)]
     with jax.named_scope(site.name):
-        y = jx.evaluate(primal, args, replacement)
+        y = jx.evaluate(primal, inputs, replacement)
     if backward:
         reason = next(iter(backward.values()))
-        y = one_way_p.bind(*y, *[args[i] for i in backward], outputs=len(y), site=site, reason=reason)
+        y = one_way_p.bind(*y, *[inputs[i] for i in backward], outputs=len(y), site=site, reason=reason)
     return y
 
 
