@@ -28,8 +28,8 @@ from benchmarks.audit_functions.published import published
 from benchmarks.results_folder import FOLDER, keep
 from jaxdl import audit, nn
 from jaxdl.auditor import AuditReport, Verdict, load_accepted
-from jaxdl.auditor.auditing import of_subject, subjects
-from jaxdl.auditor.findings import said
+from jaxdl.auditor.auditing import audit_subject, subjects
+from jaxdl.auditor.findings import error_line
 from jaxdl.jaxpr import in_arrays
 from jaxdl.ops import softmax_cross_entropy_with_integer_labels
 from jaxdl.report import Table, seconds_text
@@ -69,7 +69,7 @@ def audited(f: Callable, args: tuple) -> tuple[AuditReport | str, float]:
             warnings.simplefilter("ignore")
             report = audit(f, *args).accepting(ACCEPTED)
     except (Exception, TookTooLong) as error:  # what a stranger's function raises is its own
-        report = said(error)
+        report = error_line(error)
     jax.clear_caches()
     return report, time.perf_counter() - start
 
@@ -230,7 +230,7 @@ def whole_model() -> None:
     start = time.perf_counter()
     rows = []
     for subject in subjects(in_arrays(loss, (params, images), {}), jax.tree.leaves((params, images)), loss).audited:
-        report = of_subject(subject)
+        report = audit_subject(subject)
         end = time.perf_counter()
         rows.append({"name": subject.name, "is_whole": subject.is_whole, "calls": subject.count,
                      "verdict": str(report.verdict), "seconds": end - start})  # fmt: skip

@@ -1,5 +1,5 @@
 """All planted faults in one table."""
 
-from benchmarks.audit_functions import asked, linear, norms, pointwise, structure, windows
+from benchmarks.audit_functions import in_context, linear, norms, pointwise, structure, windows
 
-FAULTS = (*pointwise.FAULTS, *linear.FAULTS, *norms.FAULTS, *windows.FAULTS, *structure.FAULTS, *asked.FAULTS)
+FAULTS = (*pointwise.FAULTS, *linear.FAULTS, *norms.FAULTS, *windows.FAULTS, *structure.FAULTS, *in_context.FAULTS)

@@ -1,4 +1,4 @@
-"""Findings that are known and accepted, each with a reason, kept in a TOML file."""
+"""Findings that are accepted, each for a reason, in a TOML file."""
 
 import dataclasses
 import os
@@ -11,7 +11,14 @@ from jaxdl.auditor.findings import Finding, Verdict
 
 @dataclass(frozen=True)
 class Accepted:
-    """Findings of one verdict on one rule, of one check or of all, that are accepted for a reason."""
+    """Findings that are accepted.
+
+    Attributes:
+        rule: The name of the rule.
+        verdict: The verdict.
+        reason: Why they are accepted.
+        check: The name of the check; empty for all checks.
+    """
 
     rule: str
     verdict: str
@@ -19,10 +26,11 @@ class Accepted:
     check: str = ""
 
     def covers(self, rule: str, finding: Finding) -> bool:
+        """Whether a finding on a rule is one of these."""
         return (self.rule, self.verdict) == (rule, finding.verdict) and self.check in ("", finding.check)
 
 
-# What JAX's own functions call, and is no derivative by design.
+# Rules in JAX's own functions that are not derivatives, by design.
 OF_JAX = (
     Accepted(
         "_sinc_maclaurin",
@@ -33,14 +41,22 @@ OF_JAX = (
 
 
 def load_accepted(path: str | os.PathLike) -> list[Accepted]:
-    """Reads a TOML file of tables `[[accepted]]` with rule, verdict, reason and perhaps check.
+    """Reads accepted findings from a TOML file.
 
-    Raises ValueError that says which entry is wrong and how; OSError where the file cannot be read.
+    Args:
+        path: A file of tables `[[accepted]]` with rule, verdict, reason and perhaps check, all strings.
+
+    Returns:
+        The accepted findings, for `AuditReport.accepting`.
+
+    Raises:
+        ValueError: The file is not TOML, or an entry is not correct; the message says which.
+        OSError: The file cannot be read.
     """
     try:
         entries = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("accepted", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}") from None
+        raise ValueError(f"{path} is not a TOML file: {error}") from None
     return [_entry(path, number, entry) for number, entry in enumerate(entries, 1)]
 
 
@@ -50,10 +66,10 @@ def _entry(path, number, entry):
     if wrong or not all(isinstance(v, str) and v for v in entry.values()):
         raise ValueError(
             f"{path}: accepted finding {number} has {sorted(entry)}; it needs rule, verdict and reason, and may have "
-            f"check, all texts that are not empty"
+            f"check, all non-empty strings"
         )
     if entry["verdict"] not in list(Verdict):
         raise ValueError(
-            f"{path}: accepted finding {number}: no verdict {entry['verdict']!r}; there are {', '.join(Verdict)}"
+            f"{path}: accepted finding {number}: no verdict {entry['verdict']!r}; the verdicts are {', '.join(Verdict)}"
         )
     return Accepted(**entry)

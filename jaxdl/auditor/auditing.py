@@ -11,22 +11,32 @@ import numpy as np
 
 from jaxdl import exact
 from jaxdl import jaxpr as jx
-from jaxdl.auditor import accepted, along_arrays, along_points, checks
+from jaxdl.auditor import accepted, array_derivatives, checks, pointwise_derivatives
+from jaxdl.auditor.array_points import has_while_loop
 from jaxdl.auditor.domains import domains_of
-from jaxdl.auditor.findings import Finding, Verdict, raised_at, said
+from jaxdl.auditor.findings import Finding, Verdict, error_line, raised_at
 from jaxdl.auditor.report import Audited, AuditReport
 from jaxdl.auditor.sites import subjects
-from jaxdl.auditor.subject import LARGE, Raised, Subject, evaluated, in_float64, theirs, top, works_on_bits
-from jaxdl.auditor.untold import is_drawn
+from jaxdl.auditor.subject import (
+    LARGE,
+    Subject,
+    UserCodeError,
+    evaluated,
+    in_float64,
+    magnitude,
+    user_code,
+    works_on_bits,
+)
+from jaxdl.auditor.unverifiable import is_sampled
 from jaxdl.currying import direct_or_curried
 from jaxdl.double_precision import NoDoublePrecision, as_double
 from jaxdl.measure.differentiated import Differentiated, check_differentiable
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
-SMALL = 4096  # numbers in a subject that is looked at in all floating-point formats
-MEANINGLESS = 0.1  # of the largest entry: so far off in a narrow format a function's values are noise
-STILL = "what it is given does not move with the arguments"
-MORE = 1.2, 1024  # a rule is costly beyond this factor and this many bytes or operations more than automatic
+SMALL = 4096  # numbers in a subject up to which it is audited in all floating-point formats
+MEANINGLESS = 0.1  # of the largest entry: an error of a narrow format beyond which a function's values are noise
+CONSTANT = "its inputs do not depend on the arguments"
+COSTLY = 1.2, 1024  # the factor, and the number of bytes or operations, beyond which a rule is costly
 
 
 @overload
@@ -50,9 +60,9 @@ def audit(
 
     f is differentiated in the floating-point and complex arrays among its arguments. Rules are jaxdl's ops,
     `jax.custom_jvp` and `jax.custom_vjp`, of any library, inside jit, scan, while, cond, vmap and checkpoint. Each is
-    audited as f asks it: with the values that it sees there, in the inputs that move with the arguments of f, in the
-    total where one value enters at several places; the same rule at the same types and settings once. Small ones
-    without a fault so far are looked at in all floating-point formats. A rule that these arguments do not reach is
+    audited as f uses it: on the values with which f calls it, in the inputs that depend on the arguments of f, and in
+    total where one value enters at several places. The same rule with the same types and settings is audited once.
+    Small rules without a fault are audited in all floating-point formats. A rule that these arguments do not reach is
     audited where edge points reach it, else it is listed as not reached.
 
     `audit(f, domains=…)`, without arguments of f, is a function of them: all keywords of that second call go to f.
@@ -82,37 +92,44 @@ def audit(
     flat = jx.in_arrays(f, args, kwargs)
     try:
         found = subjects(flat, arrays, f, stated)
-    except Raised as raised:  # from inside the function: it is told as it is
+    except UserCodeError as raised:  # the function's own error
         raise raised.error from None
-    audited = [of_subject(subject) for subject in found.audited]
+    audited = [audit_subject(subject) for subject in found.audited]
     for dtype in FORMATS:
-        audited = _also_in(dtype, f, flat, arrays, stated, audited)
-    missed = itertools.starmap(unreached, found.unreached)
+        audited = _in_other_format(dtype, f, flat, arrays, stated, audited)
+    missed = itertools.starmap(not_reached, found.not_reached)
     return AuditReport(f, args, kwargs, (*audited, *missed)).accepting(accepted.OF_JAX)
 
 
-def unreached(site, reason) -> Audited:
+def not_reached(site, reason) -> Audited:
     """A rule that is not called at these arguments."""
-    subject = Subject(site.name, site.kind, site.where, site.count, None, None, site.inputs)
+    subject = Subject(site.name, site.kind, site.where, site.count, _never, _never, site.inputs)
     return Audited(subject, (), (Finding(Verdict.NOT_REACHED, "reach", "the rule", "", reason, "a call"),))
 
 
-def of_subject(subject: Subject) -> Audited:
-    """All checks of one subject. One that is accused is judged by what is meant in f: where one value enters a rule at
-    several places, as in implicit rules, that of one place may be told by another; and what does not move is not."""
-    audited = checked(subject)
-    meant = subject.total() if audited.verdict.is_fault else None
-    if meant is None:
+def _never(*inputs):
+    raise AssertionError("a rule that is not reached is not called")
+
+
+def audit_subject(subject: Subject) -> Audited:
+    """All checks of one subject.
+
+    A rule with a fault is audited again by its total derivative in f: where one value enters it at several places, as
+    in implicit rules, the rule may give the whole cotangent to one of them; and constant inputs need no cotangent.
+    """
+    audited = run_checks(subject)
+    total = subject.total() if audited.verdict.is_fault else None
+    if total is None:
         return audited
-    if not meant.smooth:
-        return Audited(meant, (), (Finding(Verdict.NOT_REACHED, "reach", "the rule", "", STILL, "a derivative"),))
-    return checked(meant)
+    if not total.smooth:
+        return Audited(total, (), (Finding(Verdict.NOT_REACHED, "reach", "the rule", "", CONSTANT, "a derivative"),))
+    return run_checks(total)
 
 
-def checked(subject: Subject) -> Audited:
-    """All checks of one subject; after a failure of structure none of the others means anything.
+def run_checks(subject: Subject) -> Audited:
+    """All checks of one subject; only those of structure where it has no pullback.
 
-    A large function is made by JAX of rules that are checked one by one: only its derivative is looked at.
+    Of a large function as a whole only the derivative is checked, as JAX derives the rest from rules that are checked.
     """
     findings = {"structure": guarded(checks.structure, "structure", subject)}
     if not any(f.what in (checks.PULLBACK, checks.TANGENT) for f in findings["structure"]):
@@ -127,36 +144,38 @@ def checked(subject: Subject) -> Audited:
 
 
 def derivative(subject: Subject, orders=2) -> list[Finding]:
-    """Values, cotangents and second order: at edge points where entries are treated alone, else at whole arrays."""
+    """Findings on values, cotangents and second order: at edge points for pointwise functions, else at arrays."""
     if works_on_bits(subject.value):
-        told = "the function works on the bits of its arguments: neither its values nor JAX know the derivative meant"
-        return [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "the derivative", "", told, "a witness")]
-    told = []
-    if along_points.treats_entries_alone(subject):
+        got = "the function works on the bits of its arguments, so neither values nor JAX give the derivative"
+        return [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "the derivative", "", got, "a witness")]
+    findings = []
+    if pointwise_derivatives.has_pointwise_derivatives(subject):
         try:
-            return along_points.at_edge_points(subject, orders)
+            return pointwise_derivatives.pointwise_findings(subject, orders)
         except exact.UnknownPrimitive as error:
-            told = [Finding(Verdict.NOT_VERIFIABLE, "cotangents", "edge points", "", said(error), "a witness")]
+            findings = [
+                Finding(Verdict.NOT_VERIFIABLE, "cotangents", "edge points", "", error_line(error), "a witness")
+            ]
     if orders == 2 and subject.size <= LARGE:
-        told += guarded(checks.second_order, "second order", subject)
-    return told + along_arrays.at_points(subject)
+        findings += guarded(checks.second_order, "second order", subject)
+    return findings + array_derivatives.array_findings(subject)
 
 
 def guarded(check, name, subject) -> list[Finding]:
-    """What a check finds; where it cannot be made, that: what is audited raises, or the auditor itself fails."""
+    """The findings of a check, or one that says why it failed: the audited function raises, or the auditor does."""
     try:
         return check(subject)
-    except Raised as raised:
-        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", said(raised.error), "an answer")]
+    except UserCodeError as raised:
+        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", error_line(raised.error), "an answer")]
     except (exact.UnknownPrimitive, NoDoublePrecision) as error:
-        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", said(error), "an answer")]
-    except Exception as error:  # no verdict on the rule, and none to be taken for one
-        told = f"{said(error)}, at {raised_at(error)}"
-        return [Finding(Verdict.FAILED, name, "the check", "", told, "an answer: please report it")]
+        return [Finding(Verdict.NOT_VERIFIABLE, name, "the check", "", error_line(error), "an answer")]
+    except Exception as error:  # the auditor's own error says nothing about the rule
+        got = f"{error_line(error)}, at {raised_at(error)}"
+        return [Finding(Verdict.FAILED, name, "the check", "", got, "an answer: please report it")]
 
 
 def costs(subject: Subject) -> list[Finding]:
-    """Residual bytes and FLOPs beside those of the automatic derivative, where there is one, as advice."""
+    """Advice where a rule needs more residual bytes or FLOPs than the automatic derivative, if there is one."""
     if None in subject.steps:
         return []
     sides = [Differentiated(f, subject.inputs) for f in (subject.hand, subject.plain)]
@@ -165,7 +184,7 @@ def costs(subject: Subject) -> list[Finding]:
     return [
         Finding(Verdict.COSTLY, "cost", what, "", f"{hand:,.0f}", f"{plain:,.0f}, as automatic")
         for what, (hand, plain) in (("residual bytes", kept), ("FLOPs", flops))
-        if hand > MORE[0] * plain + MORE[1]
+        if hand > COSTLY[0] * plain + COSTLY[1]
     ]
 
 
@@ -175,7 +194,7 @@ def _flops(side):
 
 
 def merged(findings) -> tuple[Finding, ...]:
-    """One of each verdict and check and array, the first, with the number of all; the worst verdict first."""
+    """The first finding of each verdict, check and array, with the number of all; the worst verdict first."""
     found = {}
     for f in findings:
         key = f.verdict, f.check, f.what
@@ -183,9 +202,9 @@ def merged(findings) -> tuple[Finding, ...]:
     return tuple(sorted(found.values(), key=lambda f: f.verdict.rank))
 
 
-def _also_in(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
-    """The same with what is found where all floating-point arrays are of another type, small rules only."""
-    small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault and not is_drawn(a.subject)]
+def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
+    """The audited subjects, small ones with findings where all floating-point arrays have another dtype."""
+    small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault and not is_sampled(a.subject)]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
     is_complex = any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
     if not small or is_complex or sum(map(np.size, arrays)) > LARGE or given == {jnp.dtype(dtype)}:
@@ -193,28 +212,28 @@ def _also_in(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
         try:
-            others = subjects(theirs(flat), cast, f, domains).audited
-        except Raised:  # f insists on the types that it was given
+            others = subjects(user_code(flat), cast, f, domains).audited
+        except UserCodeError:  # f accepts only the types given
             return audited
-        likeness = lambda s: (s.name, s.kind, tuple(x.shape for x in s.inputs))
-        named = {True: {likeness(s): s for s in reversed(others)}}
-        if any(not a.subject.edges for a in small):  # judged by what is meant
-            named[False] = {likeness(s): s for s in [other.total() for other in reversed(others)] if s}
+        key = lambda s: (s.name, s.kind, tuple(x.shape for x in s.inputs))
+        named = {True: {key(s): s for s in reversed(others)}}
+        if any(not a.subject.edges for a in small):  # audited by its total derivative
+            named[False] = {key(s): s for s in [other.total() for other in reversed(others)] if s}
         out = []
         for a in audited:
-            other = named.get(a.subject.edges, {}).get(likeness(a.subject))
+            other = named.get(a.subject.edges, {}).get(key(a.subject))
             found = guarded(in_format, "cotangents", other) if a in small and other else []
             out.append(a.with_format(str(jnp.dtype(dtype)), found))
         return out
 
 
 def in_format(subject: Subject) -> list[Finding]:
-    """Structure and first derivative, where the function itself means something in the format of its arguments."""
+    """Findings on structure and first derivative, unless the function's own values are noise in this format."""
     if found := checks.structure(subject):
         return found
     values, truth = evaluated(subject.value, *subject.inputs), in_float64(subject.value, *subject.inputs)
-    apart = [(np.abs(as_double(a) - b), top(b)) for a, b in zip(values, truth or values, strict=True)]
+    apart = [(np.abs(as_double(a) - b), magnitude(b)) for a, b in zip(values, truth or values, strict=True)]
     if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
         return []
     found = derivative(subject, orders=1)
-    return [f for f in found if f.verdict == Verdict.WRONG] if along_arrays.searches(subject) else found
+    return [f for f in found if f.verdict == Verdict.WRONG] if has_while_loop(subject) else found

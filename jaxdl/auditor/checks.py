@@ -1,40 +1,50 @@
-"""What must hold of any derivative, whatever its values: each check gives findings, none where it holds."""
+"""Properties of any derivative, whatever its values. Each check returns findings, none where the property holds."""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.findings import Finding, Verdict, entry, number, said
+from jaxdl.auditor.findings import Finding, Verdict, entry, error_line, number
 from jaxdl.auditor.judge import half_of_the_digits
+from jaxdl.auditor.searches import search
 from jaxdl.auditor.slopes import slopes_of_cotangents
-from jaxdl.auditor.subject import Raised, Subject, drawn, evaluated, in_float64, run, theirs, top, vjp
-from jaxdl.auditor.untold import is_drawn_in_a_loop, search, untold
+from jaxdl.auditor.subject import (
+    Subject,
+    UserCodeError,
+    evaluated,
+    in_float64,
+    magnitude,
+    random_arrays,
+    run,
+    user_code,
+    vjp,
+)
+from jaxdl.auditor.unverifiable import is_sampled_in_a_loop, unverifiable_entries
 from jaxdl.double_precision import as_double, real_parts
 
 SCALES = 2.0**-12, 2.0**12
-ROUNDED = 0.02  # of the largest entry: what rounding to 16 bits on the way explains
-SEVERAL = 32
-ROUNDING_LEFT = 1e-12  # of the largest value or cotangent: what float64 leaves of a second derivative that is 0
-PULLBACK, TANGENT = "the pullback", "the tangent"  # what is wrong where there is no pullback that could be called
+ROUNDED = 0.02  # of the largest entry: an error that rounding to 16 bits explains
+SEVERAL = 32  # times a rounding error that was seen: rounding errors that are possible
+ROUNDING_LEFT = 1e-12  # of the largest value or cotangent: the rounding error of a second derivative that is 0
+PULLBACK, TANGENT = "the pullback", "the tangent"  # the subjects of findings where there is no usable pullback
 
 
 def structure(subject: Subject) -> list[Finding]:
     """Each cotangent has the shape and the type of its input; outputs are those of the plain function."""
     u = list(subject.outputs)
-    step = lambda f: theirs(jax.eval_shape)(functools.partial(subject.step, f), subject.types, u)
+    step = lambda f: user_code(jax.eval_shape)(functools.partial(subject.step, f), subject.types, u)
     try:
         found = step(subject.hand)
-    except Raised as raised:
-        told = "structure", PULLBACK, "", said(raised.error)
+    except UserCodeError as raised:
+        what = "structure", PULLBACK, "", error_line(raised.error)
         try:
             step(subject.plain)
-        except Raised:  # it has no derivative, by hand or not
-            return [Finding(Verdict.NOT_VERIFIABLE, *told, "a derivative")]
-        return _nonlinear_tangent(subject) or [Finding(Verdict.STRUCTURE, *told, "cotangents like the inputs")]
+        except UserCodeError:  # it has no derivative, by hand or not
+            return [Finding(Verdict.NOT_VERIFIABLE, *what, "a derivative")]
+        return _nonlinear_tangent(subject) or [Finding(Verdict.STRUCTURE, *what, "cotangents like the inputs")]
     expected = u + [subject.types[i] for i in subject.smooth]
     unlike = [
         Finding(Verdict.STRUCTURE, "structure", name, "", jx.typed(got), jx.typed(like))
@@ -45,17 +55,17 @@ def structure(subject: Subject) -> list[Finding]:
 
 
 def _nonlinear_tangent(subject) -> list[Finding]:
-    """That the tangent of a sum is not the sum of the tangents: what is not linear has no transpose."""
-    v, w = (drawn(seed, [subject.types[i] for i in subject.smooth]) for seed in (3, 4))
+    """Findings where the tangent of a sum is not the sum of the tangents, so that it has no transpose."""
+    v, w = (random_arrays(seed, [subject.types[i] for i in subject.smooth]) for seed in (3, 4))
     both = [np.asarray(a + b, a.dtype) for a, b in zip(v, w, strict=True)]
 
     def pushed(inputs, *along):
         f, moving = subject.of_smooth(subject.hand, inputs), [inputs[i] for i in subject.smooth]
-        return [theirs(jax.jvp)(f, moving, list(v))[1] for v in along]
+        return [user_code(jax.jvp)(f, moving, list(v))[1] for v in along]
 
     try:
         of_v, of_w, of_both = run(pushed, subject.inputs, v, w, both)
-    except Raised:  # there is no tangent either
+    except UserCodeError:  # there is no tangent either
         return []
     unlike = functools.partial(_unlike, Verdict.NOT_LINEAR, "structure", subject)
     return [
@@ -66,8 +76,10 @@ def _nonlinear_tangent(subject) -> list[Finding]:
 
 
 def _weak(subject) -> list[Finding]:
-    """Cotangents of weak type, as of a Python number, where the plain function's are not: parameters moved along
-    them would change their type, and what is compiled for these be compiled again."""
+    """Findings on cotangents of weak type, where the plain function's are not weak.
+
+    Parameters updated with them would change their type, and cause recompilation.
+    """
     if None in subject.steps:
         return []
     hand, plain = ([v.aval for v in jx.opened(step).outvars] for step in subject.steps)
@@ -89,9 +101,9 @@ def linear(subject: Subject) -> list[Finding]:
         types = [subject.types[i].dtype for i in subject.smooth]
         return [[jnp.asarray(x, t) for x, t in zip(cotangents, types, strict=True)] for cotangents in each]
 
-    u, w = drawn(1, subject.outputs), drawn(2, subject.outputs)
+    u, w = random_arrays(1, subject.outputs), random_arrays(2, subject.outputs)
     of_u, of_w, of_both, of_zero, *of_scaled = run(pulled, subject.inputs, u, w)
-    floor = [max(top(x), _floor(subject, u)) for x in of_u]
+    floor = [max(magnitude(x), _floor(subject, u)) for x in of_u]
     scales = SCALES if float(jnp.finfo(subject.dtype).max) > 1e10 else ()  # float16 has no room for them
     cases = [
         ("u + w", of_both, [as_double(a) + b for a, b in zip(of_u, of_w, strict=True)], ROUNDED, floor),
@@ -111,35 +123,35 @@ def linear(subject: Subject) -> list[Finding]:
 
 
 def adjoint(subject: Subject) -> list[Finding]:
-    """⟨u, J v⟩ = ⟨Jᵀ u, v⟩ between forward and reverse mode, where there is forward mode."""
-    v = drawn(3, [subject.types[i] for i in subject.smooth])
-    u = drawn(1, subject.outputs)
+    """⟨u, J v⟩ = ⟨Jᵀ u, v⟩ between forward and reverse mode, if there is a forward mode."""
+    v = random_arrays(3, [subject.types[i] for i in subject.smooth])
+    u = random_arrays(1, subject.outputs)
 
     def both(inputs, u, v):
         f, moving = subject.of_smooth(subject.hand, inputs), [inputs[i] for i in subject.smooth]
-        return theirs(jax.jvp)(f, moving, v)[1], subject.pulled(subject.hand, inputs)[1](u)
+        return user_code(jax.jvp)(f, moving, v)[1], subject.pulled(subject.hand, inputs)[1](u)
 
     try:
         sides = _sides(u, v, *run(both, subject.inputs, u, v))
-    except Raised as raised:
+    except UserCodeError as raised:
         if "forward-mode" in str(raised) or "custom_vjp" in str(raised):
             return []
         raise
     room = _half(subject.roughest)
     if _apart(*sides, room) and (wider := in_float64(jx.trace(both, subject.inputs, u, v)[0], *subject.inputs, *u, *v)):
-        sides = _sides(u, v, wider[: len(u)], wider[len(u) :])  # it may be noise
+        sides = _sides(u, v, wider[: len(u)], wider[len(u) :])  # the difference may be noise
     if not _apart(*sides, room):
         return []
     forward, reverse, _ = sides
-    told = "⟨u, Jv⟩", "of forward mode", number(forward), f"⟨Jᵀu, v⟩ = {number(reverse)}"
-    return [Finding(Verdict.WRONG, "adjoint", *told, inputs=subject.inputs)]
+    what = "⟨u, Jv⟩", "of forward mode", number(forward), f"⟨Jᵀu, v⟩ = {number(reverse)}"
+    return [Finding(Verdict.WRONG, "adjoint", *what, inputs=subject.inputs)]
 
 
 def _sides(u, v, pushed, pulled):
-    """⟨u, Jv⟩, ⟨Jᵀu, v⟩, and how large the terms of the first are together, if only by rounding."""
+    """⟨u, Jv⟩, ⟨Jᵀu, v⟩, and the sum of the sizes of the first's terms, at least of their rounding."""
     terms = lambda xs, ys: [np.real(as_double(x) * y) for x, y in zip(xs, ys, strict=True)]
     forward, reverse = terms(u, pushed), terms(pulled, v)
-    size = max(sum(np.abs(t).sum() for t in forward), ROUNDING_LEFT * max(map(top, u)) * max(map(top, v)))
+    size = max(sum(np.abs(t).sum() for t in forward), ROUNDING_LEFT * max(map(magnitude, u)) * max(map(magnitude, v)))
     return sum(t.sum() for t in forward), sum(t.sum() for t in reverse), size
 
 
@@ -148,23 +160,25 @@ def _apart(forward, reverse, size, room):
 
 
 def second_order(subject: Subject) -> list[Finding]:
-    """The derivative of the pullback is that of the plain function's."""
-    if is_drawn_in_a_loop(subject):  # which JAX's derivative does not differentiate
+    """The derivative of the pullback is that of the plain function's pullback."""
+    if is_sampled_in_a_loop(subject):  # JAX's derivative is not that of the distribution
         return []
     try:
         hand, plain = subject.seconds
-    except Raised as raised:
+    except UserCodeError as raised:
         return [first_order_only(subject, raised.error)]
-    u, v = subject.seeds(), drawn(3, [subject.types[i] for i in subject.smooth])
+    u, v = subject.seeds(), random_arrays(3, [subject.types[i] for i in subject.smooth])
     got, expected = in_float64(hand, *subject.inputs, *u, *v), in_float64(plain, *subject.inputs, *u, *v)
     if got is None or expected is None:
         return []
     half = _half(subject.dtype)
-    floor = half * max(map(top, expected))  # where all is 0 but for rounding, nothing can be said
+    floor = half * max(map(magnitude, expected))  # where all is 0 up to rounding, nothing is known
     unlike = functools.partial(_unlike, Verdict.WRONG_SECOND, "second order", subject)
     if any(_differ(a, b, half, floor) for a, b in zip(got, expected, strict=True)):
-        floor = max(floor, ROUNDING_LEFT * max(map(top, in_float64(subject.steps[0], *subject.inputs, *u) or expected)))
-        expected = _by_values_beside(subject, u, v, got, expected, floor)
+        floor = max(
+            floor, ROUNDING_LEFT * max(map(magnitude, in_float64(subject.steps[0], *subject.inputs, *u) or expected))
+        )
+        expected = _by_neighbours(subject, u, v, got, expected, floor)
     return [
         found
         for name, a, b in zip(subject.cotangents, got, expected, strict=True)
@@ -173,20 +187,23 @@ def second_order(subject: Subject) -> list[Finding]:
     ]
 
 
-def _by_values_beside(subject, u, v, got, expected, floor):
-    """What is expected of second cotangents, where rule and plain function disagree: of the plain function's and of
-    what its first cotangents around the point allow, where these tell, the nearest to those got."""
-    is_told = not any(mask.any() for mask in untold(subject, subject.inputs, u))
-    if not is_told or in_float64(subject.steps[1], *subject.inputs, *u) is None:
+def _by_neighbours(subject, u, v, got, expected, floor):
+    """The expected second cotangents where rule and plain function disagree.
+
+    They are the plain function's, or what difference quotients of its first cotangents around the point allow,
+    whichever is nearer to those got.
+    """
+    is_verifiable = not any(mask.any() for mask in unverifiable_entries(subject, subject.inputs, u))
+    if not is_verifiable or in_float64(subject.steps[1], *subject.inputs, *u) is None:
         return expected
     half = half_of_the_digits(subject.dtype)
-    most = [half * max(top(b), top(a) * 0.5, floor) for a, b in zip(got, expected, strict=True)]
+    most = [half * max(magnitude(b), magnitude(a) * 0.5, floor) for a, b in zip(got, expected, strict=True)]
     slopes = slopes_of_cotangents(subject, u, v, most)
     return [_nearest(a, b, s) for a, b, s in zip(got, expected, slopes, strict=True)]
 
 
 def _nearest(got, expected, slopes):
-    """To each entry got, of that expected and those that slopes allow."""
+    """For each entry got, the nearer of the entry expected and the interval of slopes."""
     a, b = real_parts(got), real_parts(expected)
     c = np.clip(a, slopes.low, slopes.high)
     nearest = np.where((np.abs(a - b) <= np.abs(a - c)) | ~np.isfinite(c), b, c)
@@ -194,14 +211,14 @@ def _nearest(got, expected, slopes):
 
 
 def first_order_only(subject, error) -> Finding:
-    """The pullback has no derivative: the rule's fault if the plain function's has one."""
+    """A finding that the pullback has no derivative, which is the rule's fault if the plain pullback has one."""
     verdict = Verdict.NOT_VERIFIABLE if subject.plain_second is None else Verdict.WRONG_SECOND
-    return Finding(verdict, "second order", "the pullback's derivative", "", said(error), "a derivative")
+    return Finding(verdict, "second order", "the pullback's derivative", "", error_line(error), "a derivative")
 
 
 def mapped(subject: Subject) -> list[Finding]:
-    """vmap of the derivative is a loop of it, with all inputs mapped, and with each of several alone."""
-    inputs, u = list(subject.inputs), drawn(1, subject.outputs)
+    """vmap of the derivative equals a loop, with all inputs mapped, and with each input mapped alone."""
+    inputs, u = list(subject.inputs), random_arrays(1, subject.outputs)
     others = [_another(x) if i in subject.smooth else x for i, x in enumerate(inputs)]
     step = functools.partial(subject.step, subject.hand)
     ways = {"all inputs": subject.smooth}
@@ -229,7 +246,7 @@ def mapped(subject: Subject) -> list[Finding]:
 
 
 def alone(subject: Subject) -> list[Finding]:
-    """One input's cotangent, or that of one output, is the same where the others are not asked for."""
+    """The cotangent of one input, or from one output, is the same when only that one is differentiated."""
     if len(subject.smooth) + len(subject.outputs) == 2:
         return []
 
@@ -247,22 +264,24 @@ def alone(subject: Subject) -> list[Finding]:
             pairs += zip(single, whole(zeros), strict=True)
         return pairs
 
-    u = drawn(1, subject.outputs)
+    u = random_arrays(1, subject.outputs)
     names = [(name, "alone") for name in subject.cotangents]
     names += [(name, f"from output {k} alone") for k in range(len(u)) for name in subject.cotangents]
-    unlike = functools.partial(_unlike, Verdict.WRONG, "asked alone", subject, **_rounding(subject, u))
+    unlike = functools.partial(_unlike, Verdict.WRONG, "alone", subject, **_rounding(subject, u))
     pairs = [*zip(names, run(each, subject.inputs, u), strict=False)]
     found = [[*unlike(name, at, a, b)] for (name, at), (a, b) in pairs]
-    if any(found[: len(subject.smooth)]) and subject.ways:  # f need not ask for each input alone
+    if any(found[: len(subject.smooth)]) and subject.ways:  # f may never differentiate one input alone
         ways = subject.ways()
         found = [new for k, new in enumerate(found) if k >= len(subject.smooth) or {subject.smooth[k]} in ways]
     return [f for new in found for f in new]
 
 
 def eager(subject: Subject) -> list[Finding]:
-    """Outside jit the derivative is the same as inside; what rounding may explain is no worse than inaccurate, and what
-    the plain function itself does differently is no fault."""
-    u = drawn(1, subject.outputs)
+    """The derivative is the same outside jit as inside.
+
+    A difference that rounding may explain is inaccurate at most. It is no fault where the plain function differs too.
+    """
+    u = random_arrays(1, subject.outputs)
     found = []
     for name, a, b in zip(subject.names, *_inside_and_outside(subject, subject.hand, u), strict=True):
         verdict = Verdict.WRONG if _differ(a, b, ROUNDED) else Verdict.INACCURATE
@@ -276,7 +295,7 @@ def eager(subject: Subject) -> list[Finding]:
 
 
 def _inside_and_outside(subject, f, u):
-    """Outputs and cotangents inside jit and outside; of a plain function without a derivative the outputs."""
+    """Outputs and cotangents inside jit and outside; only outputs of a plain function without a derivative."""
     step = functools.partial(subject.step, f)
     if f is subject.plain and subject.steps[1] is None:
         step = lambda inputs, u: subject.of_smooth(f, inputs)(*[inputs[i] for i in subject.smooth])
@@ -288,7 +307,7 @@ CHECKS = {
     "linear": linear,
     "adjoint": adjoint,
     "vmap": mapped,
-    "asked alone": alone,
+    "alone": alone,
     "jit": eager,
 }
 
@@ -303,44 +322,50 @@ def _half(dtype):
 
 
 def _floor(subject, u):
-    """A size below which cotangents are but the rounding of what cancels."""
-    return _half(subject.roughest) * max(map(top, u))
+    """The size of cotangents up to which they may be rounding errors after cancellation."""
+    return _half(subject.roughest) * max(map(magnitude, u))
 
 
 def _rounding(subject, u):
-    """What two runs may differ by where each rounds in its own way."""
+    """By how much two runs with different rounding may differ, as arguments of `_unlike`."""
     noise = functools.cache(lambda: _noise(subject, u))
     return {"room": _half(subject.roughest), "floor": _floor(subject, u), "noise": lambda name: noise().get(name, 0.0)}
 
 
 def _noise(subject, u) -> dict[str, float]:
-    """By name, how far an output or cotangent lies from the same computed in float64, several times, and how far a
-    search moves its values where it goes on: with another rounding it stops elsewhere."""
+    """By name, a multiple of the distance of an output or cotangent from a float64 run.
+
+    For a search, also of the change of its values in further steps, as it may stop elsewhere with other rounding.
+    """
     step = subject.steps[0]
     wider = in_float64(step, *subject.inputs, *u) or ()
-    if not wider and "while" in jx.primitives(subject.value):  # where it stops nobody can tell
+    if not wider and "while" in jx.primitives(subject.value):  # it may stop anywhere
         return dict.fromkeys(subject.names, np.inf)
     with np.errstate(all="ignore"):
         off = [np.abs(a - b) for a, b in zip(map(as_double, evaluated(step, *subject.inputs, *u)), wider, strict=False)]
     rounded = [float(x[np.isfinite(x)].max(initial=0)) for x in off]
     found = search(subject)
-    of_both = itertools.zip_longest(subject.names, rounded, found.moved if found else (), fillvalue=0.0)
-    return {name: SEVERAL * max(by, also) for name, by, also in of_both}
+    count = len(subject.names)
+    moved = [*(found.moved if found else ()), *[0.0] * count][:count]
+    rounded = [*rounded, *[0.0] * count][:count]
+    return {name: SEVERAL * max(pair) for name, *pair in zip(subject.names, rounded, moved, strict=True)}
 
 
 def _differ(a, b, room=None, floor=0.0) -> bool:
-    """Whether arrays differ by more than a part, by default half of the digits of the first's type, of the largest
-    entry; not where the second is not finite."""
+    """Whether arrays differ by more than a part of the largest entry, by default half of the first's digits.
+
+    Entries in which the second is not finite do not count.
+    """
     known = np.isfinite(as_double(b))
     room = _half(a.dtype) if room is None else room
     a, b, tiny = as_double(a)[known], as_double(b)[known], float(jnp.finfo(a.dtype).tiny)
     if not np.isfinite(a).all():
         return True
-    return bool(np.abs(a - b).max(initial=0) > room * max(top(b), top(a) * 0.5, floor) + tiny)
+    return bool(np.abs(a - b).max(initial=0) > room * max(magnitude(b), magnitude(a) * 0.5, floor) + tiny)
 
 
 def _unlike(verdict, check, subject, what, at, got, expected, room=None, floor=0.0, noise=None) -> list[Finding]:
-    """A finding with the entry that is the furthest off, where two arrays differ by more than noise(what)."""
+    """A finding with the entry of the largest error, where two arrays differ by more than noise(what)."""
     if not _differ(got, expected, room, floor):
         return []
     a, b = (as_double(np.asarray(x)).reshape(-1) for x in (got, expected))
@@ -349,5 +374,5 @@ def _unlike(verdict, check, subject, what, at, got, expected, room=None, floor=0
     if noise and apart.max() <= noise(what):
         return []
     i = int(np.argmax(apart))
-    told = what, f"{at} {entry(i, np.shape(got))}".strip(), number(a[i]), number(b[i])
-    return [Finding(verdict, check, *told, inputs=tuple(subject.inputs))]
+    where = f"{at} {entry(i, np.shape(got))}".strip()
+    return [Finding(verdict, check, what, where, number(a[i]), number(b[i]), inputs=tuple(subject.inputs))]

@@ -1,4 +1,4 @@
-"""Domains of arguments, as users state them: where the numbers that the audit makes up have to stay."""
+"""Domains of arguments, as users state them: the audit generates numbers inside of them."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -20,28 +20,35 @@ class Domain:
     holds: Callable = lambda x: True
 
     def admits(self, x) -> np.ndarray:
-        """Which entries of an array lie in it."""
+        """Which entries of an array are inside."""
         wide = np.asarray(x).astype(np.float64)
         return np.broadcast_to((wide >= self.low) & (wide <= self.high) & np.asarray(self.holds(x)), np.shape(x))
 
     def admitted(self, x, given) -> np.ndarray:
-        """An array with what lies beyond the ends moved to them, and what is not in the domain then as it was given."""
+        """An array clipped to the ends, with the given entries where it is then not inside."""
         x = np.clip(x, *np.asarray([self.low, self.high], np.float64)).astype(given.dtype)
         return np.where(self.admits(x), x, given).astype(given.dtype)
 
 
 def domains_of(domains: Mapping | Sequence | None, f: Callable, args: tuple, kwargs: dict) -> list[Domain | None]:
-    """One for each array among the arguments of f, in their order.
+    """A domain, or None, for each array among the arguments of f, in their order.
 
-    domains: for arguments by position or name, or one for each positional argument; each a pair (low, high), whose ends
-    belong to it, a predicate on arrays, or None. Raises ValueError where they do not fit the arguments.
+    Args:
+        domains: By position or name of arguments, or one for each positional argument; each a pair (low, high), both
+            included, a predicate on arrays, or None.
+        f: The function.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+
+    Raises:
+        ValueError: They do not fit the arguments.
     """
     stated = dict(domains) if isinstance(domains, Mapping) else dict(enumerate(domains or ()))
     names = _names(f, args)
     known = {**dict(enumerate(names)), **{name: name for name in (*names, *kwargs)}}
     if unknown := [key for key in stated if key not in known and not (isinstance(key, int) and key < len(args))]:
         raise ValueError(
-            f"audit: domains has {unknown[0]!r}, which is no argument of {getattr(f, '__name__', f)}; there are the "
+            f"audit: domains has {unknown[0]!r}, which is not an argument of {getattr(f, '__name__', f)}; it has the "
             f"positions 0 to {len(args) - 1} and the names {', '.join(known[k] for k in known if isinstance(k, str))}"
         )
     by_name = {known.get(key, key): _domain(key, value) for key, value in stated.items()}
@@ -51,7 +58,7 @@ def domains_of(domains: Mapping | Sequence | None, f: Callable, args: tuple, kwa
 
 
 def _names(f, args):
-    """Of the positional arguments, where f has names for them."""
+    """The names of the positional arguments, as far as f names them."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):  # a callable without a signature
@@ -66,7 +73,7 @@ def _domain(key, stated: Any) -> Domain | None:
     if callable(stated):
         return Domain(holds=stated)
     if isinstance(stated, tuple | list) and len(stated) == 2 and stated[0] < stated[1]:
-        return Domain(*map(float, stated))
+        return Domain(float(stated[0]), float(stated[1]))
     raise ValueError(
         f"audit: the domain of argument {key!r} is a pair (low, high) with low < high, or a predicate; got {stated!r}"
     )

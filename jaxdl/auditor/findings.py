@@ -1,8 +1,9 @@
-"""What an audit finds: a verdict on one check of one site, with the input and the witnesses that show it."""
+"""Findings of an audit: a verdict on one check of one site, with the inputs and the witnesses that show it."""
 
 import enum
 import traceback
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +11,22 @@ from jaxdl.report import error_text
 
 
 class Verdict(enum.StrEnum):
-    """How a derivative was found to be, causes before what follows from them. Those up to FAILED are faults.
+    """The verdict on a derivative, causes before their consequences. Those up to FAILED are faults.
 
-    STRUCTURE: cotangents of another shape or type, or none; FAILED: an exception of the auditor's own, so that nothing
-    is known; BORDER: not finite at a border of the function's domain, as the automatic derivative; CONVENTION: between
-    the one-sided derivatives at a kink; COSTLY: more memory or operations than the automatic derivative takes;
-    NOT_VERIFIABLE: nobody could judge; NOT_REACHED: a rule that the function does not call at these arguments.
+    Attributes:
+        STRUCTURE: Cotangents have another shape or type than the inputs, or there are none.
+        NOT_LINEAR: The pullback is not linear.
+        WRONG: The formula is wrong.
+        WRONG_SECOND: The second derivative is wrong.
+        NON_FINITE: NaN or infinity where the derivative is finite.
+        INACCURATE: Fewer than half of the digits are right.
+        FAILED: The auditor itself raised, so that nothing is known.
+        BORDER: Not finite at a border of the function's domain, like the automatic derivative.
+        CONVENTION: Between the one-sided derivatives at a kink.
+        COSTLY: More memory or operations than the automatic derivative needs.
+        NOT_VERIFIABLE: No witness could judge it.
+        NOT_REACHED: The function does not call the rule at these arguments.
+        RIGHT: None of these.
     """
 
     STRUCTURE = "structure"
@@ -34,20 +45,30 @@ class Verdict(enum.StrEnum):
 
     @property
     def is_fault(self) -> bool:
+        """Whether the verdict says that the derivative is not right, or that the auditor failed."""
         return self.rank <= Verdict.FAILED.rank
 
     @property
     def rank(self) -> int:
+        """The place in the order of verdicts, 0 for the worst."""
         return list(Verdict).index(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One thing found at one site.
+    """A verdict on one check of one site.
 
-    check: what was looked at; what: the array; at: the point and the entry; got, expected: numbers or words; witnesses:
-    what each source of the derivative says; inputs: the arrays at which it shows (of a pointwise function numbers);
-    ulp: how many units in the last place got is off; times: at how many points or entries the same was found.
+    Attributes:
+        verdict: The verdict.
+        check: The name of the check.
+        what: The array that was checked.
+        at: The point and the entry, in words.
+        got: The rule's result, a number or words.
+        expected: The correct result.
+        witnesses: What each witness says, by its name.
+        inputs: The arrays at which it shows; for a pointwise function, numbers.
+        ulp: The error in units in the last place, for inaccurate results.
+        times: At how many points or entries the same was found.
     """
 
     verdict: Verdict
@@ -62,11 +83,11 @@ class Finding:
     times: int = 1
 
     def __str__(self):
-        return f"{self.verdict}: {self.told}"
+        return f"{self.verdict}: {self.description}"
 
     @property
-    def told(self) -> str:
-        """All but the verdict, in a sentence."""
+    def description(self) -> str:
+        """The finding in a sentence, without the verdict."""
         off = f", {self.ulp:.2g} ULP off" if self.ulp is not None else ""
         times = f" (and {self.times - 1} more)" if self.times > 1 else ""
         said = "".join(f"; {name}: {number}" for name, number in self.witnesses.items())
@@ -74,10 +95,11 @@ class Finding:
 
     @property
     def where(self) -> str:
-        """The array, the point and the entry, in words."""
+        """The array, the point and the entry."""
         return f"{self.what} {self.at}".strip()
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
+        """The finding as plain data."""
         return {
             "verdict": str(self.verdict),
             "check": self.check,
@@ -93,21 +115,21 @@ class Finding:
 
 
 def number(x) -> str:
-    """A number as it can be read back: nine digits."""
+    """A number with nine digits."""
     if isinstance(x, complex | np.complexfloating):
         return f"{complex(x):.9g}"
     return f"{float(x):.9g}"
 
 
 def entry(i, shape) -> str:
-    """The index of a flat entry, in words; nothing for a number."""
+    """The index of a flat entry as text; empty for a number."""
     return f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" if shape else ""
 
 
-def said(error) -> str:
-    """An exception in one line; where it has no words, the place that raised it."""
-    told = error_text(error)[:240]
-    return told if ":" in told else f"{told}: raised at {raised_at(error)}"
+def error_line(error) -> str:
+    """An exception in one line; without a message, the place that raised it."""
+    line = error_text(error)[:240]
+    return line if ":" in line else f"{line}: raised at {raised_at(error)}"
 
 
 def raised_at(error) -> str:
@@ -117,6 +139,7 @@ def raised_at(error) -> str:
 
 
 def interval(low, high) -> str:
+    """A number, or an interval, in words."""
     return number(low) if low == high or np.isnan(high) else f"between {number(low)} and {number(high)}"
 
 

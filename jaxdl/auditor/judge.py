@@ -1,4 +1,4 @@
-"""Who is right: what a rule gave, what its formula gives without rounding, and between what the truth lies."""
+"""Verdicts from evidence: what a rule gave, what its formula gives without rounding, and bounds of the truth."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,16 +8,23 @@ import numpy as np
 
 from jaxdl.auditor.findings import Finding, Verdict, interval, number
 
-CLEARLY = 0.1  # off, in units of the truth
+CLEARLY = 0.1  # an error, relative to the truth, beyond which a larger one shows no more
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Arrays of one shape: got from the rule as it runs, formula the same computed with far less rounding.
+    """What is known about the entries of an array, in arrays of one shape.
 
-    low, high: the truth; NaN where no witness knows it. room: how far off got may be beyond half of its digits, by
-    the rounding of what goes in. of_formula: the same for formula. given: at the arguments given, where the function
-    is finite. border: at a border of the function's domain, where the automatic derivative is not finite either.
+    Attributes:
+        got: The rule's result.
+        formula: The same computed with far less rounding.
+        low: Lower bound of the truth; NaN where no witness knows it.
+        high: Upper bound of the truth.
+        room: By how much got may be off, beyond half of its digits, because its inputs are rounded.
+        of_formula: The same for formula.
+        dtype: The type of got.
+        given: Where the point is given and the function is finite.
+        border: Where the point is at a border of the domain, and the automatic derivative is not finite either.
     """
 
     got: np.ndarray
@@ -32,7 +39,7 @@ class Evidence:
 
     @property
     def flat(self) -> "Evidence":
-        """With all arrays, of the shape of got, as vectors."""
+        """The evidence with all arrays as vectors."""
         vectors = {
             field.name: np.broadcast_to(getattr(self, field.name), np.shape(self.got)).reshape(-1)
             for field in dataclasses.fields(self)
@@ -42,15 +49,15 @@ class Evidence:
 
 
 def half_of_the_digits(dtype) -> float:
-    """Half of a format's, but not more than six: special functions are approximations themselves."""
+    """The relative error that leaves half of a format's digits, at most six: special functions are approximations."""
     return max(float(jnp.finfo(dtype).eps) ** 0.5, 1e-6)
 
 
 def verdicts(e: Evidence) -> np.ndarray:
-    """A Verdict for each entry: half of the digits must be right, and the formula itself to that many."""
+    """A Verdict for each entry: half of the digits must be right, and as many of the formula's."""
     info = jnp.finfo(e.dtype)
     half = half_of_the_digits(e.dtype)
-    tiny = 1e3 * float(info.tiny)  # what is smaller on the way counts as 0
+    tiny = 1e3 * float(info.tiny)  # intermediate values below this count as 0
     with np.errstate(all="ignore"):
         size = np.fmax(np.abs(e.low), np.abs(e.high))
         room = half * size + e.room + tiny
@@ -73,18 +80,24 @@ def verdicts(e: Evidence) -> np.ndarray:
     return out
 
 
-def found(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=lambda i: 0.0) -> list[Finding]:
-    """One finding for each verdict but RIGHT and NOT_VERIFIABLE, with the entry that is the furthest off.
+def judged(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=lambda i: 0.0) -> list[Finding]:
+    """One finding for each verdict but RIGHT and NOT_VERIFIABLE, with the entry of the largest error.
 
-    at(i), inputs(i), witnesses(i): where a flat entry is, its inputs, what the witnesses say of it; oddity(i): how
-    unusual its inputs are. Of entries that are clearly off the least odd one is told.
+    Args:
+        e: The evidence.
+        check: The name of the check.
+        what: The name of the array.
+        at: Where a flat entry is, in words.
+        inputs: The inputs at a flat entry.
+        witnesses: What the witnesses say about a flat entry.
+        oddity: How unusual the inputs are. Of entries with clear errors the least odd one is reported.
     """
     flat = e.flat
-    judged = verdicts(flat)
+    by_entry = verdicts(flat)
     found = []
-    for verdict in sorted(set(judged) - {Verdict.RIGHT, Verdict.NOT_VERIFIABLE}, key=lambda v: v.rank):
-        places = np.flatnonzero(judged == verdict)
-        i = max(places, key=lambda i: (min(_telling(flat, i), CLEARLY), -oddity(i)))
+    for verdict in sorted(set(by_entry) - {Verdict.RIGHT, Verdict.NOT_VERIFIABLE}, key=lambda v: v.rank):
+        places = np.flatnonzero(by_entry == verdict)
+        i = max(places, key=lambda i: (min(_error(flat, i), CLEARLY), -oddity(i)))
         shows_formula = verdict == Verdict.WRONG and _distance(flat.got, flat, i) <= flat.room[i]
         got = flat.formula[i] if shows_formula else flat.got[i]
         unlike = np.isfinite(got) and not np.isclose(got, flat.formula[i], 1e-6, 0)
@@ -110,8 +123,8 @@ def _distance(x, e, i):
     return max(e.low[i] - x[i], x[i] - e.high[i], 0.0)
 
 
-def _telling(e, i):
-    """How far off, in units of the truth."""
+def _error(e, i):
+    """The error relative to the truth."""
     with np.errstate(all="ignore"):
         off = max(_distance(e.got, e, i), _distance(e.formula, e, i)) / max(abs(e.low[i]), abs(e.high[i]), 1e-30)
     return min(np.nan_to_num(off, nan=1.0), 1e3)

@@ -1,4 +1,4 @@
-"""Functions that take each entry alone: evaluated at any number of points, and where something changes in them."""
+"""Pointwise functions: evaluation at any number of points, and the points at which something changes in them."""
 
 import functools
 import itertools
@@ -8,14 +8,14 @@ import numpy as np
 from jax import lax
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.subject import ready, theirs
+from jaxdl.auditor.subject import ready, user_code
 
 MOST_CHANGES = 48
 MOST_ROWS = 160  # of points for functions of several inputs
 
 
 def is_pointwise(jaxpr) -> bool:
-    """Whether a jaxpr holds nothing but elementwise equations on real arrays of one shape and scalars."""
+    """Whether a jaxpr has only elementwise equations, on real arrays of one shape and scalars."""
     plain = jx.opened(jaxpr)
     shapes = {v.aval.shape for v in plain.invars}
     if len(shapes) != 1 or not all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in plain.invars):
@@ -24,7 +24,7 @@ def is_pointwise(jaxpr) -> bool:
 
 
 def at_points(jaxpr, *points, seen=lambda eqn, inputs, outputs: None):
-    """The outputs of a pointwise jaxpr for inputs of shape (p,) each. `seen` is shown every equation."""
+    """The outputs of a pointwise jaxpr for inputs of shape (p,) each. `seen` is called with every equation."""
     plain = jx.opened(jaxpr)
     values = dict(zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
     values |= dict(zip(plain.invars, points, strict=True))
@@ -35,7 +35,7 @@ def at_points(jaxpr, *points, seen=lambda eqn, inputs, outputs: None):
         elif eqn.primitive.name == "broadcast_in_dim":
             y = inputs
         else:
-            y = theirs(jx.binding(eqn))(*_alike(inputs, eqn))
+            y = user_code(jx.binding(eqn))(*_alike(inputs, eqn))
             seen(eqn, inputs, y)
         values.update(zip(eqn.outvars, y, strict=True))
     return [jx.value_of(atom, values) for atom in plain.outvars]
@@ -52,8 +52,8 @@ def _alike(inputs, eqn):
 # --- where something changes ---------------------------------------------------------------------------
 
 
-def asking(jaxprs, dtype):
-    """What `changes` asks of pointwise jaxprs, compiled once: a function of all inputs (g,) to answers (a, g)."""
+def conditions(jaxprs, dtype):
+    """The conditions that `changes` examines, compiled once: a function from all inputs (g,) to booleans (a, g)."""
 
     def questions(*inputs):
         found = [x > 0 for x in inputs]
@@ -68,12 +68,16 @@ def asking(jaxprs, dtype):
 
 
 def changes(ask, place, others, dtype) -> list:
-    """The numbers, of a floating-point type, at which something changes in pointwise jaxprs: the last before it and
-    the first after it.
+    """The numbers of a dtype at which something changes in pointwise jaxprs: the last before and the first after.
 
-    What changes is the answer of a comparison (also those in max, min, abs, sign and clamp), or whether a value on the
-    way is zero, infinite or NaN. Found on a grid over all numbers of the type, then by bisection. `ask` is what
-    `asking` gives; `others` are the inputs beside the one at `place`, numbers.
+    What changes is the result of a comparison (also of those in max, min, abs, sign and clamp), or whether an
+    intermediate value is zero, infinite or NaN. Found on a grid over all numbers of the dtype, then by bisection.
+
+    Args:
+        ask: A function that `conditions` returned.
+        place: The position of the input that varies.
+        others: Numbers for the other inputs.
+        dtype: The floating-point type.
     """
     grid = _grid(dtype)
     before = ask(place, others, grid)
@@ -95,7 +99,7 @@ def changes(ask, place, others, dtype) -> list:
 
 
 def _nearest_zero(rows, sizes):
-    """For each row the places of its smallest sizes."""
+    """For each row, the positions of its smallest sizes."""
     return [i for row in np.unique(rows) for i in sorted(np.flatnonzero(rows == row), key=lambda i: sizes[i])[:6]]
 
 
@@ -114,7 +118,7 @@ def _note(found, eqn, inputs, outputs):
 
 
 def _grid(dtype):
-    """Numbers of all sizes, and close ones where functions live."""
+    """Numbers of all sizes, and closely spaced ones up to 12."""
     info = jnp.finfo(dtype)
     sizes = np.geomspace(float(info.tiny), float(info.max) / 4, 241)
     close = np.linspace(0, 12, 121)
@@ -123,7 +127,7 @@ def _grid(dtype):
 
 
 def _ordinal(x):
-    """Floating-point numbers counted in their order."""
+    """The ranks of floating-point numbers in their order."""
     bits = np.ascontiguousarray(x).view(f"i{x.dtype.itemsize}").astype(np.int64)
     return np.where(bits < 0, np.iinfo(f"i{x.dtype.itemsize}").min - bits, bits)
 
@@ -138,17 +142,17 @@ def _number(ordinals, dtype):
 
 
 def edge_points(jaxprs, inputs, dtype) -> list[np.ndarray]:
-    """For each input (p,) numbers at which to look: ordinary ones, extreme ones, ties, and where something changes.
+    """For each input (p,) numbers to audit at: ordinary ones, extreme ones, ties, and where something changes.
 
-    jaxprs take the inputs, and perhaps more, which is 1.
+    The jaxprs are functions of the inputs, and perhaps of more, which are set to 1.
     """
     given = [np.asarray(x).reshape(-1)[:8] for x in inputs]
     usual = [_usual(x, dtype) for x in given]
-    ask, ones = asking(jaxprs, dtype), _ones(jaxprs, len(inputs))
+    ask, ones = conditions(jaxprs, dtype), _ones(jaxprs, len(inputs))
     if len(inputs) == 1:
         found = changes(ask, 0, ones, dtype)
         return [np.concatenate([usual[0], _beside(np.asarray(found, dtype))])]
-    most = max(map(len, usual))  # there are fewer where those given are among the usual ones
+    most = max(map(len, usual))  # fewer where those given are among the usual ones
     alike = zip(*[np.resize(x, most) for x in usual], strict=True)
     rows = list(itertools.product(*usual) if len(inputs) == 2 else alike)
     rows += [(x,) * len(inputs) for x in usual[0]]
@@ -178,7 +182,7 @@ def _usual(given, dtype):
 
 
 def _beside(x):
-    """Each number, and those a little further out to both sides; none so small that it counts as 0."""
+    """Each number, and numbers slightly larger and smaller; without subnormal numbers."""
     with np.errstate(over="ignore"):
         near = np.concatenate([x, x * x.dtype.type(1.05), x * x.dtype.type(0.95)])
     return near[np.isfinite(near) & (np.abs(near) >= jnp.finfo(x.dtype).tiny)]

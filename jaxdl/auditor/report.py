@@ -1,4 +1,4 @@
-"""What an audit gives back: verdicts and findings as a table, as JSON, as a page."""
+"""The report of an audit: verdicts and findings."""
 
 import dataclasses
 import math
@@ -15,12 +15,18 @@ from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
 from jaxdl.report import Report, Table, plain
 
-SHOWN = 6  # numbers of an array that are written out, and inputs of a rule
+SHOWN = 6  # numbers of an array, and inputs of a rule, that are written out
 
 
 @dataclass(frozen=True, eq=False)
 class Audited:
-    """One subject, the names of the checks that were made, and what they found, the worst first."""
+    """The audit of one function or rule.
+
+    Attributes:
+        subject: The function or rule.
+        checks: The names of the checks that were made.
+        findings: What they found, the worst first.
+    """
 
     subject: Subject
     checks: tuple[str, ...]
@@ -28,20 +34,21 @@ class Audited:
 
     @property
     def name(self) -> str:
+        """The name of the function or rule."""
         return self.subject.name
 
     @property
     def verdict(self) -> Verdict:
-        """The worst."""
+        """The worst verdict."""
         return worst(self.findings)
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """Of each check."""
+        """The worst verdict of each check."""
         return {check: worst(f for f in self.findings if f.check == check) for check in self.checks}
 
     def with_format(self, name, findings) -> "Audited":
-        """With what was found in another floating-point format; what was found before is not said again."""
+        """The audit with findings in another floating-point format, without those that it has already."""
         known = {(f.verdict, f.check) for f in self.findings}
         new = [
             dataclasses.replace(f, check=f"{f.check} in {name}") for f in findings if (f.verdict, f.check) not in known
@@ -49,7 +56,12 @@ class Audited:
         together = sorted((*self.findings, *new), key=lambda f: f.verdict.rank)
         return Audited(self.subject, (*self.checks, *dict.fromkeys(f.check for f in new)), tuple(together))
 
-    def to_json(self, script_of=lambda finding: "") -> dict:
+    def to_json(self, script_of: Callable[[Finding], str] = lambda finding: "") -> dict[str, Any]:
+        """The audit as plain data.
+
+        Args:
+            script_of: Python code that reproduces a finding.
+        """
         return {
             "name": self.subject.name,
             "kind": self.subject.kind,
@@ -64,34 +76,46 @@ class Audited:
 
 @dataclass(frozen=True, eq=False)
 class AuditReport(Report):
-    """What `audit` found. `audited` has f as a whole, unless it is but one rule, and each rule that it calls."""
+    """What `audit` found.
+
+    Attributes:
+        f: The function.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        audited: The audits of f as a whole, unless it is a single rule, and of each rule that it calls.
+        accepted: Findings that were accepted, each with the reason.
+    """
 
     f: Callable
     args: tuple
     kwargs: dict[str, Any]
     audited: tuple[Audited, ...]
-    accepted: tuple[tuple[Finding, str], ...] = ()  # findings that were known before, with the reason
+    accepted: tuple[tuple[Finding, str], ...] = ()
 
     def __repr__(self):
         return f"<audit of {self.name}: {self.verdict}; {len(self.audited)} derivatives, {len(self.faults)} faults>"
 
     @property
     def verdict(self) -> Verdict:
-        """The worst."""
+        """The worst verdict."""
         return worst(self.findings)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All, the worst first."""
+        """All findings, the worst first."""
         return tuple(sorted((f for a in self.audited for f in a.findings), key=lambda f: f.verdict.rank))
 
     @property
     def faults(self) -> tuple[Finding, ...]:
-        """The findings that say that a derivative is not right."""
+        """The findings that a derivative is not right, or that the auditor failed."""
         return tuple(f for f in self.findings if f.verdict.is_fault)
 
     def accepting(self, known: Iterable[Accepted]) -> "AuditReport":
-        """The report without the findings that are known and accepted; those are kept in `accepted`."""
+        """The report in which known findings are moved to `accepted`.
+
+        Args:
+            known: The findings to accept, as `load_accepted` returns them.
+        """
         accepted, audited = list(self.accepted), []
         for a in self.audited:
             reasons = {f: next((k.reason for k in known if k.covers(a.name, f)), None) for f in a.findings}
@@ -112,11 +136,12 @@ class AuditReport(Report):
 
     @property
     def name(self) -> str:
+        """The name of the function."""
         return name_of(self.f)
 
     @property
     def script(self) -> str:
-        """A line that runs this audit again; f, args and kwargs are the user's where they cannot be written out."""
+        """A line of Python that runs this audit again; large values are the names f, args[…] and kwargs[…]."""
         written = [_written(f"args[{i}]", x) for i, x in enumerate(self.args)]
         written += [f"{k}={_written(f'kwargs[{k!r}]', x)}" for k, x in self.kwargs.items()]
         imported, f = _importable(self.f)
@@ -126,7 +151,7 @@ class AuditReport(Report):
         return f"import jaxdl, numpy; {imported}jaxdl.{start}.print()"
 
     def script_of(self, finding: Finding) -> str:
-        """A line that shows a finding: the derivative at its point where f takes one number, else the audit again."""
+        """A line of Python that shows a finding: the derivative where f takes one number, else the audit."""
         grads = {"cotangents": "jax.grad({})", "second order": "jax.grad(jax.grad({}))"}
         alone = len(self.audited) == len(self.args) == len(finding.inputs) == 1 and not self.kwargs
         if not (alone and finding.check in grads and np.shape(finding.inputs[0]) == ()):
@@ -148,7 +173,7 @@ class AuditReport(Report):
 
     def found(self) -> Table:
         """One row for each finding."""
-        rows = [(a.name, str(f.verdict), f.told) for a in self.audited for f in a.findings]
+        rows = [(a.name, str(f.verdict), f.description) for a in self.audited for f in a.findings]
         columns = "rule", "verdict", "finding"
         title, note = "Findings, the worst of each rule first", f"To run this audit again: {self.script}"
         return Table(title, columns, rows, note, words=len(columns))
@@ -161,17 +186,18 @@ class AuditReport(Report):
 
 
 def name_of(f) -> str:
-    """What the user calls a function."""
+    """The user's name for a function."""
     name = getattr(f, "__name__", type(f).__name__)
     return getattr(jx.users_function(f), "__name__", name) if name == "wrapped_fun" else name
 
 
-def worst(findings) -> Verdict:
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """The worst verdict; RIGHT without findings."""
     return min((f.verdict for f in findings), key=lambda v: v.rank, default=Verdict.RIGHT)
 
 
 def _importable(f):
-    """What imports a function, and its name then; f where it cannot be imported."""
+    """An import statement for a function and its name, or "f" where it cannot be imported."""
     module, name = getattr(f, "__module__", None), getattr(f, "__qualname__", "<")
     if module in (None, "__main__") or "<" in name:
         return "", "f"
@@ -184,7 +210,7 @@ def _inputs(inputs):
 
 
 def _written(argument, value):
-    """A value as it can be read back, if it is small; else the user's own name for the argument."""
+    """A small value as Python; for others, an expression of args and kwargs."""
     numbers = sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(value))
     if numbers > SHOWN:
         return argument

@@ -1,4 +1,4 @@
-"""The witnesses: one-sided derivatives of a function along a direction, from its values alone."""
+"""The witnesses: one-sided derivatives of a function along a direction, exact, or from values alone."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,21 @@ import numpy as np
 from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
-from jaxdl.auditor.subject import Subject, compiled, in_float64, theirs, top
-from jaxdl.double_precision import as_double, double_struct, in_double_precision, real_parts
+from jaxdl.auditor.subject import Subject, compiled, in_float64, magnitude, user_code
+from jaxdl.double_precision import NoDoublePrecision, as_double, double_struct, in_double_precision, real_parts
 
-EXACT_WORK = 4000  # scalar operations up to which the exact witness is called
+EXACT_WORK = 4000  # scalar operations up to which the exact witness is used
 STEPS = 9
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """The derivative lies between low and high, arrays in float64; NaN where this witness cannot tell.
+    """The derivative lies between low and high; NaN where this witness does not know it.
 
-    room: how far beyond them it may lie, as the function is a search that has not settled.
+    Attributes:
+        low: In float64.
+        high: In float64.
+        room: How far beyond them it may lie, as the function is a search that has not converged.
     """
 
     low: np.ndarray
@@ -29,11 +32,11 @@ class Slopes:
     room: float = 0.0
 
 
-UNKNOWN = Slopes(np.float64(np.nan), np.float64(np.nan))
+UNKNOWN = Slopes(np.asarray(np.nan), np.asarray(np.nan))
 
 
 def exact_slopes(jaxpr, points, along, order=1) -> list[Slopes]:
-    """Those of each output of a pointwise jaxpr, at points (p,) for each input, in exact arithmetic.
+    """The derivatives of each output of a pointwise jaxpr, at points (p,) for each input, in exact arithmetic.
 
     Numbers of like size go together: the smallest and the largest of them decide with how many digits is computed.
     """
@@ -64,7 +67,7 @@ def _joined(parts, shape):
 
 
 def exact_slope(subject: Subject, inputs, u, along) -> Slopes | None:
-    """That of Re Σ u·f along a direction, a list like the differentiated inputs; None where it cannot be had."""
+    """The derivative of Re Σ u·f along a direction, a list like the differentiated inputs; None where it fails."""
     if operations(subject.value) > EXACT_WORK:
         return None
     f = subject.of_smooth(lambda *x: jx.evaluate(subject.value, x, lambda eqn: None), inputs)
@@ -93,14 +96,16 @@ def _float(v):
 
 
 def _summed(slopes) -> Slopes:
-    """Over all entries: at kinks of several each may take its own side."""
-    return Slopes(np.float64(sum(s.low.sum() for s in slopes)), np.float64(sum(s.high.sum() for s in slopes)))
+    """The sum over all entries; at kinks of several, each entry may take another side."""
+    return Slopes(np.asarray(sum(s.low.sum() for s in slopes)), np.asarray(sum(s.high.sum() for s in slopes)))
 
 
-class Numerical:
-    """The function in float64, and its one-sided derivatives by Richardson's extrapolation of difference quotients.
+class NumericalWitness:
+    """One-sided derivatives in float64, by Richardson's extrapolation of difference quotients.
 
-    jaxpr: what stands in for the function.
+    Args:
+        subject: The subject.
+        jaxpr: A function to use in place of the subject's.
     """
 
     def __init__(self, subject: Subject, jaxpr=None):
@@ -109,7 +114,7 @@ class Numerical:
             self.program = compiled(in_double_precision(jaxpr or subject.value), *map(double_struct, subject.types))
 
     def slope(self, inputs, u, along) -> Slopes:
-        """That of Re Σ u·f along a direction, a list like the differentiated inputs; low = high where it is smooth."""
+        """The derivative of Re Σ u·f along a direction, a list like the differentiated inputs."""
         inputs = [as_double(np.asarray(x)) if i in self.subject.smooth else x for i, x in enumerate(inputs)]
         u, along = ([np.asarray(as_double(np.asarray(x))) for x in xs] for xs in (u, along))
         steps = _steps(self.subject, inputs, along)
@@ -124,23 +129,23 @@ class Numerical:
         low, high, error = (float(x.sum()) for x in (np.fmin(left, right), np.fmax(left, right), error))
         if not np.isfinite([low, high]).all() or error > 1e-3 * (np.abs(left).sum() + np.abs(right).sum()) + 1e-5:
             low, high = np.nan, np.nan
-        return Slopes(np.float64(low - error), np.float64(high + error))
+        return Slopes(np.asarray(low - error), np.asarray(high + error))
 
     def _weighted(self, inputs, u, along, t):
-        """All entries of Re u·f, in one vector."""
+        """All entries of Re u·f in one vector, at a step t along the direction."""
         moved = list(inputs)
         for i, v in zip(self.subject.smooth, along, strict=True):
             moved[i] = np.asarray(inputs[i] + t * v, inputs[i].dtype)
         with jax.enable_x64(True):
-            y = [np.asarray(y) for y in theirs(self.program)(*moved)]
+            y = [np.asarray(y) for y in user_code(self.program)(*moved)]
         return np.concatenate([np.real(a * b).reshape(-1) for a, b in zip(u, y, strict=True)])
 
 
 def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
-    """Those of the parts of each plain cotangent along a direction, from its values beside the point alone: where a
-    branch has a derivative of its own at the point itself, as `where` at x = 0, they are those of the function around.
+    """The derivatives of the real parts of each plain cotangent along a direction, from values around the point alone.
 
-    Of each cotangent those are known that are no further off than `most`.
+    The value at the point itself is not used: a branch may have another derivative there, as `where` at x = 0. Those
+    with an error beyond `most`, one number for each cotangent, are NaN.
     """
     inputs = [as_double(np.asarray(x)) if i in subject.smooth else x for i, x in enumerate(subject.inputs)]
     along = [np.asarray(as_double(np.asarray(x))) for x in along]
@@ -150,7 +155,10 @@ def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
         moved = list(inputs)
         for i, v in zip(subject.smooth, along, strict=True):
             moved[i] = inputs[i] + t * v
-        return in_float64(subject.steps[1], *moved, *u)[len(subject.outputs) :]
+        found = in_float64(subject.steps[1], *moved, *u)
+        if found is None:
+            raise NoDoublePrecision("the plain derivative does not run in float64 around the point")
+        return found[len(subject.outputs) :]
 
     beside = [[(at(s * t), at(2 * s * t)) for t in steps] for s in (1, -1)]
     slopes = []
@@ -163,7 +171,7 @@ def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
         ]
         (right, *_), (left, *_) = found = [_extrapolated(steps, q, noise) for q in quotients]
         error = 4 * sum(e for _, e in found)
-        # Beyond a threshold nearby all may look smooth: the smallest step has the last word.
+        # A function may look smooth beyond a threshold nearby: the limit must also fit the smallest step.
         away = sum(np.abs(q[-1] - x) for q, (x, _) in zip(quotients, found, strict=True))
         known = (error <= room) & (away <= 32 * room + 2 * noise / steps[-1])
         low, high = np.fmin(left, right) - error, np.fmax(left, right) + error
@@ -172,13 +180,13 @@ def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
 
 
 def _steps(subject, inputs, along):
-    size = max(map(top, along)) or 1.0
-    here = max(top(inputs[i]) for i in subject.smooth) or 1.0
+    size = max(map(magnitude, along)) or 1.0
+    here = max(magnitude(inputs[i]) for i in subject.smooth) or 1.0
     return 0.01 * min(here, 1.0) / size * 0.25 ** np.arange(STEPS)
 
 
 def _extrapolated(steps, quotients, noise):
-    """The limit of quotients with errors of powers of the step (each a quarter of the one before), and its error."""
+    """The limit of quotients, whose errors are powers of the step, for steps that shrink by 4; and its error."""
     best, error = np.full_like(noise, np.nan), np.full_like(noise, np.inf)
     row = []
     for k, q in enumerate(quotients):
@@ -194,6 +202,6 @@ def _extrapolated(steps, quotients, noise):
 
 
 def operations(jaxpr) -> float:
-    """About how many scalar operations a jaxpr takes; infinite where that depends on values."""
+    """About how many scalar operations a jaxpr needs; infinite where that depends on values."""
     largest = lambda eqn: max(map(jx.size, eqn.outvars), default=0)
     return jx.counted(jaxpr, lambda eqn: jx.products(eqn) or largest(eqn), while_steps=np.inf)

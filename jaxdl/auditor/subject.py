@@ -1,4 +1,4 @@
-"""What is audited: a function of flat arrays with a derivative by hand, and the same function without it."""
+"""The subject of an audit: a function of arrays with a hand-written derivative, and the same function without it."""
 
 import functools
 from collections.abc import Callable
@@ -13,48 +13,56 @@ from jaxdl.double_precision import as_double, double_struct, in_double_precision
 from jaxdl.measure.differentiated import normal
 
 WHOLE = "whole"
-LARGE = 10**6  # numbers, above which running counts more than compiling
+LARGE = 10**6  # numbers, above which running takes longer than compiling
 
 
-class Raised(Exception):
-    """Raised by the audited function or its rule, or by JAX on them: `error`. Any other exception is the auditor's."""
+class UserCodeError(Exception):
+    """The audited function, its rule, or JAX on them raised `error`. All other exceptions are the auditor's own."""
 
-    def __init__(self, error):
+    def __init__(self, error: Exception):
         super().__init__(str(error))
         self.error = error
 
 
-def theirs(f):
-    """f, which does nothing but run what is audited: all that it raises is Raised."""
+def user_code(f):
+    """A function that only runs audited code: its exceptions become UserCodeError."""
 
     @functools.wraps(f)
     def run(*args, **kwargs):
         try:
             return f(*args, **kwargs)
-        except Raised:
+        except UserCodeError:
             raise
         except Exception as error:
-            raise Raised(error) from error
+            raise UserCodeError(error) from error
 
     return run
 
 
 def vjp(f, *x):
-    """As `jax.vjp`, of what is theirs."""
-    y, pullback = theirs(jax.vjp)(f, *x)
-    return y, theirs(pullback)
+    """`jax.vjp` of audited code."""
+    y, pullback = user_code(jax.vjp)(f, *x)
+    return y, user_code(pullback)
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """hand and plain take the arrays `inputs` and give a list of arrays; plain has no hand-written rules in it.
+    """A function of arrays, that returns a list of arrays, with and without hand-written rules.
 
-    It is differentiated in the inputs at places `smooth`, and in those of its outputs that are inexact.
-
-    domains: one for each input, or none. ways: the sets of inputs in which it is differentiated where f is in one of
-    its arguments; None where any may be. total: the same where inputs that enter as one value are one, and those whose
-    values stay where the arguments of f move are constant; None if there are none. edges: whether numbers that are made
-    up are points of it.
+    Attributes:
+        name: The user's name.
+        kind: "whole" for the user's function, else the kind of rule.
+        where: The line of source that calls it.
+        count: How often it is called.
+        hand: The function with its rules.
+        plain: The function without hand-written rules.
+        inputs: The arrays.
+        domains: A domain, or None, for each input; or empty.
+        ways: The sets of inputs in which it is differentiated where f is differentiated in one of its arguments; None
+            where it may be any set.
+        total: The subject in which inputs that are the same value in f are one input, and inputs that do not depend on
+            the arguments of f are constant; None if that changes nothing.
+        edges: Whether generated numbers are points of it.
     """
 
     name: str
@@ -74,31 +82,33 @@ class Subject:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of the user's function, not one rule in it."""
+        """Whether it is the user's function as a whole, not a rule in it."""
         return self.kind == WHOLE
 
     @functools.cached_property
     def smooth(self) -> tuple[int, ...]:
+        """The positions of the inputs in which it is differentiated."""
         return tuple(i for i, x in enumerate(self.inputs) if jnp.issubdtype(x.dtype, jnp.inexact))
 
     @functools.cached_property
     def types(self) -> tuple:
-        """Of the inputs."""
+        """The types of the inputs."""
         return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.inputs)
 
     @functools.cached_property
     def outputs(self) -> tuple:
         """The types of the outputs that can be differentiated."""
-        found = theirs(jax.eval_shape)(lambda *x: list(self.plain(*x)), *self.types)
+        found = user_code(jax.eval_shape)(lambda *x: list(self.plain(*x)), *self.types)
         return tuple(t for t in found if _is_inexact(t))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """Of what `step` gives: the outputs, then the cotangents."""
+        """The names of outputs and cotangents, in the order of `step`."""
         return (*(f"output {k}" for k in range(len(self.outputs))), *self.cotangents)
 
     @functools.cached_property
     def cotangents(self) -> tuple[str, ...]:
+        """The names of the cotangents."""
         return tuple(f"cotangent of input {i}" for i in self.smooth)
 
     @property
@@ -109,61 +119,61 @@ class Subject:
 
     @functools.cached_property
     def roughest(self):
-        """The least precise type that a number goes through on the way to an output or a cotangent."""
+        """The least precise type among all intermediate values, too."""
         held = [v.aval for eqn in jx.equations(self.steps[0]) for v in eqn.outvars]
-        inside = [t.dtype for t in held if jnp.issubdtype(getattr(t, "dtype", None), jnp.inexact)]
+        inside = [t.dtype for t in held if hasattr(t, "dtype") and jnp.issubdtype(t.dtype, jnp.inexact)]
         return max([self.dtype, *inside], key=lambda t: float(jnp.finfo(t).eps))
 
     @property
     def size(self) -> int:
-        """Numbers in and out."""
+        """The number of entries of differentiated inputs and outputs."""
         return sum(self.inputs[i].size for i in self.smooth) + sum(int(np.prod(t.shape)) for t in self.outputs)
 
     def of_smooth(self, f, inputs):
-        """f as a function of its differentiated inputs, that gives the outputs that can be differentiated."""
-        return theirs(jx.in_some(f, inputs, self.smooth))
+        """f as a function from its differentiated inputs to the outputs that can be differentiated."""
+        return user_code(jx.in_some(f, inputs, self.smooth))
 
     def seeds(self) -> list[np.ndarray]:
-        """Cotangents of the outputs: 1 where there is but a number, as `jax.grad` has it, else drawn ones."""
+        """Cotangents of the outputs: 1 for a single number, as in `jax.grad`, else random ones."""
         if [t.shape for t in self.outputs] == [()]:
             return [np.ones((), self.outputs[0].dtype)]
-        return drawn(1, self.outputs)
+        return random_arrays(1, self.outputs)
 
     def pulled(self, f, inputs):
-        """Outputs, and the pullback, from cotangents of the outputs to those of the inputs."""
+        """The outputs, and the pullback from cotangents of the outputs to those of the inputs."""
         y, pullback = vjp(self.of_smooth(f, inputs), *[inputs[i] for i in self.smooth])
         return y, lambda u: list(pullback(list(u)))
 
     def step(self, f, inputs, u):
-        """Outputs, and the cotangents of the inputs for the cotangents u of the outputs."""
+        """The outputs, and the cotangents of the inputs for the cotangents u of the outputs."""
         y, pullback = self.pulled(f, inputs)
         return [*y, *pullback(u)]
 
     def reverse_twice(self, f, inputs, u, v):
-        """Cotangents of the inputs for v, as one of `step`'s cotangents: the second derivative along v and u."""
+        """The pullback of `step`'s cotangents applied to v: the second derivative along v and u."""
         first = lambda *moved: self._cotangents(f, inputs, moved, u)
         return list(vjp(first, *[inputs[i] for i in self.smooth])[1](list(v)))
 
     def forward_over_reverse(self, f, inputs, u, v):
-        """The same, as tangents of the cotangents: equal, as second derivatives are symmetric."""
+        """The tangents of `step`'s cotangents along v: the same, as second derivatives are symmetric."""
         first = lambda *moved: self._cotangents(f, inputs, moved, u)
-        return list(theirs(jax.jvp)(first, [inputs[i] for i in self.smooth], list(v))[1])
+        return list(user_code(jax.jvp)(first, [inputs[i] for i in self.smooth], list(v))[1])
 
     def _cotangents(self, f, inputs, moved, u):
         return list(vjp(self.of_smooth(f, inputs), *moved)[1](list(u)))
 
     def traced(self, method, *more):
-        """A method's jaxpr, from the inputs and more arrays: `step` from u, `reverse_twice` from u and v."""
+        """The jaxpr of a method of the inputs and more arrays: `step` of u, `reverse_twice` of u and v."""
         flat, tree = jax.tree.flatten((self.types, *more))
         return jx.trace(lambda *leaves: method(*tree.unflatten(leaves)), *flat)[0]
 
     @functools.cached_property
     def steps(self):
-        """The jaxprs of outputs and cotangents, by hand and plain; None for the latter if JAX cannot derive it."""
+        """The jaxprs of outputs and cotangents, by hand and plain; None for the latter where JAX cannot derive it."""
         return self._step(self.hand), self.plain_step(self.plain)
 
     def plain_step(self, plain):
-        """The jaxpr of outputs and cotangents of a function without rules; None if JAX cannot derive it."""
+        """The jaxpr of outputs and cotangents of a function without rules; None where JAX cannot derive it."""
         return _or_none(self._step, plain)
 
     def _step(self, f):
@@ -171,21 +181,23 @@ class Subject:
 
     @functools.cached_property
     def seconds(self):
-        """The jaxprs of the second derivative, by hand and plain; None for the latter if JAX cannot derive it.
+        """The jaxprs of the second derivative, by hand and plain; None for the latter where JAX cannot derive it.
 
-        By reverse over reverse; where JAX refuses that of the rule, by forward over reverse. Raised where neither is.
+        By reverse over reverse mode, or by forward over reverse mode where JAX refuses that for the rule. Raises
+        UserCodeError where neither works.
         """
         try:
             return self._second(self.reverse_twice, self.hand), self.plain_second
-        except Raised as refused:
+        except UserCodeError as refused:
             try:
                 hand = self._second(self.forward_over_reverse, self.hand)
-            except Raised:
+            except UserCodeError:
                 raise refused from None
             return hand, _or_none(functools.partial(self._second, self.forward_over_reverse), self.plain)
 
     @functools.cached_property
     def plain_second(self):
+        """The jaxpr of the plain second derivative; None where JAX cannot derive it."""
         return _or_none(functools.partial(self._second, self.reverse_twice), self.plain)
 
     def _second(self, method, f):
@@ -194,14 +206,14 @@ class Subject:
 
     @functools.cached_property
     def value(self):
-        """The jaxpr of the plain outputs that can be differentiated."""
-        return self.traced(lambda inputs: [y for y in theirs(self.plain)(*inputs) if _is_inexact(y)])
+        """The jaxpr of the plain function's outputs that can be differentiated."""
+        return self.traced(lambda inputs: [y for y in user_code(self.plain)(*inputs) if _is_inexact(y)])
 
 
 def works_on_bits(jaxpr) -> bool:
-    """Whether a jaxpr takes the bits of a floating-point number: its values are then no smooth function of it.
+    """Whether a jaxpr reads the bits of a floating-point number, so that it is not a smooth function of it.
 
-    The sign alone, as in `jnp.signbit`, is as good as a comparison.
+    Reading the sign only, as `jnp.signbit` does, is like a comparison.
     """
     eqns = jx.opened(jaxpr).eqns
     return any(
@@ -215,7 +227,7 @@ def works_on_bits(jaxpr) -> bool:
 
 
 def _is_sign(bits, eqns):
-    """Whether all but the highest of the bits are shifted out wherever they are used."""
+    """Whether every use of the bits shifts out all but the highest."""
     (y,) = bits.outvars
     users = [eqn for eqn in eqns if any(v is y for v in eqn.invars)]
     width = 8 * y.aval.dtype.itemsize
@@ -224,27 +236,27 @@ def _is_sign(bits, eqns):
 
 
 def in_float64(jaxpr, *arrays):
-    """The outputs of a jaxpr evaluated in float64; None where it cannot be, or there is none."""
+    """The outputs of a jaxpr evaluated in float64; None where it cannot be, or is None."""
     if jaxpr is None:
         return None
     try:
         with jax.enable_x64(True):
             arrays = [*map(as_double, arrays)]
-            return [np.asarray(y) for y in theirs(_program(jaxpr, True))(*arrays)]
-    except Raised:  # of what the function holds something does not work in float64
+            return [np.asarray(y) for y in user_code(_program(jaxpr, True))(*arrays)]
+    except UserCodeError:  # part of the function does not work in float64
         return None
 
 
-@theirs
+@user_code
 def evaluated(jaxpr, *arrays):
-    """The outputs of a jaxpr, as it is."""
+    """The outputs of a jaxpr in its own types."""
     return [np.asarray(y) for y in _program(jaxpr, False)(*arrays)]
 
 
 @functools.lru_cache(maxsize=64)
-def _program(jaxpr, in_wide):
+def _program(jaxpr, in_double):
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(jaxpr).invars]
-    if in_wide:
+    if in_double:
         return compiled(in_double_precision(jaxpr), *map(double_struct, types))
     return compiled(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), *types)
 
@@ -252,38 +264,38 @@ def _program(jaxpr, in_wide):
 def _or_none(of, f):
     try:
         return of(f)
-    except Raised:  # no derivative by JAX: a loop of unknown length, a callback, batching rules of its own
+    except UserCodeError:  # no derivative by JAX: a loop of unknown length, a callback, batching rules of its own
         return None
 
 
 def compiled(f, *arrays):
-    """f for arrays like these, compiled when it is called; quickly where it is small, as it is run a few times only."""
+    """f jitted, with little optimisation where arrays are small, as it runs a few times only."""
     is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0} if is_small else None)
 
 
 def ready(f, *arrays):
-    """f, of the auditor's own making, compiled for arrays like these: traced as it is, compiled and run as theirs."""
+    """f compiled for arrays like these. Tracing errors are the auditor's, later ones those of audited code."""
     traced = compiled(f, *arrays).trace(*arrays)
-    return theirs(theirs(lambda: traced.lower().compile())())
+    return user_code(user_code(lambda: traced.lower().compile())())
 
 
 def run(f, *args):
-    """What f gives, once."""
+    """The result of f, which is compiled for one call."""
     return jax.tree.map(np.asarray, ready(f, *args)(*args))
 
 
-def drawn(seed, types) -> list[np.ndarray]:
-    """Normal numbers of these types, the same in every run."""
+def random_arrays(seed, types) -> list[np.ndarray]:
+    """Arrays of these types with normal numbers, the same in every run."""
     random = np.random.default_rng([*b"audit", seed])
     return [np.asarray(normal(random, t)) for t in types]
 
 
-def top(x) -> float:
+def magnitude(x) -> float:
     """The size of the largest finite entry."""
     x = np.abs(np.asarray(as_double(np.asarray(x))))
     return float(x[np.isfinite(x)].max(initial=0))
 
 
 def _is_inexact(x):
-    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)  # of a Python number too
+    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)  # also of a Python number

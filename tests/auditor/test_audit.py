@@ -205,7 +205,7 @@ def test_accepted_findings(one_format, tmp_path):
     for text, message in (
         ("[[accepted]]\nrule = 'f'\n", "needs rule, verdict and reason"),
         ("[[accepted]]\nrule='f'\nverdict='bad'\nreason='r'\n", "no verdict 'bad'"),
-        ("[[accepted", "no TOML"),
+        ("[[accepted", "not a TOML file"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):

@@ -151,8 +151,8 @@ def test_a_rule_is_audited_once_for_its_types_and_settings():
 
 
 def test_all_checks_are_made():
-    made = auditing.of_subject(subject(jnp.sin, X)).checks
-    assert {"structure", "value", "cotangents", "second order", "linear", "adjoint", "vmap", "asked alone", "jit",
+    made = auditing.audit_subject(subject(jnp.sin, X)).checks
+    assert {"structure", "value", "cotangents", "second order", "linear", "adjoint", "vmap", "alone", "jit",
             "cost"} == {*made}  # fmt: skip
 
 

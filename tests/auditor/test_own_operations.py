@@ -26,7 +26,7 @@ import pytest
 
 from jaxdl import jaxpr as jx
 from jaxdl import ops
-from jaxdl.auditor.auditing import of_subject, subjects
+from jaxdl.auditor.auditing import audit_subject, subjects
 from jaxdl.ops.cases import cases
 
 STAND_FOR_ALL = (
@@ -40,6 +40,8 @@ FIRST = {case.op: case for case in reversed(cases())}
 @pytest.mark.parametrize("case", [FIRST[op] for op in STAND_FOR_ALL], ids=str)
 def test_no_fault_is_found(case):
     f, args = functools.partial(case.op, **case.settings), case.make(1, "float32")
-    audited = [of_subject(subject) for subject in subjects(jx.in_arrays(f, args, {}), jax.tree.leaves(args), f).audited]
+    audited = [
+        audit_subject(subject) for subject in subjects(jx.in_arrays(f, args, {}), jax.tree.leaves(args), f).audited
+    ]
     assert [a.name for a in audited] == [case.op.__name__]
     assert [str(finding) for finding in audited[0].findings if finding.verdict.is_fault] == []

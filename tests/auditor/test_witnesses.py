@@ -7,11 +7,11 @@ import pytest
 from jax import lax
 
 from jaxdl.auditor import Verdict
-from jaxdl.auditor.judge import Evidence, found, verdicts
-from jaxdl.auditor.pointwise import asking, changes, edge_points, is_pointwise
-from jaxdl.auditor.slopes import Numerical, exact_slope, operations
-from jaxdl.auditor.subject import in_float64, top
-from jaxdl.auditor.untold import untold
+from jaxdl.auditor.judge import Evidence, judged, verdicts
+from jaxdl.auditor.pointwise import changes, conditions, edge_points, is_pointwise
+from jaxdl.auditor.slopes import NumericalWitness, exact_slope, operations
+from jaxdl.auditor.subject import in_float64, magnitude
+from jaxdl.auditor.unverifiable import unverifiable_entries
 from tests.auditor.subjects import subject
 
 inf, nan = np.inf, np.nan
@@ -55,7 +55,7 @@ def test_special_functions_need_six_digits_in_float64():
 def test_the_plainest_of_the_entries_that_are_clearly_off_is_told():
     got, one, none = np.array([5.0, 1.0, 3.0]), np.ones(3), np.zeros(3)
     evidence = Evidence(got, got, one, one, none, none, np.dtype(np.float32))
-    (finding,) = found(evidence, "cotangents", "x", str, lambda i: (), oddity=lambda i: [9, 0, 1][i])
+    (finding,) = judged(evidence, "cotangents", "x", str, lambda i: (), oddity=lambda i: [9, 0, 1][i])
     assert (finding.got, finding.at, finding.times) == ("3", "2", 2)
 
 
@@ -78,12 +78,13 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_where_something_changes(name):
     f, place = CHANGES[name]
-    found = changes(asking([jax.make_jaxpr(f)(np.float32(0))], np.float32), 0, [], np.float32)
+    found = changes(conditions([jax.make_jaxpr(f)(np.float32(0))], np.float32), 0, [], np.float32)
     assert any(abs(x - place) <= 1e-6 * abs(place) for x in found), found
 
 
 def test_where_something_changes_in_one_of_two():
-    ask = asking([jax.make_jaxpr(lambda x, y: jnp.where(x > 2 * y, x, y))(np.float32(0), np.float32(0))], np.float32)
+    jaxpr = jax.make_jaxpr(lambda x, y: jnp.where(x > 2 * y, x, y))(np.float32(0), np.float32(0))
+    ask = conditions([jaxpr], np.float32)
     assert 3.0 in changes(ask, 0, [1.5], np.float32)
     assert 0.75 in changes(ask, 1, [1.5], np.float32)
 
@@ -173,8 +174,8 @@ def test_what_cannot_be_widened_is_not():
 
 
 def test_the_largest_finite_entry():
-    assert top(np.array([1.0, -3.0, inf, nan])) == 3
-    assert top(np.zeros(0)) == 0
+    assert magnitude(np.array([1.0, -3.0, inf, nan])) == 3
+    assert magnitude(np.zeros(0)) == 0
 
 
 # --- values as witness -----------------------------------------------------------------------------------------------
@@ -193,7 +194,9 @@ def test_slopes_by_values(name, witness):
     f, x, low, high = SLOPES[name]
     s = subject(f, x)
     u, along = [np.float32(1)], [np.float32(1)]
-    slope = Numerical(s).slope(s.inputs, u, along) if witness == "numerical" else exact_slope(s, s.inputs, u, along)
+    slope = (
+        NumericalWitness(s).slope(s.inputs, u, along) if witness == "numerical" else exact_slope(s, s.inputs, u, along)
+    )
     found = [float(slope.low), float(slope.high)]
     np.testing.assert_allclose(found, [low, low if high is None else high], atol=1e-6)
     assert not found[0] > found[1]
@@ -220,7 +223,7 @@ def test_the_exact_witness_is_asked_of_small_functions_only():
 
 def test_where_a_stop_matters():
     stopped = lax.stop_gradient
-    where = lambda f: list(untold(subject(f, X), (X,), [np.ones(3, np.float32)])[0])
+    where = lambda f: list(unverifiable_entries(subject(f, X), (X,), [np.ones(3, np.float32)])[0])
     assert where(lambda x: x * stopped(x)) == [True, True, True]
     assert where(lambda x: jnp.where(x < 0, x * stopped(x), jnp.sin(x))) == [False, True, False]
     assert where(lambda x: jnp.exp(x - stopped(x.max())) * jnp.exp(stopped(x.max())) * 0 + x) == [False, False, False]

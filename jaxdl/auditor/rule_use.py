@@ -1,4 +1,4 @@
-"""What a function asks of the rules in it: which of their inputs move, and where one value enters at several places."""
+"""How a function uses its rules: which of their inputs it differentiates, and where one value enters several times."""
 
 import itertools
 from collections.abc import Callable
@@ -9,11 +9,13 @@ from jaxdl.strip import moving, site_of
 
 
 @dataclass(eq=False)
-class Asked:
-    """What is asked of the rule in an equation.
+class RuleUse:
+    """How a function uses the rule in an equation.
 
-    numbers: one for each input, equal where one traced value enters twice; moving: the places of the inputs that move
-    with the arguments of the function, as JAX differentiates it; is_sharded: whether it runs on each device of a mesh.
+    Attributes:
+        numbers: A number for each input, equal where the same traced value enters twice.
+        is_sharded: Whether it runs on each device of a mesh.
+        moving: The positions of the inputs in which JAX differentiates it.
     """
 
     numbers: tuple[int, ...]
@@ -21,31 +23,39 @@ class Asked:
     moving: set[int]
 
 
-def asked(jaxpr, arrays, places=None) -> Callable:
-    """What is asked of the rule at a site, an Asked, in the function of a jaxpr that is differentiated in its arrays at
-    places, by default in all that can be: a function of the site."""
+def rule_uses(jaxpr, arrays, places=None) -> Callable:
+    """How the function of a jaxpr uses its rules.
+
+    Args:
+        jaxpr: The traced function.
+        arrays: Its arguments.
+        places: The positions of those in which it is differentiated; by default all that can be.
+
+    Returns:
+        A function from a site to its RuleUse.
+    """
     sharded = _inside_shard_map(jaxpr)
     try:
         moves = moving(jaxpr, arrays, places)
-    except Exception:  # something in the function, or a rule, has no derivative: then all may move
+    except Exception:  # a rule, or another part, has no derivative: then all may move
         moves = None
     found = {}
     for eqn, numbers in _numbered(jaxpr, itertools.count()):
         if site := site_of(eqn):
             here = set(range(len(numbers))) if moves is None else moves.get(site, set())
-            found.setdefault(site, Asked(tuple(numbers), id(eqn) in sharded, here))
-    # Where a site has no line of the user's, `strip.rules` gives it one.
+            found.setdefault(site, RuleUse(tuple(numbers), id(eqn) in sharded, here))
+    # `strip.rules` gives a line to sites that have none of the user's.
     return lambda site: found.get(replace(site, count=1)) or found[replace(site, count=1, where="")]
 
 
 def _inside_shard_map(jaxpr):
-    """The identities of the equations that run on each device of a mesh."""
+    """The ids of the equations that run on each device of a mesh."""
     bodies = [jx.inner_jaxprs(eqn) for eqn in jx.equations(jaxpr) if eqn.primitive.name == "shard_map"]
     return {id(eqn) for body in itertools.chain(*bodies) for eqn in jx.equations(body)}
 
 
 def _numbered(jaxpr, fresh, given=None):
-    """Every equation with a number for each of its inputs, equal for equal traced values, also through jit."""
+    """Every equation with a number for each input, equal for the same traced value, also through jit."""
     plain = jx.opened(jaxpr)
     numbers = dict(zip(plain.invars, given or fresh, strict=False))
     of = lambda atom: numbers.setdefault(atom, next(fresh)) if jx.is_variable(atom) else next(fresh)

@@ -13,8 +13,8 @@ from jax.sharding import PartitionSpec as P
 import jaxdl
 from jaxdl import jaxpr as jx
 from jaxdl.auditor import Verdict, auditing
-from jaxdl.auditor.asked import asked
 from jaxdl.auditor.domains import Domain, domains_of
+from jaxdl.auditor.rule_use import rule_uses
 from jaxdl.strip import rules
 from tests.auditor.subjects import by_rule
 
@@ -93,7 +93,7 @@ def test_one_value_is_told_from_equal_ones():
     def numbers(f):
         jaxpr, _ = jx.trace(f, np.float32(1), np.float32(1))
         (site,) = rules(f, np.float32(1), np.float32(1))
-        return asked(jaxpr, [np.float32(1)] * 2)(site).numbers
+        return rule_uses(jaxpr, [np.float32(1)] * 2)(site).numbers
 
     is_one = lambda f: len(set(numbers(f))) == 1
     assert is_one(lambda x, y: product(x, x))
@@ -165,7 +165,7 @@ def test_inputs_that_are_moved_through_every_kind_of_body():
         return lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, square(c[1], jnp.float32(0.1))), (0, y))[1]
 
     jaxpr, _ = jx.trace(f, X)
-    asks = asked(jaxpr, [X])
+    asks = rule_uses(jaxpr, [X])
     assert [asks(site).moving for site in rules(f, X) if not site.within] == [{0}] * 3
 
 
@@ -263,7 +263,7 @@ def test_the_ends_of_a_range_are_looked_at():
 
 def test_domains_that_do_not_fit():
     f = lambda x, eps: x * eps
-    with pytest.raises(ValueError, match="domains has 'epsilon', which is no argument"):
+    with pytest.raises(ValueError, match="domains has 'epsilon', which is not an argument"):
         jaxdl.audit(f, X, X, domains={"epsilon": (0, 1)})
     with pytest.raises(ValueError, match=r"the domain of argument 'eps' is a pair \(low, high\)"):
         jaxdl.audit(f, X, X, domains={"eps": (1, 0)})
@@ -346,7 +346,7 @@ def test_draws_that_a_loop_rejects_are_nobodys_to_judge():
     """By von Neumann, of the density proportional to exp(−p x) on [0, 1]; JAX derives the draw that was accepted."""
 
     @jax.custom_vjp
-    def drawn(p, key):
+    def sampled(p, key):
         def again(s):
             key, _, _ = s
             key, of_x, of_u = jax.random.split(key, 3)
@@ -355,8 +355,8 @@ def test_draws_that_a_loop_rejects_are_nobodys_to_judge():
 
         return p * lax.while_loop(lambda s: ~s[2], again, (key, jnp.float32(0), jnp.bool_(False)))[1]
 
-    drawn.defvjp(lambda p, key: (drawn(p, key), p), lambda p, dy: (dy * 0.123, None))
-    assert not jaxdl.audit(lambda p: drawn(p, jax.random.key(0)), np.float32(1.5)).faults
+    sampled.defvjp(lambda p, key: (sampled(p, key), p), lambda p, dy: (dy * 0.123, None))
+    assert not jaxdl.audit(lambda p: sampled(p, jax.random.key(0)), np.float32(1.5)).faults
 
 
 def test_outputs_that_are_python_numbers():

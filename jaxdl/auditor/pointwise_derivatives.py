@@ -1,9 +1,10 @@
-"""Pointwise rules, at ordinary and at extreme numbers: first and second derivative against the exact one."""
+"""The derivatives of pointwise rules, first and second, at ordinary and at extreme numbers, against the exact ones."""
 
 import dataclasses
 import functools
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,30 +13,37 @@ import numpy as np
 from jaxdl import exact
 from jaxdl.auditor.checks import first_order_only
 from jaxdl.auditor.findings import Finding, Verdict
-from jaxdl.auditor.judge import Evidence, found, half_of_the_digits, verdicts
+from jaxdl.auditor.judge import Evidence, half_of_the_digits, judged, verdicts
+from jaxdl.auditor.neighbours import DISTANCE
 from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
 from jaxdl.auditor.slopes import Slopes, exact_slopes
-from jaxdl.auditor.subject import Raised, Subject, evaluated, in_float64, run
-from jaxdl.auditor.untold import BESIDE, differ, has_stops, unstopped, untold
+from jaxdl.auditor.subject import Subject, UserCodeError, evaluated, in_float64, run
+from jaxdl.auditor.unverifiable import differ, has_stops, unverifiable_entries, without_stops
 from jaxdl.double_precision import as_double, in_double_precision
 
 MANY_DIGITS = 1500
-MOST_GIVEN = 8  # of the entries given
-WEIGHTS = 1.0, 0.75, 1.25, 0.5  # of the inputs, in a second derivative along them all
+MOST_GIVEN = 8  # entries of the arrays given
+WEIGHTS = 1.0, 0.75, 1.25, 0.5  # of the inputs, in the direction of the second derivative
 
 
-def treats_entries_alone(subject: Subject) -> bool:
-    """Whether values and both derivatives of a subject are pointwise, in all of its inputs, and values tell of them."""
+def has_pointwise_derivatives(subject: Subject) -> bool:
+    """Whether a subject and its derivatives are pointwise in all inputs, and values can verify the derivatives."""
     if len(subject.smooth) != len(subject.inputs) or len(subject.inputs) > len(WEIGHTS) or not subject.edges:
         return False
     if None in subject.steps or not all(map(is_pointwise, (subject.value, *subject.steps))):
         return False
-    return not any(mask.any() for mask in untold(subject, subject.inputs, subject.seeds()))
+    return not any(mask.any() for mask in unverifiable_entries(subject, subject.inputs, subject.seeds()))
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Points of a pointwise subject: numbers (p,) for each input; given: those of the arrays given."""
+    """Points of a pointwise subject.
+
+    Attributes:
+        subject: The function and its rule.
+        points: Numbers (p,) for each input.
+        given: Which of the points are entries of the arrays given.
+    """
 
     subject: Subject
     points: list
@@ -46,21 +54,23 @@ class Places:
 
     @functools.cached_property
     def is_border(self) -> np.ndarray:
-        """Whether the function is not defined, or not finite, somewhere beside each."""
+        """For each point, whether the function is undefined or not finite at a neighbour."""
         ways = itertools.product((-1, 0, 1), repeat=len(self.points))
-        steps = [BESIDE * np.maximum(1, np.abs(_float64(p))) for p in self.points]
+        steps = [DISTANCE * np.maximum(1, np.abs(_float64(p))) for p in self.points]
         moved = [[as_double(p) + s * step for p, s, step in zip(self.points, way, steps, strict=True)] for way in ways]
         columns = [np.concatenate(column) for column in zip(*moved, strict=True)]
         types = [jax.ShapeDtypeStruct(c.shape, t.dtype) for c, t in zip(columns, self.subject.types, strict=True)]
         values = in_float64(jax.make_jaxpr(lambda *x: at_points(self.subject.value, *x))(*types), *columns)
-        if values is None:  # of what the function holds something does not work in float64
+        if values is None:  # part of the function does not work in float64
             return np.zeros(len(self.given), bool)
         undefined = ~np.isfinite([np.broadcast_to(y, columns[0].shape) for y in values]).all(0)
-        return undefined.reshape(-1, len(self.given)).any(0)
+        return np.asarray(undefined.reshape(-1, len(self.given)).any(0))
 
     def shared(self, got, native, slopes) -> np.ndarray:
-        """Where neither is finite, at a border of the domain. Of a function that is no rule: unless its truth is, too,
-        and where it was not given such a point."""
+        """Where, at a border of the domain, neither the rule's nor the automatic derivative is finite.
+
+        For a function that is not a rule, only where the true derivative is not finite, and not at points given.
+        """
         shared = ~np.isfinite(_float64(got)) & ~np.isfinite(_float64(native))
         if self.subject.is_whole:
             shared &= (slopes.low != slopes.high) & ~self.given
@@ -68,18 +78,18 @@ class Places:
 
 
 def places_of(subject: Subject) -> Places:
-    """The edge points, those given first, at which the function is defined and its values tell the derivative."""
+    """The points given and the edge points at which the function is defined and values can verify the derivative."""
     given = _given(subject)
     edges = edge_points([subject.value, subject.steps[0]], subject.inputs, subject.dtype)
     edges = _in_domains(subject, edges, given)
     points = [np.concatenate([g, e]) for g, e in zip(given, edges, strict=True)]
     points = [np.asarray(p, t.dtype) for p, t in zip(points, subject.types, strict=True)]
     places = Places(subject, points, np.arange(len(points[0])) < len(given[0]))
-    return _where_values_tell(places[_are_defined(subject, points)])
+    return _where_verifiable(places[_are_defined(subject, points)])
 
 
 def _in_domains(subject, points, given):
-    """The points in the domains of the inputs, and the ends of these beside numbers that were given."""
+    """The points inside the domains of the inputs, and the ends of the domains combined with numbers given."""
     domains = subject.domains or (None,) * len(points)
     for i, domain in enumerate(domains):
         for end in {domain.low, domain.high} - {-np.inf, np.inf} if domain else ():
@@ -90,7 +100,7 @@ def _in_domains(subject, points, given):
 
 
 def _given(subject):
-    """The first of the entries given, and the first of those whose derivative is not finite."""
+    """The first few entries given, and the first few whose derivative is not finite."""
     entries = [np.asarray(x).reshape(-1) for x in subject.inputs]
     y = evaluated(subject.steps[0], *subject.inputs, *[np.ones(t.shape, t.dtype) for t in subject.outputs])
     bad = np.flatnonzero(~np.isfinite([_float64(d).reshape(-1) for d in y[len(subject.outputs) :]]).all(0))
@@ -98,8 +108,8 @@ def _given(subject):
     return [x[chosen] for x in entries]
 
 
-def at_edge_points(subject: Subject, orders=2) -> list[Finding]:
-    """What is found at the edge points of a pointwise subject. UnknownPrimitive where the exact witness cannot."""
+def pointwise_findings(subject: Subject, orders=2) -> list[Finding]:
+    """Findings at the edge points of a pointwise subject; UnknownPrimitive where the exact witness fails."""
     places = places_of(subject)
     slopes = functools.cache(lambda along: exact_slopes(subject.value, places.points, _columns(places.points, along)))
     findings = first_order(subject, places, slopes)
@@ -107,19 +117,19 @@ def at_edge_points(subject: Subject, orders=2) -> list[Finding]:
 
 
 def _are_defined(subject, points):
-    """At which points all outputs are finite, and come out so."""
+    """At which points all outputs are finite, both exactly and as computed."""
     runs = map(_float64, _natively(subject.value, *points))
-    return np.isfinite([*runs, *Exactly(subject.value, points).at_all_points]).all(0)
+    return np.isfinite([*runs, *ExactOutputs(subject.value, points).at_all_points]).all(0)
 
 
-def _where_values_tell(places):
-    """The places at which no stop makes the derivative that is meant another one than that of the values."""
+def _where_verifiable(places):
+    """The places at which `stop_gradient` does not change the derivative."""
     subject = places.subject
     if not has_stops(subject):
         return places
     arrays = [*places.points, *_seed(subject, places.points, 0)]
     cotangents = lambda jaxpr: lambda *x: at_points(jaxpr, *x)[len(subject.outputs) :]
-    steps = [jax.make_jaxpr(cotangents(jaxpr))(*arrays) for jaxpr in (subject.steps[1], unstopped(subject))]
+    steps = [jax.make_jaxpr(cotangents(jaxpr))(*arrays) for jaxpr in (subject.steps[1], without_stops(subject))]
     with_stops, without = (in_float64(step, *arrays) for step in steps)
     if with_stops is None or without is None:
         return places
@@ -138,7 +148,7 @@ def first_order(subject, places, slopes_along) -> list[Finding]:
     findings = []
     for k in range(count):
         u = _seed(subject, points, k)
-        got, exactly = _natively(hand, *points, *u), Exactly(hand, [*points, *u])
+        got, exactly = _natively(hand, *points, *u), ExactOutputs(hand, [*points, *u])
         native = _natively(plain, *points, *u)
         if k == 0:
             findings += values(subject, points, u, got, exactly)
@@ -156,9 +166,9 @@ def first_order(subject, places, slopes_along) -> list[Finding]:
 
 
 def values(subject, points, u, got, exactly) -> list[Finding]:
-    """Outputs by the rule against the plain ones; where those, as they run, are no better, that is not the rule's."""
+    """Outputs by the rule against exact ones. Errors of the plain function are not the rule's fault."""
     plain = subject.steps[1]
-    native, plainly = _natively(plain, *points, *u), Exactly(plain, [*points, *u])
+    native, plainly = _natively(plain, *points, *u), ExactOutputs(plain, [*points, *u])
     findings = []
     for k, output in enumerate(subject.outputs):
         true = plainly(k)
@@ -170,10 +180,10 @@ def values(subject, points, u, got, exactly) -> list[Finding]:
 
 
 def second_order(subject, points, slopes_along) -> list[Finding]:
-    """The second derivative along all inputs at once."""
+    """The second derivative along one direction in all inputs."""
     try:
         jaxpr = subject.seconds[0]
-    except Raised as raised:
+    except UserCodeError as raised:
         return [first_order_only(subject, raised.error)]
     if len(subject.outputs) > 1 or not is_pointwise(jaxpr):
         return []
@@ -190,7 +200,7 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
             return sum(c * w for c, w in zip(columns, WEIGHTS, strict=False))
 
     got = total(map(_float64, _natively(jaxpr, *points, *u, *v)))
-    exactly = Exactly(jaxpr, [*points, *u, *v])
+    exactly = ExactOutputs(jaxpr, [*points, *u, *v])
     formula = lambda *at: total(exactly(i, *at) for i in range(len(points)))
     info = jnp.finfo(points[0].dtype)
     room = 32 * float(info.eps) * np.abs(np.nan_to_num(first.low)) + 1e6 * float(info.tiny)
@@ -204,30 +214,32 @@ def second_order(subject, points, slopes_along) -> list[Finding]:
     return [second(f) if f.verdict == Verdict.WRONG else f for f in found]
 
 
-def _judged(got, formula, slopes, dtype, check, name, points, room, beside=0.0, **known):
-    """formula(places, digits) is evaluated with many more digits where it seems wrong: it may have cancelled.
+def _judged(got, formula, slopes, dtype, check, name, points, room, beside: Any = 0.0, **known):
+    """Findings on numbers got, given the formula and the true slopes.
 
-    It is taken exactly at the point; only constants in it may be rounded, in parts of the size of what is `beside`.
+    formula(places, digits) is evaluated again with many more digits where it seems wrong, as it may have cancelled. It
+    is exact at the point; only constants in it are rounded, relative to the size of `beside`.
     """
     of_formula = np.minimum(room, half_of_the_digits(dtype) * np.nan_to_num(beside, posinf=0.0))
     of_points = (_float64(got), formula(), slopes.low, slopes.high, room, of_formula)
-    evidence = Evidence(*[np.broadcast_to(x, points[0].shape).copy() for x in of_points], np.dtype(dtype), **known)
+    got, formulas, low, high, room, of_formula = (np.broadcast_to(x, points[0].shape).copy() for x in of_points)
+    evidence = Evidence(got, formulas, low, high, room, of_formula, np.dtype(dtype), **known)
     wrong = np.flatnonzero(verdicts(evidence) == Verdict.WRONG)
     if wrong.size:
         evidence.formula[wrong] = formula(wrong, MANY_DIGITS)
     inputs = lambda i: tuple(p[i] for p in points)
     at = lambda i: "at " + ", ".join(f"{float(x):.9g}" for x in inputs(i))
     oddity = lambda i: sum(abs(np.log10(max(abs(float(x)), 1e-300))) for x in inputs(i))
-    return found(evidence, check, name, at, inputs, oddity=oddity)
+    return judged(evidence, check, name, at, inputs, oddity=oddity)
 
 
 def _seed(subject, points, k):
-    """The cotangents that ask for output k alone."""
+    """Cotangents of the outputs: 1 for output k, 0 for the others."""
     return [np.full(points[0].shape, float(j == k), t.dtype) for j, t in enumerate(subject.outputs)]
 
 
 def _conditioning(plain, points, rest, dtype):
-    """How much a plain derivative changes where the point changes by some units in the last place."""
+    """How much a plain derivative changes when the point changes by some units in the last place."""
     jaxpr = jax.make_jaxpr(plain)(*points, *rest)
     eps = float(jnp.finfo(dtype).eps)
     with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -244,21 +256,23 @@ def _natively(jaxpr, *arrays):
     return [np.broadcast_to(a, arrays[0].shape) for a in y]
 
 
-class Exactly:
-    """The outputs of a pointwise jaxpr in exact arithmetic: at all points each is computed together with the others."""
+class ExactOutputs:
+    """The outputs of a pointwise jaxpr in exact arithmetic."""
 
     def __init__(self, jaxpr, arrays):
         self.jaxpr, self.arrays = jaxpr, arrays
 
     def __call__(self, k, places=None, digits=60):
-        """Output k, at some of the points with so many digits."""
+        """Output k at all points, or at some with a number of digits."""
         return (self.at_all_points if places is None else self.evaluated(places, digits))[k]
 
     @functools.cached_property
     def at_all_points(self):
+        """All outputs at all points, with 60 digits."""
         return self.evaluated(slice(None), 60)
 
     def evaluated(self, places, digits):
+        """All outputs at some points."""
         arrays = [x[places] for x in self.arrays]
         outputs = exact.evaluate(lambda *x: at_points(self.jaxpr, *x), digits)(*arrays)
         return [self.floats(y, arrays[0].shape) for y in outputs]

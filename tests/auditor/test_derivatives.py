@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl.auditor import Verdict, along_arrays, along_points
+from jaxdl.auditor import Verdict, array_derivatives, pointwise_derivatives
 from tests.auditor.subjects import by_rule, subject
 
 X = np.array([0.3, -1.2, 2.5], np.float32)
@@ -14,7 +14,9 @@ Y = np.array([1.5, 0.4, -0.7], np.float32)
 
 def at_edges(f, pullback=None, *inputs):
     inputs = inputs or (X,)
-    return along_points.at_edge_points(subject(f, *inputs, hand=by_rule(f, pullback) if pullback else None))
+    return pointwise_derivatives.pointwise_findings(
+        subject(f, *inputs, hand=by_rule(f, pullback) if pullback else None)
+    )
 
 
 def told(findings):
@@ -46,7 +48,7 @@ def test_the_second_derivative_alone():
 def test_the_value_alone():
     hand = jax.custom_vjp(lambda x: jnp.sin(x) * jnp.where(x > 5, 1.5, 1))
     hand.defvjp(lambda x: (hand(x), x), lambda x, dy: (jnp.cos(x) * dy,))
-    found = along_points.at_edge_points(subject(jnp.sin, X, hand=hand))
+    found = pointwise_derivatives.pointwise_findings(subject(jnp.sin, X, hand=hand))
     assert told(found) == {(Verdict.WRONG, "value", "output 0")}
 
 
@@ -76,7 +78,7 @@ def test_a_rule_wrong_for_special_arrays_only(point):
     f = lambda x: (x * x + x).sum()
     slope = lambda x, dy: ((2 * x + 1) * dy * jnp.where(SPECIAL[point](x), 1.5, 1.0),)
     arrays = np.sin(np.arange(1, 7, dtype=np.float32)).reshape(2, 3) * np.float32(2.7)
-    found = along_arrays.at_points(subject(f, arrays, hand=by_rule(f, slope)))
+    found = array_derivatives.array_findings(subject(f, arrays, hand=by_rule(f, slope)))
     assert {f.verdict for f in found} == {Verdict.WRONG}
     assert {f.at.split("for ")[1] for f in found} == {point}
 
@@ -85,8 +87,8 @@ def test_entries_of_complex_arrays():
     """The witness knows JAX's pairing, without conjugation."""
     z = (X + 1j * Y).astype(np.complex64)
     f = lambda z: (z * z).sum()
-    assert along_arrays.at_points(subject(f, z, hand=by_rule(f, lambda z, dy: (2 * z * dy,)))) == []
-    found = along_arrays.at_points(subject(f, z, hand=by_rule(f, lambda z, dy: (2 * jnp.conj(z) * dy,))))
+    assert array_derivatives.array_findings(subject(f, z, hand=by_rule(f, lambda z, dy: (2 * z * dy,)))) == []
+    found = array_derivatives.array_findings(subject(f, z, hand=by_rule(f, lambda z, dy: (2 * jnp.conj(z) * dy,))))
     of_entries = [f for f in found if f.at.endswith("for the arrays given") and f.what == "cotangent of input 0"]
     assert {f.verdict for f in of_entries} == {Verdict.WRONG}
     assert all(float(f.expected) == pytest.approx(float(f.witnesses["automatic"]), rel=1e-5) for f in of_entries)
@@ -95,8 +97,8 @@ def test_entries_of_complex_arrays():
 def test_a_kink_in_an_array_is_a_convention():
     f = lambda x: jnp.max(x)
     first = lambda x, dy: (dy * jax.nn.one_hot(jnp.argmax(x), len(x), dtype=x.dtype),)
-    found = along_arrays.at_points(subject(f, X, hand=by_rule(f, first)))
+    found = array_derivatives.array_findings(subject(f, X, hand=by_rule(f, first)))
     assert {f.verdict for f in found} <= {Verdict.CONVENTION}
     both = lambda x, dy: (dy * (x == jnp.max(x)).astype(x.dtype),)  # all of it to each
-    found = along_arrays.at_points(subject(f, X, hand=by_rule(f, both)))
+    found = array_derivatives.array_findings(subject(f, X, hand=by_rule(f, both)))
     assert Verdict.WRONG in {f.verdict for f in found}
