@@ -8,7 +8,7 @@ import numpy as np
 
 
 def write(folder, name, shape, classes, splits, as_tensors=False):
-    """The set `name`, in CamelCase, in the folder: splits are lists of (image, label); gives where its files are."""
+    """Writes a data set, its name in CamelCase, its splits lists of (image, label); returns the folder of its files."""
     import tensorflow_datasets as tfds
     from PIL import Image
 
@@ -27,7 +27,7 @@ def write(folder, name, shape, classes, splits, as_tensors=False):
         "_split_generators": lambda self, _: {split: generated(examples) for split, examples in splits.items()},
         "_generate_examples": None,
     }
-    with tfds.core.registered.skip_registration():  # it is to be found by its files, as on another machine
+    with tfds.core.registered.skip_registration():  # it is loaded from its files, as on another machine
         builder = type(name, (tfds.core.GeneratorBasedBuilder,), body)
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars
         builder(data_dir=str(folder), file_format="array_record").download_and_prepare()
@@ -36,7 +36,7 @@ def write(folder, name, shape, classes, splits, as_tensors=False):
 
 
 def stripe(i):
-    """A picture that is like no other, (8, 6, 1)."""
+    """The i-th of different images of shape (8, 6, 1)."""
     image = np.zeros((8, 6, 1), np.uint8)
     image[i % 8] = 200 + i
     return image
@@ -46,3 +46,8 @@ def stripes(folder):
     """30 training and 9 test images of three classes."""
     examples = [(stripe(i), i % 3) for i in range(30)]
     return write(folder, "Stripes", (8, 6, 1), 3, {"train": examples, "test": examples[:9]})
+
+
+def shown_number(images):
+    """The arguments with which `stripe` made these images, from their brightness."""
+    return images.max((1, 2, 3)).astype(int) - 200

@@ -1,4 +1,4 @@
-"""Flax beside jaxdl: the same weights give the same outputs and gradients, and each goes inside the other."""
+"""Flax and jaxdl: the same weights give the same outputs and gradients, and each can contain the other."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def transposed(module, *args, **settings):
     return module(*args, padding="VALID", transpose_kernel=True, **settings)
 
 
-# Each twin is a list of layers, functions or makers: (linen's, nnx's), as the two say it.
+# Each twin is a list of layers, functions or pairs of makers (of linen, of nnx).
 dense = lambda i, o: (lambda: linen.Dense(o), lambda r: nnx.Linear(i, o, rngs=r))
 conv = lambda i, o, size, padding="VALID", stride=1: (
     lambda: linen.Conv(o, (size, size), stride, padding),

@@ -1,4 +1,4 @@
-"""PyTorch's weights without PyTorch: there and back, what does not fit, files that are not whole."""
+"""PyTorch's weights without PyTorch: round trips, weights that do not fit, damaged files."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_there_and_back(name, path):
-    """Exactly, also where a batch normalisation is made up and folded again."""
+    """Exactly, also with a batch normalisation that is split off and folded back."""
     params, layout = drawn(name), layout_of(name)
     save_torch_state_dict(path, params, layout)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -215,18 +215,18 @@ def test_nothing_is_half_written(path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "warning"),
     [
         (np.nan, "heads.head.weight: 1 numbers are NaN or infinite"),
         (-np.inf, "heads.head.weight: 1 numbers are NaN or infinite"),
         (2.0**127, r"heads.head.weight: its largest number is 1\.7e\+38, the median is"),
     ],
 )
-def test_odd_numbers_are_loaded_with_a_warning(number, told):
+def test_odd_numbers_are_loaded_with_a_warning(number, warning):
     params, layout = drawn("vit_torchvision"), layouts.vit_torchvision
     weights = torch_state_dict(params, layout)
     weights["heads.head.weight"].reshape(-1)[5] = number
-    with pytest.warns(UserWarning, match=told):
+    with pytest.warns(UserWarning, match=warning):
         loaded = load_torch_state_dict(weights, layout, params)
     assert np.isclose(
         np.asarray(torch_state_dict(loaded, layout)["heads.head.weight"]).reshape(-1)[5], number, equal_nan=True

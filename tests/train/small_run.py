@@ -1,4 +1,4 @@
-"""A small run that is kept in a folder, and what compares two runs."""
+"""A small run with or without checkpoints, and comparisons of two runs."""
 
 import jax
 import numpy as np

@@ -56,7 +56,7 @@ NO_SPACE = """
             store.save(2, {"w": jax.random.normal(jax.random.key(0), 400_000)}, {"run": {}}, 0.0)
             store.wait()
         except CheckpointError as error:
-            print("TOLD", error)
+            print("ERROR", error)
     with Store(Checkpoint(sys.argv[1])) as store:
         print("LEFT", store.latest(like, {}).step)
 """
@@ -66,7 +66,7 @@ NO_SPACE = """
 def test_a_disk_that_is_full_keeps_what_was_there(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(NO_SPACE), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
-    assert "TOLD the checkpoint in" in done.stdout, done.stderr
+    assert "ERROR the checkpoint in" in done.stdout, done.stderr
     assert "the last one written is that of step 1" in done.stdout
     assert "LEFT 1" in done.stdout
 
@@ -80,9 +80,9 @@ def test_all_that_a_resume_needs_is_on_disk_before_its_name(key, tmp_path, monke
 
     monkeypatch.setattr(os, "fsync", recording)
     run(key, tmp_path, epochs=1)
-    told = [re.sub(r"\.orbax-checkpoint-tmp|\.jaxdl-\w+/", "", os.path.relpath(path, tmp_path)) for path in synced]
-    assert {"3/run/arrays-0.safetensors", "3/run/notes.json", "3/run", "history.jsonl"} <= {*told}
-    assert told[-2:] == ["3", "."]  # their names, after all of that
+    paths = [re.sub(r"\.orbax-checkpoint-tmp|\.jaxdl-\w+/", "", os.path.relpath(path, tmp_path)) for path in synced]
+    assert {"3/run/arrays-0.safetensors", "3/run/notes.json", "3/run", "history.jsonl"} <= {*paths}
+    assert paths[-2:] == ["3", "."]  # the names, last
 
 
 def test_drafts_follow_no_links(key, tmp_path):
@@ -98,7 +98,7 @@ def test_drafts_follow_no_links(key, tmp_path):
 
 
 def test_several_runs_in_threads(key, tmp_path):
-    """A folder each, at the same time."""
+    """They have a folder each."""
     with ThreadPoolExecutor(4) as pool:
         runs = [pool.submit(run, key, Checkpoint(tmp_path / str(i), every=1)) for i in range(4)]
         trained = [future.result() for future in runs]
@@ -113,6 +113,6 @@ def test_the_last_and_the_best_stay(tmp_path):
         for step, measured in enumerate([5.0, 1.0, 4.0, 3.0, 2.5, 2.0]):
             store.save(step, {"w": jnp.float32(step)}, {"run": {}}, measured)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "4", "5", "lock"]
-    with Store(Checkpoint(tmp_path, keep=2)) as store:  # what was measured is known again
+    with Store(Checkpoint(tmp_path, keep=2)) as store:  # it remembers what was measured
         store.save(6, {"w": jnp.float32(6)}, {"run": {}}, 9.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "5", "6", "lock"]

@@ -22,7 +22,7 @@ def state():
     return {"params": ({"w": draw(0, 32, 32)}, ()), "n": jnp.int32(3), "h": draw(1, 5, dtype="bfloat16")}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax's, of what it stopped reading
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_flipped_bit_is_noticed_or_changes_nothing(state, tmp_path):
     with Store(Checkpoint(tmp_path)) as store:
         store.save(1, state, {"run": {}}, 0.0)

@@ -1,4 +1,4 @@
-"""On four devices a run is that on one, rules in force, and nothing is exchanged but what must be."""
+"""A run on four devices equals that on one, with hand-written rules, and only the gradients are communicated."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_loss_and_gradients_are_those_of_one_device(name, shard, mesh, key):
     x, y = data(shape)
     place = Placement(mesh, shard)
     params = model.init(key, shape)
-    # Some weights start at 0, with which nothing would be seen.
+    # Some weights start at 0, which would hide differences.
     params = jax.tree.map(lambda p, q: p + q, params, jax.tree.map(lambda p: 0.1 * draw(p.size, *p.shape), params))
     value_and_grad = gradient(model, CROSS_ENTROPY)
     assert is_mean_of_parts(value_and_grad, params, x[:4], y[:4], key)
@@ -53,7 +53,7 @@ def test_loss_and_gradients_are_those_of_one_device(name, shard, mesh, key):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_only_the_gradients_sum_is_exchanged(name, mesh, key):
-    """The rules go on in loops over examples, which would otherwise be gathered on every device."""
+    """Rules loop over examples, which XLA alone would gather on every device."""
     model, shape = MODELS[name]
     sent = compiled_step(model, shape, Placement(mesh), key)
     parameters = nn.parameter_count(jax.eval_shape(lambda: model.init(key, shape)))

@@ -45,10 +45,10 @@ def test_such_steps_can_be_left_out(key, tmp_path):
     assert all(np.isfinite(p).all() for p in jax.tree.leaves(trained.params))
     assert len(list((tmp_path / "nonfinite").iterdir())) == 4
     shutil.rmtree(tmp_path / "12")
-    again = run(key, Checkpoint(tmp_path, every=1), epochs=12, **settings)  # with the loss that is NaN in the notes
+    again = run(key, Checkpoint(tmp_path, every=1), epochs=12, **settings)  # the notes have a loss that is NaN
     assert without_seconds(again.history[:4]) == without_seconds(trained.history)
     assert [row["skipped"] for row in again.history] == [1] * 12
-    assert len(list((tmp_path / "nonfinite").iterdir())) == 10  # more would tell nothing new
+    assert len(list((tmp_path / "nonfinite").iterdir())) == 10  # no more are saved
 
 
 def test_left_out_are_finite_losses_with_other_gradients_too(key):
@@ -65,7 +65,7 @@ def test_left_out_where_data_are_read_as_where_they_are_in_memory(key, tmp_path)
     poisoned[17] = np.nan
     settings = {"skip_nonfinite": True, "test": None, "epochs": 2}
     whole = run(key, data=(X, poisoned), **settings)
-    read = run(key, tmp_path, data=in_memory(X, poisoned), **settings)  # kept, so that steps are gone through again
+    read = run(key, tmp_path, data=in_memory(X, poisoned), **settings)  # saved, so the steps are taken twice
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), read.params, whole.params)
 
 
@@ -80,11 +80,11 @@ def test_a_finite_loss_with_a_gradient_that_is_not(key, tmp_path):
     assert all(np.isfinite(p).all() for p in jax.tree.leaves(stop.value.trained.params))
     before = load_failed_step(stop.value.path, stop.value.trained.params)
     assert before.step == 0
-    assert not any(path.name.isdigit() for path in tmp_path.iterdir())  # nothing was saved of it
+    assert not any(path.name.isdigit() for path in tmp_path.iterdir())  # no checkpoint
 
 
 def test_where_every_step_is_left_out_it_says_so(key):
-    hidden = {"loss": no_slope, "optimizer": optax.chain(optax.zero_nans(), optax.sgd(0.05))}  # in finite updates
+    hidden = {"loss": no_slope, "optimizer": optax.chain(optax.zero_nans(), optax.sgd(0.05))}  # the updates are finite
     for settings in ({"loss": no_slope}, {"optimizer": optax.sgd(float("nan"))}, hidden):
         with pytest.raises(Diverged, match="are not all finite at any step of epoch 1"):
             kept(key, None, skip_nonfinite=True, **settings)

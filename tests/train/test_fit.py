@@ -74,7 +74,7 @@ def test_metrics_and_watch(key):
     )  # fmt: skip
     assert list(watched) == [0, 1, 2, 3]
     for params, epoch in ((LINE.init(jax.random.split(key, 3)[0], X.shape[1:]), 0), (trained.params, 3)):
-        jax.tree.map(np.testing.assert_array_equal, watched[epoch], params)  # they are the watcher's to keep
+        jax.tree.map(np.testing.assert_array_equal, watched[epoch], params)  # they stay valid
     last = trained.history[-1]
     errors = np.abs(np.asarray(LINE.apply(trained.params, X[:10])) - Y[:10])
     assert last["worst"] == pytest.approx(errors.max(), rel=1e-4)
@@ -108,9 +108,9 @@ def test_it_stops_at_the_first_loss_that_is_not_finite(key):
 
 def test_impossible_labels_stop_it_at_once(key):
     loss = ops.softmax_cross_entropy_with_integer_labels
-    told = "100 of 100 labels are outside 0 … 3: the first is label 7 of example 0"
+    message = "100 of 100 labels are outside 0 … 3: the first is label 7 of example 0"
     for named in (loss, jax.jit(loss), functools.partial(loss), automatic(loss)):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             fit(nn.mlp(4), named, (X, np.full(100, 7)), gradient_descent(0.1), 1, key, batch=100)
     with pytest.raises(Diverged, match="the loss is nan at step 1 of 1 in epoch 1"):
         fit(nn.mlp(4), lambda p, y: loss(p, y).mean(), (X, np.full(100, 7)), gradient_descent(0.1), 1, key, batch=100)
@@ -144,7 +144,7 @@ def test_bad_input(message, key):
 
 
 def test_pytrees_and_tokens(key):
-    """Pairs of images and tokens go in together, row by row; the tokens stay integers."""
+    """Inputs are pairs of images and tokens, shuffled together; the tokens stay integers."""
     tokens = np.array([[i % 5, 9, 0] for i in range(40)])
     images = np.eye(5, dtype=np.float32)[tokens[:, 0]]
 
@@ -156,7 +156,7 @@ def test_pytrees_and_tokens(key):
 
     model = nn.Layer(lambda key, shape: {"words": words.init(key, shape[1]), "bias": bias}, apply)
     loss = lambda output, y: ops.squared_error(output, y)
-    # Only where row and token go together can the table learn −2 at each image's one.
+    # The table learns −2 at each image's one only if images and tokens stay together.
     with jax.numpy_dtype_promotion("standard"):
         trained = fit(model, loss, ((images, tokens), -2 * images), optax.adam(0.1), 60, key, batch=20, quiet=True)
     assert trained.history[-1]["loss"] < 0.01

@@ -20,7 +20,7 @@ def test_a_history_that_is_cut_or_damaged(key, tmp_path, caplog):
     assert "1 rows cannot be read, the first is that of epoch 2" in caplog.text
 
 
-def test_rows_after_the_last_checkpoint_are_not_told_twice(key, tmp_path):
+def test_rows_after_the_last_checkpoint_are_not_repeated(key, tmp_path):
     run(key, Checkpoint(tmp_path, keep=9), epochs=3)
     shutil.rmtree(tmp_path / "9")
     assert [row["epoch"] for row in run(key, tmp_path).history] == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""What a step takes, told beforehand, is what the compiled program takes."""
+"""The memory that `plan` computes for a step is that of the compiled program."""
 
 import json
 
@@ -55,42 +55,42 @@ def test_memory_within_a_tenth(name, devices, shard, accumulate):
     model, shape = MODELS[name]
     place = Placement(jax.make_mesh((4,), ("d",)) if devices == 4 else None, shard)
     settings = {"devices": devices, "shard": shard, "accumulate": accumulate}
-    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), **settings).memory
-    assert told == pytest.approx(measured(model, shape, place, accumulate), rel=0.1)
+    planned = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), **settings).memory
+    assert planned == pytest.approx(measured(model, shape, place, accumulate), rel=0.1)
 
 
-def test_what_it_tells_of_a_perceptron():
+def test_the_plan_of_a_perceptron():
     """64 → 256 → 256 → 10, on 8 of 32 examples."""
     model, shape = MODELS["mlp"]
-    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4)
+    planned = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4)
     count = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
-    assert told.count == count
-    assert (told.parameters, told.state) == (4 * count, 4 * count)
-    assert told.batch == 8 * (64 + 1) * 4
-    assert told.residuals["dense"] == 8 * (64 + 256 * 2) * 4  # what goes into the three layers
+    assert planned.count == count
+    assert (planned.parameters, planned.state) == (4 * count, 4 * count)
+    assert planned.batch == 8 * (64 + 1) * 4
+    assert planned.residuals["dense"] == 8 * (64 + 256 * 2) * 4  # the inputs of the three layers
     products = 2 * 8 * (64 * 256 + 256 * 256 + 256 * 10)
-    assert told.forward == pytest.approx(products, rel=0.05)
-    assert told.backward == pytest.approx(2 * products - 2 * 8 * 64 * 256, rel=0.05)  # nothing goes back to the data
-    assert told.sent == 3 / 4 * 2 * 4 * count
-    assert set(told.flops) == {"float32"}
+    assert planned.forward == pytest.approx(products, rel=0.05)
+    assert planned.backward == pytest.approx(2 * products - 2 * 8 * 64 * 256, rel=0.05)  # no gradient of the data
+    assert planned.sent == 3 / 4 * 2 * 4 * count
+    assert set(planned.flops) == {"float32"}
 
 
 def test_parameters_that_are_shared_out():
     model, shape = MODELS["mlp"]
-    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4, shard=fully_sharded)
+    planned = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4, shard=fully_sharded)
     large = 64 * 256 + 256 * 256
-    assert told.parameters == 4 * (told.count - large * 3 / 4)
-    assert told.sent == 3 / 4 * 2 * 4 * told.count
+    assert planned.parameters == 4 * (planned.count - large * 3 / 4)
+    assert planned.sent == 3 / 4 * 2 * 4 * planned.count
 
 
 def test_time_and_whether_it_fits():
     model, shape = MODELS["mlp"]
     small = CHIPS["h100"]._replace(name="a small one", memory=1e6, float32=1e9, bandwidth=1e9, link=1e9)
-    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4, chip=small)
-    assert not told.fits
-    assert told.seconds["operations"] == (told.forward + told.backward) / 1e9
-    assert told.seconds["sending"] == told.sent / 1e9
-    text = "\n".join(map(str, told.tables()))
+    planned = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), devices=4, chip=small)
+    assert not planned.fits
+    assert planned.seconds["operations"] == (planned.forward + planned.backward) / 1e9
+    assert planned.seconds["sending"] == planned.sent / 1e9
+    text = "\n".join(map(str, planned.tables()))
     assert "DOES NOT FIT in the 1.0 MB of a small one" in text
     low = plan(in_bfloat16(model), CROSS_ENTROPY, OPTIMIZER, *types(shape), chip=small)
     assert low.flops["bfloat16"] > 10 * low.flops["float32"]
@@ -98,14 +98,14 @@ def test_time_and_whether_it_fits():
 
 def test_a_report_of_it(tmp_path):
     model, shape = MODELS["mlp"]
-    told = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), title="a perceptron")
-    assert told.table().title == "a perceptron: memory of each of 1"
-    assert len(told.tables()) == 3
-    told.save(tmp_path / "plan.json")
+    planned = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), title="a perceptron")
+    assert planned.table().title == "a perceptron: memory of each of 1"
+    assert len(planned.tables()) == 3
+    planned.save(tmp_path / "plan.json")
     saved = json.loads((tmp_path / "plan.json").read_text())
-    assert (saved["memory"], saved["fits"], saved["chip"]["name"]) == (told.memory, True, told.chip.name)
-    (ax,) = told.plot().axes
-    assert sum(bar.get_width() for bar in ax.patches) * 1e9 == pytest.approx(told.memory)
+    assert (saved["memory"], saved["fits"], saved["chip"]["name"]) == (planned.memory, True, planned.chip.name)
+    (ax,) = planned.plot().axes
+    assert sum(bar.get_width() for bar in ax.patches) * 1e9 == pytest.approx(planned.memory)
 
 
 def test_a_batch_that_cannot_be_cut():

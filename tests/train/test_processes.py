@@ -1,4 +1,4 @@
-"""Several processes that train together: they stop when one is lost, and another number goes on to the same end."""
+"""Several processes that train together: they end when one is lost, and any number of them can resume the run."""
 
 import json
 import os
@@ -15,25 +15,26 @@ import numpy as np
 import pytest
 
 from jaxdl.train import load_failed_step
-from tests.train.process import MODEL, losses
+from tests.train.run_in_processes import MODEL, losses
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = "import sys; from jaxdl.train import launch; sys.exit(launch(sys.argv[2:], int(sys.argv[1])))"
 
 
 def launched(count, *arguments):
-    """Status, what the first process printed, and what was said."""
-    train = [sys.executable, "-m", "tests.train.process", *map(str, arguments)]
+    """Exit status, the losses that the first process printed, and standard error."""
+    train = [sys.executable, "-m", "tests.train.run_in_processes", *map(str, arguments)]
     command = [sys.executable, "-c", LAUNCH, str(count), *train]
-    env = os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # one device a process
+    env = os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # one device per process
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, env=env)
     found = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("losses ")]
     return done.returncode, found, done.stderr
 
 
 def damage_a_share(folder):
-    """Of the last checkpoint one shard of the weights, in the second process's file, is named otherwise: who needs it
-    sees that it is not there, the others see nothing.
+    """Renames a shard of the weights in the second process's file of the last checkpoint.
+
+    Only the processes that need the shard notice.
     """
     last = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
     path = last / "run" / "arrays-1.safetensors"
@@ -44,7 +45,7 @@ def damage_a_share(folder):
 
 def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
     status, found, _ = launched(2, tmp_path / "together", 4, 1)
-    assert status == 137  # that of the one that was killed
+    assert status == 137  # of the killed process
     assert not found
     damage_a_share(tmp_path / "together" / "in memory")
     status, found, said = launched(4, tmp_path / "together", 4)
@@ -60,13 +61,13 @@ def test_two_lose_one_and_stop_and_four_go_on(tmp_path):
     jax.tree.map(same, *[(before.step, before.params, before.x, before.y) for before in steps])
 
 
-def listed(script):
-    """A command that runs a text."""
+def script_command(script):
+    """The command that runs a script."""
     return [sys.executable, "-c", textwrap.dedent(script)]
 
 
 def is_there(pid):
-    """Whether a process runs, or sleeps; what has ended may not have been waited for yet."""
+    """Whether a process runs or sleeps, and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
@@ -85,7 +86,7 @@ def wait_for(condition, seconds=120):
 def test_a_launcher_that_ends_leaves_nobody(number, tmp_path):
     script = "import os, sys, time; open(os.path.join(sys.argv[1], str(os.getpid())), 'w'); time.sleep(600)"
     sleep = [sys.executable, "-c", script, str(tmp_path)]
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell has its background jobs ignore
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
     launcher = subprocess.Popen(
         [sys.executable, "-c", LAUNCH, "3", *sleep], stderr=subprocess.DEVNULL, preexec_fn=heard
     )
@@ -122,7 +123,7 @@ def test_they_meet_where_no_other_machine_can():
     """
     )
     env = os.environ | {"XLA_FLAGS": ""}
-    command = [sys.executable, "-c", LAUNCH, "2", *listed(script)]
+    command = [sys.executable, "-c", LAUNCH, "2", *script_command(script)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, env=env)
     assert done.returncode == 0, done.stderr
     (addresses,) = [json.loads(line[10:]) for line in done.stdout.splitlines() if line.startswith("listening ")]
@@ -140,7 +141,7 @@ def test_a_process_that_is_stopped_ends_all(tmp_path):
     """
     )
     env = os.environ | {"XLA_FLAGS": ""}
-    command = [sys.executable, "-c", LAUNCH, "2", *listed(script)]
+    command = [sys.executable, "-c", LAUNCH, "2", *script_command(script)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=150, env=env)
     assert done.returncode not in (0, None)
 
@@ -157,9 +158,9 @@ def test_a_port_that_is_taken(tmp_path):
     try:
         processes.initialize_launched()
     except RuntimeError as error:
-        print("TOLD", error)
+        print("ERROR", error)
     """
-    done = subprocess.run(listed(script), capture_output=True, text=True, cwd=ROOT, timeout=240)
+    done = subprocess.run(script_command(script), capture_output=True, text=True, cwd=ROOT, timeout=240)
     assert re.search(
-        r"TOLD the processes of this run cannot meet at .*Address already in use.*: start it again", done.stdout
+        r"ERROR the processes of this run cannot meet at .*Address already in use.*: start it again", done.stdout
     ), done

@@ -37,7 +37,7 @@ def test_also_from_the_middle_of_an_epoch(key, tmp_path):
     kept = Checkpoint(tmp_path, every=2)  # an epoch has 3 steps
     whole = run(key, kept)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    jax.tree.map(close, whole.params, run(key).params)  # where it stops on the way changes nothing, dropout neither
+    jax.tree.map(close, whole.params, run(key).params)  # checkpoints change nothing, nor does dropout
     shutil.rmtree(tmp_path / "12")
     assert newest(tmp_path) == 10
     again = run(key, kept)
@@ -65,11 +65,11 @@ def test_what_schedulers_send_saves_too(number, key, tmp_path):
 
 def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     """Twenty times, half of them at random moments, half of them in the middle of a save."""
-    command = [sys.executable, "-m", "tests.train.killed", str(tmp_path), "20"]
+    command = [sys.executable, "-m", "tests.train.run_with_kills", str(tmp_path), "20"]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["kills"] == 20
-    assert told["saves cut off"] > 0
-    assert told["whole"] == told["killed"]
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["kills"] == 20
+    assert printed["saves cut off"] > 0
+    assert printed["whole"] == printed["killed"]

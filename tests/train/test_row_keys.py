@@ -1,4 +1,4 @@
-"""What is drawn for the parts of a batch is what is drawn for the whole."""
+"""The random numbers of a part of a batch are those of its rows in the whole batch."""
 
 import jax
 import jax.numpy as jnp

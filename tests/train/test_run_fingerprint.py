@@ -1,4 +1,4 @@
-"""A folder that holds another run is refused, whatever makes the run another one."""
+"""A run cannot resume from another run's folder, whatever the difference."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def test_a_run_of_another_kind_is_refused(what, one_epoch, tmp_path):
     with pytest.raises(ValueError, match="holds another run: its "):
         kept(jax.random.key(0), folder, epochs=2, **OTHER[what])
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    kept(jax.random.key(0), folder, epochs=2)  # and it can go on as it was
+    kept(jax.random.key(0), folder, epochs=2)  # the run itself can resume
 
 
 def test_another_seed_is_refused(one_epoch):
@@ -65,13 +65,13 @@ def test_settings_of_ones_own_stand_in_for_the_program(key, tmp_path):
     kept(key, named(0.05))
     with pytest.raises(ValueError, match=r"holds another run: its rate is 0\.05, here it is 0\.06"):
         kept(key, named(0.06), optimizer=optax.sgd(0.06))
-    kept(key, named(0.05), epochs=2, optimizer=optax.sgd(0.06))  # by its name it is the same
+    kept(key, named(0.05), epochs=2, optimizer=optax.sgd(0.06))  # its settings are the same
 
 
 def test_another_version_traces_another_program(key, tmp_path, monkeypatch):
     kept(key, tmp_path)
     monkeypatch.setattr(jax, "__version__", "99.0")
-    kept(key, tmp_path, epochs=2, optimizer=optax.sgd(0.06))  # it cannot be told
+    kept(key, tmp_path, epochs=2, optimizer=optax.sgd(0.06))  # programs are not compared
 
 
 def test_a_program_is_the_same_in_another_process():
@@ -89,14 +89,14 @@ def test_a_program_is_the_same_in_another_process():
         x, y = jax.numpy.zeros((4, 28, 28, 1)), jax.numpy.zeros(4, int)
         print(*program_fingerprint(step, params, optimizer.init(params), x, y, jax.random.key(0)).values())
     """
-    told = set()
+    printed = set()
     for seed in ("1", "2"):
         env = os.environ | {"PYTHONHASHSEED": seed, "JAX_PLATFORMS": "cpu"}
         command = [sys.executable, "-c", textwrap.dedent(script)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], env=env)
         assert done.returncode == 0, done.stderr
-        told.add(done.stdout)
-    assert len(told) == 1
+        printed.add(done.stdout)
+    assert len(printed) == 1
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied"])

@@ -1,4 +1,4 @@
-"""A run that is killed again and again: `python -m tests.train.killed FOLDER KILLS` prints what came of it.
+"""A run that is killed again and again: `python -m tests.train.run_with_kills FOLDER KILLS` prints the result.
 
 Every run is a fork of this process, which has imported all and started nothing, so that a start takes no time.
 """
@@ -28,23 +28,23 @@ def train(folder, started):
     x = np.sin(np.arange(60, dtype=np.float32)).reshape(20, 3)
     y = x.sum(1, keepdims=True)
     model = nn.serial(nn.dense(64), nn.tanh, nn.dense(64), nn.tanh, nn.dense(1))
-    tell = lambda row: os.write(started, b".")
+    report = lambda row: os.write(started, b".")
     trained = fit(
         model, ops.squared_error, (x, y), optax.adam(1e-3), EPOCHS, jax.random.key(0), batch=5,
-        checkpoint=Checkpoint(folder, every=2), log=tell, quiet=True,
+        checkpoint=Checkpoint(folder, every=2), log=report, quiet=True,
     )  # fmt: skip
     (folder / "end.json").write_text(json.dumps(checksums(trained.params)))
 
 
 def forked(folder):
-    """A run in a process of its own, and where it tells of its epochs."""
-    told, telling = os.pipe()
+    """Starts a run in a fork; returns its id and a pipe to which it writes a byte per epoch."""
+    read_end, write_end = os.pipe()
     process = os.fork()
     if process == 0:
-        train(folder, telling)
+        train(folder, write_end)
         os._exit(0)
-    os.close(telling)
-    return process, told
+    os.close(write_end)
+    return process, read_end
 
 
 def saving(folder):
@@ -52,7 +52,7 @@ def saving(folder):
 
 
 def wait_for_a_save(folder, patience=5.0):
-    """Until one is seen under way; the run may end first."""
+    """Waits until the run is saving, or has ended."""
     end = time.monotonic() + patience
     while not saving(folder) and not (folder / "end.json").exists() and time.monotonic() < end:
         time.sleep(0.0005)
@@ -65,20 +65,20 @@ def main(folder, kills):
     os.waitpid(process, 0)
     draws, killed, cut_off = random.Random(0), 0, 0
     while not (folder / "killed" / "end.json").exists():
-        process, told = forked(folder / "killed")
-        os.read(told, 1)
+        process, epochs = forked(folder / "killed")
+        os.read(epochs, 1)
         if killed < kills:
-            if killed % 2:  # every second one in the middle of a save, which random moments meet too seldom
+            if killed % 2:  # every second kill is in the middle of a save, which random moments rarely hit
                 wait_for_a_save(folder / "killed")
             else:
                 time.sleep(draws.uniform(0, 0.15))
             os.kill(process, signal.SIGKILL)
             killed += 1
         else:
-            while os.read(told, 1024):
+            while os.read(epochs, 1024):
                 pass
         os.waitpid(process, 0)
-        os.close(told)
+        os.close(epochs)
         cut_off += saving(folder / "killed")
     ends = {name: json.loads((folder / name / "end.json").read_text()) for name in ("whole", "killed")}
     print(json.dumps({"kills": killed, "saves cut off": cut_off, **ends}))

@@ -1,4 +1,4 @@
-"""One of several processes of a run: `python -m tests.train.process FOLDER EPOCHS [KILLED]`, started by `launch`.
+"""One process of a run, started by `launch`: `python -m tests.train.run_in_processes FOLDER EPOCHS [KILLED]`.
 
 The process KILLED ends itself in the middle. The first one prints the losses on held-out data.
 """
@@ -22,7 +22,7 @@ BAD = 7  # the example with a NaN
 
 
 def losses(folder, epochs, killed=None):
-    """Of two runs, on data in memory and on data that are read, kept in a folder; then where a step with a NaN is."""
+    """The losses of two runs, on arrays and on records, with checkpoints; then the path of a step with a NaN."""
     x = np.sin(np.arange(480, dtype=np.float32)).reshape(48, 10)
     y = np.arange(48, dtype=np.int32) % 4
 
