@@ -153,18 +153,16 @@ def finding(data) -> str:
     """The answer in one sentence, with its figures."""
     overall = {model: np.mean(values) for model, values in data["overall"].items()}
     sentence = (
-        f"Of {sum(data['held_out'].values())} held-out texts ({data['name']}) one layer of self-attention tells "
-        f"{overall[ATTENTION]:.1f}% right, the mean of word vectors with a linear layer {overall[BAG]:.1f}%"
+        f"Of {sum(data['held_out'].values())} held-out texts ({data['name']}) one layer of self-attention classifies "
+        f"{overall[ATTENTION]:.1f}% correctly, a linear layer on the mean of word vectors {overall[BAG]:.1f}%"
     )
     if not data["received"]:
         return sentence + "."
     shares = ", ".join(
-        f"{np.mean(r['attention']):.0f}% with '{kind}' ({r['words']:.0f}%)" for kind, r in data["received"].items()
+        f"{np.mean(r['attention']):.0f}% in sentences with '{kind}' ({r['words']:.0f}% of the words)"
+        for kind, r in data["received"].items()
     )
-    return (
-        f"{sentence}; of its attention the adjectives and the words that turn them round get {shares}, in brackets "
-        f"their share of the words."
-    )
+    return f"{sentence}; the adjectives and the words that reverse them receive, of the attention, {shares}."
 
 
 def draw(data) -> dict[str, bytes]:
@@ -196,7 +194,7 @@ def draw_accuracy(data) -> bytes:
             yticks=range(0, 101, 20),
             xlabel="kind of sentence (held-out sentences)",
             ylabel="accuracy (%; dotted: chance)",
-            title=f"Self-attention tells {means[ATTENTION]:.0f}% of held-out texts right, words by themselves "
+            title=f"Self-attention classifies {means[ATTENTION]:.0f}% of held-out texts correctly, the mean of words "
             f"{means[BAG]:.0f}%\n(mean of {len(data['overall'][BAG])} trainings, lines from lowest to highest)",
         )
         ax.grid(axis="x", visible=False)
@@ -213,7 +211,7 @@ def draw_maps(data) -> bytes:
             ax.set_xticks(range(len(d["words"])), d["words"], rotation=60, ha="right", rotation_mode="anchor")
             ax.set_yticks(range(len(d["words"])), d["words"])
             ax.grid(visible=False)
-            ax.set(xlabel="attended to", title=f"told right: {LABELS[d['label']]}")
+            ax.set(xlabel="attended to", title=f"classified as {LABELS[d['label']]}")
         axes[0][0].set_ylabel("attends")
         fig.colorbar(shown, ax=axes[0], label="share of a word's attention (%)", shrink=0.7)
         fig.suptitle(attention_title(data["received"]), x=0.01, ha="left")
@@ -222,12 +220,12 @@ def draw_maps(data) -> bytes:
 
 def attention_title(received) -> str:
     if not received:
-        return "What words attend to, in held-out texts told right"
+        return "What words attend to, in held-out texts that are classified correctly"
     shares = ", ".join(f"{np.mean(r['attention']):.0f}% ('{kind}')" for kind, r in received.items())
     words = ", ".join(f"{r['words']:.0f}%" for r in received.values())
     return (
-        f"Words look at those that decide: in held-out sentences adjectives and the words that turn them round\n"
-        f"receive {shares} of the attention, where they are {words} of the words"
+        f"Words attend to those that decide: in held-out sentences adjectives and the words that reverse them\n"
+        f"receive {shares} of the attention, and are {words} of the words"
     )
 
 

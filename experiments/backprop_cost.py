@@ -154,10 +154,10 @@ def finding(data) -> str:
         f"At depth {depth} the backward pass computes {flops['hand']:.2f} times the forward pass's FLOPs and takes "
         f"{time['hand']:.1f} times as long, automatic {time['automatic']:.1f} ({flops['each layer']:.2f} and "
         f"{time['each layer']:.1f} with checkpoints); "
-        f"of a layer's two results, dense and ReLU, hand-written rules keep the bytes of {a_layer['hand']:.2f}, the "
-        f"automatic derivative of {a_layer['automatic']:.2f}: {mb['hand']} and {mb['automatic']} MB, where checkpoints "
-        f"keep {mb['each layer']} MB (each layer) or {mb['√depth groups']} MB (√depth layers), the latter "
-        f"{held['√depth groups']} MB with what the backward pass takes for itself, without checkpoints {held['hand']}; "
+        f"hand-written rules keep {a_layer['hand']:.2f} of a layer's two outputs (dense and ReLU), the automatic "
+        f"derivative {a_layer['automatic']:.2f}: {mb['hand']} and {mb['automatic']} MB, and with checkpoints "
+        f"{mb['each layer']} MB (each layer) or {mb['√depth groups']} MB (√depth layers); including the memory of the "
+        f"backward pass itself, the latter is {held['√depth groups']} MB, without checkpoints {held['hand']} MB; "
         f"{in_one(deepest)}. {of_models(data['models'])}."
     )
 
@@ -166,10 +166,12 @@ def of_models(models) -> str:
     """Range and geometric mean over all models."""
     ratios = {"operations": [d["operations"] for d in models.values()],
               "time": [d["time"]["ratio"] for d in models.values()]}  # fmt: skip
-    told = {k: f"{min(r):.2f} to {max(r):.2f} times (mean {math.exp(np.log(r).mean()):.2f})" for k, r in ratios.items()}
+    ranges = {
+        k: f"{min(r):.2f} to {max(r):.2f} times (mean {math.exp(np.log(r).mean()):.2f})" for k, r in ratios.items()
+    }
     return (
-        f"Of {len(models)} models the backward pass computes {told['operations']} what the forward pass does, and "
-        f"takes {told['time']} as long"
+        f"Of {len(models)} models the backward pass computes {ranges['operations']} as much as the forward pass, and "
+        f"takes {ranges['time']} as long"
     )
 
 
@@ -178,8 +180,8 @@ def in_one(ways) -> str:
     flops, temporary = ({d["in_one"][k] for d in ways.values()} for k in ("flops", "temporary_bytes"))
     low, high = (number_text(end(temporary) / 1e6) for end in (min, max))
     if len(flops) == 1 and low == high:
-        return f"compiled in one, the CPU compiler makes all four the same, checkpoints undone, at {high} MB"
-    return f"compiled in one, the four take {low} to {high} MB"
+        return f"compiled together, the CPU compiler removes the checkpoints and makes all four equal, at {high} MB"
+    return f"compiled together, the four take {low} to {high} MB"
 
 
 def draw(data) -> dict[str, bytes]:
@@ -196,11 +198,11 @@ def draw(data) -> dict[str, bytes]:
     last = lambda values, way: number_text(float(values[way][-1]))
     panels = (
         (kept, "kept from forward to backward (MB)",
-         f"At depth {depths[-1]}, of all intermediates {share['hand']} are kept by hand,\n"
-         f"{share['automatic']} automatically, {share['√depth groups']} with √depth checkpoints"),
+         f"At depth {depths[-1]}, hand-written rules keep {share['hand']} of all intermediate\n"
+         f"results, automatic {share['automatic']}, √depth checkpoints {share['√depth groups']}"),
         (held, "held in the backward pass (MB)",
          f"With its own memory the backward pass holds {last(held, 'hand')} MB,\n"
-         f"{last(held, 'automatic')} automatically, {last(held, '√depth groups')} with √depth checkpoints"),
+         f"automatic {last(held, 'automatic')}, √depth checkpoints {last(held, '√depth groups')}"),
         (flops, "FLOPs, backward : forward",
          f"The backward pass computes {last(flops, 'hand')} times the forward's\n"
          f"FLOPs, {last(flops, 'each layer')} times where it recomputes"),
@@ -211,7 +213,7 @@ def draw(data) -> dict[str, bytes]:
     with figure(2, 2, width=10, height=7.4) as (fig, axes):
         axes[0, 0].plot(depths, every, color="#bbbbbb", linewidth=5, label="all intermediates")
         axes[0, 1].plot(
-            depths, one, color="black", linewidth=1, marker="x", label="both passes compiled in one, all ways"
+            depths, one, color="black", linewidth=1, marker="x", label="both passes compiled together, all kinds"
         )
         for ax, (values, label, title) in zip(axes.flat, panels, strict=True):
             by_depth(ax, depths, values)
@@ -240,7 +242,7 @@ def draw_models(models) -> bytes:
         ax.set_yticks(rows, names)
         ax.invert_yaxis()
         ax.set_xlim(0, None)
-        ax.set(xlabel="backward : forward", title="What the backward pass computes and takes, over the forward pass")
+        ax.set(xlabel="backward : forward", title="Operations and time of the backward pass over the forward pass")
         fig.legend(loc="outside lower center", ncols=3, fontsize=9)
         return png(fig)
 

@@ -189,12 +189,12 @@ def mean_of(values, wordings) -> float:
 def finding(data) -> str:
     """The answer in one sentence, with its figures."""
     varied, fixed = data["runs"][VARIED], data["runs"].get(FIXED)
-    without = f", and {mean_of(fixed['accuracy'], UNSEEN):.1f}% where none had" if fixed else ""
+    without = f", and {mean_of(fixed['accuracy'], UNSEEN):.1f}% if none has" if fixed else ""
     return (
-        f"On 360 held-out digits the nearest of ten captions '{FIRST.format('…')}' is right for "
+        f"On 360 held-out digits the nearest of ten captions '{FIRST.format('…')}' is correct for "
         f"{varied['accuracy'][FIRST]:.1f}%, and {varied['precision'][FIRST]:.0f}% of the first {FOUND} images for a "
-        f"caption are its digit; with {len(UNSEEN)} wordings never trained on, accuracy is "
-        f"{mean_of(varied['accuracy'], UNSEEN):.1f}% where many captions in training had random letters around the "
+        f"caption are its digit; with {len(UNSEEN)} wordings not in the training data, accuracy is "
+        f"{mean_of(varied['accuracy'], UNSEEN):.1f}% if many training captions have random letters around the "
         f"name{without}."
     )
 
@@ -228,7 +228,7 @@ def draw_wordings(runs) -> bytes:
         ax.set(xlabel="zero-shot accuracy on 360 held-out images (%; dotted: chance)", xlim=(0, 108))
         ax.grid(axis="y", visible=False)
         means = ", ".join(f"{mean_of(run['accuracy'], UNSEEN):.0f}% after {kind}" for kind, run in runs.items())
-        title = f"With the {len(UNSEEN)} wordings never trained on the nearest caption is right for\n{means}"
+        title = f"With {len(UNSEEN)} wordings not in the training data, the nearest caption is correct for\n{means}"
         fig.suptitle(title, x=0.01, ha="left")
         fig.legend(loc="outside lower center", ncols=2)
         return png(fig)
@@ -251,8 +251,8 @@ def draw_plane(data) -> bytes:
             ylim=(low[1], high[1]),
             xlabel="first principal component of the features, of length 1",
             ylabel="second principal component",
-            title=f"360 held-out images gather by digit around their captions (plane: {data['explained']:.0f}% of the "
-            f"variance;\ncircle: '{FIRST.format('…')}', square: '{UNSEEN[0].format('…')}', never trained on)",
+            title=f"360 held-out images cluster by digit around their captions (plane: {data['explained']:.0f}% of the "
+            f"variance;\ncircle: '{FIRST.format('…')}', square: '{UNSEEN[0].format('…')}', unseen)",
         )
         return png(fig)
 
@@ -273,7 +273,7 @@ def draw_similarity(similarity) -> bytes:
             xlabel="mean of the held-out images of the digit",
             ylabel=f"caption: {FIRST.format('…')}",
             title=f"A caption is nearest to its own digit for {(similarity.argmax(1) == np.arange(10)).sum()} of 10:\n"
-            f"cosine {np.diag(similarity).mean():.2f} on the diagonal, {others.mean():.2f} beside it",
+            f"cosine {np.diag(similarity).mean():.2f} on the diagonal, {others.mean():.2f} elsewhere",
         )
         fig.colorbar(shown, label="cosine of caption and image", shrink=0.8)
         return png(fig)

@@ -70,9 +70,9 @@ def finding(data) -> str:
     return (
         f"The double loop gives values and gradients within {number_text(apart)} (relative) of the fast convolution's, "
         f"and takes {smallest['ratio']:.0f} times as long on images of {sizes[0]} × {sizes[0]} pixels, "
-        f"{largest['ratio']:.0f} times on {sizes[-1]} × {sizes[-1]}; the edge filter answers with up to "
-        f"{np.abs(data['edges']).max():.2f} where a stroke begins or ends; the six first filters of a LeNet-5 that "
-        f"reads {100 * data['accuracy']:.1f}% of held-out digits have no such plain form."
+        f"{largest['ratio']:.0f} times on {sizes[-1]} × {sizes[-1]}; the edge filter responds with up to "
+        f"{np.abs(data['edges']).max():.2f} where a stroke begins or ends; the six filters in the first layer of a "
+        f"LeNet-5 that classifies {100 * data['accuracy']:.1f}% of held-out digits correctly are not as simple."
     )
 
 
@@ -94,15 +94,15 @@ def draw_maps(data) -> bytes:
             filter_shown = axes[0][i].imshow(learned, **signed(top))
             map_shown = axes[1][i].imshow(shown, **signed(1))
             axes[0][i].set_title(f"filter {i}")
-            axes[1][i].set_title("its map")
+            axes[1][i].set_title("feature map")
         for ax in axes.flat:
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
         fig.colorbar(filter_shown, ax=axes[0], label="weight", shrink=0.9)
         fig.colorbar(map_shown, ax=axes[1], label="tanh", shrink=0.9)
         title = (
-            f"The edge filter finds where a {DIGIT}'s strokes begin and end, going down; LeNet-5's first filters,\n"
-            f"learned, look like no filter of a textbook, and their maps show strokes and edges"
+            f"The edge filter responds where a stroke of the {DIGIT} begins or ends, from top to bottom; the trained\n"
+            f"filters of LeNet-5's first layer are less simple, and their feature maps show strokes and edges"
         )
         fig.suptitle(title, x=0.01, ha="left")
         return png(fig)

@@ -105,10 +105,10 @@ def finding(data) -> str:
     mixed = data["mixed"]
     return (
         f"The perceptron separates {POINTS} points after {wide} mistakes (median) at a margin of {margins[0]} and "
-        f"{narrow} at {margins[-1]}, never more than {closest:.0%} of Novikoff's (R/γ)²; where classes are mixed it "
-        f"still makes {mixed['mistakes']['mean'][-1]:.0f} mistakes in pass {len(mixed['mistakes']['mean'])}, with "
-        f"{late_accuracy(data):.1%} of held-out points right (mean of the last half) where logistic regression has "
-        f"{data['logistic']:.1%} and {data['best possible']:.1%} is possible."
+        f"{narrow} at {margins[-1]}, never more than {closest:.0%} of Novikoff's (R/γ)²; if classes are mixed it "
+        f"still makes {mixed['mistakes']['mean'][-1]:.0f} mistakes in pass {len(mixed['mistakes']['mean'])}, and "
+        f"classifies {late_accuracy(data):.1%} of held-out points correctly (mean of the last half of the passes); "
+        f"logistic regression {data['logistic']:.1%}, and {data['best possible']:.1%} is possible."
     )
 
 
@@ -126,7 +126,7 @@ def draw(data) -> dict[str, bytes]:
         line(ax, data["mixed"]["mistakes"], AUTOMATIC, "classes mixed nearer than 0.2")
         line(ax, data["separated"]["mistakes"], HAND, "classes separated by 0.05")
         last = data["mixed"]["mistakes"]["mean"][-1]
-        ax.set(title=f"Mixed, it never ends: still {last:.0f} mistakes\nof {POINTS} in the last pass")
+        ax.set(title=f"Mixed classes: still {last:.0f} mistakes\nof {POINTS} in the last pass")
         ax.set(
             xlabel="pass (bands: 5 to 95% of seeds)", ylabel=f"mistakes in a pass of {POINTS} points", ylim=(0, None)
         )
@@ -137,9 +137,9 @@ def draw(data) -> dict[str, bytes]:
         ax.axhline(100 * data["logistic"], label="logistic regression", **HAND)
         ax.axhline(100 * data["best possible"], label="best possible", color="black", linestyle=":")
         ax.set_title(
-            f"Mixed: {100 * late_accuracy(data):.1f}% right; logistic\nregression {100 * data['logistic']:.1f}%"
+            f"Mixed classes: {100 * late_accuracy(data):.1f}%; logistic\nregression {100 * data['logistic']:.1f}%"
         )
-        ax.set(xlabel="pass (bands: 5 to 95% of seeds)", ylabel="held-out points right (%)", ylim=(60, 95))
+        ax.set(xlabel="pass (bands: 5 to 95% of seeds)", ylabel="accuracy on held-out points (%)", ylim=(60, 95))
         ax.legend(loc="lower right")
         return {"perceptron": png(fig)}
 
@@ -153,7 +153,7 @@ def against_margin(ax, data):
     ax.plot(margins, LONGEST_SQUARED / np.square(margins), label="Novikoff's bound $(R/γ)^2$", **AUTOMATIC)
     (slope, _) = np.polyfit(np.log(margins), np.log(median), 1)
     ax.set(xscale="log", yscale="log", xlabel="margin γ (points are of length ≤ 1)", ylabel="mistakes until separated")
-    ax.set_title(f"Separated: mistakes grow as $γ^{{{slope:.1f}}}$,\nthe bound as $γ^{{-2}}$")
+    ax.set_title(f"Separated classes: mistakes grow as $γ^{{{slope:.1f}}}$,\nthe bound as $γ^{{-2}}$")
     ax.legend(loc="upper right")
 
 

@@ -121,8 +121,8 @@ def finding(data) -> str:
         f"The lecture's six ReLUs come within {number_text(lecture['max'])} of x³ + x² − x − 1 on [−2, 2] (worst at "
         f"x = {x:.2g}; RMS {number_text(lecture['rms'])}), six evenly spaced within {built}, six trained within "
         f"{trained}; by construction the largest error falls as width to the power {powers} (sin 3x); "
-        f"{best_trained(cubic)}, and on sin 3x {best_trained(sine)}, but {widest} ReLUs, whose bends all start at 0, "
-        f"miss it by {number_text(relu['max'])} (median of seeds) where as many built ones miss it by "
+        f"{best_trained(cubic)}, and on sin 3x {best_trained(sine)}, but {widest} trained ReLUs, whose kinks all start "
+        f"at 0, have an error of {number_text(relu['max'])} (median of seeds), as many constructed ones of "
         f"{number_text(sine['built'][widest]['max'])}."
     )
 
@@ -154,7 +154,7 @@ def draw_curves(data) -> bytes:
             ax.legend(loc="upper left", fontsize=8)
         lecture, built = data["lecture"]["max"], six_error(data["functions"][next(iter(FUNCTIONS))], "built")
         title = (
-            f"Six ReLUs: the lecture's miss the cubic by {number_text(lecture)}, evenly spaced by {number_text(built)}"
+            f"Six ReLUs: the lecture's have an error of {number_text(lecture)}, evenly spaced of {number_text(built)}"
         )
         fig.suptitle(title, x=0.01, ha="left")
         return png(fig)
@@ -168,7 +168,7 @@ def draw_errors(data) -> bytes:
             ):
                 error_lines(ax, function, kind)
                 ax.set(yscale="log", ylabel=f"{label} on [−2, 2]")
-            fall = f"built, the largest error falls as width$^{{{slope(function['built']):.2f}}}$"
+            fall = f"constructed, the error falls as width$^{{{slope(function['built']):.2f}}}$"
             column[0].set_title(f"{name}: {fall};\n{best_trained(function)}")
             column[1].set_xlabel("width")
         fig.legend(
@@ -182,7 +182,7 @@ def draw_errors(data) -> bytes:
 
 def error_lines(ax, function, kind):
     built = {int(w): e[kind] for w, e in function["built"].items()}
-    ax.plot(built.keys(), built.values(), "k-", linewidth=2.5, label="built (ReLUs)")
+    ax.plot(built.keys(), built.values(), "k-", linewidth=2.5, label="constructed (ReLUs)")
     for activation, by_width in function["fitted"].items():
         marker, dash, colour = LOOKS[activation]
         found = {int(w): e[kind] for w, e in by_width.items()}
@@ -196,7 +196,7 @@ def error_lines(ax, function, kind):
 def best_trained(function) -> str:
     found = {(a, w): e["max"] for a, by in function["fitted"].items() for w, e in by.items()}
     activation, width = min(found, key=found.get)
-    return f"trained, {width} {activation} come nearest, {number_text(found[activation, width])}"
+    return f"trained, {width} {activation} are best with {number_text(found[activation, width])}"
 
 
 def main(quick: bool = False) -> None:

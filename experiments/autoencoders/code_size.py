@@ -43,7 +43,7 @@ def finding(data) -> str:
     after = f"; it is no better with {', '.join(lost)}" if lost else ""
     return (
         f"On held-out digits the deep autoencoder gains most over the best linear one (PCA) with a code of {best}: "
-        f"{deep_:.4f} against {linear:.4f} squared error a pixel{after}."
+        f"{deep_:.4f} against {linear:.4f} squared error per pixel{after}."
     )
 
 
@@ -65,12 +65,12 @@ def draw(data) -> bytes:
         ax.axhline(data["variance"], color="#333333", linewidth=0.8, linestyle=":", label="the mean digit")
         ax.set_xscale("log", base=2)
         ax.set_xticks(data["size"], map(str, data["size"]))
-        ax.set(yscale="log", xlabel="numbers in the code", ylabel="mean squared error a pixel")
+        ax.set(yscale="log", xlabel="numbers in the code", ylabel="mean squared error per pixel")
         ax.set_yticks((0.002, 0.005, 0.01, 0.02, 0.05), ("0.002", "0.005", "0.01", "0.02", "0.05"))
         ax.minorticks_off()
         ax.set_title(
-            f"On held-out digits depth pays up to a code of {max(won)}: with {best} it leaves {deep_ / linear:.0%} of "
-            f"the error"
+            f"On held-out digits depth helps up to a code of {max(won)}: with {best} the error is {deep_ / linear:.0%} "
+            f"of PCA's"
         )
         ax.legend(fontsize=8.5)
         return png(fig)

@@ -54,9 +54,9 @@ def finding(data) -> str:
     )
     _, restored, plain = at_shown_level(data)
     return (
-        f"Denoising autoencoders bring the squared error a pixel of held-out digits from {each} (standard deviation "
-        f"of the noise); at {SHOWN_LEVEL:g} the same network trained without noise leaves {plain:.3f}, "
-        f"{plain / restored:.1f} times as much."
+        f"Denoising autoencoders reduce the squared error per pixel of held-out digits from {each} (standard deviation "
+        f"of the noise); at {SHOWN_LEVEL:g} the same network trained without noise has an error of {plain:.3f}, "
+        f"{plain / restored:.1f} times as large."
     )
 
 
@@ -81,10 +81,10 @@ def draw(data) -> bytes:
             ("restored", "trained with this noise", {"color": DARK, "marker": "o"}),
         ):
             errors.plot(data["level"], data[name], label=label, **style)
-        errors.set(yscale="log", xlabel="standard deviation of the noise", ylabel="mean squared error a pixel")
+        errors.set(yscale="log", xlabel="standard deviation of the noise", ylabel="mean squared error per pixel")
         errors.legend(fontsize=8.5)
         fig.suptitle(
-            f"Trained against clean images, an autoencoder takes away {1 - restored / noisy:.0%} of the squared error "
+            f"Trained against clean images, an autoencoder removes {1 - restored / noisy:.0%} of the squared error "
             f"at a noise of {SHOWN_LEVEL:g}",
             x=0.01,
             ha="left",

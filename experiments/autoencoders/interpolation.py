@@ -67,10 +67,10 @@ def finding(data) -> str:
     """The answer in one sentence, with its figures."""
     sure, distance = data["sure"], data["distance"]
     return (
-        f"Half way between the codes of {data['pairs']} pairs of different digits a classifier is at least {SURE:.0%} "
-        f"sure of {sure['code']:.0%} of the images, {distance['code']:.3f} from the nearest training digit; "
-        f"of half-and-half mixtures of pixels of {sure['pixels']:.0%}, {distance['pixels']:.3f} away; of the "
-        f"reconstructed ends of {sure['ends']:.0%}, {distance['ends']:.3f} away."
+        f"Half way between the codes of {data['pairs']} pairs of different digits, a classifier is at least {SURE:.0%} "
+        f"certain for {sure['code']:.0%} of the images, whose distance from the nearest training digit is "
+        f"{distance['code']:.3f}; half way between pixels for {sure['pixels']:.0%}, at a distance of "
+        f"{distance['pixels']:.3f}; for the reconstructed digits for {sure['ends']:.0%}, at {distance['ends']:.3f}."
     )
 
 
@@ -84,7 +84,7 @@ def draw(data) -> bytes:
         ax.set_xlabel("α from 0 to 1")
         fig.suptitle(
             f"Half way between codes an image is {distance['code']:.3f} from the nearest training digit (between\n"
-            f"pixels {distance['pixels']:.3f}, at the ends {distance['ends']:.3f}); a classifier is sure of "
+            f"pixels {distance['pixels']:.3f}, at the ends {distance['ends']:.3f}); a classifier is certain for "
             f"{sure['code']:.0%} ({sure['pixels']:.0%}, {sure['ends']:.0%})",
             x=0.01,
             ha="left",

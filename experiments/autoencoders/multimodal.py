@@ -110,11 +110,11 @@ def finding(data) -> str:
     """The answer in one sentence, with its figures."""
     r, b = data["roots"], data["bars"]
     return (
-        f"Where two answers are right the squared error gives their mean: for y = ±√x it is "
-        f"{r['to_mean']:.2f} from 0 and {r['to_mode']['squared error']:.2f} from the nearer answer, and of images it "
-        f"draws two half-grey bars, {b['right']['squared error']:.0%} of them right; drawn from probabilities learnt "
-        f"by cross-entropy the distance is {r['to_mode']['drawn']:.2f}, and {b['right']['drawn']:.0%} of images are "
-        f"right."
+        f"If two answers are correct, a network trained by the squared error predicts their mean: for y = ±√x it is "
+        f"{r['to_mean']:.2f} from 0 and {r['to_mode']['squared error']:.2f} from the nearer answer, and images have "
+        f"two grey bars, {b['right']['squared error']:.0%} of them correct; of answers sampled from probabilities "
+        f"trained by cross-entropy the distance is {r['to_mode']['drawn']:.2f}, and {b['right']['drawn']:.0%} of "
+        f"images are correct."
     )
 
 
@@ -124,18 +124,18 @@ def draw(data) -> bytes:
     with figure(1, 2, width=9.6, height=4.1, width_ratios=(1.2, 1)) as (fig, (ax, images)):
         ax.plot(r["data"]["x"], r["data"]["y"], ".", color="#bbbbbb", markersize=3, label="data: y = ±√x")
         ax.plot(r["x"], r["answers"]["squared error"], color=MIDDLE, linewidth=2, label="squared error")
-        ax.plot(r["x"], r["answers"]["drawn"], "x", color=DARK, markersize=4, label="drawn from probabilities")
+        ax.plot(r["x"], r["answers"]["drawn"], "x", color=DARK, markersize=4, label="sampled from probabilities")
         ax.set(xlabel="x", ylabel="y", ylim=(-1.2, 1.75))
         ax.legend(fontsize=8.5, loc="upper left", ncols=2)
         names = {
-            "input": "input", "one answer": "right", "other answer": "also right",
-            "squared error": "squared\nerror", "drawn": "drawn from\nprobabilities",
+            "input": "input", "one answer": "correct", "other answer": "also correct",
+            "squared error": "squared\nerror", "drawn": "sampled from\nprobabilities",
         }  # fmt: skip
         show_rows(images, {label: b["images"][name] for name, label in names.items()})
         fig.suptitle(
-            f"With two right answers the squared error predicts their mean, {r['to_mode']['squared error']:.2f} from "
-            f"the nearer one, and grey bars;\nprobabilities give answers {r['to_mode']['drawn']:.2f} away, and whole "
-            f"bars in {b['right']['drawn']:.0%} of the images",
+            f"With two correct answers the squared error predicts their mean, {r['to_mode']['squared error']:.2f} from "
+            f"the nearer one, and grey bars;\nprobabilities give answers {r['to_mode']['drawn']:.2f} away, and one "
+            f"full bar in {b['right']['drawn']:.0%} of the images",
             x=0.01, ha="left", fontsize=10.5,
         )  # fmt: skip
         return png(fig)

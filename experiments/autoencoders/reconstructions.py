@@ -31,8 +31,8 @@ def finding(data) -> str:
     """The answer in one sentence, with its figures."""
     each = ", ".join(f"{error:.4f} ({name})" for name, error in sorted(data["test"].items(), key=lambda item: item[1]))
     return (
-        f"Mean squared error a pixel of held-out digits, 8 × 8 enlarged to 28 × 28, by kind and code: {each}; PCA has "
-        f"{', '.join(f'{error:.4f} ({code})' for code, error in data['pca'].items())}, the mean digit "
+        f"Mean squared error per pixel of held-out digits, 8 × 8 enlarged to 28 × 28, by kind and code: {each}; "
+        f"PCA has {', '.join(f'{error:.4f} ({code})' for code, error in data['pca'].items())}, the mean digit "
         f"{data['variance']:.4f}."
     )
 
@@ -45,7 +45,7 @@ def draw(data) -> bytes:
     with figure(width=6.4, height=5.2) as (fig, ax):
         show_rows(ax, rows)
         fig.suptitle(
-            f"With 8 numbers convolutions leave a squared error of {small:.4f} a pixel of held-out\n"
+            f"With a code of 8, convolutions have a squared error of {small:.4f} per pixel of held-out\n"
             f"digits, PCA {data['pca']['8']:.4f}; the best here is {best}: {data['test'][best]:.4f}",
             x=0.01, ha="left", fontsize=10.5,
         )  # fmt: skip

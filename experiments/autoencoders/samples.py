@@ -63,8 +63,8 @@ def finding(data) -> str:
     sizes = " and ".join(map(str, data["size"]))
     return (
         f"Samples of a diagonal Gaussian over codes of {sizes} are not convincing: a classifier is at least {SURE:.0%} "
-        f"sure of {both('diagonal')} of them, of {both('full')} with a full covariance, of "
-        f"{both('one a digit')} with one Gaussian a digit, but of {both('reconstructed')} of reconstructed and "
+        f"certain for {both('diagonal')} of them, for {both('full')} with a full covariance, for "
+        f"{both('one a digit')} with one Gaussian per digit, but for {both('reconstructed')} of reconstructed and "
         f"{sure['real digits']:.0%} of real held-out digits."
     )
 
@@ -83,13 +83,14 @@ def draw(data) -> bytes:
             for x, share in zip(at, shares, strict=True):
                 bars.text(x, share - 6, f"{share:.0f}", ha="center", fontsize=8.5, color=ink)
         bars.axhline(100 * sure["real digits"], color=MIDDLE, linestyle="--", label="real digits")
-        bars.set_xticks(range(len(names)), ["diagonal\nGaussian", "full\nGaussian", "one a\ndigit", "recon-\nstructed"])
-        bars.set(ylabel=f"images a classifier is ≥ {SURE:.0%} sure of (%)", ylim=(0, 125), yticks=range(0, 101, 20))
+        labels = ["diagonal\nGaussian", "full\nGaussian", "one per\ndigit", "recon-\nstructed"]
+        bars.set_xticks(range(len(names)), labels)
+        bars.set(ylabel=f"images with a certainty ≥ {SURE:.0%} (%)", ylim=(0, 125), yticks=range(0, 101, 20))
         bars.grid(axis="x", visible=False)
         bars.legend(fontsize=8.5, loc="upper left", ncols=3, columnspacing=1, handlelength=1.4)
         fig.suptitle(
-            f"Of digits drawn from a diagonal Gaussian over codes a classifier is sure of {diagonals}, "
-            f"of real digits of {sure['real digits']:.0%}",
+            f"A classifier is certain for {diagonals} of the samples from a diagonal Gaussian over codes, "
+            f"for {sure['real digits']:.0%} of real digits",
             x=0.01, ha="left", fontsize=10.5,
         )  # fmt: skip
         return png(fig)

@@ -46,8 +46,9 @@ def finding(data) -> str:
     seeds = len(next(iter(networks.values()))["accuracy"])
     return (
         f"Of {data['test']:,} held-out images of {data['name']} ({data['train']:,} to train on, "
-        f"{f'mean of {seeds} seeds' if seeds > 1 else 'one seed'}) are right: {each}; a training step by hand-written "
-        f"rules takes {ratios[least]:.2f} ({least}) to {ratios[most]:.2f} ({most}) of the automatic derivative's time."
+        f"{f'mean of {seeds} seeds' if seeds > 1 else 'one seed'}) are classified correctly: {each}; a training step "
+        f"by hand-written rules takes {ratios[least]:.2f} ({least}) to {ratios[most]:.2f} ({most}) of the "
+        f"automatic derivative's time."
     )
 
 

@@ -29,11 +29,11 @@ def accuracy(data) -> bytes:
         ax.xaxis.set_major_locator(FixedLocator([m * 10**e for e in range(3, 9) for m in (1, 2, 5)]))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_ylabel(f"right of {data['test']:,} held-out images (%)")
+        ax.set_ylabel(f"accuracy on {data['test']:,} held-out images (%)")
         seeds = len(networks[best]["accuracy"])
         ax.set_title(
-            f"On {data['name']}, {best} is right most often, {mean[best]:.1f}%; {least},\n"
-            f"the smallest with {networks[least]['parameters']:,} parameters, {mean[least]:.1f}%"
+            f"On {data['name']}, {best} has the best accuracy, {mean[best]:.1f}%; {least},\n"
+            f"the smallest with {networks[least]['parameters']:,} parameters, has {mean[least]:.1f}%"
             + (f" (means and ranges of {seeds} seeds)" if seeds > 1 else "")
         )
         return png(fig)

@@ -30,7 +30,7 @@ def finding(data) -> str:
     widths = ", ".join(f"{share[w]:.0%} with {w}" for w in ("2", "4", "8", "16"))
     return (
         f"The best linear fit of XOR is w = ({w_u:g}, {w_v:g}), b = {b:g}, "
-        f"a linear hidden layer leaves it there, and no line gets more than {data['fits']['best_line']} of 4 points "
+        f"a linear hidden layer does not change it, and no line gets more than {data['fits']['best_line']} of 4 points "
         f"right; two ReLUs give {[round(v) for v in data['fits']['relu']['outputs']]} exactly, but trained from "
         f"100 seeds not every network finds a solution: {widths} ReLUs."
     )

@@ -104,7 +104,7 @@ def by_width(data) -> bytes:
 def stuck_title(data):
     loss, right = (np.concatenate([np.asarray(d[k]) for d in data["training"].values()]) for k in ("loss", "right"))
     stuck, solved = number_text(float(loss[right < 4].min())), number_text(float(loss[right == 4].max()))
-    return f"Who is stuck stays on one of three plateaus,\nat {stuck} or more; the others are under {solved}"
+    return f"Stuck networks are on one of three plateaus,\nat {stuck} or more; the others are under {solved}"
 
 
 def loss_surfaces(data) -> bytes:

@@ -18,11 +18,12 @@ def found():
 
 def test_attention_tells_what_words_alone_do_not(found):
     assert np.mean(found["overall"][ATTENTION]) > 90
-    assert np.mean(found["overall"][BAG]) < 65  # half of the sentences turn an adjective round
+    assert np.mean(found["overall"][BAG]) < 65  # half of the sentences reverse an adjective
     for kind in TURNING:
         assert np.mean(found["accuracy"][ATTENTION][kind]) > np.mean(found["accuracy"][BAG][kind]) + 20
     share = np.mean(found["overall"][ATTENTION])
-    assert f"held-out texts (made) one layer of self-attention tells {share:.1f}%" in attention_sentiment.finding(found)
+    finding = attention_sentiment.finding(found)
+    assert f"held-out texts (made) one layer of self-attention classifies {share:.1f}%" in finding
 
 
 def test_the_words_that_decide_are_looked_at(found):
