@@ -9,7 +9,7 @@ import pytest
 
 from tests import tfds_sets
 
-# XLA's older way to compile fusions takes a quarter of the time. `XLA_FLAGS= pytest` compiles as users' programs are.
+# XLA's older way to compile fusions takes a quarter of the time. `XLA_FLAGS= pytest` compiles as users' programs do.
 OLDER_FUSIONS = "--xla_cpu_use_fusion_emitters=false" if jax.__version_info__ < (0, 11) else ""
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', OLDER_FUSIONS)} --xla_force_host_platform_device_count=4"
 
@@ -17,7 +17,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
 
-# Compiling takes most of the time: what one worker has compiled, or a run before, the others load.
+# Compiling takes most of the time: workers share compiled programs, also those of earlier runs.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -30,13 +30,13 @@ def key():
 
 @pytest.fixture(scope="session")
 def stripes_folder(tmp_path_factory):
-    """A folder of data sets with a real one of TensorFlow Datasets in it, by the name of stripes; not to be changed."""
+    """A folder with a data set of TensorFlow Datasets, "stripes"; tests must not change it."""
     folder = tmp_path_factory.mktemp("tfds")
     tfds_sets.stripes(folder)
     return folder
 
 
-# Where compiling takes most of the time, and what is asked is not how fast the program runs.
+# Tests in which compiling takes most of the time and the speed of the program does not matter.
 COMPILED_QUICKLY = (
     "tests.cli",
     "tests.exact",
@@ -65,7 +65,7 @@ def _compile_quickly(request):
 
 
 def pytest_collection_modifyitems(items):
-    """Those with processes of their own, which take the longest, come first: no worker is left alone with them."""
+    """Tests that start processes take longest, so they run first: no worker is left alone with them at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith("tests/train/"))
 
 
@@ -74,10 +74,10 @@ tests_so_far = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def _forget_programs():
-    """Now and then all compiled programs are dropped, or a worker that ran them all dies.
+    """Drops all compiled programs after every 20 tests, or a worker would run out of memory maps.
 
-    JAX keeps the program of every primitive and shape that ran eagerly, two memory maps each (jax.numpy alone does so:
-    200 shapes, 400 maps), and Linux gives a process 65,530. What functions compile goes with them, jaxdl's ops too.
+    JAX caches the program of every primitive and shape that ran eagerly, with two memory maps each (jax.numpy alone:
+    200 shapes, 400 maps), and Linux allows 65,530 per process.
     """
     yield
     if next(tests_so_far) % 20 == 0:

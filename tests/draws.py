@@ -1,4 +1,4 @@
-"""Random numbers for tests: those of the cases."""
+"""Random arrays for tests, drawn as those of the cases in `jaxdl.ops.cases`."""
 
 import jax.numpy as jnp
 
@@ -6,5 +6,5 @@ from jaxdl.ops.cases import normal
 
 
 def draw(seed, *shape, dtype=jnp.float32):
-    """An array of normal numbers; complex formats in both parts."""
+    """An array of normally distributed numbers; complex dtypes in both parts."""
     return normal(shape)(seed, dtype)[0]

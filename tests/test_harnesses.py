@@ -1,4 +1,4 @@
-"""JAX's own cases of the primitives with the most parameters; `python -m benchmarks.harnesses` has all of them."""
+"""JAX's test cases of the primitives with most parameters; `python -m benchmarks.harnesses` runs all primitives."""
 
 import functools
 import warnings
@@ -9,10 +9,10 @@ from benchmarks.harnesses import cases as harnesses
 from benchmarks.harnesses.cases import Case
 from benchmarks.harnesses.tools import CRASHED, SMOOTH_ONLY, TOOLS, WRONG, verdict
 
-pytestmark = pytest.mark.skipif(harnesses.test_harnesses is None, reason="this JAX comes without its tests' cases")
+pytestmark = pytest.mark.skipif(harnesses.test_harnesses is None, reason="this JAX does not include its test cases")
 
-# How many of each group are taken, evenly spread over its cases.
-TAKEN = {
+# The number of cases tested in each group, evenly spread over all.
+TESTED = {
     "argmax": 1, "broadcast_in_dim": 2, "clamp": 1, "concatenate": 1, "conv_general_dilated": 3, "cumlogsumexp": 1,
     "cumprod": 2, "cumsum": 2, "dot_general": 2, "dynamic_slice": 1, "dynamic_update_slice": 1, "gather": 4, "pad": 2,
     "reduce_precision": 1, "reduce_window_add": 2, "reduce_window_max": 1, "reshape": 5, "rev": 1, "scatter_add": 2,
@@ -23,18 +23,18 @@ TAKEN = {
 
 @functools.cache
 def makers() -> dict:
-    """For each group, how its cases are made."""
+    """Names and builders of the cases, by group."""
     found = {}
     for name, group, make in harnesses.cases("float32"):
         found.setdefault(group, []).append((name, make))
     return found
 
 
-@pytest.mark.parametrize("group", TAKEN)
+@pytest.mark.parametrize("group", TESTED)
 def test_each_tool_is_right_or_refuses_by_name(group):
-    all_of_it = makers()[group]
+    cases = makers()[group]
     faults = []
-    for name, make in all_of_it[:: max(1, len(all_of_it) // TAKEN[group])][: TAKEN[group]]:
+    for name, make in cases[:: max(1, len(cases) // TESTED[group])][: TESTED[group]]:
         case = make()
         for tool in TOOLS if isinstance(case, Case) else ():
             if tool not in SMOOTH_ONLY:
@@ -44,16 +44,15 @@ def test_each_tool_is_right_or_refuses_by_name(group):
     assert not faults, "\n".join(faults)
 
 
-def test_the_cases_are_there():
+def test_all_tested_groups_exist():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert len(makers()) > 100
         assert sum(map(len, makers().values())) > 1_000
-        assert not TAKEN.keys() - makers().keys()
+        assert not TESTED.keys() - makers().keys()
 
 
-def test_a_wrong_answer_and_a_crash_are_seen(monkeypatch):
-    """The judge: another number, an assertion, JAX's own error where JAX has none, and a refusal in words."""
+def test_the_verdict_of_a_wrong_result_a_crash_and_a_refusal(monkeypatch):
     case = makers()["reshape"][-1][1]()
 
     def wrong(case):

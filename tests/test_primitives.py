@@ -1,4 +1,4 @@
-"""The record of known parameters covers what JAX's own functions bind, and nothing unknown is passed over."""
+"""The table of known parameters covers what JAX's functions bind, and unknown parameters are detected."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ INDEX = jnp.array([2, 0])
 
 
 def binding(f, *args):
-    """All equations of f, however deep."""
+    """All equations of f, also of inner jaxprs."""
 
     def walk(jaxpr):
         for eqn in jx.opened(jaxpr).eqns:
@@ -59,8 +59,8 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_jax_binds_is_known(name):
-    """And so is what it binds for the derivative and under vmap."""
+def test_all_parameters_that_jax_binds_are_known(name):
+    """Of the function, and of its derivative under vmap."""
     f = FUNCTIONS[name]
     smooth = lambda x: [y for y in jax.tree.leaves(f(x)) if jnp.issubdtype(y.dtype, jnp.floating)]
     derived = lambda x: jax.vjp(smooth, x)[1]([jnp.ones_like(y) for y in smooth(x)])
@@ -68,17 +68,17 @@ def test_what_jax_binds_is_known(name):
         assert unknown_parameter(eqn) is None, eqn.primitive.name
 
 
-def test_an_unknown_parameter_is_told():
+def test_an_unknown_parameter_is_returned():
     (eqn,) = binding(lambda x: lax.rev(x, (0,)), X)
     assert unknown_parameter(eqn) is None
     assert unknown_parameter(eqn.replace(params=eqn.params | {"way": 2})) == ("way", 2)
 
 
-def test_a_known_parameter_at_another_value_is_told():
+def test_a_known_parameter_with_an_unknown_value_is_returned():
     (eqn,) = binding(lambda x: lax.mul(x, x), X)
     assert unknown_parameter(eqn) is None
     assert unknown_parameter(eqn.replace(params=eqn.params | {"out_dtype": jnp.float64})) == ("out_dtype", jnp.float64)
 
 
-def test_the_record_is_of_names():
+def test_the_table_contains_names_only():
     assert all(known and all(name.isidentifier() for name in known) for known in KNOWN.values())

@@ -1,4 +1,4 @@
-"""Zeros of derivatives that stay symbolic: what moves, what is reached, as JAX decides it."""
+"""Symbolic zeros: which outputs have tangents and which inputs get cotangents, as in JAX."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ first_alone.defvjp(lambda x, y: (x * y, y), lambda y, dy: (dy * y, None))
     ],
     ids=["stop", "steps", "carried on", "carried", "branch", "while"],
 )
-def test_what_moves(f, moving, moved):
+def test_which_outputs_have_a_tangent(f, moving, moved):
     assert symbolic_zeros.moved(f, [X, X], moving) == moved
     tangents = symbolic_zeros.pushed(f, [X, X], [X if i in moving else None for i in (0, 1)])
     assert [t is not None for t in tangents] == moved
@@ -59,7 +59,7 @@ def test_what_moves(f, moving, moved):
     ],
     ids=["scan", "branch", "checkpoint", "rule", "while"],
 )
-def test_what_is_reached(f, cotangents, expected):
+def test_which_inputs_get_a_cotangent(f, cotangents, expected):
     assert symbolic_zeros.pulled(f, [X, INFINITE], [0, 1], cotangents) == expected
 
 
@@ -95,8 +95,8 @@ sparing.defvjp(
 )  # fmt: skip
 
 
-def test_residuals_may_depend_on_what_moves():
-    """JAX keeps one structure of them; pullbacks of one equation, called in any order, have each its own."""
+def test_residuals_may_depend_on_which_inputs_are_differentiated():
+    """JAX stores one structure of residuals; here each pullback of an equation has its own, called in any order."""
     x, y = jnp.float32(0.3), jnp.float32(0.5)
     jaxpr = jax.make_jaxpr(sparing)(x, y)
     f = lambda *args: jx.evaluate(jaxpr, args, lambda eqn: jx.binding(eqn))[0]

@@ -1,6 +1,6 @@
-"""Every operation under every transformation in every number format, against the automatic derivative.
+"""Every operation under every transformation in every dtype, against the automatic derivative.
 
-16-bit formats are held against the automatic derivative in float32 at the same, already rounded points.
+16-bit dtypes are compared with the automatic derivative in float32 at the same, already rounded points.
 """
 
 import functools
@@ -23,13 +23,13 @@ ANALYTIC = list({case.op: case for case in reversed(CASES) if case.analytic}.val
 
 
 def formats(case):
-    """Formats of one case lie together, so that one process runs them and compiles the automatic derivative once."""
+    """Dtypes of one case are adjacent, so that one process runs them and compiles the automatic derivative once."""
     narrow = ["float64", "bfloat16", "float16"] if case in FIRST_OF_EACH else []
     return ["float32", *narrow, *["complex64"] * (case in ANALYTIC)]
 
 
 FORMATS = [(case, dtype) for case in CASES for dtype in formats(case)]
-QUICKLY = {"xla_backend_optimization_level": 0}  # compiling takes the time here, not running
+QUICKLY = {"xla_backend_optimization_level": 0}  # compiling takes most of the time, not running
 
 
 @functools.cache
@@ -48,13 +48,13 @@ def by_hand(f):
 
 
 class Problem:
-    """A case as a function of its differentiable arguments alone, with tangents and a cotangent."""
+    """A case as a function of its differentiable arguments only, with tangents and a cotangent."""
 
     def __init__(self, case, dtype):
         args = case.make(1, dtype)
         is_smooth = lambda a: jnp.issubdtype(a.dtype, jnp.inexact)
         others = tuple(None if is_smooth(a) else a for a in args)
-        # Functions as pytrees: equal cases in equal formats are compiled once.
+        # Functions as pytrees: equal cases with equal dtypes are compiled once.
         self.hand, self.automatic = (Partial(of_smooth(case, d), others) for d in (by_hand, automatic))
         self.x = tuple(filter(is_smooth, args))
         self.x_dot = tuple(draw(10 + i, *a.shape, dtype=dtype) for i, a in enumerate(self.x))
@@ -66,13 +66,13 @@ class Problem:
 
 
 def _one_array(y):
-    """Several outputs one after the other, so that one cotangent serves all; what is no number is left out."""
+    """All outputs that are not integers as one array, so that there is one cotangent."""
     smooth = [leaf for leaf in jax.tree.leaves(y) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return smooth[0] if len(smooth) == 1 else jnp.concatenate([leaf.ravel() for leaf in smooth])
 
 
 def _every(x):
-    """Of functions of x: to differentiate in all arguments."""
+    """Keyword arguments of `jax.grad` to differentiate with respect to all of x."""
     return {"argnums": tuple(range(len(x))), **_holomorphic(x)}
 
 
@@ -89,7 +89,7 @@ def _vjp(f, x, dy):
 
 
 def _products(x, x_dot):
-    """Tangents that depend on the point themselves."""
+    """Tangents that depend on the point."""
     return tuple(a * b for a, b in zip(x, x_dot, strict=True))
 
 
@@ -97,8 +97,8 @@ def _stack(tree):
     return jax.tree.map(lambda a: jnp.stack([a, a * 0.5, a * 2]), tree)
 
 
-def _unmapped_last(f, x, dy):
-    """The first argument mapped over its last axis (−1), the others not at all."""
+def _first_mapped(f, x, dy):
+    """vmap over the last axis (−1) of the first argument, the others unmapped."""
     axes = (-1, *[None] * (len(x) - 1))
     first = jnp.stack([x[0], x[0] * 0.5], -1)
     total = lambda *args: (jax.vmap(f, axes)(*args) * dy[None]).sum()
@@ -130,7 +130,7 @@ def _while(f, x, x_dot, dy):
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)
 def transformed(f, x, x_dot, dy):
-    """What every transformation makes of f: a dictionary of arrays."""
+    """The results of all transformations of f: a dictionary of arrays."""
     every, kind = _every(x), _holomorphic(x)
     scalar = _scalar(f, dy)
     linear = jax.linearize(f, *x)
@@ -146,7 +146,7 @@ def transformed(f, x, x_dot, dy):
         "reverse over reverse": jax.vjp(lambda *x: jax.grad(scalar, 0, **kind)(*x), *x)[1](x_dot[0]),
         "forward over forward": jax.jvp(lambda *x: jax.jvp(f, x, _products(x, x_dot))[1], x, x_dot)[1],
         "vmap": jax.vmap(lambda *x: _vjp(f, x, dy), (0,) * len(x))(*_stack(x)),
-        "vmap, unmapped": _unmapped_last(f, x, dy),
+        "vmap of the first argument": _first_mapped(f, x, dy),
         "nested vmap": _nested_vmap(f, x, dy),
         "scan": _scan(f, x, dy),
         "cond": _cond(f, x, dy),
@@ -177,7 +177,7 @@ def test_eager_equals_jit(case):
         assert_close(a, b, "float32", "vjp")
 
 
-# Sharding and number formats do not meet but in what narrow and complex formats do otherwise than float32.
+# Sharding is tested in float32, in one narrow and in one complex dtype.
 SHARDED = [(case, "float32") for case in FIRST_OF_EACH]
 SHARDED += [(case, "bfloat16") for case in FIRST_OF_EACH if not case.analytic]
 SHARDED += [(case, "complex64") for case in ANALYTIC]
@@ -185,7 +185,7 @@ SHARDED += [(case, "complex64") for case in ANALYTIC]
 
 @pytest.mark.parametrize(("case", "dtype"), SHARDED, ids=str)
 def test_sharded_over_devices(case, dtype):
-    """Four examples, one on each of four devices: by NamedSharding, and in shard_map with the rest replicated."""
+    """Four examples, one per device: by NamedSharding, and in shard_map with the other arguments replicated."""
     with jax.enable_x64(dtype == "float64"):
         p = Problem(case, dtype)
         mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))

@@ -1,4 +1,4 @@
-"""One tolerance for all tests: so many roundings of the number format, over the largest entry."""
+"""One tolerance for all tests: a multiple of the dtype's machine epsilon, relative to the largest entry."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +11,11 @@ def tolerance(dtype) -> float:
 
 
 def assert_close(got, want, dtype, label=""):
-    """Equal shapes, and no entry further apart than the tolerance times the largest entry (or 1 if smaller)."""
-    assert np.shape(got) == np.shape(want), f"{label}: shape {np.shape(got)} in place of {np.shape(want)}"
+    """Asserts equal shapes, and differences of at most the tolerance times max(1, largest entry)."""
+    assert np.shape(got) == np.shape(want), f"{label}: shape {np.shape(got)}, expected {np.shape(want)}"
     wide = np.complex128 if np.iscomplexobj(want) else np.float64
     got, want = np.asarray(got).astype(wide), np.asarray(want).astype(wide)
     assert np.isfinite(want).all(), f"{label}: the reference is not finite"
     allowed = tolerance(dtype) * max(1.0, float(np.abs(want).max(initial=0)))
     apart = float(np.abs(got - want).max(initial=0))
-    assert apart <= allowed, f"{label}: {apart:.3g} apart, {allowed:.3g} allowed\ngot  {got}\nwant {want}"
+    assert apart <= allowed, f"{label}: differs by {apart:.3g}, allowed {allowed:.3g}\ngot  {got}\nwant {want}"

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer against that of transformers, with a vocabulary learnt here from a few texts."""
+"""CLIP's tokenizer against that of transformers, with a vocabulary learnt from a few texts."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ TEXTS = [
 
 
 def learnt(texts, count):
-    """Merges of the most frequent neighbours, as byte-pair encoding learns them."""
+    """The merges that byte-pair encoding learns: repeatedly the most frequent pair of neighbours."""
     letters = byte_pairs._letters_of_bytes()
     parts = lambda word: tuple(letters[b] for b in word.encode())
     split = [
@@ -66,18 +66,18 @@ def assert_same(both, texts):
         assert not row[len(want) :].any(), repr(text)
 
 
-def test_the_same_tokens(both):
+def test_tokens_equal_those_of_transformers(both):
     assert_same(both, TEXTS)
 
 
-def test_the_same_tokens_of_random_texts(both):
-    """Letters of many writings, digits, signs and spaces, mixed."""
+def test_tokens_of_random_texts_equal_those_of_transformers(both):
+    """Letters of many scripts, digits, punctuation and spaces, mixed."""
     random = np.random.default_rng(0)
     letters = sorted({c for text in TEXTS for c in text} | set("'strevmld0123 <|>"))
     assert_same(both, ["".join(random.choice(letters, random.integers(1, 40))) for _ in range(2000)])
 
 
-def test_the_same_texts_back(both):
+def test_decoded_texts_equal_those_of_transformers(both):
     ours, theirs = both
     texts = TEXTS[:20]
     rows = ours.encode(texts)

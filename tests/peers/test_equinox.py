@@ -1,4 +1,4 @@
-"""Rules that equinox wraps are told apart by what it wraps."""
+"""Rules wrapped by equinox or `custom_gradient` have the name of the wrapped function."""
 
 import functools
 from pathlib import Path
@@ -57,17 +57,17 @@ WRAPPED = {
 
 
 @pytest.mark.parametrize("name", WRAPPED)
-def test_the_name_is_that_of_what_is_wrapped(name):
+def test_a_rule_has_the_name_of_the_wrapped_function(name):
     f, x = WRAPPED[name], jnp.float32(0.5)
     g = jax.jit(lambda x: f(jax.nn.relu(x)))
     found = rules(g, x)
     assert {site.name for site in found} - {"_nondifferentiable"} == {"relu", name}
     assert all(Path(__file__).name in site.where for site in found)
-    assert float(jax.grad(automatic(g, only="relu"))(x)) == 100  # the rule, which lies, is left
+    assert float(jax.grad(automatic(g, only="relu"))(x)) == 100  # the rule, which is wrong, is kept
     assert float(jax.grad(automatic(g, only=name))(x)) < 3
 
 
-def test_functions_without_a_name_are_told_apart_by_their_lines():
+def test_functions_without_a_name_are_named_after_their_source_lines():
     first = with_jvp(lambda x: x + 1, 1)
     second = with_jvp(functools.partial(lambda a, x: a * x, 2.0), 2)
     f = lambda x: nothing(first(x)) * second(x)

@@ -79,7 +79,7 @@ def test_losses():
     )
 
 
-def test_an_mlps_gradient_is_pytorchs(key):
+def test_the_gradient_of_an_mlp_equals_pytorchs(key):
     model = nn.mlp(8, 5)
     params = model.init(key, (5,))
     first, last = (p for p in params if p)

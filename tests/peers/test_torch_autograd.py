@@ -1,4 +1,4 @@
-"""What one writes in PyTorch's autograd, and its line in JAX: the table of the README, line by line."""
+"""Idioms of PyTorch's autograd and their equivalents in JAX: the table of the README, row by row."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_requires_grad():
     same(jax.grad(f)((W, V), X)[1], v.grad)
 
 
-def test_autograd_grad_of_any_output_in_any_input():
+def test_autograd_grad_with_respect_to_intermediate_values():
     w, v = tensors()
     h = torch.tanh(torch.tensor(np.asarray(X)) @ w)
     y = (h @ v).sum()
@@ -63,7 +63,7 @@ def test_grad_accumulates_over_backward_calls():
 
 
 def test_zero_grad():
-    """Gradients are values that are returned: a second call has nothing of the first in it."""
+    """Gradients are returned values, so a second call does not add to the first."""
     w, v = tensors()
     x = torch.tensor(np.asarray(X))
     for _ in range(2):
@@ -108,7 +108,7 @@ def test_create_graph_a_gradient_penalty():
     same(of_v, v.grad)
 
 
-def test_backward_and_the_gradients_of_leaves():
+def test_backward_stores_the_gradients_of_leaves():
     w, v = tensors()
     of_torch(w, v, torch.tensor(np.asarray(X))).backward()
     graph = trace(f)((W, V), X).backward()

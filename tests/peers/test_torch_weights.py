@@ -1,4 +1,4 @@
-"""Random weights of the PyTorch implementations give the same outputs here, in small and in full."""
+"""Random weights of PyTorch models, loaded here, give the same outputs, in small and full size."""
 
 import gc
 import os
@@ -26,13 +26,13 @@ GOOGLENET = {"largest": 3, "last_pool": 2, "response_norm": False}
 
 
 @pytest.fixture(autouse=True)
-def _large_models_go():
+def _collect_garbage():
     yield
     gc.collect()
 
 
 def randomised(module):
-    """In inference, with biases, norms and statistics that differ from 0 and 1."""
+    """The module in inference mode, with random biases, norms and statistics."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
@@ -44,11 +44,11 @@ def randomised(module):
 
 
 def assert_agree(ours, theirs):
-    """Within 1e-5 of the largest output: in GoogLeNet a window of 3 in place of 2 in one pooling makes 2e-4."""
+    """Within 1e-5 of the largest output; a pooling window of 3 instead of 2 in GoogLeNet makes a difference of 2e-4."""
     ours, theirs = np.asarray(ours), theirs.numpy()
     assert ours.shape == theirs.shape
     apart, largest = np.abs(ours - theirs).max(), np.abs(theirs).max()
-    print(f"apart by {apart / largest:.1e} of the largest output, {largest:.2g}")
+    print(f"differs by {apart / largest:.1e} of the largest output, {largest:.2g}")
     assert largest > 0.05
     assert apart <= 1e-5 * largest
 
@@ -62,7 +62,7 @@ def nchw(images):
 
 
 def loaded(path, twin, layout, like):
-    """Through a file of theirs."""
+    """The twin's weights, saved by safetensors and loaded as parameters."""
     save_file(twin.state_dict(), path)
     params = load_torch_state_dict(path, layout, like)
     path.unlink()
@@ -70,7 +70,7 @@ def loaded(path, twin, layout, like):
 
 
 def compare(model, twin, layout, shape, path):
-    """Theirs in ours and back, and both on two images."""
+    """Loads the twin's weights into the model and compares both on two images; returns the parameters."""
     params = loaded(path, twin, layout, abstract(model, shape))
     images = draw(0, 2, *shape)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_alexnet(path):
 
 
 def test_googlenet_with_its_heads(path):
-    """With the paper's pooling before the heads in both."""
+    """Both with the paper's pooling before the heads."""
     twin = randomised(torch_twins.GoogLeNet(7, torch.nn.AvgPool2d(5, 3)))
     model = nn.googlenet(7, auxiliary=True, **GOOGLENET)
     params = compare(model, twin, layouts.googlenet_torchvision, IMAGE, path)
@@ -104,7 +104,7 @@ def test_googlenet_with_its_heads(path):
 
 
 def test_googlenet(path):
-    """torchvision's heads, pooled adaptively, are left in the file."""
+    """torchvision's heads, with adaptive pooling, are in the file but not loaded."""
     twin = randomised(torch_twins.GoogLeNet(1000, torch.nn.AdaptiveAvgPool2d(4)))
     model = nn.googlenet(**GOOGLENET)
     params = loaded(path, twin, layouts.googlenet_torchvision, abstract(model, IMAGE))
@@ -131,7 +131,7 @@ def test_torchvision_vit_b16(path):
     assert nn.parameter_count(params) == 86_567_656
 
 
-# --- transformers, by the files that it saves ---------------------------------------------------------
+# --- transformers, through its saved files ------------------------------------------------------------
 
 
 def compare_vit(model, config, folder):
@@ -152,7 +152,7 @@ def test_small_huggingface_vit(tmp_path):
     config = transformers.ViTConfig(**sizes, image_size=12, patch_size=4, num_labels=5)
     model = nn.vit(5, **SMALL_VIT, epsilon=1e-12)
     params, twin = compare_vit(model, config, tmp_path)
-    # The same by the module's own names, and read by transformers.
+    # The same from a state dict, and back into transformers.
     state = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
     again = load_torch_state_dict(state, layouts.vit_huggingface, params)
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), again, params))
@@ -185,7 +185,7 @@ def compare_clip(model, config, tokens, folder):
 
 
 def ended(vocabulary, length):
-    """Two texts of other lengths that end with the last token."""
+    """Two texts of different lengths, each ended by the vocabulary's last token."""
     tokens = np.array(draw(1, 2, length) * 1000).astype(np.int32) % (vocabulary - 2)
     tokens[0, length // 2], tokens[0, length // 2 + 1 :], tokens[1, -1] = vocabulary - 1, 0, vocabulary - 1
     return tokens

@@ -1,4 +1,4 @@
-"""The models that the training benchmark compares are the same in all libraries."""
+"""The models that the training benchmark compares have equal parameter counts and output shapes in all libraries."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""torchvision's AlexNet, GoogLeNet and vision transformer in plain torch.nn, with the names of its state_dicts."""
+"""torchvision's AlexNet, GoogLeNet and vision transformer in plain torch.nn, with the same names in state_dicts."""
 
 from collections import OrderedDict
 
@@ -39,7 +39,7 @@ class Inception(nn.Module):
         super().__init__()
         reduced = lambda widths: nn.Sequential(normalised_conv(channels, widths[0], 1), normalised_conv(*widths, 3))
         self.branch1 = normalised_conv(channels, one, 1)
-        self.branch2, self.branch3 = reduced(three), reduced(five)  # 3 in place of 5 is torchvision's
+        self.branch2, self.branch3 = reduced(three), reduced(five)  # torchvision uses kernels of 3 instead of 5
         self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), normalised_conv(channels, pooled, 1))
 
     def forward(self, x):
@@ -47,7 +47,7 @@ class Inception(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """torchvision pools adaptively to 4 × 4; `pool` is what comes in place of that."""
+    """`pool` replaces torchvision's adaptive pooling to 4 × 4."""
 
     def __init__(self, channels, classes, pool):
         super().__init__()
@@ -59,7 +59,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """→ (logits, logits of 4a, logits of 4d), as jaxdl's with auxiliary heads."""
+    """→ (logits, logits of 4a, logits of 4d), as jaxdl's GoogLeNet with auxiliary heads."""
 
     def __init__(self, classes, pool):
         super().__init__()

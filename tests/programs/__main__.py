@@ -1,7 +1,7 @@
-"""`python -m tests.programs 2000`: as many generated programs, and what each tool makes of them.
+"""`python -m tests.programs 2000`: generates as many programs, and counts the results of each tool.
 
-New kinds of faults are made small and shown as Python. `--seed` begins elsewhere, `--all` asks every tool of every
-program, `python -m tests.programs FILE.py` asks every tool of a program that was shown.
+The first program of each kind of fault is reduced and shown as Python. `--seed` sets the first seed, `--all` runs every
+tool on every program, `python -m tests.programs FILE.py` runs every tool on a program that was shown before.
 """
 
 import argparse
@@ -23,17 +23,17 @@ from tests.programs.program import Program
 from tests.programs.shrinking import smallest
 from tests.programs.writing import written
 
-EVERY = 50  # programs, what is compiled is forgotten
+PROGRAMS_PER_CACHE = 50  # after which compiled programs are dropped
 
 
 class Campaign:
-    """Programs held so far, and the faults by kind, the first of each made small and shown."""
+    """Counts results and faults by kind; reduces and prints the first program of each kind of fault."""
 
     def __init__(self, all_tools: bool = False, only=None):
         self.all_tools, self.only = all_tools, only
         self.tally, self.kinds = Counter(), Counter()
 
-    def hold(self, seed: int):
+    def run(self, seed: int):
         program = written(random.Random(seed).randrange)
         try:
             outcomes = list(judged(program, self.only, self.all_tools))
@@ -42,7 +42,7 @@ class Campaign:
             return
         except Exception as error:
             raise RuntimeError(f"seed {seed}: the harness failed\n{program.text}") from error
-        self.tally["programs", "held"] += 1
+        self.tally["programs", "run"] += 1
         for tool, outcome in outcomes:
             if isinstance(outcome, Fault):
                 self.fault(seed, program, outcome)
@@ -57,40 +57,40 @@ class Campaign:
 
 
 def shows(program, fault) -> bool:
-    """Whether a program that was made smaller has the fault; not where it makes no sense any more."""
+    """Whether a reduced program still has the fault; False if it is not meaningful any more."""
     try:
         return any(isinstance(o, Fault) and o.key == fault.key for _, o in judged(program, {fault.tool}, True))
     except Exception:
         return False
 
 
-def hold_many(campaign, seeds):
+def run_many(campaign, seeds):
     start = time.monotonic()
     for seed in seeds:
-        campaign.hold(seed)
-        if seed % EVERY == EVERY - 1:
+        campaign.run(seed)
+        if seed % PROGRAMS_PER_CACHE == PROGRAMS_PER_CACHE - 1:
             jax.clear_caches()
-            told = f"to seed {seed}, {time.monotonic() - start:.0f} s, {campaign.kinds.total()} faults"
-            print(told, file=sys.stderr, flush=True)
+            progress = f"to seed {seed}, {time.monotonic() - start:.0f} s, {campaign.kinds.total()} faults"
+            print(progress, file=sys.stderr, flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser("python -m tests.programs", description=__doc__)
-    parser.add_argument("programs", help="how many, or a file with one")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("programs", help="number of programs, or a file with one")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first program")
     parser.add_argument("--all", action="store_true", help="every tool on every program")
-    parser.add_argument("--tools", nargs="*", help="only these")
-    asked = parser.parse_args()
+    parser.add_argument("--tools", nargs="*", help="only these tools")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     jax.config.update("jax_platforms", "cpu")
-    if not asked.programs.isdigit():
-        for tool, outcome in judged(Program(Path(asked.programs).read_text()), asked.tools, True):
+    if not options.programs.isdigit():
+        for tool, outcome in judged(Program(Path(options.programs).read_text()), options.tools, True):
             print(tool, outcome, sep=": ")
         return
     jax.config.update("jax_disable_most_optimizations", True)
-    campaign = Campaign(asked.all, asked.tools)
-    with contextlib.suppress(KeyboardInterrupt):  # the tally so far is printed
-        hold_many(campaign, range(asked.seed, asked.seed + int(asked.programs)))
+    campaign = Campaign(options.all, options.tools)
+    with contextlib.suppress(KeyboardInterrupt):  # the counts so far are printed
+        run_many(campaign, range(options.seed, options.seed + int(options.programs)))
     for what, count in sorted(campaign.tally.items()):
         print(count, *what)
     for key, count in campaign.kinds.most_common():

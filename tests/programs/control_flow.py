@@ -1,4 +1,4 @@
-"""Statements of generated programs that hold functions: loops, branches, maps, checkpoints, derivatives, solvers."""
+"""Statements with inner functions: loops, branches, maps, checkpoints, derivatives, solvers."""
 
 POLICIES = [
     "", ", policy=jax.checkpoint_policies.everything_saveable", ", policy=jax.checkpoint_policies.dots_saveable",
@@ -7,14 +7,14 @@ POLICIES = [
 
 
 def statement(writer, depth):
-    """Writes one of them, where it means something."""
+    """Writes a random statement of `KINDS`, unless it is invalid."""
     KINDS[writer.weighted(KINDS)][1](writer, depth)
 
 
 def function(writer, depth, types, results, name):
-    """The lines of `def name(…)` with parameters of `types`, that returns values of `results`, or what comes last.
+    """The lines of `def name(…)` with parameters of the given types.
 
-    results: shapes and kinds; None for one value of any.
+    results: shapes and kinds of the values it returns; None for the last value, whatever its type.
     """
     from tests.programs.writing import Value
 
@@ -64,7 +64,7 @@ def fori(writer, depth):
 
 
 def companion(writer, depth):
-    """A loop with a value that goes along and is not asked for."""
+    """A loop with a second carried value that is not used afterwards."""
     carry, other = writer._a({}), writer._a({})
     body = writer.fresh("body")
     types = [_type(carry), _type(other)]
@@ -115,7 +115,7 @@ def vmap_last(writer, depth):
 
 
 def wrapped(*forms):
-    """A function of one value, called through something."""
+    """A function of one value, called through a transformation."""
 
     def write(writer, depth):
         value = writer._a({})
@@ -131,7 +131,7 @@ def checkpoint(writer, depth):
 
 
 def root(writer, depth):
-    """y with y = tanh(g(x))/2 + y/4 as JAX's implicit rule has it, closing over what g does."""
+    """The root y of 0.75 y − g(x) by `lax.custom_root`, whose function closes over g and x."""
     value = writer._a({})
     body = writer.fresh("g")
     lines = function(writer, depth, [_type(value)], [_type(value)], body)
@@ -144,7 +144,7 @@ def root(writer, depth):
 
 
 def own_rule(writer, depth):
-    """A rule defined on the spot, whose primal is of what is here."""
+    """A rule defined inside the program, with a primal of generated statements."""
     value = writer._a({})
     body = writer.fresh("g")
     from tests.programs.writing import Value, Writer

@@ -1,7 +1,7 @@
 """Functions with hand-written derivative rules, one for each form that JAX and jaxdl have, and the same without rules.
 
-`hand.cube` has its rule; `hand.WITHOUT.cube` computes the same and has none. The rules of LIARS say something else than
-the derivative on purpose, so that it shows which derivative was used.
+`hand.cube` has a rule; `hand.WITHOUT.cube` computes the same without one. The rules of `WRONG_RULES` are deliberately
+not the derivative, so that results show which derivative was used.
 """
 
 import functools
@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxdl import op, saving
 
-LIARS = ("halving", "reversing", "leaking")
+WRONG_RULES = ("halving", "reversing", "leaking")
 
 
 def is_zero(x):
@@ -129,7 +129,7 @@ def _careful_backward(kept, dy):
     _, a, b = kept
     first, second = map(dense, dy)
     da, db = first * jnp.cos(a) * b, first * jnp.sin(a) + second * (1 - jnp.tanh(b) ** 2)
-    return da.astype(a.dtype), db.astype(b.dtype)  # also where the two are of different formats
+    return da.astype(a.dtype), db.astype(b.dtype)  # the two may have different dtypes
 
 
 careful.defvjp(_careful_forward, _careful_backward, symbolic_zeros=True)
@@ -163,7 +163,7 @@ def graded(x):
     return y, lambda dy: -2 * x * y * dy
 
 
-# --- jaxdl's ---------------------------------------------------------------------------------------
+# --- jaxdl.op --------------------------------------------------------------------------------------
 
 
 @op
@@ -179,7 +179,7 @@ def _(x, w, *, rate):
     return jnp.sin(rate * x) * w, saving(pullback, x, w)
 
 
-# --- that lie --------------------------------------------------------------------------------------
+# --- wrong rules -----------------------------------------------------------------------------------
 
 
 @jax.custom_jvp

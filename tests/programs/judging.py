@@ -1,4 +1,4 @@
-"""A program held against every tool: each is right, or refuses by name, or there is a fault."""
+"""Runs every tool on a program: each is right, or refuses by name, or there is a fault."""
 
 import contextlib
 import math
@@ -16,35 +16,35 @@ from tests.programs.program import Program
 from tests.programs.tools import Subject
 
 ROUNDINGS = 64
-EPS = {"finite": 2.0**-23}  # differences of values have fewer digits than float64
-NOISE = 8  # times as far as JAX's own derivatives lie from each other and from the float64 run
-USELESS = 0.02  # of the largest entry: with more noise the program says nothing
+EPS = {"finite": 2.0**-23}  # finite differences are less accurate than float64
+NOISE = 8  # allowed multiple of the distance of JAX's derivatives from each other and from the float64 run
+USELESS = 0.02  # of the largest entry: a program with more noise is not judged
 LARGEST = 1e4
 REFUSALS = TypeError, ValueError, NotImplementedError
 
 
 class Meaningless(Exception):
-    """JAX cannot differentiate the program, or its answer is noise."""
+    """JAX cannot differentiate the program, or its result is noise."""
 
 
 @dataclass
 class Fault(AssertionError):
-    """A tool that is wrong, crashed, or accused without reason."""
+    """A tool that is wrong, crashed, or gave a false alarm."""
 
     tool: str
     kind: str
-    told: str
+    message: str
 
     def __str__(self):
-        return f"{self.tool} {self.kind}: {self.told}"
+        return f"{self.tool} {self.kind}: {self.message}"
 
     @property
     def key(self):
-        """What is alike in faults of the same cause, as far as words tell."""
+        """Equal for faults whose messages differ only in numbers and quoted names."""
         return (
             self.tool,
             self.kind,
-            re.sub(r"[\d.]+|\[.*?\]|0x\w+|'.*?'( and '.*?')*", "#", self.told.split("\n")[0])[:90],
+            re.sub(r"[\d.]+|\[.*?\]|0x\w+|'.*?'( and '.*?')*", "#", self.message.split("\n")[0])[:90],
         )
 
 
@@ -54,12 +54,12 @@ def formats(program):
         yield
 
 
-# --- the truth ---------------------------------------------------------------------------------------
+# --- the reference -----------------------------------------------------------------------------------
 
 
 @dataclass
-class Truth:
-    """What JAX says of a program by quantity, in its own formats at once, in float64 where an answer lies apart."""
+class Reference:
+    """JAX's results for a program by quantity, in the program's dtypes and, where a tool differs, in float64."""
 
     program: Program
     rules: bool = True
@@ -69,37 +69,37 @@ class Truth:
     def own(self) -> dict:
         with formats(self.program):
             s = subject(self.program, rules=self.rules)
-            found = traced(s, _asked(s), self.errors)
+            found = traced(s, _references(s), self.errors)
         if "value" not in found or not {"vjp", "jvp"} & found.keys():
             raise Meaningless(str([*self.errors.values()][:1]))
         found = {name: jax.tree.leaves(y) for name, y in found.items()}
         if "jacobian" in found:
             found["matrix"] = [_matrix(found["jacobian"], s)]
         if any(not _moderate(found[name]) for name in found):
-            raise Meaningless("numbers are not moderate")
+            raise Meaningless("numbers are too large or not finite")
         return found
 
     @cached_property
     def wide(self) -> dict:
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             s = subject(self.program, wide=True, rules=self.rules)
-            found = {name: jax.tree.leaves(y) for name, y in traced(s, _asked(s), {}).items()}
+            found = {name: jax.tree.leaves(y) for name, y in traced(s, _references(s), {}).items()}
         if "jacobian" in found:
             found["matrix"] = [_matrix(found["jacobian"], s)]
         return found
 
     @cached_property
     def by_columns(self) -> list:
-        """The Jacobian once more, as it is rounded in forward mode; none where JAX has only the other."""
+        """The Jacobian by forward mode, whose rounding differs; empty where JAX has only reverse mode."""
         with formats(self.program):
             s = subject(self.program, rules=self.rules)
             found = traced(s, {"jacobian": lambda s: jax.jacfwd(s.f, s.argnums)(*s.args)}, {})
         return jax.tree.leaves(found.get("jacobian"))
 
     def noise(self, what) -> float:
-        """How far JAX's own answers are from that in float64; more than a few per cent of it say nothing."""
+        """The distance of JAX's results from those in float64; raises `Meaningless` above a few per cent."""
         if what not in self.wide:
-            raise Meaningless(f"{what} has no answer in float64")
+            raise Meaningless(f"{what} has no result in float64")
         noise = max([0.0, *map(_apart, self.own[what], self.wide[what])])
         if "jacobian" in self.own and what in ("jacobian", "matrix") and self.by_columns:
             noise = max([noise, *map(_apart, self.by_columns, self.wide["jacobian"])])
@@ -119,21 +119,21 @@ def _scale(arrays):
 
 def subject(program, wide=False, rules=True) -> Subject:
     own = program.own if (not wide and rules) else program.executed(wide, rules)
-    return Subject(own.f, own.args, own.argnums, own.asked)
+    return Subject(own.f, own.args, own.argnums, own.tools)
 
 
-def traced(s: Subject, asked: dict, errors: dict):
-    """What functions of a subject give, compiled in one; those that raise are left out and noted."""
+def traced(s: Subject, functions: dict, errors: dict):
+    """Results of several functions of a subject, compiled together; exceptions of functions go into `errors`."""
     try:
-        return _compiled(s, asked, errors)
-    except Exception as error:  # while it is compiled: one by one, to know which
-        if len(asked) == 1:
-            errors[next(iter(asked))] = error
+        return _compiled(s, functions, errors)
+    except Exception as error:  # raised by the compiler: compile one by one to find the function
+        if len(functions) == 1:
+            errors[next(iter(functions))] = error
             return {}
-        return {k: v for name, of in asked.items() for k, v in traced(s, {name: of}, errors).items()}
+        return {k: v for name, of in functions.items() for k, v in traced(s, {name: of}, errors).items()}
 
 
-def _compiled(s, asked, errors):
+def _compiled(s, functions, errors):
     leaves, tree = jax.tree.flatten(s.args)
     places = [i for i, x in enumerate(leaves) if hasattr(x, "shape")]
 
@@ -143,7 +143,7 @@ def _compiled(s, asked, errors):
         for i, x in zip(places, arrays, strict=True):
             full[i] = x
         here, found = replace(s, args=tree.unflatten(full)), {}
-        for name, of in asked.items():
+        for name, of in functions.items():
             try:
                 found[name] = of(here)
             except Exception as error:  # judged later
@@ -153,9 +153,9 @@ def _compiled(s, asked, errors):
     return jax.tree.map(np.asarray, run([leaves[i] for i in places]))
 
 
-def _asked(s):
+def _references(s):
     try:
-        return tools.asked_of_jax(s)
+        return tools.references(s)
     except Exception as error:
         raise Meaningless(str(error)) from error
 
@@ -171,43 +171,41 @@ def _matrix(blocks, s):
     """The blocks of the Jacobian as one matrix."""
     sizes = lambda tree: [math.prod(x.shape) for x in jax.tree.leaves(tree)]
     if not jax.tree.leaves(s.outputs):
-        raise Meaningless("nothing comes out")
-    given = iter(blocks)
-    rows = [[np.asarray(next(given)).reshape(m, n) for n in sizes(s.chosen)] for m in sizes(s.outputs)]
+        raise Meaningless("there is no output")
+    remaining = iter(blocks)
+    rows = [[np.asarray(next(remaining)).reshape(m, n) for n in sizes(s.chosen)] for m in sizes(s.outputs)]
     return np.concatenate([np.concatenate(row, 1) for row in rows], 0)
 
 
 # --- judging -----------------------------------------------------------------------------------------
 
 
-def hold(tool: str, given: dict, truth: Truth) -> None:
-    """Raises Fault where an answer is not JAX's. Of a name like "vjp, again" what is before the comma is known."""
-    for what, got in given.items():
-        if (quantity := what.split(",")[0]) in truth.own:
-            _hold_arrays(tool, what, jax.tree.leaves(got), truth, quantity)
+def compare(tool: str, results: dict, reference: Reference) -> None:
+    """Raises Fault where a result differs from JAX's. In a name like "vjp, again" the quantity is before the comma."""
+    for what, got in results.items():
+        if (quantity := what.split(",")[0]) in reference.own:
+            _compare_arrays(tool, what, jax.tree.leaves(got), reference, quantity)
 
 
-def _hold_arrays(tool, what, got, truth, quantity):
-    own = truth.own[quantity]
+def _compare_arrays(tool, what, got, reference, quantity):
+    own = reference.own[quantity]
     if len(got) != len(own):
-        raise Fault(tool, "wrong", f"{what}: {len(got)} arrays in place of {len(own)}")
+        raise Fault(tool, "wrong", f"{what}: {len(got)} arrays, expected {len(own)}")
     for i, (a, b) in enumerate(zip(map(np.asarray, got), own, strict=True)):
         if a.shape != b.shape:
-            raise Fault(tool, "wrong", f"{what}: shape {a.shape} in place of {b.shape}")
-        if a.dtype != b.dtype and quantity not in (
-            "matrix",
-            "jacobian",
-        ):  # that of either side
-            raise Fault(tool, "wrong", f"{what}: {a.dtype} in place of {b.dtype}")
+            raise Fault(tool, "wrong", f"{what}: shape {a.shape}, expected {b.shape}")
+        has_fixed_dtype = quantity not in ("matrix", "jacobian")  # a block may have that of the input or the output
+        if a.dtype != b.dtype and has_fixed_dtype:
+            raise Fault(tool, "wrong", f"{what}: {a.dtype}, expected {b.dtype}")
         if not jnp.issubdtype(b.dtype, jnp.inexact):
             continue
-        eps = max(truth.program.eps, float(jnp.finfo(b.dtype).eps), EPS.get(tool, 0))
+        eps = max(reference.program.eps, float(jnp.finfo(b.dtype).eps), EPS.get(tool, 0))
         rounding = ROUNDINGS * eps * _scale(own)
         if _apart(a, b) <= rounding:
             continue
-        wide = truth.wide.get(quantity, own)[i]
-        if not _apart(a, wide) <= rounding + NOISE * truth.noise(quantity):
-            raise Fault(tool, "wrong", f"{what}: {_apart(a, wide):.3g} apart\ngot\n{a}\nwant\n{wide}")
+        wide = reference.wide.get(quantity, own)[i]
+        if not _apart(a, wide) <= rounding + NOISE * reference.noise(quantity):
+            raise Fault(tool, "wrong", f"{what}: differs by {_apart(a, wide):.3g}\ngot\n{a}\nwant\n{wide}")
 
 
 def refused(tool, error) -> bool:
@@ -217,15 +215,15 @@ def refused(tool, error) -> bool:
 
 
 def judged(program: Program, only=None, all_tools: bool = False) -> Iterator[tuple[str, "str | Fault"]]:
-    """Each tool that the program asks for with "right", "refused: why" or a fault. Raises Meaningless."""
-    truth = Truth(program)
-    _ = truth.own
+    """The program's tools, each with "right", "refused: why" or a fault. Raises Meaningless."""
+    reference = Reference(program)
+    _ = reference.own
     with formats(program):
         s = subject(program)
         wanted = {
             t
             for t in tools.ALL
-            if (all_tools or t in s.asked)
+            if (all_tools or t in s.tools)
             and (not only or t in only)
             and (s.is_real or t not in tools.OF_REAL_FUNCTIONS)
         }
@@ -234,36 +232,36 @@ def judged(program: Program, only=None, all_tools: bool = False) -> Iterator[tup
         found = traced(s, {t: of for t, of in ahead.items() if t in wanted}, failed)
         for tool in sorted(wanted):
             try:
-                yield tool, _outcome(tool, s, found, failed, truth)
+                yield tool, _outcome(tool, s, found, failed, reference)
             except Fault as fault:
                 yield tool, fault
             except Meaningless as why:
-                yield tool, f"left out: {why}"
+                yield tool, f"not judged: {why}"
 
 
-def _outcome(tool, s, found, failed, truth):
-    program = truth.program
-    if tool == "finite" and (program.lies or "stop_gradient" in program):
-        return "left out: the rule, not the values, is meant"
-    if tool == "automatic" and program.lies:
-        truth = Truth(program, rules=False)
+def _outcome(tool, s, found, failed, reference):
+    program = reference.program
+    if tool == "finite" and (program.has_wrong_rule or "stop_gradient" in program):
+        return "not judged: the derivative is by design not that of the values"
+    if tool == "automatic" and program.has_wrong_rule:
+        reference = Reference(program, rules=False)
     try:
         if tool in failed:
             raise failed[tool]
         got = found[tool] if tool in found else tools.BY_ITSELF[tool](s)
     except Exception as error:
-        return _excused(tool, s, error, truth.errors)
+        return _excused(tool, s, error, reference.errors)
     if tool == "contrast":
-        _hold_contrast(program, got)
+        _check_contrast(program, got)
     elif tool == "audit":
-        _hold_audit(program, got)
+        _check_audit(program, got)
     else:
-        hold(tool, got, truth)
+        compare(tool, got, reference)
     return "right"
 
 
 def _written(s):
-    """What the module that `source` writes of the function does, as a tool."""
+    """The module that `source` writes, as a tool; if `source` raises, a tool that raises the same."""
     try:
         written = tools.executed_source(s)
     except Exception as error:
@@ -276,7 +274,7 @@ def _written(s):
 
 
 def _raises_alike(s, error):
-    """Whether the function itself cannot be run outside of jit, where also what nobody needs is computed."""
+    """Whether f raises the same error when called without jit, where unused values are computed too."""
     try:
         s.f(*s.args)
     except Exception as its_own:
@@ -285,7 +283,7 @@ def _raises_alike(s, error):
 
 
 def _excused(tool, s, error, errors):
-    """A refusal in words, where the tool or JAX itself says by name what it does not do."""
+    """The outcome for an error that is a refusal by the tool, by JAX or by f; else raises Fault."""
     if refused(tool, error):
         return f"refused: {str(error).splitlines()[0][:120]}"
     if any(type(error) is type(e) and str(e)[:40] == str(error)[:40] for e in errors.values()):
@@ -296,14 +294,14 @@ def _excused(tool, s, error, errors):
     raise Fault(tool, "crashed", f"{type(error).__name__}: {lines[0]}") from error
 
 
-def _hold_contrast(program, found):
-    if not program.lies and not program.is_narrow and any(not d < 1e-2 for d in found.values()):
-        raise Fault("contrast", "wrong", f"hand and automatic differ: {found}")
+def _check_contrast(program, found):
+    if not program.has_wrong_rule and not program.is_narrow and any(not d < 1e-2 for d in found.values()):
+        raise Fault("contrast", "wrong", f"hand-written and automatic derivative differ: {found}")
 
 
-def _hold_audit(program, found):
-    accused = [f for f in found if re.match(r"structure|not linear|wrong", f)]
-    if accused and not program.lies:
-        raise Fault("audit", "accused", accused[0])
-    if program.lies and not found:
-        raise Fault("audit", "missed", "a rule that lies was not found")
+def _check_audit(program, found):
+    faults = [f for f in found if re.match(r"structure|not linear|wrong", f)]
+    if faults and not program.has_wrong_rule:
+        raise Fault("audit", "false alarm", faults[0])
+    if program.has_wrong_rule and not found:
+        raise Fault("audit", "missed", "a wrong rule was not found")

@@ -1,4 +1,4 @@
-"""A generated program: text that runs by itself, and the same in other formats and without its rules."""
+"""A generated program: Python text that runs on its own, also in other dtypes and without its rules."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import jax
 
-from tests.programs.hand import LIARS
+from tests.programs.hand import WRONG_RULES
 
 HEAD = """import jax, jax.numpy as jnp, numpy as np, optax
 from jax import lax
@@ -21,7 +21,7 @@ WIDE = "real, half, cplx = jnp.float64, jnp.float64, jnp.complex128"
 
 
 def namespace() -> dict:
-    """The names of the head and the formats, for expressions."""
+    """The names that `HEAD` and the line of dtypes define, to evaluate expressions in."""
     names = {}
     exec(HEAD + "real, half, cplx = jnp.float32, jnp.bfloat16, jnp.complex64", names)
     return names
@@ -29,12 +29,12 @@ def namespace() -> dict:
 
 @dataclass(frozen=True)
 class Program:
-    """f, args, argnums and what is asked of it, as Python text."""
+    """Python text that defines f, args, argnums and the tools to run on it."""
 
     text: str
 
     def executed(self, wide: bool = False, rules: bool = True) -> SimpleNamespace:
-        """What the text defines; `wide` puts float64 in place of narrower formats, `rules=False` takes rules out."""
+        """The names that the text defines; with `wide` all dtypes are float64, with `rules=False` f has no rules."""
         text = FORMATS.sub(WIDE, self.text) if wide else self.text
         text = text if rules else text.replace("import hand\n", "import hand; hand = hand.WITHOUT\n")
         names = {}
@@ -51,7 +51,7 @@ class Program:
 
     @property
     def eps(self) -> float:
-        """The rounding of its narrowest format; of float64 more, for which there is no wider one to tell noise by."""
+        """The machine epsilon of its narrowest dtype; more for float64, as no wider one measures its noise."""
         return 2.0**-8 if self.is_narrow else 2.0**-44 if self.is_double else 2.0**-23
 
     @cached_property
@@ -60,8 +60,8 @@ class Program:
             return self.executed()
 
     @property
-    def lies(self) -> bool:
-        return any(f"hand.{name}" in self.text for name in LIARS)
+    def has_wrong_rule(self) -> bool:
+        return any(f"hand.{name}" in self.text for name in WRONG_RULES)
 
     def __contains__(self, words) -> bool:
         return words in self.text

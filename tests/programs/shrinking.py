@@ -1,4 +1,4 @@
-"""A program that shows a fault, made small: statements left out as long as it still shows it."""
+"""Reduces a program with a fault: removes statements as long as it still has the fault."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from tests.programs.program import Program
 
 
 def smallest(program: Program, shows: Callable[[Program], bool]) -> Program:
-    """The program with as few lines as a greedy search finds; `shows` says whether one still has the fault."""
+    """The smallest program that a greedy search finds; `shows` returns whether a program still has the fault."""
     found = True
     while found:
         found = next((p for p in smaller(program) if runs(p) and shows(p)), None)
@@ -18,7 +18,7 @@ def smallest(program: Program, shows: Callable[[Program], bool]) -> Program:
 
 
 def smaller(program: Program) -> Iterator[Program]:
-    """The same with another result, or without a statement, those that leave out most first."""
+    """The program with an earlier value as its result, or without one statement; the shortest first."""
     head, rest = program.text.split("def f(", 1)
     body, tail = rest.split("\n\n\nargs = ")
     signature, *lines = body.splitlines()
@@ -39,7 +39,7 @@ def _depth(line):
 
 
 def runs(program: Program) -> bool:
-    """Whether it still means something."""
+    """Whether f can still be traced."""
     try:
         with jax.enable_x64(program.is_double), jax.numpy_dtype_promotion("standard"):
             own = program.own

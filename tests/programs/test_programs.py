@@ -1,4 +1,4 @@
-"""Generated programs: every tool is right or refuses by name. `JAXDL_PROGRAMS=2000 pytest tests/programs` for more."""
+"""Generated programs: every tool is right or refuses by name. `JAXDL_PROGRAMS=2000 pytest tests/programs` runs more."""
 
 import os
 import random
@@ -33,7 +33,7 @@ def test_every_tool_is_right_or_refuses_by_name(seed):
         pytest.fail(f"seed {seed}: {fault}\n\n{small.text}")
 
 
-def test_a_seed_is_a_program():
+def test_equal_seeds_give_equal_programs():
     texts = [written(random.Random(seed).randrange).text for seed in (7, 7, 8)]
     assert texts[0] == texts[1] != texts[2]
 
@@ -57,11 +57,11 @@ def f(x):
 
 args = (jnp.array([0.25, -1.5], real),)
 argnums = 0
-asked = []
+tools = []
 """
 
 
-def test_a_wrong_answer_is_seen_and_made_small(monkeypatch):
+def test_a_wrong_result_is_found_and_its_program_reduced(monkeypatch):
     def wrong(s):
         exact = jax.jacrev(s.f, s.argnums)(*s.args)
         return {"jacobian": exact * 1.001 if "cos" in str(jax.make_jaxpr(s.f)(*s.args)) else exact}
@@ -75,7 +75,7 @@ def test_a_wrong_answer_is_seen_and_made_small(monkeypatch):
     assert "sin(" not in small.text.replace("jnp.sin(x)", "")
 
 
-def test_crashes_are_no_refusals(monkeypatch):
+def test_crashes_are_not_refusals(monkeypatch):
     def crashes(s):
         raise IndexError("list index out of range")
 
@@ -90,13 +90,13 @@ def test_crashes_are_no_refusals(monkeypatch):
     assert (found["sparse"].tool, found["sparse"].kind) == ("sparse", "crashed")
 
 
-def test_rules_that_lie_show_which_derivative_was_used(monkeypatch):
+def test_a_wrong_rule_shows_which_derivative_was_used(monkeypatch):
     assert dict(judged(Program(LINES), {"automatic", "reverse"}, True)) == {"automatic": "right", "reverse": "right"}
     monkeypatch.setattr(tools, "automatic", lambda f: f)
     assert [f.key[:2] for f in faults(Program(LINES), {"automatic"}, True)] == [("automatic", "wrong")]
 
 
-def test_a_program_runs_by_itself_and_in_float64():
+def test_a_program_runs_alone_and_in_float64():
     program = Program(LINES)
     own, wide = program.executed(), None
     with jax.enable_x64(True):

@@ -1,4 +1,4 @@
-"""The tools that are held against JAX, each as a function of a subject that gives arrays by what they are."""
+"""The tools, and JAX's references: each a function of a `Subject` that returns arrays by quantity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from jaxdl.graph import Output
 
 @dataclass
 class Subject:
-    """A function with its arguments, as JAX and the tools are asked for it."""
+    """A function with its arguments, the arguments to differentiate, and the tools to run."""
 
     f: Callable
     args: tuple
     argnums: int | tuple
-    asked: list
+    tools: list
 
     @property
     def places(self):
@@ -32,7 +32,7 @@ class Subject:
         return tuple(self.args[i] for i in self.places)
 
     def of_chosen(self, f=None):
-        """f as a function of the differentiated arguments alone."""
+        """f as a function of the differentiated arguments only."""
 
         def moved(*chosen):
             full = list(self.args)
@@ -64,7 +64,7 @@ class Subject:
 
 
 def directions(types, seed):
-    """Sixteenths of the shapes and formats of arrays."""
+    """Random arrays of the given shapes and dtypes, whose entries are sixteenths."""
     found = []
     for i, t in enumerate(types):
         random = np.random.default_rng(seed + i)
@@ -74,7 +74,7 @@ def directions(types, seed):
     return found
 
 
-# --- what JAX says -----------------------------------------------------------------------------------
+# --- JAX's references --------------------------------------------------------------------------------
 
 
 def value(s, f=None):
@@ -90,7 +90,7 @@ def pushed(s, f=None):
 
 
 def matrix(s, f=None):
-    """By rows, or where JAX cannot by columns."""
+    """The Jacobian by reverse mode, or by forward mode where JAX has no reverse mode."""
     try:
         return jax.jacrev(f or s.f, s.argnums)(*s.args)
     except Exception:
@@ -98,21 +98,22 @@ def matrix(s, f=None):
 
 
 def curved(s, f=None):
-    """A product of the Hessian with the tangents, of a scalar function."""
+    """The product of a scalar function's Hessian with the tangents."""
     return jax.jvp(jax.grad(s.of_chosen(f), tuple(range(len(s.chosen)))), s.chosen, s.tangents)[1]
 
 
 JAX = {"value": value, "vjp": pulled, "jvp": pushed, "jacobian": matrix, "hvp": curved}
 
 
-def asked_of_jax(s) -> dict:
+def references(s) -> dict:
+    """The quantities of `JAX` that the subject has."""
     matrices = {"jacobian"} if s.is_real else set()
     curves = {"hvp"} if s.is_real and s.is_scalar else set()
     return {name: of for name, of in JAX.items() if name in {"value", "vjp", "jvp"} | matrices | curves}
 
 
-# --- what the tools say ------------------------------------------------------------------------------
-# A tool gives {what: arrays}; `what` is one of JAX's above, or "matrix", the Jacobian of joined vectors.
+# --- the tools ---------------------------------------------------------------------------------------
+# A tool returns {quantity: arrays}: a quantity of JAX above, or "matrix", the Jacobian as one matrix.
 
 
 def method(name, **options):
@@ -126,7 +127,7 @@ def multiplied_out(s):
 
 def without_rules(s):
     f = automatic(s.f)
-    return {name: of(s, f) for name, of in asked_of_jax(s).items() if name != "jacobian"}
+    return {name: of(s, f) for name, of in references(s).items() if name != "jacobian"}
 
 
 def products(s):
@@ -141,7 +142,7 @@ def products(s):
 
 
 def executed_source(s):
-    """The module that `source` writes, executed, as a tool: the value of its op and the derivative of its rule."""
+    """The module that `source` writes, as a tool: the value of its op and the derivative of its rule."""
     names = {}
     exec(compile(jaxdl.source(s.f, *s.args), "<source>", "exec"), names)
     written = next(x for x in names.values() if isinstance(x, Op))
@@ -172,14 +173,14 @@ OF_REAL_FUNCTIONS = {"reverse", "forward", "sparse", "cut", "eliminate", "struct
 
 
 def swept(s):
-    """The graph backward and forward, and the gradients of its outputs in its arguments."""
+    """The graph's backward and forward sweeps, and `graph.grad` of its outputs with respect to its arguments."""
     graph = jaxdl.trace(s.f)(*s.args)
     is_output = lambda x: isinstance(x, Output)
     at = lambda tree, of: jax.tree.map(of, tree, is_leaf=is_output)
     inputs = tuple(graph.arguments[i] for i in s.places)
     graph.backward(s.cotangents, retain=True)
     found = {"vjp": at(inputs, lambda x: _or_zeros(x, x.node.adjoints))}
-    found["vjp, asked for"] = graph.grad(graph.outputs, inputs, s.cotangents)
+    found["vjp, by grad"] = graph.grad(graph.outputs, inputs, s.cotangents)
     graph.costs().table()
     moved = [None] * len(s.args)
     for i, tangent in zip(s.places, s.tangents, strict=True):
@@ -199,16 +200,16 @@ def by_differences(s):
 
 
 def judged(s):
-    """The faults that the audit tells, and what it could not reach."""
+    """The faults that the audit reports, and the sites it could not reach."""
     report = jaxdl.audit(s.f, *s.args)
     unreached = [found for found in report.findings if found.verdict == Verdict.NOT_REACHED]
     return [str(found) for found in (*report.faults, *unreached)]
 
 
 def contrasted(s):
-    """Differences of hand and automatic, relative to the largest entry, of the arrays that are more than noise.
+    """Differences of hand-written and automatic derivatives, relative to the largest entry, where not noise.
 
-    Of float64 no wider run says what is noise.
+    For float64 a constant bounds the noise, as no wider run measures it.
     """
     found = jaxdl.contrast(s.f, *s.args, time=False).whole.telling
     return {d.name: d.relative for d in found if not d.absolute < NOISE_OF_FLOAT64}

@@ -1,15 +1,15 @@
-"""What generated programs are made of: expressions with slots, as tables.
+"""Tables of the expressions of generated programs.
 
-A slot is a letter in braces; the same letter in one expression is the same value:
-  a, c   real arrays of any shape               b, d   real, of the shape of a
+A slot is a name in braces; within one expression the same slot is the same value:
+  a, c   real arrays of any shape                b, d   real, of the shape of a
   v      real vector, not empty                  w      of the shape of v
-  m      real matrix, not empty                  p      real matrix that can be multiplied with m
+  m      real matrix, not empty                  p      real matrix, for the product m @ p
   s      real square matrix                      x      image, (1, 4, 4, 2)
   z, y   complex, y of the shape of z            h      half precision
   i      vector of integers                      r      real of one or more dimensions, not empty
   k      an integer from 0 to 3                  f      a number
   K      a constant, closed over, of the shape of a
-  axis   an axis of r                            shape  another shape for as many numbers as r has
+  axis   an axis of r                            shape  another shape of r's size
 """
 
 # fmt: off

@@ -1,4 +1,4 @@
-"""A writer of random programs, as Python text; what it chooses comes from `below(n)`, a number from 0 to n − 1."""
+"""Writes random programs as Python text; all choices come from `below(n)`, a random integer from 0 to n − 1."""
 
 import math
 import string
@@ -15,8 +15,8 @@ from tests.programs.vocabulary import GROUPS
 MOST = 24  # numbers in an array
 INPUTS = [(3,), (2,), (), (2, 3), (3, 3), (4,), (1,), (2, 1), (1, 3), (2, 2), (6,), (2, 1, 3)]
 KINDS = {"float32": "real", "bfloat16": "half", "complex64": "cplx", "int32": "int"}
-AS_ANOTHER = {"b", "d", "w", "p", "y", "K", "axis", "shape"}  # slots that take the shape of another
-ASKED = {  # in how many programs of a hundred; the last take seconds each
+AS_ANOTHER = {"b", "d", "w", "p", "y", "K", "axis", "shape"}  # slots whose shape depends on another slot
+TOOL_PERCENTS = {  # of the programs that run each tool; the last take seconds each
     "graph": 35, "automatic": 40, "source": 50, "sparse": 50, "cut": 40, "structured": 40, "eliminate": 25,
     "products": 15, "reverse": 10, "forward": 10, "finite": 6, "best": 6, "contrast": 8, "audit": 3,
 }  # fmt: skip
@@ -24,7 +24,7 @@ ASKED = {  # in how many programs of a hundred; the last take seconds each
 
 @dataclass(frozen=True)
 class Value:
-    """A variable of the program: its name, shape, and what it is made of."""
+    """A variable of the program: its name, shape and kind of number."""
 
     name: str
     shape: tuple
@@ -41,7 +41,7 @@ class Value:
 
 
 class Writer:
-    """Lines of one function: statements on the values in sight, which may be those of functions around it."""
+    """Writes the statements of one function, on the values in scope, including those of enclosing functions."""
 
     def __init__(self, below: Callable, values: list[Value], shared: dict | None = None):
         self.below = below
@@ -55,14 +55,14 @@ class Writer:
         return choices[self.below(len(choices))]
 
     def chance(self, percent):
-        return self.below(100) >= 100 - percent  # 0, the simplest, is no
+        return self.below(100) >= 100 - percent  # 0, the simplest choice, is False
 
     def fresh(self, letter="u"):
         self.shared["names"] += 1
         return f"{letter}{self.shared['names']}"
 
     def weighted(self, table):
-        """A key of a table of (weight, …)."""
+        """A random key of a table of (weight, …)."""
         place = self.below(sum(weight for weight, *_ in table.values()))
         for key, (weight, *_) in table.items():
             if place < weight:
@@ -87,7 +87,7 @@ class Writer:
         return template.format(**{slot: getattr(value, "name", value) for slot, value in given.items()})
 
     def let(self, expression, before=()):
-        """`u7 = expression`, after lines that it needs, where it means something and is small; the new values."""
+        """Writes `before` and `u7 = expression` if it is valid and small; returns the new values."""
         found, tree = self.types([*before, f"return {expression}"])
         if not found or any(len(shape) > 4 or math.prod(shape) > MOST or kind is None for shape, kind in found):
             return []
@@ -99,7 +99,7 @@ class Writer:
         return new
 
     def types(self, lines):
-        """Shapes and kinds of what lines return, that come after those here, and its structure; or nothing."""
+        """Shapes and kinds of what `lines` return, given the values in scope, and its tree; empty if invalid."""
         given = {v.name: v.type for v in self.values}
         text = f"def _({', '.join(given)}):\n" + "\n".join(f"    {line}" for line in lines)
         scope = dict(self.shared["globals"])
@@ -107,32 +107,32 @@ class Writer:
             with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
                 exec(text, scope)
                 found, tree = jax.tree.flatten(jax.eval_shape(lambda given: scope["_"](**given), given))
-        except Exception:  # a statement that means nothing is not written
+        except Exception:  # an invalid statement is not written
             return [], None
         return [(y.shape, KINDS.get(str(y.dtype))) for y in found], tree
 
     def inner(self, parameters):
-        """A writer of the body of a function inside this one, that sees what is here."""
+        """A writer for the body of an inner function, with this function's values in scope."""
         return Writer(self.below, self.values + parameters, self.shared)
 
     # --- values ------------------------------------------------------------------------------------
 
     def value(self, kind="real", suits=lambda v: True):
-        """One in sight, often the latest; None if none suits."""
+        """A value in scope, often the latest; None if none is suitable."""
         fit = [v for v in self.values if v.kind == kind and suits(v)]
         if not fit:
             return None
         return fit[-1 - self.below(len(fit))] if self.chance(60) else fit[-1 - self.below(min(2, len(fit)))]
 
     def of_shape(self, shape, kind="real"):
-        """A value of a shape and kind: one in sight, or an expression for it."""
+        """A value of a shape and kind: one in scope, or an expression for it."""
         found = self.value(kind, lambda v: v.shape == shape)
         if found and not self.chance(10):
             return found
         return self.as_shape(self.value("real", lambda v: v.size > 0), shape, kind)
 
     def as_shape(self, source, shape, kind="real"):
-        """The numbers of a value in another shape and kind."""
+        """An expression that converts a value to another shape and kind."""
         source = source or Value("jnp.ones(3, real)", (3,))
         return Value(shaped(kinded(source, kind), source.shape, shape), shape, kind)
 
@@ -203,7 +203,7 @@ class Writer:
         return self.one_of([(n,), (-1, 1), *[(d, n // d) for d in range(1, n + 1) if n % d == 0]])
 
     def constant(self, shape):
-        """A global constant: of NumPy, of JAX, or in the narrower format."""
+        """A global constant: a NumPy array in float32 or float64, or a JAX array."""
         name = f"C{len(self.shared['constants']) + 1}"
         made = self.one_of(["np.array({}, np.float32)", "jnp.array({}, real)", "np.array({}, np.float64)"])
         text = made.format(numbers(len(self.shared["constants"]) + 50, shape))
@@ -213,7 +213,7 @@ class Writer:
 
 
 def shaped(name, old, new):
-    """An expression for an array of another shape made of the numbers of one."""
+    """An expression that converts an array to another shape."""
     if old == new:
         return name
     if math.prod(old) == math.prod(new):
@@ -224,37 +224,37 @@ def shaped(name, old, new):
 
 
 def kinded(value, kind):
-    """An expression for a real array as one of another kind."""
+    """An expression that converts a real array to another kind."""
     other = {"half": "{}.astype(half)", "cplx": "lax.complex({0}, 0.5 * {0})", "int": "jnp.floor({}).astype(jnp.int32)"}
     return other[kind].format(value.name) if kind in other else value.name
 
 
 def numbers(seed, shape):
-    """Distinct sixteenths, exact in all formats, as text."""
+    """A nested list of distinct sixteenths, which are exact in all dtypes."""
     n = math.prod(shape)
     found = np.random.default_rng(seed).permutation(np.r_[-24:-1, 2:25])[: max(n, 1)] / 16
     return np.resize(found, shape).tolist()
 
 
 def written(below: Callable) -> Program:
-    """A program of 2 to 5 statements, each of one to some ten equations, with arguments and the tools it asks for."""
+    """A program of 2 to 5 statements, each of about one to ten equations, with arguments and the tools to run."""
     writer = Writer(below, [])
     parameters, arguments, in_floats = _arguments(writer)
     writer.statements(2 + below(4))
     outputs = _outputs(writer)
     body = "\n".join(f"    {line}" for line in [*writer.lines, f"return {outputs}"])
-    asked = [tool for tool, share in ASKED.items() if writer.chance(share)] or ["graph"]
+    tools = [tool for tool, percent in TOOL_PERCENTS.items() if writer.chance(percent)] or ["graph"]
     real = writer.one_of(["float32"] * 7 + ["float64", "float64", "bfloat16"])
     text = "\n".join([
         HEAD, f"real, half, cplx = jnp.{real}, jnp.bfloat16, jnp.complex{128 if real == 'float64' else 64}",
         *writer.shared["constants"], "", "", f"def f({', '.join(parameters)}):", body, "", "",
-        f"args = ({', '.join(arguments)},)", f"argnums = {in_floats}", f"asked = {asked}", "",
+        f"args = ({', '.join(arguments)},)", f"argnums = {in_floats}", f"tools = {tools}", "",
     ])  # fmt: skip
     return Program(text)
 
 
 def _arguments(writer):
-    """Names, values as text, and the places of those with real numbers; their values come into sight."""
+    """Names of the arguments, their values as text, and the positions of the differentiable ones."""
     parameters, arguments, places = [], [], []
     for i in range(1 + writer.below(3)):
         name, shape = "xyz"[i], writer.one_of(INPUTS)
@@ -288,7 +288,7 @@ def _arguments(writer):
 
 
 def _outputs(writer):
-    """Of the last value, and of others: alone, in a tuple, in a dictionary."""
+    """The returned expression: the last value, alone or with others in a tuple or dictionary."""
     smooth = [v for v in writer.values if v.kind in ("real", "half")]
     last = smooth[-1]
     some = [last, *[writer.one_of(smooth) for _ in range(writer.below(3) if writer.chance(40) else 0)]]
