@@ -1,8 +1,4 @@
-"""Arguments for a public function of which only its name and signature are known.
-
-`generated(f)` tries shapes, kinds by the parameters' names, and values, until f traces, is finite and has an output
-that depends on a floating-point input. `public_callables(module)` lists what a module offers.
-"""
+"""Arguments for a function of which only name and signature are known, and the public functions of a module."""
 
 import inspect
 import itertools
@@ -18,7 +14,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 
-# One shape for all arrays is tried first, then a few shapes of their own for each; images are (n, h, w, c).
+# Tried are first one shape for all arrays, then a shape for each; images are (n, h, w, c).
 SHAPES = ((3, 4), (3,), (4, 4), (2, 8, 8, 3), (2, 3, 4), ())
 OWN_SHAPES = ((4, 4), (4,), (3, 4), ())
 MOST_PARAMETERS = 6
@@ -26,24 +22,29 @@ MOST_OF_OWN_SHAPE = 3
 
 
 class Generated(NamedTuple):
-    """Arguments that fit, or None and the reason why none were found."""
+    """Generated arguments.
+
+    Attributes:
+        args: The arguments; None where none were found.
+        reason: Why none were found.
+    """
 
     args: tuple | None
     reason: str = ""
 
 
-# --- values, by NumPy: for every shape that JAX draws it compiles a program --------------------------------
+# --- values, by NumPy: JAX would compile a program for each shape ------------------------------------------
 
 
 def _definite(random, shape):
-    """A symmetric positive definite matrix, for square shapes."""
+    """A symmetric positive definite matrix for square shapes, else ordinary numbers."""
     half = random.uniform(-1, 1, shape)
     if len(shape) < 2 or shape[-1] != shape[-2]:
         return half
     return half @ np.swapaxes(half, -1, -2) + np.eye(shape[-1])
 
 
-# Tried in this order, until the output is finite.
+# Distributions, tried in this order until the output is finite.
 DRAWS = {
     "ordinary": lambda random, shape: random.uniform(-1.5, 1.5, shape),
     "between 0 and 1": lambda random, shape: random.uniform(0.1, 0.9, shape),
@@ -70,11 +71,11 @@ def _fixed(make):
 
 
 def _labels(shape):
-    """One for each row, one for each entry, or a share of each class"""
+    """Labels of rows, of entries, or probabilities of classes."""
     return [_integers(shape[:-1] if len(shape) > 1 else shape), _integers(shape), _floats(shape)]
 
 
-# What a parameter of such a name may be, when the floating-point arrays have this shape.
+# What a parameter with a name may be, where the floating-point arrays have a shape.
 BY_NAME = {
     "key|rng|prng_key|seed": lambda shape: [_fixed(lambda: jax.random.key(0)), _floats(shape)],
     "labels?|targets?|indices|index|idx|ids|.*_ids": _labels,
@@ -95,11 +96,21 @@ def _kinds(name, shape):
 
 
 def generated(f: Callable) -> Generated:
-    """The first arguments for which f traces, with an output that depends on a floating-point input.
+    """Arguments for which f can be traced, and has an output that depends on a floating-point input.
 
-    Only parameters without a default are given. Floating-point arrays are float32, drawn with a fixed seed
-    from the first of `DRAWS` that makes all outputs finite, or ordinary ones where none does. Nothing that
-    f raises gets out: it is the reason.
+    Shapes, kinds by the names of the parameters, and values are tried until some fit. Only parameters without a default
+    get an argument. Floating-point arrays are float32, random with a fixed seed, from the first of several
+    distributions with which all outputs are finite.
+
+    Args:
+        f: Any callable. Its exceptions are caught.
+
+    Returns:
+        The arguments, or the reason why none were found.
+
+    Example:
+        >>> [x.shape for x in generated(jnp.matmul).args]
+        [(3,), (3,)]
     """
     try:
         lists = _parameters(f)
@@ -117,7 +128,7 @@ def generated(f: Callable) -> Generated:
 
 
 def _parameters(f) -> list[tuple]:
-    """The names of the parameters to give; several lists where their number is free."""
+    """The names of the parameters that need an argument; several lists where their number may vary."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):  # a callable without a signature
@@ -135,7 +146,7 @@ def _parameters(f) -> list[tuple]:
 
 
 def _combinations(names) -> Iterator[tuple]:
-    """Ways to draw one value for each parameter: alike, then with whole numbers, then of shapes of their own."""
+    """Kinds of values for the parameters: of one shape, then with integers, then with a shape for each."""
     if not names:
         return
     for shape in SHAPES:
@@ -156,12 +167,12 @@ def _drawn(kinds, draw):
 
 
 def _objection(f, args) -> str | None:
-    """Why these arguments do not do; None where they do."""
+    """Why these arguments do not fit; None where they do."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             jaxpr, _, arrays = jx.trace_arrays(f, args, {})
-    except Exception as error:  # whatever a stranger's function raises
+    except Exception as error:  # whatever the user's function raises
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
     inputs = [_is_float(x) for x in arrays]
     outputs = zip(jx.opened(jaxpr).outvars, jx.dependent_outputs(jaxpr, inputs), strict=True)
@@ -182,20 +193,24 @@ def _finite(f, kinds):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 y = jax.jit(jx.in_arrays(f, args, {}))(*[x for x in args if jx.is_array(x)])
-        except Exception:  # traced, yet cannot be run
+        except Exception:  # it can be traced, but not run
             return None
         if all(np.isfinite(np.asarray(leaf).astype(complex)).all() for leaf in jax.tree.leaves(y) if _is_float(leaf)):
             return args
     return None
 
 
-# --- what a module offers ---------------------------------------------------------------------------------------
+# --- the public functions of a module --------------------------------------------------------------------------
 
 
 def public_callables(module: types.ModuleType) -> dict[str, Any]:
-    """The functions that a module offers, by name in order: those in `__all__`, or without a leading underscore.
+    """The public functions of a module, sorted by name.
 
-    Only what its own package defines; no classes, no modules.
+    Args:
+        module: A module. Its names in `__all__`, or those without a leading underscore, are public.
+
+    Returns:
+        The callables that the module's own package defines, without classes.
     """
     package = module.__name__.split(".")[0]
     listed = getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]
@@ -208,5 +223,5 @@ def _is_function(value):
 
 
 def _home(value):
-    """The package that defines a callable; for an object, its class's."""
+    """The package that defines a callable, or the class of an object."""
     return (getattr(value, "__module__", None) or type(value).__module__).split(".")[0]

@@ -81,7 +81,7 @@ def audit(
 
     Raises:
         ValueError: f has no floating-point array among its arguments or its outputs, or domains do not fit them.
-        TypeError: f has a parameter of its own named domains, and the direct form is used.
+        TypeError: The direct form is used with domains, which is also a parameter of f.
 
     Example:
         >>> jaxdl.audit(lambda x, eps: jnp.sqrt(x * x + eps), x, eps, domains={"eps": (1e-12, 1.0)}).print()

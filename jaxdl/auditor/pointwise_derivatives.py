@@ -157,11 +157,11 @@ def first_order(subject, places, slopes_along) -> list[Finding]:
             formula = functools.partial(exactly, count + i)
             name = f"∂ output {k} / ∂ input {i}" if count > 1 or len(points) > 1 else "derivative"
             room = _conditioning(lambda *x, k=count + i: at_points(plain, *x)[k], points, u, x.dtype)
-            room = np.where(slopes.low < slopes.high, 0.0, room)  # rounding does not excuse what is off at a kink
+            room = np.where(slopes.low < slopes.high, 0.0, room)  # rounding does not excuse errors at a kink
             beside = np.abs(_float64(got[k]))
             known = {"given": places.given, "border": places.shared(got[count + i], native[count + i], slopes)}
-            told = x.dtype, "cotangents", name, points, room, beside
-            findings += _judged(got[count + i], formula, slopes, *told, **known)
+            about = x.dtype, "cotangents", name, points, room, beside
+            findings += _judged(got[count + i], formula, slopes, *about, **known)
     return findings
 
 

@@ -1,4 +1,4 @@
-"""Searches: loops that stop at a tolerance of their own, so that values have fewer digits than their format."""
+"""Searches: loops that stop at their own tolerance, so that values have fewer digits than their format."""
 
 import functools
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ ROUNDING = 1e-12  # of the result: a search that changes it by less has converge
 
 
 class Search(NamedTuple):
-    """A function with a loop that stops at a tolerance of its own.
+    """A function with a loop that stops at its own tolerance.
 
     Attributes:
         longer: The jaxpr of the function with twice as many steps; None where these change the values by too much to

@@ -264,7 +264,7 @@ def _program(jaxpr, in_double):
 def _or_none(of, f):
     try:
         return of(f)
-    except UserCodeError:  # no derivative by JAX: a loop of unknown length, a callback, batching rules of its own
+    except UserCodeError:  # JAX has no derivative: a loop of unknown length, a callback, a custom batching rule
         return None
 
 

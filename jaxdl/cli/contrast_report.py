@@ -50,7 +50,7 @@ class TrainingReport(Report):
     """Models trained with both derivatives.
 
     Attributes:
-        settings: What was asked for, and where it ran, by name.
+        settings: Flags, device and version of JAX, by name.
         trainings: The trained models by name.
         data: The data set.
     """

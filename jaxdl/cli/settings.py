@@ -82,7 +82,7 @@ def settings_in(path: Path, whole: bool = False) -> Settings:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadUsage(f"the settings in {path} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:  # of what is not TOML, or of numbers and nesting beyond bounds
+    except (ValueError, RecursionError) as error:  # not TOML, or numbers and nesting out of range
         raise BadUsage(f"{path} is not TOML: {error_text(error)}") from error
     missing = [name for name in NAMES if name not in found and NAMES[name].default is not None] if whole else []
     if missing:

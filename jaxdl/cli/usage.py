@@ -17,7 +17,7 @@ class Ended(Exception):
 
 
 def usage(f: Callable, *args: Any) -> Any:
-    """Calls f, which checks or loads what the user asked for, and turns its errors into BadUsage."""
+    """Calls f, which checks or loads something for the user, and turns its errors into BadUsage."""
     try:
         return f(*args)
     except (ValueError, TypeError, RuntimeError, OSError) as error:

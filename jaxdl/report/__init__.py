@@ -1,4 +1,4 @@
-"""One style for everything that reports: numbers, tables, plots, pages."""
+"""One style for all reports: numbers, tables, plots, pages."""
 
 from jaxdl.report.errors import error_text
 from jaxdl.report.files import draft_of, plain, sync, write_whole

@@ -1,4 +1,4 @@
-"""Errors of any kind in a line."""
+"""Errors in one line."""
 
 import re
 
@@ -6,9 +6,14 @@ _RAISED = re.compile(r"^(?:[\w]+\.)*\w*(?:Error|Exception|Warning)\b.*", re.MULT
 
 
 def error_text(error: BaseException) -> str:
-    """What an error says first, after its kind; of one that holds another's traceback, what that one says."""
-    told = str(error).strip()
-    if "Traceback (most recent call last)" in told and (raised := _RAISED.findall(told)):
+    """The type of an error and the first line of its message, or the last line of a traceback in the message.
+
+    Example:
+        >>> error_text(ValueError("x is negative"))
+        'ValueError: x is negative'
+    """
+    message = str(error).strip()
+    if "Traceback (most recent call last)" in message and (raised := _RAISED.findall(message)):
         return raised[-1]
-    first = told.split("\n")[0]
+    first = message.split("\n")[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -1,4 +1,4 @@
-"""What is written: files whole or not at all, and data that is valid JSON."""
+"""Files that are written whole or not at all, and data for JSON."""
 
 import contextlib
 import math
@@ -10,17 +10,34 @@ from typing import Any
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all: an older one stays until the new one is complete, and on disk."""
+    """Writes a file whole or not at all: an existing file stays until the new one is complete, and on disk.
+
+    Args:
+        path: The file.
+        content: Its content.
+
+    Raises:
+        OSError: It cannot be written; the existing file stays.
+    """
     with draft_of(path) as draft:
         draft.write_bytes(content)
 
 
 @contextlib.contextmanager
 def draft_of(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write to, of a file that then takes the place of the one at `path`; on an error that one stays.
+    """A context in which a draft is written, which then replaces the file at `path`; on an error the file stays.
 
-    The draft lies in a new folder beside `path`, with a name that nobody can guess, which only this user may enter: no
-    link that somebody puts there is followed, neither in the place of the draft nor at `path`.
+    The draft is in a new folder beside `path` with a random name, which only this user may enter. So no symbolic link
+    is followed, neither in place of the draft nor at `path`.
+
+    Args:
+        path: The file to replace.
+
+    Yields:
+        The path of the draft.
+
+    Raises:
+        OSError: The file cannot be written; it names `path`.
     """
     path = Path(path)
     try:
@@ -35,7 +52,7 @@ def draft_of(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file's content, or the names in a folder, are on disk."""
+    """Waits until the content of a file, or the entries of a folder, are on disk."""
     if os.name == "nt" and path.is_dir():  # Windows cannot
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -46,7 +63,7 @@ def sync(path: Path) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The same data with None for NaN and infinity, which JSON does not have."""
+    """The same data with None for NaN and infinity, which JSON does not have, and lists for tuples."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

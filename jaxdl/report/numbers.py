@@ -1,10 +1,10 @@
-"""Numbers as people read them. None, a figure that is not known, is written –."""
+"""Numbers as people read them. None, an unknown figure, is written –."""
 
 import math
 
 
 def number_text(x: float | None) -> str:
-    """Three significant digits: 0.0123, 12.3, 1.2e-09."""
+    """A number with three significant digits: 0.0123, 12.3, 1.2e-09."""
     if x is None:
         return "–"
     if x == 0 or not math.isfinite(x):
@@ -13,22 +13,22 @@ def number_text(x: float | None) -> str:
 
 
 def count_text(n: float | None) -> str:
-    """12, 3.4 k, 5.6 M, 7.8 G."""
+    """A count with a decimal prefix: 12, 3.4 k, 5.6 M, 7.8 G."""
     return _scaled(n, 1000, ("", "k", "M", "G", "T")).rstrip()
 
 
 def bytes_text(n: float | None) -> str:
-    """12 B, 3.4 kB, 5.6 MB (powers of 1000)."""
+    """Bytes with a decimal prefix: 12 B, 3.4 kB, 5.6 MB."""
     return _scaled(n, 1000, ("B", "kB", "MB", "GB", "TB"))
 
 
 def seconds_text(s: float | None) -> str:
-    """12 µs, 3.4 ms, 5.6 s."""
+    """Seconds in a fitting unit: 12 µs, 3.4 ms, 5.6 s."""
     return _scaled(None if s is None else s * 1e6, 1000, ("µs", "ms", "s"))
 
 
 def ratio_text(ratio: float | None) -> str:
-    """0.35×"""
+    """A ratio: 0.35×."""
     return "–" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}×"
 
 

@@ -1,7 +1,9 @@
-"""One self-contained HTML page: text, tables, pictures, nothing fetched from elsewhere."""
+"""One self-contained HTML page of text, tables and pictures, which loads nothing else."""
 
 import base64
 from html import escape
+
+from jaxdl.report.table import Table
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -21,25 +23,40 @@ pre { background: #f6f6f6; padding: .6rem .8rem; overflow-x: auto; font-size: .8
 
 
 class Page:
-    """Collects parts in order; `html()` is the whole page."""
+    """An HTML page, to which parts are added in order.
+
+    Args:
+        title: The title of the page, and its first heading.
+
+    Example:
+        >>> page = Page("Results")
+        >>> page.text("All tests passed.")
+        >>> page.html().startswith("<!doctype html>")
+        True
+    """
 
     def __init__(self, title: str):
         self.title = title
         self.parts = [f"<h1>{escape(title)}</h1>"]
 
     def heading(self, text: str) -> None:
+        """Adds a heading."""
         self.parts.append(f"<h2>{escape(text)}</h2>")
 
     def text(self, text: str) -> None:
+        """Adds a paragraph."""
         self.parts.append(f"<p>{escape(text)}</p>")
 
     def code(self, text: str) -> None:
+        """Adds preformatted text."""
         self.parts.append(f"<pre>{escape(text)}</pre>")
 
-    def table(self, table) -> None:
+    def table(self, table: Table) -> None:
+        """Adds a table."""
         self.parts.append(table.html())
 
     def picture(self, png: bytes, caption: str) -> None:
+        """Adds a picture, the content of a PNG file, above its caption."""
         data = base64.b64encode(png).decode()
         self.parts.append(
             f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
@@ -47,6 +64,7 @@ class Page:
         )
 
     def html(self) -> str:
+        """The whole page."""
         return (
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>'
             f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,11 +104,11 @@ class Report:
         return self._page().html()
 
     def _page(self) -> Page:
-        tables = self.tables()
-        page = Page(tables[0].title)
+        first, *others = self.tables()
+        page = Page(first.title)
         if _gives(self, "_figure"):
-            page.picture(picture(self._figure(), ".png"), tables[0].title)
-        for table in tables:
+            page.picture(picture(self._figure(), ".png"), first.title)
+        for table in (replace(first, title=""), *others):
             page.table(table)
         return page
 

@@ -1,4 +1,6 @@
-"""Where text is printed: names, paths and labels of others come out as they are."""
+"""Consoles on which names, paths and labels of others are printed unchanged."""
+
+from typing import Any
 
 from rich.console import Console
 
@@ -7,12 +9,16 @@ WIDTH = 80
 
 class _Terminal(Console):
     def on_broken_pipe(self) -> None:
-        raise  # the error that is at hand: rich would end the process with the status of something found
+        raise  # the present error: rich would exit with status 1
 
 
-def terminal(**settings) -> Console:
-    """A rich console that takes no text for markup, such as a function that is named [/x]."""
+def terminal(**settings: Any) -> Console:
+    """A console of rich without markup, so that a name like [/x] is printed unchanged.
+
+    Args:
+        settings: Of `rich.console.Console`, such as `stderr=True`.
+    """
     console = _Terminal(markup=False, emoji=False, highlight=False, **settings)
-    if console.width < 1:  # COLUMNS=0, by which rich would print nothing
+    if console.width < 1:  # COLUMNS=0, with which rich prints nothing
         console.width = WIDTH
     return console
