@@ -1,4 +1,4 @@
-"""Moves, reductions, products, windows, control flow, and what is taken from JAX as it is."""
+"""Indexing, reductions, products, windows, control flow, and primitives that JAX itself evaluates."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def nan_max(x):
     return lax.reduce_max(jnp.where(x > 3, jnp.nan, x), axes=(0,))
 
 
-# Moves and sums of a few numbers, which JAX itself does to the last bits of float32.
+# Indexing and sums of a few numbers, in which JAX has an error of a few units in the last place of float32.
 AS_JAX = {
     "gather out of range": lambda x: x.at[jnp.array([0, 5, 9, -1])].get(mode="fill", fill_value=7.0),
     "gather NaN": lambda x: x.at[jnp.array([0, 9])].get(mode="fill"),
@@ -138,7 +138,7 @@ def test_convolution(strides, padding, dilation):
 
 
 def test_convolutions_that_derivatives_need():
-    """With spread inputs and groups of images, as JAX has them."""
+    """With dilated inputs and batch groups."""
     spread = conv(window_strides=(1, 1), padding=((2, 1), (1, -1)), lhs_dilation=(1, 2), feature_group_count=2)
     by_batch = conv(window_strides=(1, 1), padding="VALID", batch_group_count=2)
     for f, x in (spread, IMAGES), (by_batch, IMAGES[..., :2]):
@@ -152,8 +152,8 @@ def test_select_and_gather():
     agree(exact.evaluate(pooled_tangent, 20)(IMAGES), 2 * double(np.asarray(pooled(IMAGES))))
 
 
-def test_rules_are_not_looked_at():
-    """The primal of an op and of custom rules, whatever their derivative says."""
+def test_rules_are_not_used():
+    """Ops and custom rules are evaluated by their primals."""
 
     @op
     def cubed(x):
@@ -173,7 +173,7 @@ def test_rules_are_not_looked_at():
 
 
 def test_an_ops_derivative_inside():
-    """A function with the derivative of an op in it evaluates what the rule says."""
+    """The derivative of an op inside a function is evaluated by the op's rule."""
     y = exact.evaluate(jax.grad(lambda x: jnp.sum(ops.sigmoid(x))))(X)
     e = np.exp(-double(X))
     agree(y, e / (1 + e) ** 2)

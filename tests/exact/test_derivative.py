@@ -1,4 +1,4 @@
-"""Derivatives: by closed forms in mpmath, and what is found at kinks, jumps, infinite slopes and thresholds."""
+"""Derivatives against closed forms in mpmath, and at kinks, jumps, infinite slopes and thresholds."""
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ CLOSED_FORMS = {
     "sinc": (jnp.sinc, lambda x: mp.sin(mp.pi * x) / (mp.pi * x), [0.25]),
     "log1mexp": (lambda x: jnp.log(-jnp.expm1(-x)), lambda x: mp.log(1 - mp.exp(-x)), [1e-6, 30]),
 }
-# Constants of float32 in JAX's definitions, which are not those of the closed form.
+# JAX's definitions of these have float32 constants, which differ from those of the closed form.
 FLOAT32 = {"sinc", "ndtr", "log_ndtr", "gelu"}
 
 
@@ -78,7 +78,7 @@ def test_closed_forms(name):
 
 
 def sides(f, x, order=1, **settings):
-    """left, right, value and the names of the flags that hold, at one point."""
+    """left, right, value and the names of the flags that are true, at one point."""
     d = exact.derivative(f, order, **settings)(np.float32(x))
     flags = "".join(c for c, flag in (("k", d.is_kink), ("j", d.is_jump), ("i", d.is_infinite)) if flag)
     return [float(d.left[()]), float(d.right[()]), float(d.value[()]), flags]
@@ -161,8 +161,8 @@ def test_second_derivatives(f, x, expected):
     assert got[3] == expected[3]
 
 
-def test_beyond_every_float():
-    """A derivative that no float can hold is still right."""
+def test_derivatives_outside_the_range_of_floats():
+    """A derivative that no float can hold is correct."""
     d = exact.derivative(lambda x: jnp.exp(-x))(np.float32(1e5)).value[()]
     assert mpmath.almosteq(d, -mp.exp(-100000), 1e-14)
 
@@ -183,7 +183,7 @@ def test_float64_denormals():
 
 
 def test_directions():
-    """Along a direction in all arguments; integers and what is None stay."""
+    """A direction in all arguments; integers and arguments with None are constant."""
     x, y, n = single([1.0, 2.0]), single([3.0, 5.0]), np.arange(2)
     f = lambda p, n: (p["x"] * p["y"] * n.astype(np.float32), n, p["x"].sum())
     product, none, total = exact.derivative(f, along=({"x": single([1.0, 10.0]), "y": y}, None))({"x": x, "y": y}, n)

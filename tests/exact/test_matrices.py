@@ -1,4 +1,4 @@
-"""Factorizations: their definitions to 40 digits, LAPACK's conventions, and derivatives that JAX's rules agree with."""
+"""Factorizations: their definitions to 40 digits, LAPACK's conventions, and derivatives against JAX's rules."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ B = DRAWS.normal(size=(3, 2))
 whole = lambda a: jnp.linalg.qr(a, mode="complete")
 thin = lambda a: jnp.linalg.svd(a, full_matrices=False)
 singular = lambda a: jnp.linalg.svd(a, compute_uv=False)
-# The name of the function, the function, its argument, whether JAX has a derivative of it that is unique.
+# The name of the function, the function, its argument, and whether its derivative is unique and known to JAX.
 TABLE = [
     ("cholesky", jnp.linalg.cholesky, POSITIVE, True),
     ("cholesky", jnp.linalg.cholesky, HERMITIAN, True),
@@ -69,7 +69,7 @@ def _double_precision():
     ("name", "f", "a", "has_derivative"), TABLE, ids=[f"{i}-{row[0]}" for i, row in enumerate(TABLE)]
 )
 def test_as_lapack(name, f, a, has_derivative):
-    """The same signs, phases and orders; and where the function has one derivative, that of JAX's rule."""
+    """The same signs, phases and order as in LAPACK; and the derivative of JAX's rule where it is unique."""
     a = jnp.asarray(a)
     for y, e in zip(jax.tree.leaves(exact.evaluate(f, 20)(a)), jax.tree.leaves(f(a)), strict=True):
         np.testing.assert_allclose(y.astype(e.dtype), e, rtol=1e-11, atol=1e-12)
@@ -101,8 +101,8 @@ def test_no_factor_of_an_indefinite_matrix():
     assert all(v != v for v in exact.evaluate(jnp.linalg.cholesky)(-POSITIVE).ravel()[:1])
 
 
-def test_phases_do_not_turn_with_the_last_bit():
-    """A direction in which the rounded matrix, and LAPACK's vectors of it, differ from side to side."""
+def test_phases_do_not_depend_on_the_last_bit():
+    """In this direction the rounded matrices on both sides differ, and LAPACK's vectors of them too."""
     d = exact.derivative(jnp.linalg.eigh, digits=20, along=(jnp.asarray(HERMITIAN),))(jnp.asarray(HERMITIAN))
     assert not d[1].is_jump.any()
     np.testing.assert_allclose(d[1].value.astype(complex), 0, atol=1e-15)

@@ -1,4 +1,4 @@
-"""Each primitive by SciPy's or NumPy's own function, and none that can be differentiated is missing."""
+"""Each primitive against SciPy's or NumPy's function; every differentiable primitive is defined."""
 
 import jax
 import jax.extend.core.primitives
@@ -119,7 +119,7 @@ def double(x):
 
 @pytest.mark.parametrize(("name", "args", "reference"), TABLE, ids=[f"{i}-{row[0]}" for i, row in enumerate(TABLE)])
 def test_elementwise(name, args, reference):
-    """In single precision the arguments, not the result: the reference has the same arguments in double."""
+    """The arguments are rounded to single precision, but not the result; the reference has the same arguments."""
     args = list(map(single, args))
     with np.errstate(all="ignore"):
         expected = reference(*map(double, args))
@@ -128,14 +128,14 @@ def test_elementwise(name, args, reference):
 
 @pytest.mark.skipif(not hasattr(lax, "polynomial"), reason="from JAX 0.12 on")
 def test_polynomial():
-    """With a number, a column and a whole array among the coefficients."""
+    """With a number, a column and a full array among the coefficients."""
     x, row = single(np.outer(ANY, [1, 2])), single(np.arange(8.0)[:, None])
     of_double = lambda x: 3 + x * double(row) + x**3 - 0.5 * x**3
     agree(exact.evaluate(lambda x: lax.polynomial(x, [3.0, row, x, -0.5]))(x), of_double(double(x)))
 
 
 def test_fifty_digits():
-    """Against definitions that share nothing with how they are computed."""
+    """Against independent definitions."""
     x = np.float32(0.3)
     with mpmath.workdps(70):
         t = mpmath.mpf(float(x))
@@ -158,7 +158,7 @@ def test_fifty_digits():
 
 
 def test_slopes_of_the_gamma_functions():
-    """∂P/∂a by SciPy's differences of P in double precision, and the sample's slope by the quantile function."""
+    """∂P/∂a against differences of SciPy's P in double precision; the sample's slope against quantiles."""
     a, x = single([0.7, 2.5, 4.0]), single([0.2, 3.0, 9.0])
     low, high, h = double(a) - 1e-4, double(a) + 1e-4, 1e-4
     slope = (sp.gammainc(high, double(x)) - sp.gammainc(low, double(x))) / (2 * h)
@@ -168,8 +168,8 @@ def test_slopes_of_the_gamma_functions():
     agree(exact.evaluate(lax.random_gamma_grad, 20)(a, x), quantile, 1e-6)
 
 
-def test_gamma_functions_far_out():
-    """Where mpmath steps from x to 0 in ones, or its series does not end: by closed forms, in no time."""
+def test_gamma_functions_of_large_arguments():
+    """Against closed forms, where mpmath's recurrence or series would not end."""
     with mpmath.workdps(60):
         x = mpmath.mpf(-123456789.25)  # ψ′(x) = π²/sin² πx − ψ′(1 − x), and sin² is ½
         expected = 2 * mpmath.pi**2 - mpmath.psi(1, 1 - x)
@@ -191,7 +191,7 @@ def test_gamma_functions_far_out():
 
 @pytest.mark.parametrize("x", [-0.5, -9.446, -3.0001, -1e-6])
 def test_polygamma_of_negative_numbers(x):
-    """Against mpmath's own way, in ones up to 0."""
+    """Against mpmath's recurrence."""
     x = single(x)
     for n in range(6):
         with mpmath.workdps(80):
@@ -202,7 +202,7 @@ def test_polygamma_of_negative_numbers(x):
 
 
 def test_edges_are_ieee():
-    """Outside its domain a real function is NaN; at a pole, its limit."""
+    """A real function is NaN outside its domain, and has its limit at a pole."""
     inf, nan = np.inf, np.nan
     table = [
         (lax.sqrt, [-1.0, inf, nan, -inf], [nan, inf, nan, nan]),
@@ -237,7 +237,7 @@ def test_edges_are_ieee():
 
 
 def test_nothing_is_rounded():
-    """Neither sums nor conversions between types: 1 + 2⁻¹⁰⁰ is not 1."""
+    """Neither by sums nor by conversions between dtypes: 1 + 2⁻¹⁰⁰ is not 1."""
     tiny = np.float32(2.0**-100)
     small = lambda x: ((1 + x).astype(jnp.bfloat16).astype(jnp.float32) - 1).astype(jnp.float16)
     assert exact.evaluate(small)(tiny)[()] == mpmath.mpf(2) ** -100
@@ -246,7 +246,7 @@ def test_nothing_is_rounded():
     assert exact.evaluate(lambda x: x * np.float32(0.1))(np.float32(1))[()] == mpmath.mpf(float(np.float32(0.1)))
 
 
-def test_conversion_to_integers_cuts():
+def test_conversion_to_integers_truncates():
     x = single([-1.7, 1.7, np.nan, 1e20, -np.inf])
     np.testing.assert_array_equal(
         exact.evaluate(lambda x: x.astype(jnp.int8))(x), np.array([-1, 1, 0, 127, -128], np.int8)
@@ -256,7 +256,7 @@ def test_conversion_to_integers_cuts():
 
 
 def test_arguments_of_more_digits():
-    """Object arrays are taken as they are, and what f gives has as many digits."""
+    """Object arrays are not rounded, and the result has as many digits."""
     with mpmath.workdps(60):
         third = mpmath.mpf(1) / 3
         y = exact.evaluate(lambda x: x * 3)(np.array([third], object))
@@ -267,21 +267,21 @@ def test_arguments_of_more_digits():
         assert abs(9 * z[()] + 1) < mpmath.mpf(10) ** -58
 
 
-def test_users_precision_is_left_alone():
+def test_the_users_precision_is_not_changed():
     before = mpmath.mp.prec
     exact.derivative(jnp.sin)(np.float32(1))
     assert mpmath.mp.prec == before
 
 
-# Differentiable in JAX's eyes, and not here: what needs a mesh or a mutable array; an approximation that may
-# give anything; a sampler whose derivative is not one of its values.
+# JAX differentiates these, but they are not defined here: primitives that need a mesh or a mutable array; an
+# approximation without a defined value; a sampler whose derivative is not that of its values.
 WITHOUT = {
     *("all_gather", "all_to_all", "ppermute", "psum", "ragged_all_to_all"),
     *("get", "swap"),
     "approx_top_k",
     "random_gamma",
 }
-# Of integers, bits and keys only: JAX's own.
+# Primitives of integers, bits and keys only, which JAX evaluates.
 OF_BITS = {
     *("and", "or", "not", "xor", "shift_left", "shift_right_arithmetic", "shift_right_logical"),
     *("random_bits", "random_fold_in", "random_seed", "random_split"),
@@ -299,7 +299,7 @@ def test_every_differentiable_primitive_is_defined():
 
 
 def test_an_unknown_parameter_is_named_with_its_line(monkeypatch):
-    """As a newer JAX may give one to a primitive that is defined here."""
+    """A newer version of JAX may add a parameter to a primitive."""
     unknown = lambda eqn: ("way", 2) if eqn.primitive.name == "rev" else None
     monkeypatch.setattr(interpreter.jx, "unknown_parameter", unknown)
     with pytest.raises(exact.UnknownPrimitive, match=r"rev with way=2, at .*test_primitives.py:\d+") as error:
@@ -307,7 +307,7 @@ def test_an_unknown_parameter_is_named_with_its_line(monkeypatch):
     assert (error.value.primitive, error.value.setting) == ("rev", "way=2")
 
 
-def test_what_is_not_defined_is_named_with_its_line():
+def test_an_undefined_primitive_is_named_with_its_line():
     key = jax.random.key(0)
     with pytest.raises(exact.UnknownPrimitive, match=r"random_gamma, at .*test_primitives.py:\d+"):
         exact.evaluate(lambda a: jax.random.gamma(key, a))(np.float32(2))

@@ -1,4 +1,4 @@
-"""What nodes cost: operations forward and backward, and what is kept between."""
+"""Costs of nodes: operations forward and backward, and the bytes kept in between."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def cost_of(f, *args):
 def test_what_is_kept(f, kept, own):
     count = f.__code__.co_argcount
     cost = cost_of(f, *[X, X + 1][:count])
-    if kept is None:  # a rule: what it saves, as contrast counts it
+    if kept is None:  # a rule: its residuals, as contrast counts them
         assert sum(cost.kept) + sum(cost.results) + cost.own == Differentiated(f, (X,)).residual_bytes()[0]
     else:
         assert (cost.kept[:count], cost.own) == (kept if count == len(cost.kept) else kept[-1:], own)
@@ -43,11 +43,11 @@ def test_operations():
     assert cost.backward == 2 * cost.forward
 
 
-def test_the_way_back_of_a_sine_computes_its_cosine():
+def test_the_backward_pass_of_a_sine_computes_its_cosine():
     assert cost_of(jnp.sin, X).backward == 2 * X.size  # and a product
 
 
-def test_nothing_is_sent_back_to_data():
+def test_no_gradient_is_computed_for_constant_data():
     data, w = draw(2, 8, 4), draw(3, 4, 5)
     cost = cost_of(lambda w: ops.matmul(data, w), w)
     assert cost.backward == cost.forward == 2 * 8 * 4 * 5
@@ -70,7 +70,7 @@ def network(params, x):
     return (x * x).sum()
 
 
-def test_of_a_network_what_contrast_counts():
+def test_a_network_costs_what_contrast_counts():
     params = [draw(i, 4, 4) for i in range(3)]
     for f in (network, automatic(network)):
         found = trace(f)(params, X).costs()
@@ -80,7 +80,7 @@ def test_of_a_network_what_contrast_counts():
     assert "kept from forward to backward" in found.table().note
 
 
-def test_a_loop_of_unknown_length_has_no_way_back():
+def test_a_loop_of_unknown_length_has_no_backward_cost():
     cost = cost_of(lambda x: jax.lax.while_loop(lambda x: x < 9.0, lambda x: x * 2, x), jnp.float32(1))
     assert cost.backward is None
 
@@ -92,7 +92,7 @@ def test_types_alone_suffice():
     assert graph.costs().forward > 2 * 64 * 512 * 512
 
 
-def test_a_result_that_only_its_own_pullback_needs_is_kept():
+def test_an_output_that_only_its_own_pullback_needs_is_kept():
     assert trace(lambda x: jnp.exp(x).sum())(X).costs().kept_bytes == X.nbytes
 
 
@@ -107,8 +107,8 @@ def test_a_result_that_only_its_own_pullback_needs_is_kept():
     ],
     ids=str,
 )
-def test_of_a_convolution_only_products_with_pixels_count(settings):
-    """As the compiler counts; and there are as many in the derivative by the image, and by the kernel."""
+def test_only_products_with_pixels_count_in_a_convolution(settings):
+    """As the compiler counts; the derivatives by the image and by the kernel have as many products each."""
     x, w = draw(1, 2, 9, 8, 4), draw(2, 3, 2, 4 // settings.get("groups", 1), 6)
     f = automatic(lambda x, w: ops.conv2d(x, w, **settings))
     cost = cost_of(f, x, w)
@@ -116,17 +116,17 @@ def test_of_a_convolution_only_products_with_pixels_count(settings):
     assert cost.backward == 2 * cost.forward
 
 
-def test_operations_alike_with_a_number_here_and_an_array_there():
+def test_equal_operations_on_a_number_and_on_an_array():
     graph = trace(lambda n, x: n.astype(jnp.float32) * (3.0 * x))(jnp.int32(2), jnp.float32(0.1))
     costs = graph.costs()
     three, product = list(costs.nodes.values())[1:]
-    assert costs.table().rows[1][4] == "–, –"  # a number of the program is kept by none
+    assert costs.table().rows[1][4] == "–, –"  # a number in the program is not kept
     assert (three.kept, product.kept) == ((0,), (4, 0))
     assert costs.kept_bytes == 4
 
 
-def test_rules_of_the_same_name_cost_what_they_cost():
-    """An op and its settings, not its name alone, tell whether two operations are alike."""
+def test_costs_of_rules_with_the_same_name():
+    """Two calls of an op are equal only if their settings are."""
     x, w = draw(1, 1, 8, 8, 1), draw(2, 3, 3, 1, 1)
     graph = trace(lambda x, w: (ops.conv2d(x, w), ops.conv2d(x, w, stride=4)))(x, w)
     dense, sparse = graph.costs().nodes.values()
@@ -141,11 +141,11 @@ def test_results_that_are_numbers():
     assert costs.table().rows
 
 
-def test_what_does_not_move_keeps_nothing():
+def test_constant_operations_keep_nothing():
     stopped = trace(lambda x: jnp.sin(jax.lax.stop_gradient(x)) * x)(X).costs()
     assert [c.own for c in stopped.nodes.values()] == [0, 0, 0]
 
 
-def test_random_keys_are_kept_in_bytes(key):
+def test_random_keys_have_a_size_in_bytes(key):
     f = lambda x, key: ops.dropout(x, key, rate=0.5)
     assert trace(f)(X, key).costs().table().rows

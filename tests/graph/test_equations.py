@@ -1,4 +1,4 @@
-"""The equations that are written are those of the derivative: each formula is computed, beside JAX's."""
+"""Each formula is evaluated and compared with JAX's value and derivative."""
 
 import itertools
 import re
@@ -25,7 +25,7 @@ f32 = jnp.float32
 
 
 class Case(NamedTuple):
-    """One operation on arrays; what words mean in its formula, and how its arrays stand in it."""
+    """One operation on arrays; the meaning of words in its formula, and the form of its arrays there."""
 
     f: Callable
     args: tuple
@@ -43,7 +43,7 @@ CONVOLVED = {"star": lambda x, w: np.correlate(x, w, "valid"), "ast": np.convolv
 softmax = lambda a: np.exp(a) / np.exp(a).sum(-1, keepdims=True)
 number = lambda f, count=1: Case(f, ALL[:count])
 same = lambda x: x
-in_rows = lambda x: np.asarray(x).reshape(len(x), -1)  # losses beside the rows that they are of
+in_rows = lambda x: np.asarray(x).reshape(len(x), -1)  # adds a dimension for the features
 
 NEWER = ("log2", "one_minus_square")  # from JAX 0.11 on
 CASES = {
@@ -113,7 +113,7 @@ OPS = {
     "linear_cross_entropy": Case(ops.linear_cross_entropy, (M, draw(5, 4, 4), LABELS), LOSS),
 }  # fmt: skip
 
-# What a command of LaTeX is in Python, with as many groups in braces as it takes.
+# LaTeX commands as Python, with a {} for each argument.
 COMMANDS = {"\\frac": "(({})/({}))", "\\sqrt": "sqrt({})", "e^": "exp({})", "^": "**({})", "\\mathrm": "{}",
             "\\mathbf": "{}"}  # fmt: skip
 SIGNS = {
@@ -156,7 +156,7 @@ def in_python(formula):
     for sign, meaning in SIGNS.items():
         formula = formula.replace(sign, meaning)
     formula = re.sub(r"\^(\d)", r"**\1", formula)
-    while operators := [*re.finditer(r"\\(log|sum|prod|max|min) ", formula)]:  # of all that follows up to + or -
+    while operators := [*re.finditer(r"\\(log|sum|prod|max|min) ", formula)]:  # they extend to the next + or -
         start, at = operators[-1].span()
         end = _end(formula, at, "(", ")", stops=(" + ", " - "))
         formula = f"{formula[:start]}{operators[-1][1]}({formula[at:end]}){formula[end:]}"
@@ -164,7 +164,7 @@ def in_python(formula):
 
 
 def _end(text, at, opening, closing, stops=()):
-    """Where a group ends that begins at `at`: at what closes it, or at a stop in no brackets of its own."""
+    """The end of the group that begins at `at`: its closing bracket, or a stop outside of inner brackets."""
     depth = 0
     for i in range(at, len(text)):
         depth += (text[i] == opening) - (text[i] == closing)
@@ -174,7 +174,7 @@ def _end(text, at, opening, closing, stops=()):
 
 
 def computed(formula, letters):
-    """What a formula means; what it defines becomes a letter."""
+    """The value of a formula; its definitions become variables."""
     main, *definitions = formula.split("; ")
     for line in definitions:
         name, meaning = line.split(" = ", 1)
@@ -189,7 +189,7 @@ def assert_computed(formula, letters, expected, shown):
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6, err_msg=formula)
 
 
-def test_every_formula_is_looked_at():
+def test_every_formula_is_tested():
     assert set(FORMULAS) == set(CASES) | set(NEWER)
     assert set(OP_FORMULAS) == set(OPS)
 
@@ -229,7 +229,7 @@ def test_formulas_of_parts():
     assert (ahead, back) == (r"\mathrm{rev}(\mathrm{cumsum}(\mathrm{rev}(a)))", r"\mathrm{cumsum}(g)")
 
 
-def test_a_product_in_a_batch_is_one_of_matrices():
+def test_a_batched_product_is_written_as_one_of_matrices():
     at = lambda f, *shapes: formula_of(trace(f)(*map(jnp.ones, shapes)).nodes[-1])
     assert at(jax.vmap(jnp.dot), (5, 2, 3), (5, 3, 4)) == PRODUCTS[1, 0, 2, 2]
     across = lambda a, b: lax.dot_general(a, b, (((1,), (1,)), ((), ())))
@@ -238,7 +238,7 @@ def test_a_product_in_a_batch_is_one_of_matrices():
     assert at(lambda a, b: jnp.einsum("ijk,kjl->il", a, b), (5, 2, 3), (3, 2, 4))[1:] == ()
 
 
-def test_a_formula_stands_only_where_it_holds():
+def test_a_formula_is_used_only_where_it_holds():
     named = lambda f, *args: formula_of(trace(f)(*args).nodes[-1])[0].startswith(r"\mathrm")
     assert named(lambda x, y: ops.add(x, y), V[None], V[:, None])
     assert named(lambda x: ops.elu(x, alpha=2.0), V)
@@ -265,7 +265,7 @@ def test_a_formula_stands_only_where_it_holds():
     assert named(tanh, V)
 
 
-def test_definitions_stand_before_what_they_are_for():
+def test_definitions_come_before_their_use():
     def f(q, k, v):
         return ops.sum(ops.attention(q, k, ops.attention(q, k, v)))
 
@@ -300,7 +300,7 @@ def test_formulas_of_products(key):
         np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-5)
 
 
-def test_the_lectures_example_as_it_is_written():
+def test_the_equations_of_the_lectures_example():
     forward, backward = equations_of(trace(examples.product_and_sum)(f32(-2), f32(5), f32(-4)))
     assert forward == [r"g = x \, y", "u^{(2)} = g + z"]
     of = lambda x: rf"\frac{{\partial u^{{(2)}}}}{{\partial {x}}}"
@@ -319,7 +319,7 @@ def test_contributions_add():
     assert " + " in backward[-1]
 
 
-def test_sheets(tmp_path):
+def test_formats(tmp_path):
     graph = trace(examples.xor_loss)(*examples.XOR.values(), examples.XOR_INPUTS[1], examples.XOR_LABELS[1])
     for kind, start in {"svg": b"<?xml", "png": b"\x89PNG", "html": b"<!doctype", "tex": b"\\begin{align*}"}.items():
         graph.derive(tmp_path / f"f.{kind}")
@@ -328,7 +328,7 @@ def test_sheets(tmp_path):
         graph.derive(tmp_path / "f.jpg")
 
 
-def test_lines_of_a_sheet_do_not_overlap(tmp_path, monkeypatch):
+def test_lines_do_not_overlap(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **settings: seen.append(figure))
     typeset_equations(trace(lambda x: ops.mean(jnp.arctan(x)) / 2)(V), "png")  # fractions in fractions
@@ -341,12 +341,12 @@ def test_lines_of_a_sheet_do_not_overlap(tmp_path, monkeypatch):
     assert lines[0].y1 <= figure.bbox.y1
 
 
-def test_one_array_alone_is_derived():
+def test_only_functions_of_one_output_have_equations():
     with pytest.raises(ValueError, match="equations need a single floating-point array"):
         trace(lambda x: (x, x * 2))(f32(1)).latex()
 
 
-def test_what_has_no_formula_is_written_by_its_name():
+def test_an_operation_without_a_formula_is_written_by_its_name():
     forward, backward = equations_of(trace(lambda x: lax.sort(x).sum())(jnp.ones(3)))
     assert forward[0] == r"u^{(1)} = \mathrm{sort}(x)"
     assert backward[-1].endswith(r"\frac{\partial u^{(1)}}{\partial x}")

@@ -1,4 +1,4 @@
-"""Pictures of graphs: what stands on them, where; and the page, clicked through in a browser."""
+"""Pictures of graphs: their text and layout; and the page, tested by clicks in a browser."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ def lecture():
     return trace(examples.product_and_sum)(f32(-2), f32(5), f32(-4)).backward()
 
 
-def test_boxes_are_the_scopes_with_what_only_they_use(graph):
+def test_boxes_are_scopes_with_the_arguments_used_only_there(graph):
     root = boxes_of(graph)
     named = {item.name: item for item in root.items if hasattr(item, "items")}
     assert list(named) == ["layer 0", "layer 1", "layer 2"]
@@ -57,7 +57,7 @@ def test_a_scope_that_is_left_and_entered_again_is_two_boxes():
     assert [item.name for item in boxes_of(trace(f)(f32(1))).items] == ["a", "b", "a", "result"]
 
 
-def test_many_items_are_divided_and_drawn_folded(tmp_path):
+def test_many_items_are_grouped_into_closed_boxes(tmp_path):
     def f(x):
         for _ in range(700):
             x = jnp.sin(x) * 1.5
@@ -92,7 +92,7 @@ def test_edges_go_to_the_right_and_nothing_overlaps(graph):
                 assert a.x + a.width <= b.x or b.x + b.width <= a.x or a.y + a.height <= b.y or b.y + b.height <= a.y
 
 
-def test_a_long_edge_has_a_place_kept_free(graph):
+def test_a_long_edge_has_a_free_place(graph):
     (layer,) = [item for item in boxes_of(graph).items if getattr(item, "name", "") == "layer 0"]
     passing = [item for row in columns(layer)[0] for item in row if isinstance(item, Passing)]
     assert passing  # x goes past the product and tanh, to the sum
@@ -113,7 +113,7 @@ def test_svg_shows_values_and_gradients(lecture, tmp_path):
 
 
 def numbered(x, n):
-    """With a number in each operation but two."""
+    """All operations but two have a number as an input."""
     y = 2 * x - 0.5
     y = jnp.maximum(1 - y**3, 0) ** 0.5 + jnp.ones(2) * jax.lax.clamp(0.0, x, 6.0)
     return (y / jax.lax.select_n(n, x, x)).sum() ** -2
@@ -145,7 +145,7 @@ def test_constant_arrays_are_shown_with_their_values(tmp_path):
     assert {"c1", "[2 3]"} <= set(words_of((tmp_path / "f.svg").read_bytes()))
 
 
-def test_folded_it_has_the_layers_alone(graph, tmp_path):
+def test_closed_boxes_show_the_layers_only(graph, tmp_path):
     graph.draw(tmp_path / "f.svg", depth=0)
     words = words_of((tmp_path / "f.svg").read_bytes())
     assert {"layer 0", "layer 1", "layer 2", "3 operations"} <= set(words)
@@ -191,7 +191,7 @@ def test_types_alone_can_be_drawn(tmp_path):
     assert "3×3" in words_of((tmp_path / "f.svg").read_bytes())
 
 
-def test_values_in_words():
+def test_short_texts_of_values():
     assert value_text(jnp.array([[1.0, -0.25]])) == "[[1 −0.25]]"
     assert value_text(jnp.zeros((3, 4), jnp.bfloat16)) == "3×4 bfloat16"
     assert value_text(jnp.int32(7)) == "7"
@@ -269,7 +269,7 @@ def test_the_page_in_a_browser(graph, tmp_path):
     assert told["zoomed"]
 
 
-def test_of_a_very_large_graph_the_page_has_a_part(graph, tmp_path, monkeypatch):
+def test_a_very_large_graph_is_only_partly_on_the_page(graph, tmp_path, monkeypatch):
     from jaxdl.graph.drawing import page
 
     whole = re.findall(r'class="node[^"]*" id="(\w+)"', page.html(boxes_of(graph), set()).decode())
@@ -282,7 +282,7 @@ def test_of_a_very_large_graph_the_page_has_a_part(graph, tmp_path, monkeypatch)
     assert [(e["from"], e["to"]) for e in data["edges"]] == [(f"i{k}", f"i{k + 1}") for k in range(1, 6)]
 
 
-def test_items_that_want_the_same_place_stand_one_below_the_other():
+def test_items_at_the_same_height_do_not_overlap():
     root = boxes_of(trace(lambda x: jnp.sin(x) + jnp.cos(x) + jnp.tanh(x) + jnp.exp(x))(f32(1)))
     placed = frames(root, {root}, size_of)
     column = sorted(
@@ -292,7 +292,7 @@ def test_items_that_want_the_same_place_stand_one_below_the_other():
     assert all(a.y + a.height < b.y for a, b in itertools.pairwise(column))
 
 
-def test_a_closed_box_shows_what_comes_back_from_all_of_it(tmp_path):
+def test_a_closed_box_shows_the_sum_of_its_gradients(tmp_path):
     def f(x):
         y = x + 1
         with jax.named_scope("part"):
@@ -302,7 +302,7 @@ def test_a_closed_box_shows_what_comes_back_from_all_of_it(tmp_path):
     assert words_of((tmp_path / "f.svg").read_bytes()).count("7") == 2  # to x + 1, and on to x
 
 
-def test_contributions_are_told_as_such():
+def test_steps_distinguish_contributions_from_gradients():
     told = [step.text for step in trace(lambda x: jnp.sin(x) * x)(f32(0)).backward().steps()]
     assert "∂L/∂x += ∂L/∂u2 · ∂u2/∂x = 0" in told
     assert "∂L/∂u1 = ∂L/∂u2 · ∂u2/∂u1 = 0" in told
@@ -314,7 +314,7 @@ def test_a_chain_is_a_straight_line():
     assert len({round(placed[node].middle, 3) for node in root.nodes}) == 1
 
 
-def test_what_two_boxes_use_stands_in_neither():
+def test_an_argument_of_two_boxes_is_in_neither():
     def f(x, w):
         for name in "ab":
             with jax.named_scope(name):
@@ -337,7 +337,7 @@ def test_a_page_of_very_many_steps_has_no_slider(graph, monkeypatch):
 
 
 def test_a_number_with_a_type_has_a_text():
-    """As JAX keeps literals: no array, with a dtype and without a shape."""
+    """A literal of JAX is not an array: it has a dtype and no shape."""
 
     class Typed(int):
         dtype = jnp.dtype("int32")

@@ -124,7 +124,7 @@ def _dot(eqn, x, p):
 
 
 class _Parameters:
-    """An equation's parameters as text, as attributes."""
+    """An equation's parameters as attributes, as text."""
 
     def __init__(self, params):
         self.params = params
@@ -166,7 +166,7 @@ def _window(function, start, of_integers, of_booleans="False"):
     return written
 
 
-# By how the largest is chosen where it sends back.
+# Pooling by the comparison that selects the entry to which its derivative flows.
 POOLINGS = {
     "ge": _window("lax.max", "-jnp.inf", "int(jnp.iinfo({}).min)"),
     "le": _window("lax.min", "jnp.inf", "int(jnp.iinfo({}).max)", "True"),
@@ -174,7 +174,7 @@ POOLINGS = {
 
 
 def _unpooled(eqn, x, p):
-    """What max pooling sends back has no function of its own in lax: it is the pullback of the pooling."""
+    """The derivative of max pooling, which has no public function in lax, as the pullback of the pooling."""
     if not jnp.issubdtype(eqn.invars[1].aval.dtype, jnp.inexact):
         raise ValueError(f"source: {placed(eqn)} of {eqn.invars[1].aval.dtype} has no form in Python here")
     pooled = POOLINGS[p["select_prim"].name]
@@ -191,7 +191,7 @@ def _select(eqn, x):
 
 
 def _gather(eqn, x, p):
-    numbers, keywords = setting(p["dimension_numbers"]), settings(p, *_MOVES)
+    numbers, keywords = setting(p["dimension_numbers"]), settings(p, *_INDEXING_SETTINGS)
     filled = "" if p["fill_value"] is None else f", fill_value={setting(p['fill_value'])}"
     return f"lax.gather({x[0]}, {x[1]}, {numbers}, {setting(p['slice_sizes'])}{keywords}{filled})"
 
@@ -200,7 +200,7 @@ def _scatter(eqn, x, p):
     if eqn.primitive.name == "scatter" and p["update_jaxpr"] is not None and jx.opened(p["update_jaxpr"]).eqns:
         raise ValueError(f"source: {placed(eqn)} of a function, x.at[i].apply(f), has no form in Python here")
     function = eqn.primitive.name.replace("-", "_")
-    return f"lax.{function}({', '.join(x)}, {setting(p['dimension_numbers'])}{settings(p, *_MOVES)})"
+    return f"lax.{function}({', '.join(x)}, {setting(p['dimension_numbers'])}{settings(p, *_INDEXING_SETTINGS)})"
 
 
 def _svd(eqn, x, p):
@@ -227,7 +227,7 @@ def _gamma(eqn, x, p):
 
 
 def _of_keys(function):
-    """jax.random's functions take one key; over an array of keys they are mapped."""
+    """A function of jax.random, which takes a single key, mapped over an array of keys."""
 
     def written(eqn, x, p):
         ndim = len(eqn.invars[0].aval.shape)
@@ -237,10 +237,10 @@ def _of_keys(function):
     return written
 
 
-_MOVES = "indices_are_sorted", "unique_indices", "mode"
+_INDEXING_SETTINGS = "indices_are_sorted", "unique_indices", "mode"
 
-# Functions of an equation, its inputs and its parameters; or templates, of the inputs x, the first of them, the others,
-# and the parameters p.
+# Each form is a function of an equation, its inputs and its parameters; or a template of the inputs x, the first, the
+# second and all other inputs, and the parameters p.
 _FORMS: dict[str, str | Callable[..., str]] = {
     "argmax": "lax.argmax({x}, *{p.axes}, {p.index_dtype})",
     "argmin": "lax.argmin({x}, *{p.axes}, {p.index_dtype})",
@@ -260,13 +260,13 @@ _FORMS: dict[str, str | Callable[..., str]] = {
     "dynamic_update_slice": lambda eqn, x, p: f"lax.dynamic_update_slice({x[0]}, {x[1]}, {tuple_of(x[2:])})",
     "eigh": "lax.linalg.eigh({x}, lower={p.lower}, symmetrize_input=False, sort_eigenvalues={p.sort_eigenvalues}, "
     "subset_by_index={p.subset_by_index})",
-    "empty2": "jnp.zeros((), {p.dtype})",  # the compiler's "any value"
+    "empty2": "jnp.zeros((), {p.dtype})",  # an unspecified value
     "fft": "lax.fft({x}, {p.fft_type}, {p.fft_lengths})",
     "gather": _gather,
     "householder_product": "lax.linalg.householder_product({x})",
     "integer_pow": "lax.integer_pow({x}, {p.y})",
     "iota": "lax.broadcasted_iota({p.dtype}, {p.shape}, {p.dimension})",
-    # The order of searchsorted, NaN last.
+    # Comparisons of searchsorted, in which NaN is larger than all numbers.
     "le_to": "({first} <= {second}) | ({second} != {second})",
     "lt_to": "({first} < {second}) | ({first} == {first}) & ({second} != {second})",
     "lu": "lax.linalg.lu({x})",
