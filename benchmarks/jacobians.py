@@ -2,10 +2,11 @@
 
     python -m benchmarks.jacobians [--full] [--only TEXT]       (needs the extra `peers`)
 
-Each side is compiled as its users would (jit, and vmap where there is a batch) and gives the dense matrix; the sides
-take turns in one process. Figures: seconds a call, the ratio of the best peer to the planned method, pair by pair;
-seconds to compile, the plan's included; temporary bytes of the compiled program; the largest error over the largest
-entry, against finite differences in float64. `benchmarks.sparse_jacobians` has the sizes at which no matrix is dense.
+Each side is compiled as its users would compile it (jit, and vmap for a batch) and returns the dense matrix; the sides
+are interleaved in one process. Measured: seconds for each call, the median ratio of the best peer to the planned
+method, seconds to compile, with the plan, temporary bytes of the compiled program, and the largest error over the
+largest entry, compared with finite differences in float64. `benchmarks.sparse_jacobians` has sizes that are too large
+for a dense matrix.
 """
 
 import time
@@ -31,13 +32,13 @@ METHODS = {
     "eliminate": jacobian.eliminate,
     "structured": jacobian.structured,
 }
-SECONDS = 0.7  # for all turns on one function
+SECONDS = 0.7  # for all sides of one function
 TURN = 0.02
 
 
 @dataclass
 class Side:
-    """run() waits for the matrix; its cost."""
+    """One side of the comparison: `run()` computes the matrix and waits for it."""
 
     run: Callable
     compile_seconds: float
@@ -69,7 +70,7 @@ def by_asdex(row, f, x):
 
 
 def by_sparsejac(row, f, x):
-    """With the pattern found by jaxdl, as it finds none itself; only between vectors."""
+    """With the pattern found by jaxdl, as sparsejac finds none; only for functions of vectors."""
     import sparsejac
     from jax.experimental.sparse import BCOO
 
@@ -97,7 +98,7 @@ def by_torch(row, f, x):
 
 
 def by_scipy(row, f, x):
-    """Forward differences of the compiled function, a call for each input; not for batches."""
+    """Forward differences of the compiled function, one call for each input; not for batches."""
     from scipy.optimize import approx_fprime
 
     if row.batch or x.size > 1000:
@@ -130,10 +131,9 @@ def seconds_of(run, calls: int) -> float:
 
 
 def in_turns(runs: dict[str, Callable], seconds: float) -> dict[str, np.ndarray]:
-    """Seconds a call, turn by turn, all sides forwards and backwards; what is 50 times slower has only its first.
+    """Seconds for each call, interleaved, in alternating order. Sides that are 50 times slower are called only once.
 
-    In its turn a side is called for TURN seconds, as in a loop: a single call would find the caches full of what the
-    others left there.
+    In its turn a side is called for TURN seconds: a single call would mostly measure caches that the others filled.
     """
     first = {name: seconds_of(run, 1) for name, run in runs.items()}
     slow = {name for name, t in first.items() if t > 50 * min(first.values())}
@@ -151,7 +151,7 @@ def in_turns(runs: dict[str, Callable], seconds: float) -> dict[str, np.ndarray]
 
 
 def measure(row) -> dict:
-    """Seconds, compile seconds, temporary bytes and error of every side, and the planned method against the peers."""
+    """Times, temporary bytes and errors of all sides, and the ratios of the planned method to the others."""
     f, x, *by_hand = row.make()
     if row.batch:
         x = x[None] * (1 + 0.01 * jax.random.uniform(jax.random.key(0), (row.batch, *x.shape), x.dtype))
@@ -164,14 +164,14 @@ def measure(row) -> dict:
     makers = SIDES | {"best": by_jax(lambda f: best), "eliminate": by_jax(lambda f: jacobian.eliminate(f, plan=order))}
     if by_hand:
         makers["by hand"] = by_jax(lambda f: by_hand[0])
-    sides, left_out = {}, out_of_the_question(plan)
+    sides, left_out = {}, methods_left_out(plan)
     for name in [n for n in makers if n not in left_out]:
         try:
             side = makers[name](row, f, x)
             if side is not None:
                 seconds_of(side.run, 1)
                 sides[name] = side
-        except Exception as error:  # what a peer raises is its own
+        except Exception as error:  # an error of a peer is reported
             left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
     sides["best"].compile_seconds += planning
     true = reference(row, f, x)
@@ -196,13 +196,13 @@ def measure(row) -> dict:
 
 
 def ratio(times, first, second) -> float:
-    """The median of the ratios, round by round, where both took part in every round."""
+    """The median of the ratios of all rounds, or the ratio of the medians where one side was called only once."""
     a, b = times[first], times[second]
     return float(np.median(a / b)) if len(a) == len(b) else float(np.median(a) / np.median(b))
 
 
-def out_of_the_question(plan) -> dict[str, str]:
-    """Why methods are left out: the plan refuses them, or expects a hundred times the best's time (peers likewise)."""
+def methods_left_out(plan) -> dict[str, str]:
+    """Why methods are left out: the plan refuses them, or predicts a hundred times the shortest time."""
     fastest = min(way.predicted for way in plan.ways)
     slow = lambda way: f"predicted to take {way.predicted / fastest:.0f} times as long"
     out = {way.method: way.refused or slow(way) for way in plan.ways if way.refused or way.predicted > 100 * fastest}
@@ -211,7 +211,7 @@ def out_of_the_question(plan) -> dict[str, str]:
 
 
 def reference(row, f, x):
-    """The matrix by finite differences in float64; None for more than a thousand inputs, or f with loops in float32."""
+    """The matrix by finite differences in float64; None for more than a thousand inputs, and for the LSTM."""
     if x.size > 1000 * max(row.batch, 1) or row.name.startswith("LSTM"):
         return None
     return np.asarray(jax.vmap(jacobian.finite(f))(x) if row.batch else jacobian.finite(f)(x), np.float64)
@@ -256,8 +256,8 @@ def table(rows) -> Table:
     )
     note = (
         f"peer : best is how many times as fast the planned method is as the fastest peer: geometric mean {mean:.2f}, "
-        f"least {least:.2f}; {sweeping:.2f} over JAX and PyTorch alone, which know no sparsity. best : fastest method "
-        f"is how far the plan is from the fastest of jaxdl's methods: at most "
+        f"least {least:.2f}; {sweeping:.2f} over JAX and PyTorch alone, which do not use sparsity. best : fastest "
+        f"method is how far the plan is from the fastest of jaxdl's methods: at most "
         f"{max(row['from_fastest'] for row in rows):.2f}."
     )
     return Table("Jacobians: the planned method against the best peer", columns, cells, note, words=3)

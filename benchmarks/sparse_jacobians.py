@@ -1,10 +1,10 @@
-"""Sparse Jacobians at sizes where no dense matrix fits, against asdex; and what a budget of memory keeps to.
+"""Sparse Jacobians that are too large for a dense matrix, compared with asdex; and Jacobians within a memory limit.
 
     python -m benchmarks.sparse_jacobians [--full]       (needs the extra `peers`)
 
-For each function and size: seconds for pattern and colours (the plan), to compile, and for a call of the compiled
-function that gives BCOO, both sides in turn; sweeps. Then a dense Jacobian of 10⁴ × 10⁴ by `reverse` and `forward`
-with `max_bytes`: the temporary memory of the compiled program against the budget.
+For each function and size: the seconds for pattern and colours (the plan), to compile, and for a call of the compiled
+function that returns BCOO, both sides interleaved; the number of sweeps. Then a dense Jacobian of 10⁴ × 10⁴ by
+`reverse` and `forward` with `max_bytes`: the temporary memory of the compiled program, compared with the limit.
 """
 
 import time
@@ -33,7 +33,7 @@ SIDE, BUDGETS = 10_000, (4_000_000, 40_000_000, 200_000_000)
 
 
 def measure(make, n: int) -> dict:
-    """Each side's plan twice, so that neither is charged for its imports; the faster counts."""
+    """The costs of both sides. The plan is timed twice, and the faster time counts, so that imports do not."""
     import asdex
 
     f, x = make(n)
@@ -41,17 +41,17 @@ def measure(make, n: int) -> dict:
         "jaxdl": lambda: jacobian.sparse(f),
         "asdex": lambda: asdex.jacobian_coloring(f, x),
     }
-    plan_seconds, made = dict.fromkeys(plans, np.inf), {}
+    plan_seconds, jacobians = dict.fromkeys(plans, np.inf), {}
     for _ in range(2):
         for name, plan in plans.items():
             start = time.perf_counter()
-            made[name] = plan()
+            jacobians[name] = plan()
             if name == "jaxdl":
-                made[name].plan(x)
+                jacobians[name].plan(x)
             plan_seconds[name] = min(plan_seconds[name], time.perf_counter() - start)
     functions = {
-        "jaxdl": made["jaxdl"].bcoo,
-        "asdex": asdex.jacobian_from_coloring(f, made["asdex"], output_format="bcoo"),
+        "jaxdl": jacobians["jaxdl"].bcoo,
+        "asdex": asdex.jacobian_from_coloring(f, jacobians["asdex"], output_format="bcoo"),
     }
     compiled, compile_seconds = {}, {}
     for name, g in functions.items():
@@ -59,26 +59,26 @@ def measure(make, n: int) -> dict:
         compiled[name] = jax.jit(g).lower(x).compile()
         compile_seconds[name] = time.perf_counter() - start
     ours, theirs = (lambda g=g: g(x) for g in compiled.values())
-    forward, reverse = made["jaxdl"].plan(x).sweeps
+    forward, reverse = jacobians["jaxdl"].plan(x).sweeps
     return {
         "n": int(x.size),
         "plan_seconds": plan_seconds,
         "compile_seconds": compile_seconds,
         "call": pairs(ours, theirs, seconds=1.0).to_json("jaxdl", "asdex"),
-        "sweeps": {"jaxdl": forward + reverse, "asdex": int(made["asdex"].num_colors)},
+        "sweeps": {"jaxdl": forward + reverse, "asdex": int(jacobians["asdex"].num_colors)},
         "same": same(ours(), theirs()),
     }
 
 
 def same(ours, theirs) -> bool:
-    """Whether both products with a vector agree, as the entries come in different orders."""
+    """Whether the products with a vector agree: the entries of the two matrices have different orders."""
     v = jnp.cos(jnp.arange(ours.shape[1], dtype=ours.dtype))
     a, b = (np.asarray(matrix @ v, np.float64) for matrix in (ours, theirs))
     return bool(np.abs(a - b).max() <= 1e-5 * np.abs(a).max())
 
 
 def budgets() -> list[dict]:
-    """y = tanh(A sin x) with 10⁴ inputs and outputs: the matrix takes 400 MB, a sweep for each row 800 MB beside it."""
+    """y = tanh(A sin x) with 10⁴ inputs and outputs. The matrix takes 400 MB, all sweeps at once another 800 MB."""
     a = jax.random.normal(jax.random.key(0), (SIDE, 8)) / 8
     f, x = (lambda x: jnp.tanh(a @ (a.T @ jnp.sin(x)) + x)), jnp.ones(SIDE)
     found = []

@@ -35,11 +35,11 @@ def measure(quick: bool) -> dict:
         params = fit(
             model, ops.squared_error, (x, x), optax.adam(1e-3), 3 if quick else 40, jax.random.key(0), quiet=True
         ).params
-        found[code] = of_one(lambda x, params=params, model=model: model.apply(params, x[None])[0], images, quick)
+        found[code] = measure_one(lambda x, params=params, model=model: model.apply(params, x[None])[0], images, quick)
     return {"inputs": int(np.prod(digits.shape)), "codes": found}
 
 
-def of_one(f, images, quick) -> dict:
+def measure_one(f, images, quick) -> dict:
     x = images[0]
     plan = jacobian.plan(f, x)
     compiled = {name: jax.jit(method(f)) for name, method in METHODS.items()}

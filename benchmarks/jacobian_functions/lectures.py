@@ -1,4 +1,4 @@
-"""The functions of the lectures whose Jacobians are asked for, by size: each `name(size…)` gives `(f, x)`."""
+"""The functions of the lectures whose Jacobians are computed there, by size: each `name(size…)` returns `(f, x)`."""
 
 import jax
 import jax.numpy as jnp

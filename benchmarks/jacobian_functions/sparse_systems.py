@@ -1,4 +1,4 @@
-"""Sparse systems by size: each `name(n)` gives `(f, x)`, a function and a point, with x a vector of about n entries."""
+"""Sparse systems by size: each `name(n)` returns `(f, x)`, a function and a vector x of about n entries."""
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,7 @@ def burgers(n: int):
 
 def rosenbrock(n: int):
     """Residuals of the chained Rosenbrock function, n → 2(n − 1): 10(xᵢ₊₁ − xᵢ²) and 1 − xᵢ (Moré, Garbow, Hillstrom
-    1981, problem 21, chained as Toint has it). No boundary."""
+    1981, problem 21, chained as by Toint). No boundary."""
 
     def f(x):
         return jnp.concatenate([10 * (x[1:] - x[:-1] ** 2), 1 - x[:-1]])

@@ -1,4 +1,4 @@
-"""Small nonlinear systems of the elimination literature, in scalars as it writes them.
+"""Small nonlinear systems of the elimination literature, in scalars, as it is written there.
 
 Each `name()` gives `(f, x)`: f from a vector to a vector, and a point where it is smooth. Four of the seven
 (robot arm, heart dipole, propane, Black-Scholes) are those of Lohoff and Neftci, "Optimizing automatic

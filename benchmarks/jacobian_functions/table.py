@@ -1,4 +1,4 @@
-"""All functions of the benchmark by name and size; `quick` leaves out the large ones."""
+"""All functions of the benchmark, by name and size."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +11,16 @@ from benchmarks.jacobian_functions.lstm import lstm
 
 
 class Row(NamedTuple):
-    """A function of one array: `make()` gives (f, x) or (f, x, Jacobian by hand); batch: how many points by vmap."""
+    """A function of one array.
+
+    Attributes:
+        group: Where it comes from.
+        name: Its name.
+        size: Its size.
+        make: `make()` returns (f, x) or (f, x, Jacobian by hand).
+        batch: How many points to differentiate by vmap; 0 for one point without vmap.
+        quick: Whether it is measured by default.
+    """
 
     group: str
     name: str
@@ -26,7 +35,7 @@ class Row(NamedTuple):
 
 
 def sizes(group, name, make, quick, full=()):
-    """A row for each size; make(size) gives the function."""
+    """A row for each size; make(size) returns the function."""
     return [Row(group, name, n, lambda n=n: make(n), quick=n in quick) for n in (*quick, *full)]
 
 

@@ -1,4 +1,4 @@
-"""Functions of `lectures.py` in PyTorch, with the same weights: `(f, x)`, or None where there is no twin."""
+"""Functions of `lectures.py` in PyTorch, with the same weights."""
 
 import os
 
@@ -6,8 +6,8 @@ import numpy as np
 
 
 def twin(name: str, f, x):
-    """f reads its weights from what the JAX function closes over, so that both are the same function."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or its idle threads take the cores from the others
+    """The function in PyTorch and its argument, with the weights that f closes over; None if there is none."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or its idle threads keep the cores busy
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     import torch
 
@@ -41,7 +41,7 @@ def _softmax(torch, held, x):
 
 
 def _dense_stack(activations):
-    """activations(k) names what follows each of k dense layers, None for nothing."""
+    """Dense layers; activations(k) names the activation after each of k layers, None for no activation."""
 
     def make(torch, held, x):
         layers = [{k: _tensor(torch, v) for k, v in p.items()} for p in _layers(held["params"])]
@@ -64,13 +64,13 @@ def _mlp(count):
 
 
 def _autoencoder(count):
-    """ReLUs, but the code is linear and the output between 0 and 1."""
+    """ReLUs, with a linear code and an output between 0 and 1."""
     half = ["relu"] * (count // 2 - 1)
     return [*half, None, *half, "sigmoid"]
 
 
 def _layers(params):
-    """The dense layers in their order, however deep in the parameters they lie."""
+    """The dense layers in order, at any depth of the parameters."""
     if isinstance(params, dict) and "w" in params:
         return [params]
     parts = params.values() if isinstance(params, dict) else params

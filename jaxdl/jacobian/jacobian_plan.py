@@ -45,9 +45,9 @@ class Way:
     predicted: float = math.inf
     measured: float | None = None
     refused: str = ""
-    run: Callable = _refuse
+    run: Callable[..., Any] = _refuse
     program: Any = _refuse
-    compiled: Callable = _refuse
+    compiled: Callable[..., Any] = _refuse
 
     @property
     def seconds(self) -> float:

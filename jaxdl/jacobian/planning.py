@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.currying import check_unambiguous
 from jaxdl.jacobian.analysis.operation_counts import MOVED, work_of
 from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
@@ -54,7 +55,7 @@ IN_A_ROW = 4  # calls, so that the first one refills the caches
 BATCH = 256  # points at once, if a single one takes less time than the call
 
 
-def plan(f: Callable, *args: Any, argnums: Argnums = 0, has_aux: bool = False, **kwargs: Any) -> JacobianPlan:
+def plan(f: Callable[..., Any], *args: Any, argnums: Argnums = 0, has_aux: bool = False, **kwargs: Any) -> JacobianPlan:
     """What each method would cost for the Jacobian of f at arguments of these types.
 
     All methods are compiled, one after the other. Those with close predicted times are timed on random inputs. Nothing
@@ -74,6 +75,7 @@ def plan(f: Callable, *args: Any, argnums: Argnums = 0, has_aux: bool = False, *
         The plan of `best`, a report.
 
     Raises:
+        TypeError: If `argnums` or `has_aux` is given and f has a parameter of that name.
         ValueError: If no method can be used.
 
     Example:
@@ -82,6 +84,8 @@ def plan(f: Callable, *args: Any, argnums: Argnums = 0, has_aux: bool = False, *
         >>> plan = jacobian.plan(lambda x: jnp.sin(x).sum(), jnp.ones(1000))
         >>> plan.print()  # doctest: +SKIP
     """
+    given = [name for name, is_given in (("argnums", argnums != 0), ("has_aux", has_aux)) if is_given]
+    check_unambiguous("jacobian.plan", f, given, "use jacobian.best(f, {name}=…).plan(*args, {name}=…)")
     return best(f, argnums, has_aux).plan(*args, **kwargs)
 
 
@@ -227,5 +231,5 @@ def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
     return [replace(way, measured=float(np.median(times[way][IN_A_ROW:])) / max(batch, 1)) for way in ways]
 
 
-def _in_batches(way: Way, inputs: list) -> Callable:
+def _in_batches(way: Way, inputs: list[Any]) -> Callable[..., Any]:
     return jax.jit(jax.vmap(way.program, (0, *[None] * (len(inputs) - 1)))).lower(*inputs).compile()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.core
@@ -29,7 +30,8 @@ class VerifiedJacobian:
     """
 
     def __init__(self, function: VectorFunction, plan: JacobianPlan):
-        self.function, self.plan = function, plan
+        self.function: VectorFunction = function
+        self.plan: JacobianPlan = plan
         no_forward, no_reverse = hindrances(function, jx.opened(function.jaxpr).eqns, function.types)
         self._is_compared = bool(no_forward and no_reverse)  # there is nothing to compare with
         self._agrees = jax.jit(
@@ -39,7 +41,7 @@ class VerifiedJacobian:
             with contextlib.suppress(Exception):  # f refuses random inputs: compared on the first arguments
                 self._compare_on_random_inputs()
 
-    def __call__(self, x: jax.Array, *others) -> jax.Array:
+    def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         is_traced = any(isinstance(a, jax.core.Tracer) for a in (x, *others))
         if not self._is_verified and not is_traced:
             self._compare(lambda way: way.run(x, *others), x, others)
@@ -60,7 +62,7 @@ class VerifiedJacobian:
                     run = lambda way, inputs=inputs: way.compiled(*inputs)
                     self._is_compared = self._compare(run, inputs[0], inputs[1:])
 
-    def _compare(self, run: Callable[[Way], jax.Array], x: jax.Array, others: Sequence) -> bool:
+    def _compare(self, run: Callable[[Way], jax.Array], x: jax.Array, others: Sequence[Any]) -> bool:
         """Refuses methods with a wrong matrix for these inputs; whether the comparison was meaningful."""
         is_meaningful = False
         while not self._is_verified:

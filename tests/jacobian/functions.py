@@ -1,4 +1,4 @@
-"""Functions that every method is tried on: arrays and pytrees, rules by hand, control flow, nothing that moves."""
+"""Functions for all methods: of arrays and pytrees, with hand-written rules, control flow, and constant outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ W = draw(20, 6, 5)
 
 
 def layer(x):
-    """By hand-written rules: (6,) → (5,)."""
+    """With hand-written rules: (6,) → (5,)."""
     return ops.tanh(ops.matmul(x, W))
 
 
@@ -20,7 +20,7 @@ def bottleneck(x):
 
 
 def branching(x):
-    """A value used twice, a step that is not differentiable, constants beside."""
+    """A value used twice, a step function, and constants."""
     a = jnp.tanh(x)
     return jnp.concatenate([a * x.sum(), jnp.where(x > 0, a**2, jnp.floor(x)), jnp.ones(2)])
 
@@ -32,12 +32,12 @@ def scanned(x):
 
 
 def still(x):
-    """Moves in steps only."""
+    """A step function."""
     return jnp.zeros(3) + jnp.floor(x).sum()
 
 
 def trees(p, scale, x):
-    """Of a pytree, a number and an array to a pytree."""
+    """From a pytree, a number and an array to a pytree."""
     h = ops.tanh(ops.matmul(x, p["w"]) + p["b"])
     return {"h": h * scale, "norm": (h * h).sum()}
 

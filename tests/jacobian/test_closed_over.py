@@ -1,4 +1,4 @@
-"""What a function closes over may change from call to call, and may come from an outer trace: as with jax.jacrev."""
+"""What a function closes over may change between calls and may come from an outer trace, as with jax.jacrev."""
 
 import gc
 import types
@@ -33,7 +33,7 @@ every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
 def changing():
-    """Functions with a part that changes, and how it is changed: what it multiplies, and where it is zero."""
+    """Functions with a part that changes, in its values and its zeros, and how it is changed."""
     scale, mask, model = np.ones(4, np.float32), np.array([1, 0, 0, 1], np.float32), types.SimpleNamespace(a=1.0, w=X)
 
     @jax.custom_vjp
@@ -62,7 +62,7 @@ def changing():
 
 @every_method
 @pytest.mark.parametrize("name", changing())
-def test_what_changes_is_seen(method, name):
+def test_a_change_is_noticed(method, name):
     if "rule" in name and method in (jacobian.forward, jacobian.finite):
         pytest.skip("custom_vjp has no forward mode, and its values do not change")
     f, change = changing()[name]
@@ -72,7 +72,7 @@ def test_what_changes_is_seen(method, name):
     assert_close(jacobian_of(X), jax.jacrev(f)(X), "float32", "jacobian")
 
 
-def test_best_sees_what_changes():
+def test_best_notices_a_change():
     f, change = changing()["its zeros"]
     jacobian_of = jacobian.best(f)
     before = jacobian_of(X)
@@ -82,7 +82,7 @@ def test_best_sees_what_changes():
 
 @pytest.mark.parametrize("method", ["sparse", "cut", "eliminate", "best"])
 def test_one_jacobian_in_two_jitted_functions(method):
-    """It closes over a value that each of them traces."""
+    """The function closes over a value that each of them traces."""
     given = types.SimpleNamespace()
     jacobian_of = getattr(jacobian, method)(lambda x: jnp.tanh(given.w @ x))
 
@@ -97,8 +97,8 @@ def test_one_jacobian_in_two_jitted_functions(method):
 
 
 @pytest.mark.parametrize(("method", "times"), [("cut", 1), ("structured", 1), ("reverse", 1), ("sparse", 3)])
-def test_prepared_anew_only_where_the_values_of_constants_matter(method, times):
-    """For a sparse Jacobian zeros do."""
+def test_prepared_again_only_where_the_values_of_constants_matter(method, times):
+    """For a sparse Jacobian the zeros matter."""
     model = types.SimpleNamespace(w=draw(82, 4, 4))
     jacobian_of = getattr(jacobian, method)(lambda x: jnp.sin(model.w @ x))
     for _ in range(3):
@@ -108,7 +108,7 @@ def test_prepared_anew_only_where_the_values_of_constants_matter(method, times):
     assert len(entries) == times
 
 
-def test_what_was_prepared_is_forgotten_with_the_jacobian():
+def test_the_preparation_is_freed_with_the_jacobian():
     class Held:
         pass
 
@@ -130,7 +130,7 @@ def test_few_programs_are_kept():
     assert len(jacobian_of.prepared) == 64
 
 
-def test_a_rule_that_raised_before_is_traced_anew():
+def test_a_rule_that_raised_before_is_traced_again():
     """JAX keeps a jitted function's trace, and loses the structure of a custom_vjp in it whose rule has raised."""
     product = jax.custom_vjp(lambda a, b: a * b)
 

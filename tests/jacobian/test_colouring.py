@@ -31,7 +31,7 @@ def random(m, n, seed, density):
 
 
 def read_back(values, pattern, columns, rows):
-    """The matrix from its products by the colours, at the entries of the pattern."""
+    """The entries of the pattern, read from the products of the colours."""
     forward = [values @ (columns == c) for c in range(colouring.count(columns))]
     reverse = [(rows == c) @ values for c in range(colouring.count(rows))]
     products = np.concatenate([*forward, *reverse, np.zeros(0)])
@@ -81,7 +81,7 @@ def test_an_arrow_takes_three_sweeps_and_a_symmetric_one_two():
     assert colouring.count(colouring.symmetric(arrow(50))) == 2
 
 
-def test_wide_rows_go_backward_and_tall_columns_forward():
+def test_a_wide_matrix_takes_reverse_and_a_tall_one_forward_sweeps():
     wide = csr(np.ones((2, 30)))
     assert [colouring.count(c) for c in colouring.cheapest(wide)[:2]] == [0, 2]
     assert [colouring.count(c) for c in colouring.cheapest(sp.csr_array(wide.T))[:2]] == [2, 0]

@@ -28,7 +28,7 @@ def test_an_autoencoder_is_cut_at_its_code(key):
 
 
 def test_a_cut_takes_every_value_that_passes():
-    """A code of 3, and 2 numbers past it."""
+    """A code of 3, and 2 numbers that bypass it."""
     w = [draw(i, 20, k) for i, k in enumerate((3, 2))]
 
     def f(x):
@@ -42,7 +42,7 @@ def test_a_cut_takes_every_value_that_passes():
 
 
 def test_a_value_that_depends_on_another_in_the_cut_is_not_counted_twice():
-    """Every path meets a cut once: y = s v(s) has the cut {s}, and {s, v} is none."""
+    """Every path meets a cut once: y = s v(s) has the cut {s}, but {s, v} is no cut."""
 
     def f(x):
         s = jnp.tanh(x.sum())
@@ -64,7 +64,7 @@ def test_integers_carry_no_derivative():
     assert not jacobian.cut(f)(draw(9, 5)).any()
 
 
-def test_a_sweep_is_counted_for_each_row_or_column_that_is_carried_on():
+def test_a_sweep_is_counted_for_each_row_or_column_of_the_matrix_so_far():
     assert sweeps(Push(1, 2, Pull(0, 1)), (4, 9, 5)) == 9 + 4
     assert sweeps(Pull(0, 1, Push(1, 2)), (4, 9, 5)) == 9 + 5
 
@@ -110,14 +110,14 @@ DIRECTIONS = {
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-def test_a_part_that_has_one_direction_is_swept_in_that(name):
+def test_a_part_with_one_mode_is_swept_in_that_mode(name):
     f, right = DIRECTIONS[name]
     assert len(chain_of(f, WIDE).sizes) > 2
     assert_close(jacobian.cut(f)(WIDE), right(f)(WIDE), "float32", "jacobian")
 
 
-def test_parts_of_either_direction_meet_at_a_narrow_place_or_are_refused():
-    """JAX itself has neither mode for the whole."""
+def test_parts_with_different_modes_need_a_narrow_place_between_them():
+    """JAX itself has neither mode for the whole function."""
     f = lambda x: W.T @ only_reverse(only_forward(W @ x))
     outer = jax.jacrev(lambda h: W.T @ only_reverse(h))(only_forward(W @ WIDE))
     assert_close(jacobian.cut(f)(WIDE), outer @ jax.jacfwd(only_forward)(W @ WIDE) @ W, "float32", "jacobian")
@@ -131,14 +131,14 @@ def test_complex_values_inside_are_not_cut():
     assert_close(jacobian.cut(f)(WIDE), jax.jacrev(f)(WIDE), "float32", "jacobian")
 
 
-def test_narrow_places_of_another_format():
+def test_narrow_places_of_another_dtype():
     f = lambda x: (W.T.astype(jnp.bfloat16) @ jnp.tanh(W @ x).astype(jnp.bfloat16)).astype(jnp.float32)
     assert len(chain_of(f, WIDE).sizes) > 2
     assert jnp.allclose(jacobian.cut(f)(WIDE), jax.jacrev(f)(WIDE), atol=0.05)
 
 
-def test_sweeps_go_on_through_places_of_a_wider_format():
-    """A sum of 16-bit numbers in 32 bits: what was multiplied out before comes to it in 16."""
+def test_sweeps_through_places_of_a_wider_dtype():
+    """A sum of 16-bit numbers in 32 bits: the matrix so far has 16."""
     half = jnp.bfloat16
     f = lambda x, z: (lambda u: (u, u, z.astype(jnp.float32).sum().astype(half)))(2 * x)
     x, z = WIDE[:6].astype(half), jnp.ones((1, 4), half)

@@ -112,7 +112,7 @@ def test_many_columns():
 
 
 def test_a_step_is_no_constant():
-    """2·g and the product of g with the step of number 2 are different steps."""
+    """2·g and the product of g and the step with number 2 are different steps."""
     agrees(lambda x: (m := x.reshape(2, 2)) @ m @ m)
 
 
@@ -173,7 +173,7 @@ def test_counts_by_hand():
 
 
 def test_cross_country_beats_both():
-    """Lion: two inputs into a narrow middle, out of it many: the middle first."""
+    """The lion graph: two inputs, a narrow middle, many outputs; the middle is eliminated first."""
 
     def f(x):
         a = jnp.sin(jnp.sin(x[0]) * jnp.sin(x[1]))
@@ -206,7 +206,7 @@ def test_the_search_ends_in_time(monkeypatch):
 
 
 def counted(graph, order):
-    """Multiplications by the definition, edge by edge: by 1 or −1 and of two constants they are free."""
+    """Multiplications by the definition, edge by edge; those by ±1 and of two constants are free."""
     computed, fixed, unit = range(3)
     kind = lambda w: (unit if abs(w) == 1 else fixed) if isinstance(w, float) else computed
     edges, total = {edge: kind(w) for edge, w in graph.edges.items()}, 0
@@ -220,7 +220,7 @@ def counted(graph, order):
 
 
 def test_multiplications_are_those_of_the_definition():
-    """In every order: also where a sum is made of edges that were free."""
+    """In every order, also for sums of edges that were free."""
     a = lambda x: jnp.sin(x[0])
     graph = graph_of(lambda x: jnp.exp(a(x) + x[1] + a(x) * x[2] - 2 * x[3])[None])
     for order in itertools.permutations(graph.inner):
@@ -264,7 +264,7 @@ def test_fingerprint_knows_constants():
     assert graph_of(jnp.sin).fingerprint == graph_of(jnp.cos).fingerprint
 
 
-# --- what is refused ---------------------------------------------------------------------------------------
+# --- refused ---------------------------------------------------------------------------------------
 
 
 def test_too_large_a_graph_is_refused():
@@ -274,14 +274,14 @@ def test_too_large_a_graph_is_refused():
         eliminate(lambda x: jnp.cos(x) @ jnp.ones((500, 500)))(jnp.ones(500))
 
 
-def test_what_jax_has_no_derivative_of_is_not_0():
+def test_a_primitive_without_a_derivative_is_not_constant():
     f = lambda x: jnp.sin(x) + jax.lax.igamma_grad_a(x, 2 * x)
     with pytest.raises(NotImplementedError, match="igamma_grad_a"):
         eliminate(f)(jnp.ones(3))
 
 
-def test_what_jax_has_no_jacobian_of_is_named():
-    """JAX has no pullback of a window of any function, and cannot map its tangents."""
+def test_a_primitive_without_a_jacobian_is_named():
+    """JAX has no pullback of reduce_window with any function, and cannot vmap its tangents."""
     products = lambda x: jax.lax.reduce_window(x, 1.0, jax.lax.mul, (2,), (1,), "VALID")
     with pytest.raises(ValueError, match=r"jacobian.eliminate: JAX has no Jacobian of reduce_window, at .*test_elimin"):
         eliminate(products)(jnp.ones(3))
@@ -292,8 +292,8 @@ def test_complex_is_refused():
         eliminate(jnp.sin, holomorphic=True)(jnp.ones(2, jnp.complex64))
 
 
-def test_a_loop_is_swept_in_a_direction_that_all_its_operands_have():
-    """Forward mode would do for the first carry, not for the second, which goes through a custom_vjp."""
+def test_a_loop_is_swept_in_a_mode_that_all_its_operands_have():
+    """Forward mode works for the first carry, but not for the second, which goes through a custom_vjp."""
     body = lambda c, _: ((c[0] + 1, tripled_rule(c[1])), None)
     f = lambda x: sum(lax.scan(body, (x, 2 * x), None, length=2)[0])
     x = jnp.array([0.3, -0.8])

@@ -1,4 +1,4 @@
-"""The reference by values alone: right to all digits of float32, at kinks too, whatever the rules say."""
+"""The reference from values alone: right to all digits of float32, also at kinks and with wrong rules."""
 
 import jax
 import jax.numpy as jnp
@@ -54,8 +54,8 @@ def test_in_jit_it_needs_float64():
         assert np.allclose(jax.jit(jacobian.finite(jnp.sin))(x), np.diag(np.cos(x)), atol=1e-14)
 
 
-def test_as_the_exact_derivative_has_it():
-    """To float64's digits, of which JAX's own derivative in float32 has half."""
+def test_equals_the_exact_derivative():
+    """To the digits of float64; JAX's own derivative in float32 has half of them."""
     f = lambda x: jnp.stack([jnp.tanh(x[0] * x[1]) / x[2], jnp.log1p(jnp.exp(x[2]))])
     x = np.array([0.3, -1.2, 0.7], np.float32)
     got = jacobian.finite(f)(x)
@@ -65,7 +65,7 @@ def test_as_the_exact_derivative_has_it():
 
 
 def test_every_operation_is_done_in_float64():
-    """Also in loops, and where the function rounds to another format, or holds numbers that do not promote."""
+    """Also in loops, and if the function rounds to another dtype, or has dtypes that do not promote."""
     whirl = lambda c, v: (c * jnp.exp(jax.lax.complex(v, v)), jnp.real(c))
     whirled = lambda x: jax.lax.scan(whirl, jnp.complex64(1), x)[1]
     drawn = lambda x: jax.lax.map(lambda v: v * jax.random.uniform(jax.random.key(0)), x)
@@ -75,14 +75,14 @@ def test_every_operation_is_done_in_float64():
     np.testing.assert_allclose(jacobian.finite(rounded)(X), jnp.diag(1 / (1 + jnp.abs(X)) ** 2), rtol=1e-6)
 
 
-def test_bits_are_those_of_their_own_format():
+def test_bits_are_those_of_their_own_dtype():
     signs = lambda x: jnp.where(jax.lax.bitcast_convert_type(x, jnp.int32) < 0, -x, 3 * x)
     assert_close(jacobian.finite(signs)(jnp.array([-0.5, 2.0])), jnp.diag(jnp.array([-1.0, 3.0])), "float32")
     drawn = lambda x: x * jax.random.uniform(jax.random.key(0), (2,))
     assert_close(jacobian.finite(drawn)(jnp.ones(2)), jnp.diag(drawn(jnp.ones(2))), "float32")
 
 
-def test_loops_of_a_batch_end_each_for_itself():
+def test_each_loop_of_a_batch_has_its_own_end():
     halved = lambda x: jax.lax.while_loop(lambda s: s[0] > 1, lambda s: (s[0] / 2, s[1] * 1.5), (x, x))[1]
     x = jnp.array([0.5, 3.0, 9.0])
     assert_close(jacobian.finite(jax.vmap(halved))(x), np.diag([1, 1.5**2, 1.5**4]), "float32")
@@ -92,7 +92,7 @@ def test_products_that_round_to_16_bits_do_not_here():
     """JAX's attention multiplies numbers in bfloat16 by an algorithm that rounds them."""
     q, k, v = (draw(i, 1, 3, 1, 2, dtype="bfloat16") for i in range(3))
     attend = lambda q: jax.nn.dot_product_attention(q, k.astype(q.dtype), v.astype(q.dtype))
-    with jax.numpy_dtype_promotion("standard"):  # which it needs
+    with jax.numpy_dtype_promotion("standard"):  # the attention needs it
         true = np.asarray(jax.jacfwd(attend)(q.astype(jnp.float32)))
         got = np.asarray(jacobian.finite(attend)(q), np.float32)
     assert np.abs(got - true).max() < 0.02 * np.abs(true).max()

@@ -24,7 +24,7 @@ METHODS = {
     "best": jacobian.best,
 }
 OUTSIDE_JIT = ("finite",)
-READ_FROM_THE_PROGRAM = ("reverse", "forward", "cut", "sparse", "eliminate", "finite")  # the others use these
+READ_FROM_THE_PROGRAM = ("reverse", "forward", "cut", "sparse", "eliminate", "finite")  # the other methods use these
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
@@ -65,12 +65,12 @@ def test_in_jit_and_vmap(method, request):
     if request.node.callspec.id in OUTSIDE_JIT:
         pytest.skip("computes in float64, which jit refuses unless jax_enable_x64 is on: test_finite")
     many = jnp.stack([X, 2 * X])
-    inside = lambda s, xs: jax.vmap(method(lambda x: layer(s * x)))(xs)  # closes over what jit traces
+    inside = lambda s, xs: jax.vmap(method(lambda x: layer(s * x)))(xs)  # closes over a traced value
     same(jax.jit(inside)(jnp.float32(1.5), many), jax.vmap(jax.jacrev(lambda x: layer(1.5 * x)))(many))
 
 
 @every_method
-def test_the_rule_by_hand_is_used_and_can_be_taken_out(method):
+def test_hand_written_rules_are_used_unless_removed(method):
     from jaxdl import op, saving
 
     @op
@@ -96,7 +96,7 @@ def test_prepared_once_for_each_type(method):
 
 
 @every_method
-def test_16_bit_numbers_stay(method):
+def test_16_bit_dtypes_are_kept(method):
     x = X.astype(jnp.bfloat16)
     got = method(lambda x: jnp.sin(x) * 2)(x)
     assert got.dtype == jnp.bfloat16
@@ -129,7 +129,7 @@ def test_an_empty_matrix_has_no_plan(plan):
     ],
     ids=["integers", "text", "text out", "booleans out", "complex"],
 )
-def test_what_cannot_be_differentiated_is_refused(method, f, args, message):
+def test_inputs_and_outputs_without_derivative_are_refused(method, f, args, message):
     with pytest.raises(TypeError, match=message):
         method(f)(*args)
 
@@ -146,8 +146,8 @@ def test_arguments_of_the_method_are_checked(method):
         method(X)
 
 
-def test_prepared_anew_for_other_arguments_and_settings():
-    """Also for settings that are equal but not the same, as 1 and True."""
+def test_prepared_again_for_other_arguments_and_settings():
+    """Also for settings that compare equal, as 1 and True."""
     f = lambda x, y, k: jnp.sin(x) * y.sum() * (3 if k is True else k)
     jacobian_of = jacobian.cut(f)
     for args in ((X, X, 1), (X, X[:2], 1), (X, X, True)):
@@ -169,7 +169,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_plain_numbers_are_arrays_where_the_function_takes_them_so(name):
+def test_plain_numbers_are_arrays_where_the_function_allows_it(name):
     f, numbers, programs = NUMBERS[name]
     call = lambda J, t: J(X, t=t) if name == "by name" else J(X, t)
     jacobian_of = jacobian.sparse(f)

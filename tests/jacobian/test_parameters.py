@@ -20,7 +20,7 @@ METHODS = {
 
 
 def grouped(x):
-    """What JAX makes of the derivative of a grouped convolution: batch groups and a reshape that permutes."""
+    """As in the derivative of a grouped convolution: batch groups and a reshape that permutes."""
     f = lambda k: lax.conv_general_dilated(
         X.reshape(1, 4, 3), k, (1,), "VALID", feature_group_count=4, dimension_numbers=("NCH", "OIH", "NCH")
     )
@@ -74,7 +74,7 @@ def test_parameters_are_read(name):
 
 @pytest.mark.parametrize("primitive", ["rev", "mul", "reduce_sum", "floor"])
 def test_an_unknown_parameter_is_left_to_jax(monkeypatch, primitive):
-    """As it will be when JAX gives an old primitive a new parameter."""
+    """As if a later version of JAX gave a primitive a new parameter."""
     f = lambda x: jnp.flip(jnp.floor(x) + x * x * x[::-1].reshape(3, 4).sum(0).sum())
     unknown = lambda eqn: ("new", 1) if eqn.primitive.name == primitive else None
     monkeypatch.setattr("jaxdl.jaxpr.unknown_parameter", unknown)

@@ -27,7 +27,7 @@ def found(f, x, *others):
 
 
 def true(f, x, *others):
-    """Entries that are not zero at some of a few points."""
+    """The entries that are nonzero at one of a few points."""
     seen = False
     for seed in range(2):
         y = jax.jacfwd(f)(x + jax.random.normal(jax.random.key(seed), x.shape), *others)
@@ -68,7 +68,7 @@ def pooled(x):
 
 DIAGONAL_KERNEL = np.array([[1, 0], [0, 1]], np.float32).reshape(2, 2, 1, 1)
 
-# Functions whose pattern is found as it is.
+# Functions whose pattern is found exactly.
 EXACT = {
     "entrywise": lambda x: jnp.sin(x) * jnp.exp(x) + 2 * x,
     "pad and slice": lambda x: (lambda p: p[:-2] + p[2:] + x**2)(jnp.pad(x, 1)),
@@ -129,7 +129,7 @@ def test_pattern_is_exact(name):
         np.testing.assert_array_equal(p, expected)
 
 
-# Functions whose pattern is wider than the Jacobian, and how wide.
+# Functions whose pattern has more entries than the Jacobian, and how many.
 COVERED = {
     "unknown index": (lambda x: x.reshape(2, 4)[:, jnp.argmax(x) % 4], 8),
     "unknown slice": (lambda x: jax.lax.dynamic_slice(x.reshape(2, 4), (0, jnp.argmax(x)), (2, 2)), 16),
@@ -170,7 +170,7 @@ def test_arguments_are_never_known():
     assert found(lambda x: f(x, INDEX, np.float32([1, 0, 0, 1])), X)[0].sum() == 2
 
 
-def test_what_is_not_understood_is_dense_and_reported():
+def test_a_primitive_without_a_rule_is_dense_and_reported():
     largest = lambda x: jnp.concatenate([jax.lax.approx_max_k(x[:4], 2)[0], x[6:]])
     p, dense = found(largest, X)
     assert p[:2, :4].all()
@@ -179,7 +179,7 @@ def test_what_is_not_understood_is_dense_and_reported():
     assert [name.split()[0] for name, _ in dense] == ["approx_top_k"]
 
 
-def test_of_a_solve_everything_depends_on_the_matrix_and_the_right_hand_side():
+def test_a_solution_depends_on_the_matrix_and_the_right_hand_side():
     solve = lambda x: jnp.concatenate([jnp.linalg.solve(5 * jnp.eye(2) + x[:4].reshape(2, 2), x[4:6]), x[6:]])
     p, dense = found(solve, X)
     assert not (true(solve, X) & ~p).any()

@@ -1,4 +1,4 @@
-"""The plan: what it chooses, what it says, and what it does not dare to run."""
+"""The plan: what it chooses, its table, and which functions it does not run."""
 
 import itertools
 import sys
@@ -47,7 +47,7 @@ def test_few_sweeps_are_chosen(m, n, not_by):
     assert way(plan, "forward").sweeps == f"{n} columns"
 
 
-def test_a_function_that_might_not_end_on_drawn_numbers_is_not_run():
+def test_a_function_that_may_not_end_on_random_inputs_is_not_run():
     @jax.jit
     def f(x):
         return jax.lax.while_loop(lambda y: y.sum() < 1e3, lambda y: y * 2 + 1, x)

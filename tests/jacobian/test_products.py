@@ -1,4 +1,4 @@
-"""Products without the matrix, against the matrix."""
+"""Products without the matrix, compared with the matrix."""
 
 import jax
 import jax.numpy as jnp
@@ -74,8 +74,8 @@ def test_estimates_lie_within_their_errors(estimated, exact, key):
     assert ravel_pytree(fewer.error)[0].sum() > 2 * error.sum()
 
 
-def test_the_logarithm_where_one_direction_says_all(key):
-    """Lanczos ends after one step, with nothing left: JᵀJ is 4 I."""
+def test_the_log_determinant_after_one_lanczos_step(key):
+    """JᵀJ is 4 I, so that Lanczos ends after one step."""
     assert_close(jacobian.estimated_logdet(lambda x: 2 * x, key, probes=2)(v[:4]).value, 4 * jnp.log(2.0), "float32")
 
 
@@ -97,12 +97,12 @@ def test_spectrum_counts_the_directions_of_a_code():
     assert found.condition == jnp.inf
     full = jacobian.spectrum(f)(P)
     assert full.rank == 6
-    assert np.isclose(full.condition, jnp.linalg.cond(J), rtol=1e-4)  # its error grows with itself
+    assert np.isclose(full.condition, jnp.linalg.cond(J), rtol=1e-4)  # the error grows with the condition number
     small = lambda x: 1e-9 * jnp.array([1, 0.1, 1e-3]) * x
     assert jacobian.spectrum(small, tolerance=0.01)(jnp.ones(3)).rank == 2
 
 
-def test_rules_that_jax_pushes_forward_but_does_not_linearise():
+def test_rules_with_jvp_that_jax_cannot_linearize():
     rebuilt = jax.custom_vjp(lambda x: jnp.exp(jnp.sin(x)))
     forward, backward = lambda x: (jnp.exp(jnp.sin(x)), x), lambda x, dy: (dy * jnp.exp(jnp.sin(x)) * jnp.cos(x),)
     rebuilt.defvjp(forward, backward, optimize_remat=True)

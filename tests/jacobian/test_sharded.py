@@ -1,4 +1,4 @@
-"""Sweeps over the devices of a mesh: the same matrix, each device with its share of it."""
+"""Sweeps distributed over the devices of a mesh: the same matrix, a share of it on each device."""
 
 import os
 import socket
@@ -38,7 +38,7 @@ def test_each_device_does_its_share(f):
     assert f"tensor<{sweeps}x" in program  # the basis on each device
 
 
-def test_a_count_that_the_devices_do_not_divide():
+def test_a_number_of_sweeps_that_is_no_multiple_of_the_devices():
     mesh = jax.make_mesh((4,), ("d",))
     f = lambda x: jnp.tanh(x @ W[:, :5])
     assert_close(jacobian.sharded(f, mesh=mesh)(draw(1, 12)), jax.jacrev(f)(draw(1, 12)), "float32", "jacobian")

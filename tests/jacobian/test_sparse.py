@@ -158,7 +158,7 @@ def test_errors():
         sparse_hessian(arrow)(X)
 
 
-@pytest.mark.parametrize("f", [arrow, tridiagonal])  # entries in an order of their own, and products as they come
+@pytest.mark.parametrize("f", [arrow, tridiagonal])  # entries in the pattern's order, and in that of the products
 def test_the_pattern_is_drawn(f, tmp_path):
     plan, path = sparse(f).plan(X), tmp_path / "pattern.png"
     (axes,) = plan.plot(path).axes

@@ -1,4 +1,4 @@
-"""`jacobian.structured`: the same matrix as jax.jacrev's, kept as the operator that each layer has."""
+"""`jacobian.structured`: the matrix of jax.jacrev, as an operator with the structure of the layers."""
 
 import functools
 
@@ -13,7 +13,7 @@ from jaxdl import nn, ops
 from jaxdl.interop import as_lineax
 from jaxdl.jacobian.methods.structure import structured
 
-# Compiling takes the time here, not running.
+# Most of the time is compilation.
 quickly = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -41,7 +41,7 @@ sine.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (jnp.cos(x) * dy,))
 
 @jax.custom_jvp
 def softmax(x):
-    """A rule with a name that means something else elsewhere, whose definition is elementwise and whose rule is not."""
+    """A rule named like a jaxdl op; its primal is elementwise, its rule is not."""
     return 2 * x
 
 
@@ -56,12 +56,12 @@ def recurrent(x):
 
 
 def solved(x):
-    """By a solver that holds what moves, as the product does."""
+    """With a solver that closes over x, as the product does."""
     solver = lambda product, b: jnp.linalg.solve(jax.jacfwd(product)(b), b)
     return jax.lax.custom_linear_solve(lambda v: x[:, :3] @ v + 4 * v, x[:, 3], solver, solver)
 
 
-# name: (function, point, what its Jacobian prints as)
+# name: (function, point, the printed Jacobian)
 CASES = {
     "relu layer": (lambda x: ops.relu(ops.matmul(W, x) + B), X, "diagonal(3) · dense(3×5)"),
     "by weights": (lambda w: ops.relu(ops.matmul(w, X) + B), W, "diagonal(3) · (I(3) ⊗ dense(1×5))"),
@@ -147,7 +147,7 @@ def test_it_is_the_jacobian(name):
 
 @pytest.mark.parametrize("name", ["relu layer", "by weights", "softmax", "average pool", "max pool at ties"])
 def test_the_spectral_norm(name):
-    """Also where singular values repeat, and Lanczos ends early."""
+    """Also with repeated singular values, where Lanczos ends early."""
     f, x, _ = CASES[name]
     jacobian, spectral = quickly(lambda x: (structured(f)(x).dense(), structured(f)(x).T.spectral()))(x)
     np.testing.assert_allclose(spectral, np.linalg.norm(jacobian, 2), rtol=1e-4)
@@ -172,14 +172,14 @@ def test_neighbours_merge():
 
 
 def test_the_narrow_place_is_used():
-    """Dense factors are multiplied from the narrow place on, not one after the other."""
+    """Dense factors are multiplied starting at the narrow place, not one after the other."""
     u, v = normal(60, 2), normal(2, 60)
     jacobian = structured(lambda x: SQUARE.sum() * (v.T @ (u.T @ (u @ (v @ x)))))(normal(60))
     flops = jax.jit(lambda j: j.dense()).lower(jacobian).compile().cost_analysis()["flops"]
     assert flops < 4 * 60 * 60 * 2 + 3 * 60 * 60
 
 
-def test_no_matrix_is_made():
+def test_no_matrix_is_computed():
     """The dense matrix of 10⁵ × 10⁵ would take 40 GB."""
     n = 100_000
     x = normal(n)
@@ -221,7 +221,7 @@ def test_norms_of_complex_jacobians():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_pooling_of_a_large_image(dtype):
-    """With more entries than numbers of the format count exactly, or than one digit of their places."""
+    """With more entries than the dtype counts exactly, and than 4096."""
     x = normal(1, 64, 66, 1).astype(dtype)
     pool = lambda x: ops.max_pool(x, window=2)
     pulled = quickly(lambda x: structured(pool)(x).T @ jnp.ones(32 * 33, dtype))(x)
@@ -259,8 +259,8 @@ def test_lineax_solves_with_it():
     np.testing.assert_allclose(by_products, solved, rtol=1e-3, atol=1e-4)
 
 
-def test_what_a_loop_does_not_move_need_have_no_derivative():
-    """As for JAX: the rows of this scan do not move with its carry."""
+def test_constant_outputs_of_a_loop_need_no_derivative():
+    """As in JAX: the rows of this scan do not depend on its carry."""
     step = lambda carry, row: (jnp.tanh(carry), jnp.sin(row))
     f = lambda x: jnp.concatenate([(out := lax.scan(step, x, jnp.ones(3)))[0], lax.igamma_grad_a(out[1], out[1])])
     x = jnp.array([0.3, -0.7])

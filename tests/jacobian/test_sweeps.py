@@ -1,4 +1,4 @@
-"""Chunks and budgets of memory: the same matrix, and the memory that was promised."""
+"""Chunks and limits of memory: the same matrix, within the limit."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def temporary(g, x):
 
 @pytest.mark.parametrize("method", [jacobian.reverse, jacobian.forward])
 @pytest.mark.parametrize("budget", [20_000, 100_000, 1_000_000])
-def test_the_budget_is_kept_and_used(method, budget):
+def test_the_limit_is_kept_and_used(method, budget):
     x = draw(1, 300)
     within = method(f, max_bytes=budget)
     assert temporary(within, x) <= budget
@@ -30,13 +30,13 @@ def test_the_budget_is_kept_and_used(method, budget):
 
 
 @pytest.mark.parametrize("method", [jacobian.reverse, jacobian.forward])
-def test_a_budget_too_small_for_one_sweep(method):
+def test_a_limit_too_small_for_one_sweep(method):
     with pytest.raises(ValueError, match=r"takes [\d,]+ bytes of temporary memory, max_bytes is 100"):
         method(f, max_bytes=100)(draw(1, 300))
 
 
 @pytest.mark.parametrize("options", [{"chunk": 0}, {"chunk": 1.5}, {"chunk": 2, "max_bytes": 1000}])
-def test_chunks_that_make_no_sense(options):
+def test_invalid_chunks(options):
     with pytest.raises(ValueError, match=r"jacobian\.reverse: "):
         jacobian.reverse(f, **options)(draw(1, 300))
 
@@ -56,7 +56,7 @@ def test_holomorphic_functions():
 
 
 def test_numbers_of_several_types():
-    """Blocks have the types of the inputs, as those of jax.jacrev."""
+    """Blocks have the dtypes of the inputs, as in jax.jacrev."""
     p = {"half": draw(5, 3).astype(jnp.bfloat16), "single": draw(6, 3)}
     g = lambda p: p["half"].astype(jnp.float32) * p["single"]
     want = {"half": jnp.diag(p["single"]).astype(jnp.bfloat16), "single": jnp.diag(p["half"]).astype(jnp.float32)}
@@ -67,8 +67,8 @@ def test_numbers_of_several_types():
             assert_close(got[key], want[key], "bfloat16", "jacobian")
 
 
-def test_a_budget_beside_other_arguments():
-    """Arrays closed over and arguments that are not differentiated are told apart."""
+def test_a_limit_with_other_arguments():
+    """Closed-over arrays and arguments that are not differentiated are not mixed up."""
     g, x, y = (lambda x, y: jnp.sin(A[:4, :6] @ x) * y.sum()), draw(7, 6), draw(8, 3)
     want = jnp.cos(A[:4, :6] @ x)[:, None] * A[:4, :6] * y.sum()
     assert_close(jacobian.reverse(g, max_bytes=10_000)(x, y), want, "float32", "jacobian")

@@ -33,8 +33,8 @@ class Cut:
         before: All variables upstream, with those in it.
     """
 
-    values: tuple
-    before: frozenset
+    values: tuple[Any, ...]
+    before: frozenset[Any]
 
     @property
     def size(self) -> int:
@@ -42,7 +42,7 @@ class Cut:
         return sum(jx.size(v) for v in self.values)
 
 
-def active(jaxpr: Any) -> set:
+def active(jaxpr: Any) -> set[Any]:
     """The variables of inexact dtype on paths from the first input to the output, without empty ones."""
     eqns, start, (end,) = jaxpr.eqns, jaxpr.invars[0], jaxpr.outvars
     moved = {start}
@@ -55,7 +55,7 @@ def active(jaxpr: Any) -> set:
     return moved & used
 
 
-def _moved_outputs(eqn: Any, moved: set) -> Iterable:
+def _moved_outputs(eqn: Any, moved: set[Any]) -> Iterable[Any]:
     """The outputs of an equation that depend on the `moved` ones of its inputs; in control flow perhaps not all."""
     moving = [i for i, v in enumerate(eqn.invars) if jx.is_variable(v) and v in moved]
     if not moving or eqn.primitive.name not in CONTROL_FLOW:

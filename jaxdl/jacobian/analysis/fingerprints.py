@@ -45,7 +45,7 @@ def _mapped(f, x):
 
 
 # For primitives with functions as parameters, what runs these functions.
-DERIVATIVES: dict[str, Callable] = {
+DERIVATIVES: dict[str, Callable[..., Any]] = {
     "custom_jvp_call": _pushed,
     **dict.fromkeys(("custom_vjp_call", "custom_vjp_call_jaxpr", "linear_call"), _pulled),
     "custom_vmap_call": _mapped,
@@ -53,7 +53,7 @@ DERIVATIVES: dict[str, Callable] = {
 }
 
 
-def fingerprint(jaxpr: Any, by_value: bool = False) -> tuple:
+def fingerprint(jaxpr: Any, by_value: bool = False) -> tuple[Any, ...]:
     """The key of a jaxpr. It is equal only to itself if a parameter cannot be compared.
 
     Args:
@@ -171,11 +171,11 @@ def _array(x):
 class ByIdentity:
     """A key that is equal for the same object only."""
 
-    def __init__(self, x):
-        self.x = x
+    def __init__(self, x: Any):
+        self.x: Any = x
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, ByIdentity) and other.x is self.x
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return id(self.x)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 MOST_STEPS = 40  # of Lanczos, for a singular value
 
 
-def lanczos(symmetric: Callable, start: jax.Array, steps: int) -> jax.Array:
+def lanczos(symmetric: Callable[..., Any], start: jax.Array, steps: int) -> jax.Array:
     """The tridiagonal matrix T = Qᴴ A Q of a Hermitian A.
 
     Each vector is orthogonalised against all before, twice (Parlett 1998, chapter 13). Memory grows with

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,13 @@ def _pull(start: int, end: int, after: Bracketing) -> Pull:
     return Pull(start, after.end, after.after) if isinstance(after, Pull) else Pull(start, end, after)
 
 
-def multiplied(way: Bracketing, push: Callable, pull: Callable, product: Callable, factor: Callable | None = None):
+def multiplied(
+    way: Bracketing,
+    push: Callable[..., Any],
+    pull: Callable[..., Any],
+    product: Callable[..., Any],
+    factor: Callable[..., Any] | None = None,
+) -> Any:
     """The matrix by a bracketing.
 
     Args:

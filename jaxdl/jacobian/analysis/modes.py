@@ -19,7 +19,7 @@ _UNCERTAIN = {
 _BOTH = (set(RULES) | set(CONTROL)) - _UNCERTAIN
 
 
-def hindrances(f: Callable, eqns: Sequence, types: Sequence) -> tuple[str, str]:
+def hindrances(f: Callable[..., Any], eqns: Sequence[Any], types: Sequence[Any]) -> tuple[str, str]:
     """Why f has no forward mode, and why it has no reverse mode; empty where it has.
 
     Args:
@@ -35,7 +35,7 @@ def hindrances(f: Callable, eqns: Sequence, types: Sequence) -> tuple[str, str]:
     return hindrance(push, types), hindrance(pull, types)
 
 
-def hindrance(derivative: Callable, types: Sequence) -> str:
+def hindrance(derivative: Callable[..., Any], types: Sequence[Any]) -> str:
     """The error of JAX, or of a rule, when a derivative is traced; empty if there is none."""
     try:
         jaxpr = jax.make_jaxpr(derivative)(*types)
@@ -48,7 +48,7 @@ def hindrance(derivative: Callable, types: Sequence) -> str:
     return ""
 
 
-def linearize(f: Callable, *x: Any) -> tuple[Any, Callable]:
+def linearize(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
     """`jax.linearize`; by `jax.jvp` where JAX cannot linearize, as for rules with `optimize_remat`."""
     try:
         return jax.linearize(f, *x)

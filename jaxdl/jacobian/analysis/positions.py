@@ -33,7 +33,7 @@ def as_matrices(operand: Any, dot: jx.Dot, place: int) -> Any:
     return operand.transpose([axis for group in axes for axis in group]).reshape(sizes)
 
 
-def broadcast(x: np.ndarray, shape: Sequence[int], broadcast_dimensions: Sequence[int], **_) -> np.ndarray:
+def broadcast(x: np.ndarray, shape: Sequence[int], broadcast_dimensions: Sequence[int], **_: Any) -> np.ndarray:
     """`jax.lax.broadcast_in_dim`: axis i of x becomes axis broadcast_dimensions[i] of the result."""
     aligned = np.ones(len(shape), int)
     aligned[list(broadcast_dimensions)] = x.shape
@@ -50,7 +50,7 @@ def _slice(x, start_indices, limit_indices, strides, **_):
     return x[tuple(map(slice, start_indices, limit_indices, strides))]
 
 
-def pad(x: np.ndarray, fill: Any, padding_config: Sequence) -> np.ndarray:
+def pad(x: np.ndarray, fill: Any, padding_config: Sequence[Any]) -> np.ndarray:
     """`jax.lax.pad`, with negative and interior padding."""
     for axis, (low, high, interior) in enumerate(padding_config):
         x = np.moveaxis(x, axis, 0)
@@ -64,7 +64,7 @@ def pad(x: np.ndarray, fill: Any, padding_config: Sequence) -> np.ndarray:
 
 
 # Each takes the operands and the parameters of the primitive.
-IN_NUMPY: dict[str, Callable] = {
+IN_NUMPY: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": broadcast,
     "concatenate": lambda *x, dimension: np.concatenate(x, dimension),
     "expand_dims": lambda x, dimensions: np.expand_dims(x, dimensions),

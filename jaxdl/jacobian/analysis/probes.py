@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def random_product(f: Callable, x: jax.Array, forward: bool) -> tuple[jax.Array, jax.Array]:
+def random_product(f: Callable[..., Any], x: jax.Array, forward: bool) -> tuple[jax.Array, jax.Array]:
     """A random v and the product by JAX's derivative: (v, J v) if `forward`, else (v, vᵀ J)."""
     if forward:
         v = random_signs(x.size, x.dtype)
@@ -40,7 +40,7 @@ def is_close(found: jax.Array, true: jax.Array, magnitude: jax.Array) -> jax.Arr
     return jnp.all(within | ~jnp.isfinite(true))
 
 
-def agrees(matrix: jax.Array, f: Callable, x: jax.Array, forward: bool) -> tuple[jax.Array, jax.Array]:
+def agrees(matrix: jax.Array, f: Callable[..., Any], x: jax.Array, forward: bool) -> tuple[jax.Array, jax.Array]:
     """Whether a matrix gives the random product; and whether any of that is finite, so that the test is meaningful."""
     v, true = random_product(f, x, forward)
     exact = jnp.result_type(matrix.dtype, jnp.float32) if matrix.dtype.itemsize < 4 else matrix.dtype

@@ -23,7 +23,7 @@ def may_be_run(function: VectorFunction) -> bool:
     return not any(name == "while" or name in jx.CALLBACKS for name in jx.primitives(function.jaxpr))
 
 
-def random_inputs(draw: Callable, function: VectorFunction) -> list:
+def random_inputs(draw: Callable[..., Any], function: VectorFunction) -> list[Any]:
     """Values for all inputs of a function.
 
     Real numbers are `draw(size=…)`. Integers are 0, which is a valid index everywhere. What the function closes over

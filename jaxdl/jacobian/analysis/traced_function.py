@@ -26,13 +26,13 @@ class TracedFunction:
     """
 
     jaxpr: Any
-    outputs: tuple
+    outputs: tuple[Any, ...]
     out_tree: Any
-    others: tuple
-    settings: tuple
+    others: tuple[Any, ...]
+    settings: tuple[Any, ...]
 
 
-def trace_function(with_settings: Callable, differentiated: list, rest: list) -> TracedFunction:
+def trace_function(with_settings: Callable[..., Any], differentiated: list[Any], rest: list[Any]) -> TracedFunction:
     """Traces `with_settings(settings)`, a function (differentiated, *others).
 
     The arrays among the leaves `rest` become `others`. Python numbers become arrays, too, so that not every number
@@ -65,7 +65,9 @@ def _operations(traced: TracedFunction) -> collections.Counter:
     return names
 
 
-def _trace(with_settings: Callable, differentiated: list, rest: list, is_array: Callable) -> TracedFunction:
+def _trace(
+    with_settings: Callable[..., Any], differentiated: list[Any], rest: list[Any], is_array: Callable[..., Any]
+) -> TracedFunction:
     others = tuple(leaf if jx.is_array(leaf) else jnp.asarray(leaf) for leaf in rest if is_array(leaf))
     settings = tuple(None if is_array(leaf) else leaf for leaf in rest)
     jaxpr, shape = jx.trace(with_settings(settings), differentiated, *others)

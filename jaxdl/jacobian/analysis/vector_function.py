@@ -33,14 +33,14 @@ class VectorFunction:
     """
 
     name: str
-    of_arrays: Callable
-    inputs: tuple
-    others: tuple
-    outputs: tuple
-    constants: tuple = ()
+    of_arrays: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    others: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    constants: tuple[Any, ...] = ()
     used: dict[int, Any] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, x: jax.Array, *others) -> jax.Array:
+    def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return join(self.of_arrays(split(x, self.inputs), *others))
 
     @functools.cached_property
@@ -49,7 +49,7 @@ class VectorFunction:
         return jax.eval_shape(join, self.inputs)
 
     @property
-    def types(self) -> tuple:
+    def types(self) -> tuple[Any, ...]:
         """The types of all arguments."""
         return self.x, *self.others
 
@@ -75,7 +75,7 @@ class VectorFunction:
             self.used[i] = value if isinstance(value, jax.Array) else np.array(value)  # NumPy arrays may change
         return value
 
-    def fits(self, constants: Sequence) -> bool:
+    def fits(self, constants: Sequence[Any]) -> bool:
         """Whether all constants that were used have the same values in `constants`."""
         return all(_equal(constants[i], value) for i, value in self.used.items())
 
@@ -98,9 +98,14 @@ def join(arrays: Sequence[jax.Array]) -> jax.Array:
     return jnp.concatenate([array.reshape(-1).astype(dtype) for array in arrays])
 
 
-def split(x: jax.Array, types: Sequence) -> list[jax.Array]:
+def split(x: jax.Array, types: Sequence[Any]) -> list[jax.Array]:
     """The arrays joined in x. Each has the dtype of its type, or x's where x is wider than all types (`finite`)."""
-    ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
     widest = max(t.dtype.itemsize for t in types)
     dtype = lambda t: x.dtype if x.dtype.itemsize > widest else t.dtype
-    return [part.reshape(t.shape).astype(dtype(t)) for part, t in zip(jnp.split(x, ends), types, strict=True)]
+    return [part.reshape(t.shape).astype(dtype(t)) for part, t in zip(pieces(x, types), types, strict=True)]
+
+
+def pieces(x: jax.Array, types: Sequence[Any], axis: int = 0) -> list[jax.Array]:
+    """x, cut along an axis to pieces as long as arrays of these types have entries."""
+    ends = np.cumsum([math.prod(t.shape) for t in types], dtype=int)
+    return jnp.split(x, ends[:-1], axis) if len(types) else []

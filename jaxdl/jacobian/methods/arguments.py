@@ -11,7 +11,9 @@ import jax.numpy as jnp
 Argnums = int | Sequence[int]
 
 
-def bind_arguments(name: str, f: Callable, argnums: Argnums, args: Sequence, kwargs: dict) -> tuple[Callable, Any]:
+def bind_arguments(
+    name: str, f: Callable[..., Any], argnums: Argnums, args: Sequence[Any], kwargs: dict[Any, Any]
+) -> tuple[Callable[..., Any], Any]:
     """f as a function of its arguments `argnums` alone, and the values of these."""
     chosen = differentiated(name, argnums, args)
     for leaf in jax.tree.leaves(chosen):
@@ -19,7 +21,7 @@ def bind_arguments(name: str, f: Callable, argnums: Argnums, args: Sequence, kwa
     return lambda chosen: f(*with_differentiated(argnums, args, chosen), **kwargs), jax.tree.map(jnp.asarray, chosen)
 
 
-def differentiated(name: str, argnums: Argnums, args: Sequence) -> Any:
+def differentiated(name: str, argnums: Argnums, args: Sequence[Any]) -> Any:
     """The differentiated arguments: one for an integer, a tuple for a sequence, as in `jax.jacrev`."""
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for i in numbers:
@@ -29,13 +31,13 @@ def differentiated(name: str, argnums: Argnums, args: Sequence) -> Any:
     return chosen[0] if isinstance(argnums, int) else chosen
 
 
-def without_differentiated(argnums: Argnums, args: Sequence) -> tuple:
+def without_differentiated(argnums: Argnums, args: Sequence[Any]) -> tuple[Any, ...]:
     """The arguments with an empty tuple in place of the differentiated ones."""
     places = _places(argnums, len(args))
     return tuple(() if i in places else arg for i, arg in enumerate(args))
 
 
-def with_differentiated(argnums: Argnums, args: Sequence, chosen: Any) -> list:
+def with_differentiated(argnums: Argnums, args: Sequence[Any], chosen: Any) -> list[Any]:
     """The arguments with `chosen` in place of the differentiated ones."""
     args = list(args)
     for i, value in zip(_places(argnums, len(args)), (chosen,) if isinstance(argnums, int) else chosen, strict=True):

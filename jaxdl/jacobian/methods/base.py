@@ -9,18 +9,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.fingerprints import fingerprint
 from jaxdl.jacobian.analysis.traced_function import TracedFunction, trace_function
-from jaxdl.jacobian.analysis.vector_function import VectorFunction, join
+from jaxdl.jacobian.analysis.vector_function import VectorFunction, join, pieces
 from jaxdl.jacobian.methods.arguments import (
     Argnums,
     check_leaf,
@@ -56,16 +54,19 @@ class Jacobian(Generic[P]):
         self,
         name: str,
         f: Callable[P, Any],
-        prepare: Callable[[VectorFunction], Callable],
+        prepare: Callable[[VectorFunction], Callable[..., Any]],
         argnums: Argnums,
         has_aux: bool,
         holomorphic: bool,
     ):
         functools.update_wrapper(self, f, updated=())
-        self.name, self.prepare = name, prepare
+        self.name: str = name
         self.f: Callable[..., Any] = f
-        self.argnums, self.has_aux, self.holomorphic = argnums, has_aux, holomorphic
-        self.prepared: dict[Any, list] = {}
+        self.prepare: Callable[[VectorFunction], Callable[..., Any]] = prepare
+        self.argnums: Argnums = argnums
+        self.has_aux: bool = has_aux
+        self.holomorphic: bool = holomorphic
+        self.prepared: dict[Any, list[Any]] = {}
 
     def __repr__(self) -> str:
         return f"<jacobian.{self.name} of {getattr(self.f, '__name__', self.f)}>"
@@ -88,11 +89,11 @@ class Jacobian(Generic[P]):
         """
         return self.evaluate(lambda call: call.matrix(), args, kwargs)
 
-    def with_aux(self, result: Any, args: Sequence, kwargs: dict) -> Any:
+    def with_aux(self, result: Any, args: Sequence[Any], kwargs: dict[Any, Any]) -> Any:
         """The result, in a pair with f's aux if it has one."""
         return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
 
-    def evaluate(self, of: Callable[[Call], T], args: Sequence, kwargs: dict) -> T:
+    def evaluate(self, of: Callable[[Call], T], args: Sequence[Any], kwargs: dict[Any, Any]) -> T:
         """`of(call)`; repeated with fresh traces if JAX's caches hold a broken trace of f."""
         try:
             return of(self.bind(args, kwargs))
@@ -103,7 +104,7 @@ class Jacobian(Generic[P]):
         self.prepared.clear()
         return of(self.bind(args, kwargs))
 
-    def bind(self, args: Sequence, kwargs: dict) -> Call:
+    def bind(self, args: Sequence[Any], kwargs: dict[Any, Any]) -> Call:
         """These arguments as vectors, with the preparation for their types and for the program that f is on them.
 
         f is traced at each call, as what it closes over may have changed. The preparation is kept for each program;
@@ -129,12 +130,12 @@ class Jacobian(Generic[P]):
         run, function, out_tree = entry
         return Call(run, function, join(chosen), (*consts, *others), types[: len(chosen)], tree, out_tree)
 
-    def _keep(self, key: Any, entry: tuple) -> None:
+    def _keep(self, key: Any, entry: tuple[Any, ...]) -> None:
         self.prepared[key] = [entry, *self.prepared.get(key, ())][:MOST_KEPT]
         while len(self.prepared) > MOST_KEPT:
             del self.prepared[next(iter(self.prepared))]
 
-    def _vector_function(self, found: TracedFunction, chosen: list, known: tuple) -> VectorFunction:
+    def _vector_function(self, found: TracedFunction, chosen: list[Any], known: tuple[Any, ...]) -> VectorFunction:
         program, count = jx.opened(found.jaxpr), len(known)
 
         def of_arrays(xs, *others):
@@ -144,7 +145,7 @@ class Jacobian(Generic[P]):
         others = tuple(v.aval for v in (*program.constvars, *program.invars[len(chosen) :]))
         return VectorFunction(self.name, of_arrays, inputs, others, found.outputs, known)
 
-    def _of_leaves(self, tree: Any, settings: Sequence, rest_tree: Any) -> Callable:
+    def _of_leaves(self, tree: Any, settings: Sequence[Any], rest_tree: Any) -> Callable[..., Any]:
         """f's output as a function of the leaves of its arguments."""
 
         def of_leaves(xs, *others):
@@ -195,8 +196,8 @@ class Call:
     prepared: Any
     function: VectorFunction
     x: jax.Array
-    others: tuple
-    inputs: tuple
+    others: tuple[Any, ...]
+    inputs: tuple[Any, ...]
     in_tree: Any
     out_tree: Any
 
@@ -217,16 +218,16 @@ class Call:
 
     def blocks(self, matrix: jax.Array) -> Any:
         """The matrix as `jax.jacrev` arranges it: for each output, for each input, output.shape + input.shape."""
-        rows = _pieces(matrix, self.function.outputs, 0)
+        rows = pieces(matrix, self.function.outputs, 0)
         return self.arranged(
             [
                 block.reshape(y.shape + x.shape).astype(x.dtype)
-                for block, x in zip(_pieces(row, self.inputs, 1), self.inputs, strict=True)
+                for block, x in zip(pieces(row, self.inputs, 1), self.inputs, strict=True)
             ]
             for row, y in zip(rows, self.function.outputs, strict=True)
         )
 
-    def arranged(self, rows: Iterable[list]) -> Any:
+    def arranged(self, rows: Iterable[list[Any]]) -> Any:
         """Blocks, a list for each output with an entry for each input, as a pytree of outputs of pytrees of inputs."""
         return self.out_tree.unflatten([self.in_tree.unflatten(row) for row in rows])
 
@@ -248,16 +249,11 @@ def method(function: F) -> F:
     return checked  # type: ignore[return-value]  # the same signature
 
 
-def _pieces(matrix: jax.Array, types: Sequence, axis: int) -> list[jax.Array]:
-    ends = np.cumsum([math.prod(t.shape) for t in types], dtype=int)
-    return jnp.split(matrix, ends, axis)[:-1]  # nothing is left after the last end
-
-
-def _empty(function: VectorFunction) -> Callable:
+def _empty(function: VectorFunction) -> Callable[..., Any]:
     return lambda x, *others: jnp.zeros((function.m, function.n), x.dtype)
 
 
-def _hashable(leaves: Sequence) -> tuple:
+def _hashable(leaves: Sequence[Any]) -> tuple[Any, ...]:
     """A key for settings: their values if they can be hashed, else their identities."""
     keys = []
     for leaf in leaves:

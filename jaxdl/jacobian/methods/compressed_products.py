@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -31,11 +31,13 @@ class CompressedJacobian:
     """
 
     def __init__(self, function: VectorFunction, plan: SparsePlan, probed: bool = False):
-        self.function, self.plan, self.probed = function, plan, probed
-        self.compiled = jax.jit(self.entries)
+        self.function: VectorFunction = function
+        self.plan: SparsePlan = plan
+        self.probed: bool = probed
+        self.compiled: Callable[..., Any] = jax.jit(self.entries)
         self._blocks = None
 
-    def __call__(self, x: jax.Array, *others) -> jax.Array:
+    def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         m, n = self.plan.pattern.shape
         if self._has_own_colours and not self.probed:
             return self.products(x, *others).reshape(self.plan.sweeps[0], m).T
@@ -48,7 +50,7 @@ class CompressedJacobian:
         columns = self.plan.columns
         return self.plan.sweeps == (columns.size, 0) and bool((columns == np.arange(columns.size)).all())
 
-    def products(self, x: jax.Array, *others) -> jax.Array:
+    def products(self, x: jax.Array, *others: Any) -> jax.Array:
         """All forward products, then all reverse products, as one vector."""
         forward, reverse = self.plan.sweeps
         f = lambda x: self.function(x, *others)
@@ -68,14 +70,14 @@ class CompressedJacobian:
         heavy = {"dot_general", "conv_general_dilated", "scan", "while", "cond", "sort", "gather", "jaxdl_op"}
         return not heavy & set(jx.primitives(self.function.jaxpr))
 
-    def entries(self, x: jax.Array, *others) -> tuple[jax.Array, jax.Array | None]:
+    def entries(self, x: jax.Array, *others: Any) -> tuple[jax.Array, jax.Array | None]:
         """The values at `plan.coordinates`, and whether they passed the probe (None without one)."""
         data = self.products(x, *others)
         if not self.plan.is_filled:
             data = data.at[_index(self.plan.places)].get(mode="promise_in_bounds")
         return data, self._probe(data, x, others) if self.probed else None
 
-    def _probe(self, data: jax.Array, x: jax.Array, others: tuple) -> jax.Array:
+    def _probe(self, data: jax.Array, x: jax.Array, others: tuple[Any, ...]) -> jax.Array:
         """Whether the entries give the true J v for a random v; the true vᵀ J if the plan has reverse sweeps only."""
         m, n = self.plan.pattern.shape
         row, column = self.plan.coordinates
@@ -104,7 +106,9 @@ class CompressedJacobian:
             )
         return data
 
-    def blocks(self, outputs: Sequence[tuple], inputs: Sequence[tuple]) -> list[list[tuple]]:
+    def blocks(
+        self, outputs: Sequence[tuple[Any, ...]], inputs: Sequence[tuple[Any, ...]]
+    ) -> list[list[tuple[Any, ...]]]:
         """For each output, for each input: which entries are in their block, and the indices of these in it."""
         if self._blocks is None:
             row, column = self.plan.coordinates
@@ -114,7 +118,7 @@ class CompressedJacobian:
         return self._blocks
 
 
-def _split(position: np.ndarray, shapes: Sequence[tuple]) -> Iterator[tuple]:
+def _split(position: np.ndarray, shapes: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """For each of several arrays that are joined: which positions are in it, and their indices along its axes."""
     sizes = [math.prod(shape) for shape in shapes]
     for shape, size, start in zip(shapes, sizes, np.cumsum([0, *sizes]), strict=False):
@@ -122,7 +126,7 @@ def _split(position: np.ndarray, shapes: Sequence[tuple]) -> Iterator[tuple]:
         yield inside, np.unravel_index(np.where(inside, position - start, 0), shape) if shape else ()
 
 
-def _block(row: tuple, column: tuple) -> tuple:
+def _block(row: tuple[Any, ...], column: tuple[Any, ...]) -> tuple[Any, ...]:
     inside = row[0] & column[0]
     axes = [axis[inside] for axis in (*row[1], *column[1])]
     indices = np.stack(axes, 1) if axes else np.zeros((inside.sum(), 0))

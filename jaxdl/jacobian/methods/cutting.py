@@ -81,7 +81,7 @@ class CutPlan(Report):
         """The number of sweeps, each through a part of the function or all of it."""
         return sweeps(self.way, self.sizes) if self.way else 0
 
-    def _steps(self) -> list:
+    def _steps(self) -> list[Any]:
         return steps(self.way, self.sizes) if self.way else []
 
     def table(self) -> Table:
@@ -146,8 +146,8 @@ class CutFunction:
     """
 
     jaxpr: Any
-    points: tuple
-    segments: tuple
+    points: tuple[Any, ...]
+    segments: tuple[Any, ...]
     way: Bracketing | None
     cost: float
 
@@ -160,7 +160,7 @@ class CutFunction:
     def plan(self) -> CutPlan:
         return CutPlan(self.sizes, self.cost, self.way)
 
-    def costs(self, k: int, types: tuple) -> tuple[float, float]:
+    def costs(self, k: int, types: tuple[Any, ...]) -> tuple[float, float]:
         """Operations of a sweep through a segment, forward and backward; infinite where JAX has no such mode."""
 
         f = lambda here, x, *others: self._segment(k, self._values(x, others))(here)
@@ -169,7 +169,7 @@ class CutFunction:
         no_forward, no_reverse = hindrances(f, self.segments[k], (here, *types))
         return (math.inf if no_forward else operations), (math.inf if no_reverse else operations)
 
-    def __call__(self, x: jax.Array, *others) -> jax.Array:
+    def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         if self.way is None:
             return jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
         values = self._values(x, others)
@@ -195,18 +195,18 @@ class CutFunction:
 
         return multiplied(self.way, push, pull, product)
 
-    def _values(self, x: jax.Array, others: tuple) -> dict:
+    def _values(self, x: jax.Array, others: tuple[Any, ...]) -> dict[Any, Any]:
         """The values of all variables."""
         plain, values = jx.opened(self.jaxpr), {}
         values.update(zip((*plain.constvars, *plain.invars), (*self.jaxpr.consts, x, *others), strict=True))
         jx.run(plain.eqns, values)
         return values
 
-    def _at(self, k: int, values: dict) -> jax.Array:
+    def _at(self, k: int, values: dict[Any, Any]) -> jax.Array:
         """The values at point k, as one vector."""
         return join([jnp.asarray(jx.value_of(v, values)) for v in self.points[k]])
 
-    def _segment(self, k: int, values: dict) -> Callable[[jax.Array], jax.Array]:
+    def _segment(self, k: int, values: dict[Any, Any]) -> Callable[[jax.Array], jax.Array]:
         """The function from the vector at point k to that at the next; other values are taken from `values`."""
         here, there = self.points[k], self.points[k + 1]
 
@@ -218,7 +218,7 @@ class CutFunction:
         return f
 
 
-def _between(jaxpr: Any, here: tuple, there: tuple) -> tuple:
+def _between(jaxpr: Any, here: tuple[Any, ...], there: tuple[Any, ...]) -> tuple[Any, ...]:
     """The equations on paths from one point to the next."""
     moved, eqns = set(here), []
     for eqn in jaxpr.eqns:

@@ -111,14 +111,14 @@ def estimated_logdet(
     return at
 
 
-def _log_quadrature(symmetric: Callable, v: jax.Array, order: int) -> jax.Array:
+def _log_quadrature(symmetric: Callable[..., Any], v: jax.Array, order: int) -> jax.Array:
     """vᵀ log(A) v by `order` Lanczos steps from the unit vector v."""
     values, vectors = jnp.linalg.eigh(lanczos(symmetric, v, order))
     weights = vectors[0] ** 2
     return jnp.where(weights > 0, weights * jnp.log(jnp.maximum(values, jnp.finfo(v.dtype).tiny)), 0).sum()
 
 
-def _mean(statistic: Callable, key: jax.Array, x: jax.Array, probes: int) -> Estimate:
+def _mean(statistic: Callable[..., Any], key: jax.Array, x: jax.Array, probes: int) -> Estimate:
     signs = jax.random.rademacher(key, (probes, x.size), x.dtype)
     values = jax.lax.map(statistic, signs)
     return Estimate(values.mean(0), values.std(0, ddof=1) / probes**0.5)

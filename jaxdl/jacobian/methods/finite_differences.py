@@ -66,13 +66,13 @@ def _prepare(function: VectorFunction) -> Callable[..., jax.Array]:
     else:
         columns, evaluated = by_differences, in_double_precision
 
-    def run(x, *others):
+    def run(x, *others: Any):
         if jx.is_staged(x) and not jax.config.read("jax_enable_x64"):
             raise TypeError("jacobian.finite computes in float64: call it outside jit, or turn jax_enable_x64 on")
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
             try:
-                others = [*map(_as_double, others)]
-                matrix = columns(lambda x: evaluated(function.jaxpr)(x, *others)[0], _as_double(x))
+                doubles = [*map(_as_double, others)]
+                matrix = columns(lambda x: evaluated(function.jaxpr)(x, *doubles)[0], _as_double(x))
             except Exception as error:
                 reason = error_text(error)
                 raise TypeError(f"jacobian.finite computes in float64, in which f cannot run: {reason}") from error
@@ -85,12 +85,12 @@ def _as_double(a: Any) -> Any:
     return jnp.asarray(a).astype(double_type(a.dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a
 
 
-def _with_complex_step(jaxpr: Any) -> Callable:
+def _with_complex_step(jaxpr: Any) -> Callable[..., Any]:
     """The function of a jaxpr in complex128 where values depend on the imaginary step, else in float64."""
     return lambda *args: jx.evaluate(jaxpr, args, _complex_equation)
 
 
-def _complex_equation(eqn: Any) -> Callable:
+def _complex_equation(eqn: Any) -> Callable[..., Any]:
     if inner := jx.inner_jaxprs(eqn):
         return _with_complex_step(*inner)
     dtypes = [v.aval.dtype for v in eqn.invars]
@@ -124,17 +124,17 @@ def analytic(jaxpr: Any) -> bool:
     )
 
 
-def by_complex_step(f: Callable, x: jax.Array) -> jax.Array:
+def by_complex_step(f: Callable[..., Any], x: jax.Array) -> jax.Array:
     column = lambda e: jnp.imag(f(x + 1j * TINY * e)) / TINY
     matrix = jax.vmap(column, out_axes=1)(jnp.eye(x.size))
     return jnp.where(jnp.isnan(f(x))[:, None], jnp.nan, matrix)
 
 
-def by_differences(f: Callable, x: jax.Array) -> jax.Array:
+def by_differences(f: Callable[..., Any], x: jax.Array) -> jax.Array:
     return jax.vmap(lambda e: extrapolated(f, x, e), out_axes=1)(jnp.eye(x.size))
 
 
-def extrapolated(f: Callable, x: jax.Array, e: jax.Array) -> jax.Array:
+def extrapolated(f: Callable[..., Any], x: jax.Array, e: jax.Array) -> jax.Array:
     """The derivative along e from Richardson's table, where T[i][0] is the central difference at step i, and
 
     T[i][j] = T[i][j−1] + (T[i][j−1] − T[i−1][j−1])/(16ʲ − 1).

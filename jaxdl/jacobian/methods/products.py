@@ -201,7 +201,7 @@ def logdet(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, jax.Array]:
     return at
 
 
-def square(name: str, g: Callable, x: Any) -> tuple[LinearMap, jax.Array, Callable]:
+def square(name: str, g: Callable[..., Any], x: Any) -> tuple[LinearMap, jax.Array, Callable[..., Any]]:
     """v ↦ J v between vectors of the same length, the point as a vector, and the way back from vectors.
 
     Raises:
@@ -214,7 +214,7 @@ def square(name: str, g: Callable, x: Any) -> tuple[LinearMap, jax.Array, Callab
     return push, x, unravel
 
 
-def _scalar(name: str, f: Callable) -> Callable:
+def _scalar(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
     def checked(x):
         y = f(x)
         if jnp.shape(y) != ():

@@ -48,7 +48,7 @@ def _prepare(function: VectorFunction, mesh: Mesh) -> Callable[..., jax.Array]:
     count, axes = (function.m if by_rows else function.n), tuple(mesh.axis_names)
     share = -(-count // mesh.size)
 
-    def sweeps(x, *others):
+    def sweeps(x, *others: Any):
         f = lambda x: function(x, *others)
         first = jax.lax.axis_index(axes) * share
         one_hot = jax.nn.one_hot(first + jnp.arange(share), count, dtype=x.dtype)  # 0 beyond the last one
@@ -65,7 +65,7 @@ def _prepare(function: VectorFunction, mesh: Mesh) -> Callable[..., jax.Array]:
         check_vma=False,  # every device has all arguments
     )
 
-    def run(x, *others):
+    def run(x, *others: Any):
         matrix = over_devices(x, *others)
         return matrix[:count] if by_rows else matrix[:, :count]
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P
 from jaxdl.jacobian.methods.cutting import cut
+from jaxdl.report import Report, Table, figure, number_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-class Spectrum(NamedTuple):
-    """The singular values of a Jacobian of shape (m, n).
+class _SpectrumFields(NamedTuple):
+    singular_values: jax.Array
+    rank: jax.Array
+    condition: jax.Array
+
+
+class Spectrum(_SpectrumFields, Report):
+    """The singular values of a Jacobian of shape (m, n), a report; under vmap those of several Jacobians.
 
     Attributes:
         singular_values: (min(m, n),), the largest first.
@@ -22,9 +34,34 @@ class Spectrum(NamedTuple):
         condition: The largest singular value over the smallest; infinite where the rank is not full.
     """
 
-    singular_values: jax.Array
-    rank: jax.Array
-    condition: jax.Array
+    def table(self) -> Table:
+        """One row for each Jacobian."""
+        values = self._rows()
+        each = zip(values, np.ravel(self.rank), np.ravel(self.condition), strict=True)
+        rows = [
+            (str(i), number_text(float(v[0])), number_text(float(v[-1])), str(rank), number_text(float(condition)))
+            for i, (v, rank, condition) in enumerate(each)
+        ]
+        columns = "Jacobian", "largest", "smallest", "rank", "condition number"
+        return Table(f"Spectrum of {values.shape[1]:,} singular values", columns, rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as lists or numbers."""
+        return {name: np.asarray(value).tolist() for name, value in self._asdict().items()}
+
+    def _rows(self) -> np.ndarray:
+        values = np.asarray(self.singular_values)
+        return values.reshape(-1, values.shape[-1])
+
+    def _figure(self) -> Figure:
+        with figure(width=5) as (fig, axes):
+            for values in self._rows():
+                axes.semilogy(np.arange(1, values.size + 1), values, marker=".")
+            axes.set(xlabel="number", ylabel="singular value")
+        return fig
+
+    def __str__(self) -> str:
+        return repr(self) if isinstance(self.rank, jax.core.Tracer) else super().__str__()
 
 
 def spectrum(f: Callable[P, Any], argnums: Argnums = 0, *, tolerance: float | None = None) -> Callable[P, Spectrum]:

@@ -96,7 +96,7 @@ def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:
     ]
     builders = {partial: operator_builder(partial) for partial in partials}
 
-    def run(x, *others):
+    def run(x, *others: Any):
         values = dict(zip(plain.constvars, jaxpr.consts, strict=True))
         values |= dict(zip(plain.invars, (x, *others), strict=True))
         jx.run(plain.eqns, values)
@@ -107,7 +107,7 @@ def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:
     return run
 
 
-def _without_structure(function: VectorFunction, x: jax.Array, others: tuple) -> Operator:
+def _without_structure(function: VectorFunction, x: jax.Array, others: tuple[Any, ...]) -> Operator:
     """The Jacobian of the whole function as one linear function."""
     f = lambda x: function(x, *others)
     cost = float(function.n * function.m)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdl.jacobian.analysis.modes import linearize
-from jaxdl.jacobian.analysis.vector_function import VectorFunction, split
+from jaxdl.jacobian.analysis.vector_function import VectorFunction, pieces, split
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Jacobian, P, method
 
@@ -91,14 +89,14 @@ Run = Callable[..., jax.Array]
 
 
 def prepare_reverse(function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None) -> Run:
-    return _in_chunks(function, rows, function.m, chunk, max_bytes)
+    return _in_chunks(function, reverse_sweeps, function.m, chunk, max_bytes)
 
 
 def prepare_forward(function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None) -> Run:
-    return _in_chunks(function, columns, function.n, chunk, max_bytes)
+    return _in_chunks(function, forward_sweeps, function.n, chunk, max_bytes)
 
 
-def rows(function: VectorFunction, x: jax.Array, others: tuple, chunk: int) -> jax.Array:
+def reverse_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> jax.Array:
     """ȳ = e_i for each i: x̄ is row i."""
     pullback = jax.vjp(lambda xs: function.of_arrays(xs, *others), split(x, function.inputs))[1]
 
@@ -109,7 +107,7 @@ def rows(function: VectorFunction, x: jax.Array, others: tuple, chunk: int) -> j
     return _matrix(sweep, function.m, (function.m, function.n), 0, chunk, x.dtype)
 
 
-def columns(function: VectorFunction, x: jax.Array, others: tuple, chunk: int) -> jax.Array:
+def forward_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> jax.Array:
     """ẋ = e_j for each j: ẏ is column j."""
     of_arrays, xs = lambda xs: function.of_arrays(xs, *others), split(x, function.inputs)
     push = (lambda t: jax.jvp(of_arrays, (xs,), (t,))[1]) if chunk >= function.n else linearize(of_arrays, xs)[1]
@@ -121,10 +119,9 @@ def columns(function: VectorFunction, x: jax.Array, others: tuple, chunk: int) -
     return _matrix(sweep, function.n, (function.m, function.n), 1, chunk, x.dtype)
 
 
-def _split_rows(rows: jax.Array, types: Sequence) -> list[jax.Array]:
+def _split_rows(rows: jax.Array, types: Sequence[Any]) -> list[jax.Array]:
     """Each row as arrays of these types. Done outside of vmap, where XLA copies less."""
-    ends = np.cumsum([math.prod(t.shape) for t in types])[:-1]
-    parts = jnp.split(rows, ends, 1)
+    parts = pieces(rows, types, 1)
     return [part.reshape(len(rows), *t.shape).astype(t.dtype) for part, t in zip(parts, types, strict=True)]
 
 
@@ -135,7 +132,9 @@ def _joined(parts: list[jax.Array], axis: int) -> jax.Array:
         return jnp.concatenate(parts, axis, dtype=jnp.result_type(*parts))
 
 
-def _matrix(sweep: Callable, count: int, shape: tuple[int, int], axis: int, chunk: int, dtype: Any) -> jax.Array:
+def _matrix(
+    sweep: Callable[..., Any], count: int, shape: tuple[int, int], axis: int, chunk: int, dtype: Any
+) -> jax.Array:
     """The matrix of sweeps of one-hot vectors, `chunk` at a time. The last two chunks may overlap.
 
     The vectors are computed when they are needed, and the matrix is written in place: neither takes memory twice.
@@ -151,7 +150,9 @@ def _matrix(sweep: Callable, count: int, shape: tuple[int, int], axis: int, chun
     return jax.lax.fori_loop(0, -(-count // chunk), put, jnp.zeros(shape, dtype))
 
 
-def _in_chunks(function: VectorFunction, sweeps: Callable, count: int, chunk: int | None, max_bytes: int | None) -> Run:
+def _in_chunks(
+    function: VectorFunction, sweeps: Callable[..., Any], count: int, chunk: int | None, max_bytes: int | None
+) -> Run:
     if chunk is not None and max_bytes is not None:
         raise ValueError(f"jacobian.{function.name}: give chunk or max_bytes, not both")
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
@@ -162,7 +163,7 @@ def _in_chunks(function: VectorFunction, sweeps: Callable, count: int, chunk: in
     return lambda x, *others: sweeps(function, x, others, size)
 
 
-def _largest_chunk(function: VectorFunction, sweeps: Callable, count: int, max_bytes: int) -> int:
+def _largest_chunk(function: VectorFunction, sweeps: Callable[..., Any], count: int, max_bytes: int) -> int:
     """The most sweeps at a time whose compiled temporary memory is at most max_bytes, up to an eighth fewer."""
 
     @functools.cache

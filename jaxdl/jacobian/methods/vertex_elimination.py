@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.jacobian.analysis.elimination.accumulation import accumulate
+from jaxdl.jacobian.analysis.elimination.accumulation import Accumulation, accumulate
 from jaxdl.jacobian.analysis.elimination.orders import search
 from jaxdl.jacobian.analysis.elimination.scalar_graph import ScalarGraph, scalar_graph
+from jaxdl.jacobian.analysis.elimination.straight_line import StraightLine
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
@@ -46,7 +47,7 @@ class EliminationPlan(Report):
     fingerprint: str
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> EliminationPlan:
+    def load(cls, path: str | os.PathLike[str]) -> EliminationPlan:
         """Reads a plan that was saved as JSON.
 
         Args:
@@ -142,7 +143,7 @@ def eliminate(
 
 
 def elimination_plan(
-    f: Callable, *args: Any, argnums: Argnums = 0, has_aux: bool = False, seconds: float = 5.0, seed: int = 0
+    f: Callable[..., Any], *args: Any, argnums: Argnums = 0, has_aux: bool = False, seconds: float = 5.0, seed: int = 0
 ) -> EliminationPlan:
     """The plan by which `eliminate(f, argnums, has_aux)` works on these arguments.
 
@@ -182,15 +183,17 @@ class Elimination:
     """Called as (x, *others), it returns the (m, n) Jacobian by the code of an elimination order."""
 
     def __init__(self, function: VectorFunction, graph: ScalarGraph, plan: EliminationPlan):
-        self.plan, self.partials, self.shape = plan, graph.partials, (function.m, function.n)
-        self.code = accumulate(graph, plan.order)
-        self.numbers = list(dict.fromkeys(step[1] for step in self.code.steps if step[0] == "partial"))
-        self.run = jax.jit(self._run)
+        self.plan: EliminationPlan = plan
+        self.partials: StraightLine = graph.partials
+        self.shape: tuple[int, int] = (function.m, function.n)
+        self.code: Accumulation = accumulate(graph, plan.order)
+        self.numbers: list[int] = list(dict.fromkeys(step[1] for step in self.code.steps if step[0] == "partial"))
+        self.run: Callable[..., jax.Array] = jax.jit(self._run)
 
-    def __call__(self, x: jax.Array, *others) -> jax.Array:
+    def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return self.run(x, *others)
 
-    def _run(self, x: jax.Array, *others) -> jax.Array:
+    def _run(self, x: jax.Array, *others: Any) -> jax.Array:
         computed = self.partials.evaluate((x, *others), self.numbers)
         with jax.numpy_dtype_promotion("standard"):
             dtype = jnp.result_type(x, *computed)
@@ -206,7 +209,7 @@ class Elimination:
                 values.append(values[a] + operand(b) if kind == "+" else values[a] - operand(b))
         return self._matrix(values, dtype)
 
-    def _matrix(self, values: list, dtype: Any) -> jax.Array:
+    def _matrix(self, values: list[Any], dtype: Any) -> jax.Array:
         """The matrix, in a form that XLA compiles to few loops on a CPU.
 
         Stacked rows become one loop, which recomputes for each entry what it needs: good where that is little.
@@ -226,7 +229,7 @@ class Elimination:
         return matrix
 
 
-def _line(values: list, dtype: Any, entries: list) -> jax.Array:
+def _line(values: list[Any], dtype: Any, entries: list[Any]) -> jax.Array:
     """A vector of entries, with runs of equal entries as broadcasts."""
     parts = []
     for value, run in itertools.groupby(entries):

@@ -43,16 +43,16 @@ class PartialMap:
         x, y = (jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in self.ends)
         return x, y
 
-    def evaluate(self, *inputs, **changed) -> jax.Array:
+    def evaluate(self, *inputs: Any, **changed: Any) -> jax.Array:
         """The output for all inputs of the equation, with some parameters changed."""
         return jx.binding(self.eqn, **changed)(*inputs)[self.output]
 
-    def at(self, inputs: Sequence) -> Callable[[jax.Array], jax.Array]:
+    def at(self, inputs: Sequence[Any]) -> Callable[[jax.Array], jax.Array]:
         """The output as a function of the one input, the others as in `inputs`."""
         return lambda x: self.evaluate(*inputs[: self.operand], x, *inputs[self.operand + 1 :])
 
 
-def expanded(jaxpr):
+def expanded(jaxpr: Any) -> Any:
     """The jaxpr with calls of jit, and of ops defined by structured equations, replaced by their bodies."""
 
     def into(eqn):
@@ -65,7 +65,7 @@ def expanded(jaxpr):
     return jax.make_jaxpr(lambda *args: jx.evaluate(jaxpr, args, into))(*[v.aval for v in jx.opened(jaxpr).invars])
 
 
-def is_jaxdl_op(eqn) -> bool:
+def is_jaxdl_op(eqn: Any) -> bool:
     """Whether an equation calls an op of `jaxdl.ops`, perhaps under vmap, whose structure its name implies."""
     call = jx.op_call(eqn)
     while hasattr(call, "call"):
@@ -73,19 +73,19 @@ def is_jaxdl_op(eqn) -> bool:
     return getattr(getattr(call, "definition", None), "__module__", "").startswith("jaxdl.ops.")
 
 
-def is_rule(eqn) -> bool:
+def is_rule(eqn: Any) -> bool:
     """Whether an equation calls a function with a hand-written rule."""
     return eqn.primitive.name == "jaxdl_op" or eqn.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call"))
 
 
-def name_of(eqn) -> str:
+def name_of(eqn: Any) -> str:
     """The name of the primitive, or of the function with a hand-written rule."""
     if eqn.primitive.name == "jaxdl_op":
         return jx.op_call(eqn).name
     return jx.function_name(jx.rule_jaxpr(eqn)) if is_rule(eqn) else eqn.primitive.name
 
 
-def _is_structured(jaxpr) -> bool:
+def _is_structured(jaxpr: Any) -> bool:
     inexact = [eqn for eqn in jx.opened(jaxpr).eqns if jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact)]
     return all(
         _is_structured(jx.inner_jaxprs(eqn)[0]) if eqn.primitive.name == "jit" else eqn.primitive.name in STRUCTURED
@@ -107,7 +107,7 @@ def has_pointwise_pullback(partial: PartialMap) -> bool:
     return _is_pointwise(jaxpr)
 
 
-def _is_pointwise(jaxpr) -> bool:
+def _is_pointwise(jaxpr: Any) -> bool:
     """Whether each output entry depends on the first input in the same position alone."""
     plain = jx.opened(jaxpr)
     reached = {plain.invars[0]}

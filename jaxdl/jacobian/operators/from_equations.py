@@ -51,7 +51,7 @@ def operator_builder(partial: PartialMap) -> Builder:
 # None where the structure is not known.
 
 
-def _identity(partial: PartialMap, inputs: Sequence) -> Operator:
+def _identity(partial: PartialMap, inputs: Sequence[Any]) -> Operator:
     x, y = partial.types
     return Identity(math.prod(x.shape), y.dtype)
 
@@ -61,7 +61,7 @@ def _zero(partial: PartialMap) -> Operator:
     return Zero((math.prod(y.shape), math.prod(x.shape)), y.dtype)
 
 
-def _diagonal(partial: PartialMap, inputs: Sequence) -> Operator:
+def _diagonal(partial: PartialMap, inputs: Sequence[Any]) -> Operator:
     """By one push of ones; after a broadcast if the input has fewer axes, or axes of length 1."""
     x, y = partial.types
     name = partial.eqn.primitive.name
@@ -73,13 +73,13 @@ def _diagonal(partial: PartialMap, inputs: Sequence) -> Operator:
     return compose(d, _broadcast_of(x.shape, y, range(len(y.shape) - len(x.shape), len(y.shape))))
 
 
-def _pushed(partial: PartialMap, inputs: Sequence, x_dot: jax.Array) -> jax.Array:
+def _pushed(partial: PartialMap, inputs: Sequence[Any], x_dot: jax.Array) -> jax.Array:
     if _has_only_reverse(partial.eqn):
         return _function(partial, inputs).push(x_dot.reshape(-1))
     return jax.jvp(partial.at(inputs), (inputs[partial.operand],), (x_dot,))[1]
 
 
-def _indexing(partial: PartialMap, inputs: Sequence) -> Operator:
+def _indexing(partial: PartialMap, inputs: Sequence[Any]) -> Operator:
     """The equation applied to the positions of the input's entries, with −1 for entries from elsewhere."""
     x, y = partial.types
     elsewhere = lambda z: np.full(np.shape(z), -1, np.int32) if jnp.issubdtype(z.dtype, jnp.inexact) else z
@@ -97,19 +97,19 @@ def _selection(index: np.ndarray, n: int, dtype: Any) -> Operator:
     return Identity(n, dtype) if np.array_equal(index, np.arange(n)) else Selection(index, n, dtype)
 
 
-def _linear_solve(partial: PartialMap, inputs: Sequence) -> Operator | None:
+def _linear_solve(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
     """The solution depends on the right-hand side and on the matrix; what only the solvers use has no effect."""
     counts = jx.linear_solve(partial.eqn).counts
     is_of_solvers = counts[0] <= partial.operand < sum(counts)
     return _zero(partial) if is_of_solvers else None
 
 
-def _broadcast(partial: PartialMap, inputs: Sequence) -> Operator:
+def _broadcast(partial: PartialMap, inputs: Sequence[Any]) -> Operator:
     x, y = partial.types
     return _broadcast_of(x.shape, y, jx.parameters(partial.eqn)["broadcast_dimensions"])
 
 
-def _broadcast_of(shape: tuple, y: jax.ShapeDtypeStruct, dimensions: Iterable[int]) -> Operator:
+def _broadcast_of(shape: tuple[Any, ...], y: jax.ShapeDtypeStruct, dimensions: Iterable[int]) -> Operator:
     """The broadcast of an array of that shape to y, its axes being the `dimensions` of y."""
     kept = {d for d, k in zip(dimensions, shape, strict=True) if k == y.shape[d]}
     axes = tuple(d for d in range(len(y.shape)) if d not in kept)
@@ -117,12 +117,12 @@ def _broadcast_of(shape: tuple, y: jax.ShapeDtypeStruct, dimensions: Iterable[in
     return Identity(math.prod(shape), y.dtype) if same else AxisSum(y.shape, axes, y.dtype).T
 
 
-def _sum(partial: PartialMap, inputs: Sequence) -> Operator:
+def _sum(partial: PartialMap, inputs: Sequence[Any]) -> Operator:
     x, y = partial.types
     return AxisSum(x.shape, jx.reduced_axes(partial.eqn) or (), y.dtype)
 
 
-def _reduction(partial: PartialMap, inputs: Sequence) -> Operator | None:
+def _reduction(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
     """A sum after a diagonal: each entry has an effect on one output only, which one pull of ones gives."""
     x, y = partial.types
     axes = _axes(partial.eqn, len(x.shape))
@@ -143,7 +143,7 @@ def _axes(eqn: Any, ndim: int) -> tuple[int, ...] | None:
     return tuple(int(a) % ndim for a in axis)
 
 
-def _softmax(partial: PartialMap, inputs: Sequence) -> Operator | None:
+def _softmax(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
     """diag(s) − s sᵀ; of its logarithm I − 1 sᵀ"""
     x, _ = partial.types
     axes = _axes(partial.eqn, len(x.shape))
@@ -156,7 +156,7 @@ def _softmax(partial: PartialMap, inputs: Sequence) -> Operator | None:
     return DiagonalPlusRankOne(scale, -scale, s)
 
 
-def _matrix_product(partial: PartialMap, inputs: Sequence) -> Operator:
+def _matrix_product(partial: PartialMap, inputs: Sequence[Any]) -> Operator:
     """I ⊗ A ⊗ I with the other factor as A, after a transposition of the input."""
     x, y = partial.types
     dot, operand = jx.dot(partial.eqn), partial.operand
@@ -169,14 +169,14 @@ def _matrix_product(partial: PartialMap, inputs: Sequence) -> Operator:
     return compose(Kronecker(a, left, right), transposition)
 
 
-def _convolution(partial: PartialMap, inputs: Sequence) -> Operator | None:
+def _convolution(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
     if hasattr(jx.op_call(partial.eqn), "mapped"):  # under vmap both may be mapped
         return None
     cost = work(partial.eqn)
     return Toeplitz(inputs[1 - partial.operand], partial.evaluate, partial.operand, *partial.types, cost)
 
 
-def _max_pool(partial: PartialMap, inputs: Sequence) -> Operator | None:
+def _max_pool(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
     """Each window selects one entry. Its position is found by pushing the positions, in two parts below 4096."""
     x, y = partial.types
     if jnp.finfo(x.dtype).nmant < 23:
@@ -187,7 +187,7 @@ def _max_pool(partial: PartialMap, inputs: Sequence) -> Operator | None:
     return Selection(jnp.where(push(np.ones(x.shape)) > 0, index, -1), position.size, y.dtype)
 
 
-def _embedding(partial: PartialMap, inputs: Sequence) -> Operator | None:
+def _embedding(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
     """The rows of the table are selected, none by an index outside the table."""
     x, y = partial.types
     if partial.operand or hasattr(jx.op_call(partial.eqn), "mapped"):
@@ -198,7 +198,7 @@ def _embedding(partial: PartialMap, inputs: Sequence) -> Operator | None:
     return Selection(entries.reshape(-1), rows * width, y.dtype)
 
 
-def _function(partial: PartialMap, inputs: Sequence) -> FunctionOperator:
+def _function(partial: PartialMap, inputs: Sequence[Any]) -> FunctionOperator:
     """The equation's own derivative: pushed forward, or pulled back where there is no forward mode."""
     x, y = partial.types
     f, at, name = partial.at(inputs), inputs[partial.operand], name_of(partial.eqn)
@@ -225,14 +225,14 @@ def _has_only_reverse(eqn: Any) -> bool:
     )
 
 
-_PRIMITIVES: dict[str, Callable[[PartialMap, Sequence], Operator | None]] = (
+_PRIMITIVES: dict[str, Callable[[PartialMap, Sequence[Any]], Operator | None]] = (
     dict.fromkeys(IDENTITIES, _identity)
     | dict.fromkeys(INDEXING, _indexing)
     | dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod"), _reduction)
     | {"dot_general": _matrix_product, "reduce_sum": _sum, "broadcast_in_dim": _broadcast}
     | {"conv_general_dilated": _convolution, "reduce_window_max": _max_pool, "custom_linear_solve": _linear_solve}
 )
-_OPS: dict[str, Callable[[PartialMap, Sequence], Operator | None]] = (
+_OPS: dict[str, Callable[[PartialMap, Sequence[Any]], Operator | None]] = (
     dict.fromkeys(("sum", "mean", "max", "logsumexp"), _reduction)
     | dict.fromkeys(("conv2d", "conv_transpose2d"), _convolution)
     | dict.fromkeys(("softmax", "log_softmax"), _softmax)

@@ -37,7 +37,7 @@ class Toeplitz(_OnArrays):
     """v ↦ f(v, other), or f(other, v), of a convolution: a bilinear f where each pair of entries meets at most once."""
 
     other: jax.Array
-    f: Callable = static()
+    f: Callable[..., Any] = static()
     place: int = static()
     before: Any = static()
     after: Any = static()

@@ -53,7 +53,7 @@ class Network(Operator):
         return zip(self.ends, self.operators, strict=True)
 
 
-def _add_to(sums: dict, vertex: int, value: jax.Array) -> None:
+def _add_to(sums: dict[Any, Any], vertex: int, value: jax.Array) -> None:
     sums[vertex] = sums[vertex] + value if vertex in sums else value
 
 
@@ -72,10 +72,10 @@ class _Graph:
         successors[end] = add(successors[end], operator) if end in successors else operator
         self.predecessors.setdefault(end, {})[start] = None
 
-    def successors(self, vertex: Hashable) -> Iterable:
+    def successors(self, vertex: Hashable) -> Iterable[Any]:
         return self.operators.get(vertex, ())
 
-    def simplify(self, order: list, first: Hashable, last: Hashable) -> None:
+    def simplify(self, order: list[Any], first: Hashable, last: Hashable) -> None:
         """Replaces vertices between two edges by the product of their operators, until there is none."""
         waiting = [vertex for vertex in order if vertex not in (first, last)]
         while waiting:
@@ -97,7 +97,7 @@ class _Graph:
             return True
         return any(len(side) == 1 and isinstance(side[0], Selection | Identity) for side in (entering, leaving))
 
-    def between(self, vertices: list) -> Operator:
+    def between(self, vertices: list[Any]) -> Operator:
         """The operator from the first of these vertices to the last."""
         place = {vertex: i for i, vertex in enumerate(vertices)}
         edges = [

@@ -71,7 +71,9 @@ class RemainingGraph:
         return _bits(self.ins[v] | self.outs[v])
 
 
-def _join(near: int, unit: int, fixed: int, v: int, outs: list, unit_outs: list, fixed_outs: list) -> None:
+def _join(
+    near: int, unit: int, fixed: int, v: int, outs: list[int], unit_outs: list[int], fixed_outs: list[int]
+) -> None:
     """Gives each vertex of `near` the edges of v on the other side."""
     far, far_unit, far_fixed, others = outs[v], unit_outs[v], fixed_outs[v], ~(1 << v)
     while near:
@@ -104,15 +106,15 @@ def multiplications(graph: ScalarGraph, order: Sequence[int]) -> int:
     return total
 
 
-def forward(graph: ScalarGraph) -> list[int]:
+def forward_order(graph: ScalarGraph) -> list[int]:
     return list(graph.inner)
 
 
-def reverse(graph: ScalarGraph) -> list[int]:
+def reverse_order(graph: ScalarGraph) -> list[int]:
     return list(reversed(graph.inner))
 
 
-def markowitz(graph: ScalarGraph) -> list[int]:
+def markowitz_order(graph: ScalarGraph) -> list[int]:
     """Always the vertex that is cheapest at the time; of several the last one."""
     left, order, eliminated = RemainingGraph.of(graph), [], set()
     cost = {v: left.cost(v) for v in graph.inner}
@@ -158,7 +160,7 @@ def search(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> SearchRes
         seed: Of the random moves.
     """
     end, draw = time.perf_counter() + seconds, random.Random(seed)
-    orders = {"forward": forward(graph), "reverse": reverse(graph), "markowitz": markowitz(graph)}
+    orders = {"forward": forward_order(graph), "reverse": reverse_order(graph), "markowitz": markowitz_order(graph)}
     counts = {name: multiplications(graph, order) for name, order in orders.items()}
     start = orders[min(orders, key=lambda name: counts[name])]
     first, left = _eliminated_first(graph)

@@ -39,10 +39,10 @@ class LocalJacobian:
     """An equation's partial derivatives; `compute(inputs, outputs)` gives an array for each that is not constant."""
 
     partials: list[Partials]
-    compute: Callable[[Sequence, Sequence], list] = lambda inputs, outputs: []
+    compute: Callable[[Sequence[Any], Sequence[Any]], list[Any]] = lambda inputs, outputs: []
 
 
-def local_jacobian(eqn: Any, moving: Sequence[int], known: Sequence) -> LocalJacobian | None:
+def local_jacobian(eqn: Any, moving: Sequence[int], known: Sequence[Any]) -> LocalJacobian | None:
     """The partial derivatives of an equation.
 
     Args:
@@ -96,7 +96,7 @@ def _mul(eqn, moving, known):
     return LocalJacobian(partials, _other_operands(partials))
 
 
-def _other_operands(partials: list[Partials]) -> Callable[[Sequence, Sequence], list]:
+def _other_operands(partials: list[Partials]) -> Callable[[Sequence[Any], Sequence[Any]], list[Any]]:
     """The values of a product's partial derivatives: of each operand the other one."""
     return lambda inputs, outputs: [inputs[1 - p.operand] for p in partials if p.index is not None]
 
@@ -202,7 +202,9 @@ def _dense(eqn, moving):
 _REVERSE_ONLY = frozenset(("custom_vjp_call", "custom_vjp_call_jaxpr"))
 
 
-def _possible(eqn: Any, moving: Sequence[int], methods: tuple[Callable, Callable]) -> Callable:
+def _possible(
+    eqn: Any, moving: Sequence[int], methods: tuple[Callable[..., Any], Callable[..., Any]]
+) -> Callable[..., Any]:
     """The first of the methods that JAX's derivative of the equation allows."""
     every, refused = tuple(range(len(moving))), ""
     for method in methods:

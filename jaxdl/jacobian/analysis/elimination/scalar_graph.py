@@ -73,7 +73,7 @@ class _Builder:
         self.line = StraightLine(function.jaxpr, self.known)
         self.vertices: dict[int, np.ndarray] = {self.line.inputs[0]: np.arange(function.n)}
         self.incoming: list[dict[int, Any]] = [{} for _ in range(function.n)]
-        self.computed: dict[int, Callable] = {}
+        self.computed: dict[int, Callable[..., Any]] = {}
         self.slots, self.edges = 0, 0
         for at, step in enumerate(self.line.steps):
             self.add(at, step)
@@ -116,7 +116,7 @@ class _Builder:
             if (vertices >= 0).any():
                 self.vertices[number] = vertices
 
-    def vertex(self, terms: dict[int, list]) -> int:
+    def vertex(self, terms: dict[int, list[Any]]) -> int:
         """The vertex of a scalar with these partial derivatives: −1 if there is none, one with which it is equal, or a
         new one.
         """
@@ -168,7 +168,7 @@ class _Builder:
             partials,
         )
 
-    def partials(self) -> tuple[StraightLine, Callable]:
+    def partials(self) -> tuple[StraightLine, Callable[..., Any]]:
         """What computes the partial derivatives, and a function from a term to its name there."""
         line = StraightLine(jx.trace(self.slots_of, self.function.x, *self.function.others)[0], self.known)
         negated = {step.outputs[0]: step.inputs[0] for step in line.steps if step.eqn.primitive.name == "neg"}
@@ -185,7 +185,7 @@ class _Builder:
 
         return line, named
 
-    def slots_of(self, *arguments) -> list:
+    def slots_of(self, *arguments) -> list[Any]:
         """The computed arrays of partial derivatives, in order; `arguments` are x and the function's other arrays."""
         values, slots = self.line.given | dict(zip(self.line.inputs, arguments, strict=True)), []
         for at, step in enumerate(self.line.steps):
@@ -197,7 +197,7 @@ class _Builder:
         return slots
 
 
-def _added(terms: Sequence) -> float | tuple:
+def _added(terms: Sequence[Any]) -> float | tuple[Any, ...]:
     """The sum of terms: a number, or a tuple of terms with at most one number."""
     constant = sum(t for t in terms if isinstance(t, float))
     computed = tuple(t for t in terms if not isinstance(t, float))
@@ -211,7 +211,7 @@ def _added(terms: Sequence) -> float | tuple:
 _BY_JAX = {"gather", "dynamic_slice", "dynamic_update_slice"}
 
 
-def _renamed(eqn: Any, vertices: Sequence[np.ndarray | None], known: Sequence) -> list[np.ndarray] | None:
+def _renamed(eqn: Any, vertices: Sequence[np.ndarray | None], known: Sequence[Any]) -> list[np.ndarray] | None:
     """The vertices of each output of an equation that only moves entries; None for other equations."""
     name = eqn.primitive.name
     is_run_by_jax = name in _BY_JAX or jx.is_replacement(eqn)

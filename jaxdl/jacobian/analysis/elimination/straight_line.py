@@ -26,7 +26,7 @@ class NumberedEquation:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def evaluate(self, values: Sequence) -> list:
+    def evaluate(self, values: Sequence[Any]) -> list[Any]:
         return jx.binding(self.eqn)(*values)
 
 
@@ -47,13 +47,13 @@ class StraightLine:
     def __init__(self, jaxpr: Any, known: Mapping[int, Any] | None = None):
         self.steps: list[NumberedEquation] = []
         self.given: dict[int, Any] = {}
-        self.count = 0
+        self.count: int = 0
         self._literals, self._seen = {}, {}
-        self.inputs = [self._new() for _ in jx.opened(jaxpr).invars]
+        self.inputs: list[int] = [self._new() for _ in jx.opened(jaxpr).invars]
         self.given.update({self.inputs[place]: value for place, value in (known or {}).items()})
-        self.outputs = self._inline(jaxpr, self.inputs)
+        self.outputs: list[int] = self._inline(jaxpr, self.inputs)
 
-    def evaluate(self, arguments: Sequence, outputs: Sequence[int]) -> list:
+    def evaluate(self, arguments: Sequence[Any], outputs: Sequence[int]) -> list[Any]:
         """The values with the numbers `outputs`, by the steps that they need."""
         needed, steps = set(outputs), []
         for step in reversed(self.steps):

@@ -64,7 +64,7 @@ def _nonzero(value: Value) -> np.ndarray | None:
 # --- windows ------------------------------------------------------------------------------------------------
 
 
-def _taps(size: int, window: int, stride: int, padding: tuple[int, int], base: int, dilation: int) -> list:
+def _taps(size: int, window: int, stride: int, padding: tuple[int, int], base: int, dilation: int) -> list[Any]:
     """One axis of a sliding window: for each tap the (outputs, size) incidence of that tap alone."""
     low, high = padding
     padded = low + high + max((size - 1) * base + 1, 0)
@@ -78,7 +78,7 @@ def _taps(size: int, window: int, stride: int, padding: tuple[int, int], base: i
     return incidences
 
 
-def _any_tap(incidences: Sequence) -> Matrix:
+def _any_tap(incidences: Sequence[Any]) -> Matrix:
     return functools.reduce(operator.add, incidences)
 
 
@@ -151,7 +151,7 @@ def _output_shape(eqn: Any) -> list[int]:
     return [eqn.outvars[0].aval.shape[axis] for axis in jx.convolution(eqn).out]
 
 
-def _sparse_kernel(used: np.ndarray, axes: Sequence, n: int, count: int) -> Matrix:
+def _sparse_kernel(used: np.ndarray, axes: Sequence[Any], n: int, count: int) -> Matrix:
     """The incidence of a convolution whose kernel (outputs, c, taps …) is zero except where `used`, tap by tap."""
     outputs, c = used.shape[:2]
     whole = None

@@ -88,7 +88,7 @@ def _is_unchanged(before: Value, after: Value) -> bool:
     return np.array_equal(before.array(), after.array())  # type: ignore[arg-type]
 
 
-def _stacked(variables: Sequence, steps: list[list[Value]]) -> list[Value]:
+def _stacked(variables: Sequence[Any], steps: list[list[Value]]) -> list[Value]:
     """The outputs of a scan from those of its steps."""
     outputs = []
     for i, v in enumerate(variables):
@@ -98,7 +98,7 @@ def _stacked(variables: Sequence, steps: list[list[Value]]) -> list[Value]:
     return outputs
 
 
-def _long_scan(propagate: Propagate, eqn: Any, consts: list, carry: list, xs: list) -> list[Value]:
+def _long_scan(propagate: Propagate, eqn: Any, consts: list[Any], carry: list[Any], xs: list[Any]) -> list[Value]:
     """Each step depends on the union of all slices, and the carry is followed until it is stable."""
     propagate.report(eqn, f"more than {MOST_STEPS} steps, followed as one")
     length, body = jx.scan(eqn).length, jx.scan(eqn).body
@@ -116,7 +116,7 @@ def _long_scan(propagate: Propagate, eqn: Any, consts: list, carry: list, xs: li
     return carry + ys
 
 
-def _fixed_point(propagate: Propagate, eqn: Any, step: Callable, start: list[Value]) -> list[Value]:
+def _fixed_point(propagate: Propagate, eqn: Any, step: Callable[..., Any], start: list[Value]) -> list[Value]:
     """The carry of a loop: the union over any number of steps, without known values."""
     carry = [Value(v.aval, v.dependence) for v in start]
     for _ in range(MOST_STEPS):

@@ -55,7 +55,8 @@ class Propagation:
     """
 
     def __init__(self, n: int, by_value: bool = False, dense: NotUnderstood | None = None):
-        self.n, self.by_value = n, by_value
+        self.n: int = n
+        self.by_value: bool = by_value
         self.dense: NotUnderstood = [] if dense is None else dense
 
     def __call__(self, jaxpr: Any, values: list[Value]) -> list[Value]:

@@ -107,7 +107,7 @@ def fold(eqn: Any, values: Sequence[Value]) -> list[Value]:
     return [Value(aval, None, part(i)) for i, aval in enumerate(avals)]
 
 
-def _computed(eqn: Any, inputs: list) -> list | None:
+def _computed(eqn: Any, inputs: list[Any]) -> list[Any] | None:
     if any(x is None for x in inputs):
         return None
     name = eqn.primitive.name
@@ -129,7 +129,7 @@ def _is_same_in_numpy(eqn: Any) -> bool:
 
 
 # For indices and masks, which JAX would compile for each shape.
-_ARITHMETIC: dict[str, Callable] = {
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": lambda a, b, **_: a + b,
     "sub": lambda a, b, **_: a - b,
     "mul": lambda a, b, **_: a * b,

@@ -1,4 +1,4 @@
-"""Kinds of functions that methods have been wrong about or have died of: each is right in each method, or refused."""
+"""Functions that once gave a wrong result or an error: all methods are right, or refuse them."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ triple.defjvp(lambda p, t: (triple(*p), triple(*t)))
 
 @jax.custom_jvp
 def summed(x):
-    """Its rule calls it on the tangent, and it mixes all entries."""
+    """Its rule calls it on the tangent; each entry depends on several."""
     return jnp.cumsum(x)
 
 
@@ -146,14 +146,14 @@ CHOSEN = (
 
 
 @pytest.mark.parametrize("name", CHOSEN)
-def test_right_as_chosen(name):
+def test_right_by_best(name):
     same(jacobian.best(FUNCTIONS[name])(X), right_of(name)(X))
 
 
 PATTERNS = {
     "BCOO times a vector": 7,
     "a solve": 16,
-    "triangular": 16,  # which entries of the inverse vanish is not looked for
+    "triangular": 16,  # the zeros of the inverse are not found
     "tridiagonal": 16,
     "a rule that calls itself": 4,
     "rotations in a scan": 6,

@@ -1,4 +1,4 @@
-"""Choosing: no method takes the others down, nothing of the user's runs on made-up numbers, no matrix unchecked."""
+"""`best`: a failing method is refused, a matrix is verified, and nothing calls back with random inputs."""
 
 import sys
 
@@ -36,7 +36,7 @@ def test_any_error_of_a_method_is_a_refusal(monkeypatch, error):
     assert_close(jacobian.best(jnp.sin)(X), jnp.diag(jnp.cos(X)), "float32", "jacobian")
 
 
-def test_where_no_method_is_left_all_reasons_are_told():
+def test_without_any_method_all_reasons_are_given():
     f = lambda x: jax.pure_callback(np.sin, x, x)
     with pytest.raises(ValueError, match=r"(?s)no method gives this Jacobian.*reverse: .*callback.*cut: .*callback"):
         jacobian.best(f)(X)
@@ -51,7 +51,7 @@ WRONG = {
 
 
 def wrongly(name, wrong):
-    """The method, much the fastest, and wrong."""
+    """A method that returns a wrong matrix."""
     prepare = plans.PREPARE[name]
 
     def prepared(vector):
@@ -74,7 +74,7 @@ def f(x):
 
 @pytest.fixture
 def predicted_first(monkeypatch):
-    """The sparse way comes first, whatever it would take."""
+    """Makes the sparse method the first of every plan."""
     way = plans._way
     first = lambda vector, name: (
         plans.replace(way(vector, name), predicted=0.0) if name == "sparse" else way(vector, name)
@@ -92,19 +92,19 @@ def test_a_wrong_matrix_is_never_returned(monkeypatch, predicted_first, kind):
 
 
 def looping(x):
-    """Not to be run on drawn numbers."""
+    """A while loop, which is not run on random inputs."""
     return jax.lax.while_loop(lambda y: y[0].sum() < 9, lambda y: (y[0] * 2 + 1, y[1] * y[0]), (x, f(x)))[1]
 
 
-def test_a_wrong_matrix_of_a_function_that_is_not_tried(monkeypatch, predicted_first):
-    """On the first numbers given; where these are traced, it is NaN."""
+def test_a_wrong_matrix_of_a_function_that_is_not_run(monkeypatch, predicted_first):
+    """It is found on the first arguments; where these are traced, it is NaN."""
     monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
     assert jnp.isnan(jax.jit(jacobian.best(looping))(X)).all()
     assert jnp.isnan(jax.vmap(jacobian.best(looping))(X[None])).all()
     assert_close(jacobian.best(looping)(X), jax.jacfwd(looping)(X), "float32", "jacobian")
 
 
-def test_a_right_matrix_of_a_function_that_is_not_tried(predicted_first):
+def test_a_right_matrix_of_a_function_that_is_not_run(predicted_first):
     for best in (jacobian.best(looping), jax.jit(jacobian.best(looping))):
         assert_close(best(X), jax.jacfwd(looping)(X), "float32", "jacobian")
     assert_close(jax.vmap(jacobian.best(looping))(X[None])[0], jax.jacfwd(looping)(X), "float32", "jacobian")
@@ -121,7 +121,7 @@ def test_compared_once(monkeypatch, predicted_first):
     assert len(compared) == 1
 
 
-def test_a_function_without_finite_values_on_drawn_numbers_is_compared_on_those_given(monkeypatch, predicted_first):
+def test_without_finite_values_on_random_inputs_the_first_arguments_are_used(monkeypatch, predicted_first):
     monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
     g = lambda x: jnp.log(x - 5) * jnp.roll(x, 1)
     best = jacobian.best(g)
@@ -138,7 +138,7 @@ CALLING = {
 
 
 @pytest.mark.parametrize("name", CALLING)
-def test_nothing_calls_back_with_made_up_numbers(name, capsys):
+def test_nothing_calls_back_with_random_inputs(name, capsys):
     seen = []
 
     def see(x):
@@ -158,9 +158,9 @@ def test_nothing_calls_back_with_made_up_numbers(name, capsys):
     assert all(np.array_equal(x, X) for x in seen)
 
 
-def test_an_error_on_drawn_numbers_leaves_the_prediction(monkeypatch):
+def test_after_an_error_on_random_inputs_the_prediction_decides(monkeypatch):
     def tried(vector, ways):
-        raise FloatingPointError("made-up numbers")
+        raise FloatingPointError("random inputs")
 
     monkeypatch.setattr(plans, "_timed", tried)
     plan = jacobian.plan(f, X)
@@ -168,8 +168,8 @@ def test_an_error_on_drawn_numbers_leaves_the_prediction(monkeypatch):
     assert_close(jacobian.best(f)(X), jax.jacrev(f)(X), "float32", "jacobian")
 
 
-def test_numbers_that_a_function_closes_over_are_not_made_up():
-    """The table of a gather, say: drawn numbers would make another function of it."""
+def test_arrays_that_a_function_closes_over_keep_their_values():
+    """Random numbers in the table of a gather would make another function."""
     table = jnp.array([3, 1, 2, 0])
     g = lambda x: jnp.sin(x[table]) * x
     assert_close(jacobian.best(g)(X), jax.jacrev(g)(X), "float32", "jacobian")
