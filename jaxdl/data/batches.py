@@ -161,6 +161,12 @@ class Batches:
         ((4,), 2)
     """
 
+    data: Records
+    batch: int
+    seed: tuple[int, ...]
+    part: slice
+    epoch_steps: int
+
     def __init__(self, data: Records, batch: int, seed: Sequence[int], part: tuple[int, int] = (0, 1)):
         """Checks that the batches can be made.
 

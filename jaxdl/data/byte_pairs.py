@@ -40,7 +40,11 @@ class BytePairTokenizer:
         size: How many tokens there are.
     """
 
-    def __init__(self, merges: str | os.PathLike):
+    start: int
+    end: int
+    size: int
+
+    def __init__(self, merges: str | os.PathLike[str]):
         """Reads the merges.
 
         Args:

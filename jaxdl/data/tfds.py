@@ -133,7 +133,7 @@ def _reason(error):
     )
 
 
-def examples(builder: Any, name: str, split: str) -> list[dict]:
+def examples(builder: Any, name: str, split: str) -> list[dict[str, Any]]:
     """All examples of a split."""
     source, where = source_of(builder, name, split), f"{name}: split {split}"
     return [example(source, i, where) for i in range(len(source))]
@@ -208,16 +208,17 @@ def decoded(builder: Any, name: str, split: str) -> "_Decoded":
 class _Decoded:
     """The examples of a source, decoded one by one."""
 
-    def __init__(self, source: Any, decode: Callable):
-        self.source, self.decode = source, decode
+    def __init__(self, source: Any, decode: Callable[..., Any]):
+        self.source: Any = source
+        self.decode: Callable[..., Any] = decode
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
         return self.decode(self.source[i])
 
-    def __getitems__(self, rows):
+    def __getitems__(self, rows: list[int]) -> list[tuple[np.ndarray, int]]:
         return [self.decode(record) for record in self.source.__getitems__(rows)]
 
 

@@ -28,6 +28,9 @@ class CharacterTokenizer:
         array([[2, 1, 3, 0]], dtype=int32)
     """
 
+    end: int
+    size: int
+
     def __init__(self, texts: Iterable[str]):
         """Collects the characters.
 
@@ -106,6 +109,9 @@ class WordTokenizer:
         array([[3, 2, 0],
                [3, 1, 0]], dtype=int32)
     """
+
+    vocabulary: list[str]
+    size: int
 
     def __init__(self, texts: Iterable[str], *, most: int | None = None):
         """Counts the words.

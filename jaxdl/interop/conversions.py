@@ -5,7 +5,7 @@ name ("encoder.ln.weight").
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +21,8 @@ class Conversion(NamedTuple):
         out: A function from our arrays to a tuple of their tensors.
     """
 
-    into: Callable
-    out: Callable
+    into: Callable[..., Any]
+    out: Callable[..., Any]
 
 
 class Entry(NamedTuple):
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     conversion: Conversion
 
 
-def one_to_one(into: Callable, out: Callable) -> Conversion:
+def one_to_one(into: Callable[..., Any], out: Callable[..., Any]) -> Conversion:
     """A conversion of one array to one tensor."""
     return Conversion(lambda x: (into(x),), lambda x: (out(x),))
 

@@ -19,7 +19,9 @@ SHOWN = 4  # names in a message
 FAR = 1e6  # a number this many times larger than the median, or than 1, is suspicious
 
 
-def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout: Callable, like: Any) -> Any:
+def load_torch_state_dict(
+    source: str | os.PathLike[str] | Mapping[str, Any], layout: Callable[..., Any], like: Any
+) -> Any:
     """Loads a model's parameters from PyTorch's weights.
 
     Suspicious numbers are loaded unchanged, with a UserWarning that names the tensors: NaN, infinity (also by overflow
@@ -61,7 +63,7 @@ def load_torch_state_dict(source: str | os.PathLike | Mapping[str, Any], layout:
     return jax.tree.unflatten(jax.tree.structure(like), [loaded[path] for path in leaves])
 
 
-def torch_state_dict(params: Any, layout: Callable) -> dict[str, np.ndarray]:
+def torch_state_dict(params: Any, layout: Callable[..., Any]) -> dict[str, np.ndarray]:
     """Converts parameters to PyTorch's tensors, as NumPy arrays.
 
     Args:
@@ -79,7 +81,7 @@ def torch_state_dict(params: Any, layout: Callable) -> dict[str, np.ndarray]:
     return {name: np.array(tensor, order="C") for name, tensor in tensors.items()}
 
 
-def save_torch_state_dict(path: str | os.PathLike, params: Any, layout: Callable) -> None:
+def save_torch_state_dict(path: str | os.PathLike[str], params: Any, layout: Callable[..., Any]) -> None:
     """Writes parameters as PyTorch's tensors to a safetensors file, whole or not at all.
 
     Args:

@@ -25,7 +25,7 @@ def check_numbers(epochs: Any, batch: Any, accumulate: Any) -> None:
         )
 
 
-def source_of(data: Any) -> tuple[Records, tuple | None]:
+def source_of(data: Any) -> tuple[Records, tuple[Any, ...] | None]:
     """The data as `Records`, and as arrays (x, y) if they are in memory."""
     if isinstance(data, Records):
         return data, None
@@ -38,7 +38,7 @@ def source_of(data: Any) -> tuple[Records, tuple | None]:
     return source, (x, y)
 
 
-def check_test(test: Any, arrays: tuple | None) -> None:
+def check_test(test: Any, arrays: tuple[Any, ...] | None) -> None:
     """Checks that held-out data have the form of the training data."""
     if test is None:
         return
@@ -55,14 +55,14 @@ def check_test(test: Any, arrays: tuple | None) -> None:
             raise ValueError(f"fit: an example of {name} in test has shape {shapes[0]}, in data {shapes[1]}")
 
 
-def check_metrics(metrics: Mapping[str, Callable]) -> None:
+def check_metrics(metrics: Mapping[str, Callable[..., Any]]) -> None:
     """Checks that no metric has the name of another column of the history."""
     taken = COLUMNS & {*metrics}
     if taken:
         raise ValueError(f"fit: {', '.join(sorted(taken))} is a column of the history: give the metric another name")
 
 
-def check_classes(loss: Callable, output: Any, source: Records, targets: list) -> None:
+def check_classes(loss: Callable[..., Any], output: Any, source: Records, targets: list[Any]) -> None:
     """Checks that labels are less than the number of outputs, if the loss is the cross-entropy of integer labels."""
     if getattr(_inner(loss), "__name__", "") != OF_LABELS:
         return

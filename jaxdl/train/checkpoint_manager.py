@@ -45,7 +45,7 @@ def checkpoint_manager(folder: Path, keep: int, measured: dict[int, float], thre
     return ocp.CheckpointManager(folder, options=options, item_handlers={RUN: _handling()[0](thread)})
 
 
-def save_arguments(shards: dict, notes: dict) -> Any:
+def save_arguments(shards: dict[str, Any], notes: dict[str, Any]) -> Any:
     """The arguments with which the manager saves these arrays and notes."""
     return _handling()[1](shards, notes)
 
@@ -71,8 +71,8 @@ def _handling():
     @ocp.args.register_with_handler(Handler, for_save=True, for_restore=True)
     @dataclasses.dataclass
     class Save(ocp.args.CheckpointArgs):
-        shards: dict
-        notes: dict
+        shards: dict[str, Any]
+        notes: dict[str, Any]
 
     return Handler, Save
 

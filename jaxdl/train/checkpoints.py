@@ -31,7 +31,7 @@ from jaxdl.train.run_fingerprint import first_difference
 FORMAT = 2
 DAMAGED = "damaged"  # the folder to which damaged checkpoints are moved
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class CheckpointError(OSError):
@@ -52,7 +52,7 @@ class Checkpoint(NamedTuple):
         begun: Called before the first step, when it is certain that the run may use the folder.
     """
 
-    folder: str | os.PathLike
+    folder: str | os.PathLike[str]
     every: int | None = None
     keep: int = 3
     settings: Mapping[str, Any] | None = None
@@ -64,7 +64,7 @@ class RestoredCheckpoint(NamedTuple):
 
     step: int
     state: Any
-    notes: dict
+    notes: dict[str, Any]
 
 
 class Store:
@@ -73,23 +73,23 @@ class Store:
     def __init__(self, where: Checkpoint):
         if where.keep < 1 or (where.every is not None and where.every < 1):
             raise ValueError(f"Checkpoint: every and keep must be 1 or more, got {where.every} and {where.keep}")
-        self.where = where
-        self.folder = Path(where.folder).absolute()
+        self.where: Checkpoint = where
+        self.folder: Path = Path(where.folder).absolute()
         self.thread = ThreadPoolExecutor(1)  # one for all writes: memory that a thread frees is reused by that thread
-        self.written: Future | None = None  # the last checkpoint
+        self.written: Future[None] | None = None  # the last checkpoint
         self.measured: dict[int, float] = {}  # by step; the lowest is the best
 
     def __enter__(self) -> Store:
         logging.getLogger("absl").addFilter(is_useful)
         self._lock = _locked(self.folder) if jax.process_index() == 0 else None
         with self._errors_say("be used"):
-            self.manager = checkpoint_manager(self.folder, self.where.keep, self.measured, self.thread)
+            self.manager: Any = checkpoint_manager(self.folder, self.where.keep, self.measured, self.thread)
         for step in self.manager.all_steps():
             with contextlib.suppress(Damaged):
                 self.measured[step] = _or_worst(self._notes(step).get("measured"))
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.wait()
         except CheckpointError:
@@ -102,7 +102,7 @@ class Store:
             if self._lock:
                 self._lock.release()
 
-    def save(self, step: int, state: Any, notes: dict, measured: float) -> None:
+    def save(self, step: int, state: Any, notes: dict[str, Any], measured: float) -> None:
         """Writes a checkpoint in the background.
 
         Args:
@@ -143,7 +143,7 @@ class Store:
         sync(self.folder / str(step))
         sync(self.folder)
 
-    def latest(self, like: Any, run: dict) -> RestoredCheckpoint | None:
+    def latest(self, like: Any, run: dict[str, Any]) -> RestoredCheckpoint | None:
         """Reads the last intact checkpoint. Damaged ones are moved to the folder `damaged`, with a warning.
 
         Args:
@@ -201,7 +201,7 @@ class Store:
         except UnreadableArrays as error:
             raise Damaged(f"it cannot be read: {_first_line(error)}") from error
 
-    def _notes(self, step) -> dict:
+    def _notes(self, step) -> dict[str, Any]:
         path = self.folder / str(step) / RUN / NOTES
         if not path.exists():
             path = self.folder / str(step) / "notes" / "metadata"  # in format 1
@@ -281,7 +281,7 @@ def _check_same(run, saved, folder):
         )
 
 
-def _signed(document: dict) -> dict:
+def _signed(document: dict[str, Any]) -> dict[str, Any]:
     """The document with a digest of its other entries."""
     rest = {k: v for k, v in document.items() if k != "digest"}
     return rest | {"digest": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}

@@ -42,7 +42,7 @@ def collectives(compiled: jax.stages.Compiled) -> dict[str, Collective]:
     return {kind: Collective(calls[kind], sizes[kind]) for kind in KINDS if calls[kind]}
 
 
-def _bytes(found: re.Match) -> int:
+def _bytes(found: re.Match[str]) -> int:
     numbers = int(np.prod([int(n) for n in found["shape"].split(",") if n], dtype=np.int64))
     bits = _BITS.get(found["dtype"]) or int(re.sub(r"\D", "", found["dtype"][1:4]) or 8)
     return numbers * bits // 8

@@ -57,8 +57,8 @@ def fully_sharded(mesh: Mesh | AbstractMesh, tree: Any) -> Any:
 class Placement:
     """Where arrays are: on the default device, or on a mesh, with parameters sharded by `shard(mesh, tree)`."""
 
-    def __init__(self, mesh: Mesh | None, shard: Callable = replicated):
-        self.mesh = mesh and Mesh(mesh.devices, mesh.axis_names)  # XLA chooses the shardings in between
+    def __init__(self, mesh: Mesh | None, shard: Callable[..., Any] = replicated):
+        self.mesh: Mesh | None = mesh and Mesh(mesh.devices, mesh.axis_names)  # XLA chooses the shardings in between
         self.shard = shard
 
     def check(self, batch: int) -> None:
@@ -68,7 +68,7 @@ class Placement:
                 f"a batch of {batch} cannot be split over {self.mesh.size} devices: make it a multiple of that"
             )
 
-    def started(self, init: Callable) -> Any:
+    def started(self, init: Callable[..., Any]) -> Any:
         """The result of init(); each device computes its own shards."""
         if self.mesh is None:
             return init()
@@ -89,7 +89,7 @@ class Placement:
         sharding = NamedSharding(self.mesh, P(self._names))
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
 
-    def data_parallel(self, value_and_grad: Callable) -> Callable:
+    def data_parallel(self, value_and_grad: Callable[..., Any]) -> Callable[..., Any]:
         """(params, x, y, key) → (loss, gradients), computed by each device on its own rows, then averaged.
 
         Only that average is communicated, whatever the rules do with the examples; of a sharded gradient each device
@@ -124,7 +124,7 @@ class Placement:
                 left -= set(names if isinstance(names, tuple) else (names,))
         return jax.lax.psum(x, tuple(left)) if left else x
 
-    def step(self, step: Callable) -> Callable:
+    def step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """A training step with the batch split over the devices, and results sharded as its parameters are."""
         mesh = self.mesh
         if mesh is None:
@@ -163,7 +163,7 @@ def _from_host(x, sharding):
     return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
 
-def is_mean_of_parts(value_and_grad: Callable, params: Any, x: Any, y: Any, key: jax.Array) -> bool:
+def is_mean_of_parts(value_and_grad: Callable[..., Any], params: Any, x: Any, y: Any, key: jax.Array) -> bool:
     """Whether loss and gradients of a batch are the mean of those of its halves, up to rounding.
 
     Each half draws the random numbers that the batch draws for its rows. They are not the mean where examples affect

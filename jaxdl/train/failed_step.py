@@ -47,6 +47,10 @@ class Diverged(FloatingPointError):
         path: Where the failed step is saved, for `load_failed_step`; None in a run without checkpoints.
     """
 
+    trained: Trained
+    before: FailedStep | None
+    path: Path | None
+
     def __init__(self, loss: float | None, when: str, path: Path | None, trained: Trained, before: FailedStep | None):
         """Writes the message.
 
@@ -87,7 +91,7 @@ def save_failed_step(folder: Path, failed: FailedStep) -> Path:
     return path
 
 
-def load_failed_step(path: str | os.PathLike, params: Any) -> FailedStep:
+def load_failed_step(path: str | os.PathLike[str], params: Any) -> FailedStep:
     """Loads a non-finite step that `fit` saved.
 
     Args:

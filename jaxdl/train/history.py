@@ -6,17 +6,18 @@ import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxdl.report import plain, sync, write_whole
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class History:
     """Rows, dictionaries of numbers with an "epoch" each, in the order of the epochs."""
 
     def __init__(self):
-        self._rows: list[dict] = []
+        self._rows: list[dict[str, Any]] = []
         self._path: Path | None = None
 
     def keep_in(self, path: Path, epochs: int, writes: bool = True) -> None:
@@ -44,7 +45,7 @@ class History:
         write_whole(path, b"".join(line for line, _ in in_order))
         self._path = path
 
-    def append(self, row: dict) -> None:
+    def append(self, row: dict[str, Any]) -> None:
         """Adds the row of an epoch."""
         if self._path is None:
             self._rows.append(row)
@@ -57,7 +58,7 @@ class History:
         if self._path is not None:
             sync(self._path)
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         if self._path is None:
             yield from self._rows
         else:
@@ -70,7 +71,7 @@ def _line(row) -> bytes:
     return text + b"\t" + _checksum(text) + b"\n"
 
 
-def _row(line) -> dict | None:
+def _row(line) -> dict[str, Any] | None:
     """The row of a line; None if the line is damaged."""
     text, tab, checksum = line.rstrip(b"\n").rpartition(b"\t")
     if not tab or not line.endswith(b"\n") or checksum != _checksum(text):

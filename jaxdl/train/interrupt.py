@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from typing import Any
 
 import jax
 
@@ -17,7 +18,10 @@ class Interrupted(KeyboardInterrupt):
         folder: The folder of its checkpoints.
     """
 
-    def __init__(self, step: int, folder: str | os.PathLike):
+    step: int
+    folder: str | os.PathLike[str]
+
+    def __init__(self, step: int, folder: str | os.PathLike[str]):
         super().__init__(f"stopped at step {step}, saved in {folder}; the same call resumes the run")
         self.step, self.folder = step, folder
 
@@ -30,9 +34,9 @@ class Interruption:
 
     def __init__(self, has_checkpoints: bool):
         is_alone = jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
-        self.is_active = has_checkpoints and is_alone
-        self.requested = False
-        self.handlers_before = {}
+        self.is_active: bool = has_checkpoints and is_alone
+        self.requested: bool = False
+        self.handlers_before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
         if self.is_active:

@@ -142,13 +142,13 @@ class MemoryPlan(Report):
 
 def plan(
     model: Layer,
-    loss: Callable,
+    loss: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     x: Any,
     y: Any,
     *,
     devices: int = 1,
-    shard: Callable = replicated,
+    shard: Callable[..., Any] = replicated,
     accumulate: int = 1,
     chip: Chip = CHIPS["h100"],
     title: str = "model",
@@ -183,7 +183,7 @@ def plan(
         >>> from jaxdl import nn, ops
         >>> x, y = jax.ShapeDtypeStruct((256, 28, 28, 1), jnp.float32), jax.ShapeDtypeStruct((256,), jnp.int32)
         >>> loss = ops.softmax_cross_entropy_with_integer_labels
-        >>> plan(nn.lenet5(10), loss, optax.adam(1e-3), x, y, devices=8).fits
+        >>> plan(nn.lenet5(10), loss, optax.sgd(0.1), x, y, devices=8).fits
         True
     """
     count = jax.tree.leaves(x)[0].shape[0]

@@ -1,5 +1,7 @@
 """The progress bar of a run."""
 
+from typing import Any
+
 from jaxdl.report import terminal
 
 
@@ -17,9 +19,9 @@ class StepsBar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[last]}"),
         )
-        self.bar = Progress(*columns, console=console, transient=True)
+        self.bar: Any = Progress(*columns, console=console, transient=True)
         self.bar.disable = quiet or not console.is_terminal
-        self.task = self.bar.add_task(title, total=steps, last="")
+        self.task: Any = self.bar.add_task(title, total=steps, last="")
 
     def __enter__(self) -> "StepsBar":
         self.bar.start()

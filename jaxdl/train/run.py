@@ -32,19 +32,19 @@ class Run:
     state: Any
     skip_nonfinite: bool
     runner: ScannedSteps | StreamedSteps
-    evaluate: Callable
-    watch: Callable | None
-    log: Callable | None
+    evaluate: Callable[..., Any]
+    watch: Callable[..., Any] | None
+    log: Callable[..., Any] | None
     step: int = 0
     end: int = 0
     ignore_nonfinite: bool = False  # whether non-finite steps are skipped and not saved
     history: History = dataclasses.field(default_factory=History)
-    last_row: dict | None = None
-    losses: list = dataclasses.field(default_factory=list)  # of the current epoch's steps; NaN if skipped
+    last_row: dict[str, Any] | None = None
+    losses: list[float] = dataclasses.field(default_factory=list)  # of the current epoch's steps; NaN if skipped
     store: Store | None = None
-    settings: dict | None = None
+    settings: dict[str, Any] | None = None
 
-    def keep_in(self, store: Store, settings: dict) -> None:
+    def keep_in(self, store: Store, settings: dict[str, Any]) -> None:
         """Saves the run in a store from now on, and restores it if it is there already."""
         self.store, self.settings = store, settings
         saved = store.latest({"params": self.params, "state": self.state}, settings)
@@ -56,7 +56,7 @@ class Run:
         for row in self.history:
             self.last_row = row
 
-    def to(self, steps: int, bar: Callable, interruption: Interruption) -> None:
+    def to(self, steps: int, bar: Callable[..., Any], interruption: Interruption) -> None:
         """Trains up to so many steps, and saves checkpoints on the way."""
         if self.watch and not self.step:
             self.watch(0, _copied(self.params))

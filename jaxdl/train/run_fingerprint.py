@@ -16,7 +16,9 @@ PROGRAM, VERSIONS = "program (model, loss, optimiser, rate and schedule)", "vers
 ADDRESS = re.compile(r" at 0x[0-9a-f]+|(?<=id=)\d+")  # of an object in this process
 
 
-def run_fingerprint(batches: Batches, key: jax.Array, accumulate: int, data: Any, params: Any, state: Any) -> dict:
+def run_fingerprint(
+    batches: Batches, key: jax.Array, accumulate: int, data: Any, params: Any, state: Any
+) -> dict[str, Any]:
     """Batch size, a digest of the data, the key, and the types of the parameters and the optimiser's state."""
     described = lambda tree: f"{parameter_count(tree)} numbers ({_digest(map(_described, _with_paths(tree)))})"
     return {
@@ -30,7 +32,7 @@ def run_fingerprint(batches: Batches, key: jax.Array, accumulate: int, data: Any
     }
 
 
-def program_fingerprint(step: Callable, *args: Any) -> dict:
+def program_fingerprint(step: Callable[..., Any], *args: Any) -> dict[str, Any]:
     """A digest of a training step's jaxpr and constants, and the versions that traced it.
 
     Other versions of JAX and jaxdl trace the same step differently: digests compare only within the same versions.
@@ -40,7 +42,7 @@ def program_fingerprint(step: Callable, *args: Any) -> dict:
     return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {version('jaxdl')}"}
 
 
-def first_difference(saved: dict, here: dict) -> str | None:
+def first_difference(saved: dict[str, Any], here: dict[str, Any]) -> str | None:
     """The name of the first entry that differs between two fingerprints; None if none does."""
     names = {**saved, **here}.keys() - {VERSIONS}
     if saved.get(VERSIONS) != here.get(VERSIONS):

@@ -7,7 +7,7 @@ parameters returned are those before it, unless `ignore_nonfinite` is true.
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -22,18 +22,20 @@ class ScannedSteps:
 
     most = None  # steps at once
 
-    def __init__(self, batches: Batches, step: Callable, place: Placement, arrays: tuple):
-        self.arrays = place.on_every_device(arrays)
-        self.prepare = functools.lru_cache(2)(lambda start, stop: place.on_every_device(batches.rows(start, stop)))
+    def __init__(self, batches: Batches, step: Callable[..., Any], place: Placement, arrays: tuple[Any, ...]):
+        self.arrays: Any = place.on_every_device(arrays)
+        self.prepare: Callable[..., Any] = functools.lru_cache(2)(
+            lambda start, stop: place.on_every_device(batches.rows(start, stop))
+        )
 
         def steps(params, state, x, y, rows, keys, ignore_nonfinite):
             on = lambda *carry_and_batch: step(*carry_and_batch, ignore_nonfinite)
             params, state, _, losses = scanned(on)((params, state, True), x, y, rows, keys)
             return params, state, losses
 
-        self.steps = jax.jit(steps, donate_argnums=(0, 1))
+        self.steps: Callable[..., Any] = jax.jit(steps, donate_argnums=(0, 1))
 
-    def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool):
+    def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool) -> Any:
         return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys, ignore_nonfinite)
 
 
@@ -42,15 +44,18 @@ class StreamedSteps:
 
     most = 20  # steps at once
 
-    def __init__(self, batches: Batches, step: Callable, place: Placement, steps: int):
-        self.batches, self.place, self.end = batches, place, steps
-        self.step = jax.jit(step, donate_argnums=(0, 1))
-        self.position, self.ahead = -1, iter(())
+    def __init__(self, batches: Batches, step: Callable[..., Any], place: Placement, steps: int):
+        self.batches: Batches = batches
+        self.place: Placement = place
+        self.end: int = steps
+        self.step: Callable[..., Any] = jax.jit(step, donate_argnums=(0, 1))
+        self.position: int = -1
+        self.ahead: Iterator[Any] = iter(())
 
     def prepare(self, start: int, stop: int) -> None:
         """Nothing to do: batches are read ahead."""
 
-    def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool):
+    def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool) -> Any:
         if self.position != start:
             self.ahead = self.batches.ahead(start, self.end)
         is_running, losses = True, []

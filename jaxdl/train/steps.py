@@ -23,7 +23,7 @@ def training_step(
     *,
     accumulate: int = 1,
     skip_nonfinite: bool = False,
-    over_devices: Callable[[Callable], Callable] = lambda value_and_grad: value_and_grad,
+    over_devices: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda value_and_grad: value_and_grad,
 ) -> Callable[..., tuple[Any, Any, jax.Array]]:
     """One step on a batch, for `jax.jit` or `jax.lax.scan`.
 
@@ -65,7 +65,7 @@ def checked_step(
     *,
     accumulate: int,
     skip_nonfinite: bool,
-    over_devices: Callable[[Callable], Callable] = lambda value_and_grad: value_and_grad,
+    over_devices: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda value_and_grad: value_and_grad,
 ) -> Callable[..., tuple[Any, Any, tuple[jax.Array, jax.Array]]]:
     """As `training_step`, with (loss, whether loss and new parameters are finite) in place of the loss."""
     with install_hint("optax", "jaxdl.train"):
@@ -116,7 +116,7 @@ def averaged(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return of_batch
 
 
-def stopping_step(step: Callable, with_state: bool) -> Callable:
+def stopping_step(step: Callable[..., Any], with_state: bool) -> Callable[..., Any]:
     """A step of a run whose parameters no longer change after a non-finite step, unless such steps are ignored.
 
     Args:
@@ -173,7 +173,7 @@ def compiled_epoch(
     return epoch
 
 
-def scanned(step: Callable) -> Callable:
+def scanned(step: Callable[..., Any]) -> Callable[..., Any]:
     """Steps (*carry, x, y, key) → (*carry, loss) as a scan (carry, x, y, rows, keys) → (*carry, losses)."""
 
     def steps(carry, x, y, rows, keys):

@@ -40,7 +40,7 @@ def fit(
     metrics: Mapping[str, Callable[..., jax.Array]] | None = None,
     watch: Callable[[int, Any], Any] | None = None,
     log: Callable[[dict[str, float]], Any] | None = None,
-    checkpoint: Checkpoint | str | os.PathLike | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     mesh: jax.sharding.Mesh | None = None,
     shard: Callable[[Any, Any], Any] = replicated,
     accumulate: int = 1,
@@ -97,7 +97,7 @@ def fit(
         >>> loss = ops.softmax_cross_entropy_with_integer_labels
         >>> train_data, test_data = (digits.train_x, digits.train_y), (digits.test_x, digits.test_y)
         >>> trained = train.fit(
-        ...     nn.mlp(32, 10), loss, train_data, optax.adam(1e-3), 2, jax.random.key(0), test=test_data, quiet=True
+        ...     nn.mlp(32, 10), loss, train_data, optax.sgd(0.1), 2, jax.random.key(0), test=test_data, quiet=True
         ... )
         >>> trained.history[-1]["test_loss"] < trained.history[0]["test_loss"]
         True
