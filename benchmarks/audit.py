@@ -1,17 +1,15 @@
-"""The audit proved: on planted faults and their right controls, and on the published world.
+"""The audit tested: on planted faults and their right versions, and on published functions.
 
-    python -m benchmarks.audit                        # the planted faults, beside what check_grads sees of them
+    python -m benchmarks.audit                        # the planted faults, also by check_grads
     python -m benchmarks.audit --published            # the functions of jax, optax, flax and equinox
     python -m benchmarks.audit --published --prefix jax.nn
-    python -m benchmarks.audit --model                # a vision transformer of twelve blocks, with all its rules
+    python -m benchmarks.audit --model                # all rules of a vision transformer of twelve blocks
 
-With `--only` or `--prefix`, what was kept of the others before stays in the table.
+With `--only` or `--prefix`, earlier results of the other functions stay in the table.
 """
 
-import contextlib
 import json
 import multiprocessing
-import signal
 import time
 import warnings
 from collections import Counter
@@ -26,6 +24,7 @@ from benchmarks.audit_functions.fault import check_grads_sees
 from benchmarks.audit_functions.faults import FAULTS
 from benchmarks.audit_functions.published import published
 from benchmarks.results_folder import FOLDER, keep
+from benchmarks.time_limit import TookTooLong, at_most
 from jaxdl import audit, nn
 from jaxdl.auditor import AuditReport, Verdict, load_accepted
 from jaxdl.auditor.auditing import audit_subject, subjects
@@ -34,48 +33,28 @@ from jaxdl.jaxpr import in_arrays
 from jaxdl.ops import softmax_cross_entropy_with_integer_labels
 from jaxdl.report import Table, seconds_text
 
-MOST_SECONDS = 240  # of computing, for one function
-OF_A_PROCESS = 20  # functions in one process: compiled programs are not given back
+MOST_SECONDS = 240  # of processor time, for one function
+OF_A_PROCESS = 20  # functions per process: the memory of compiled programs is not freed
 NOT_AUDITED = "could not be audited"
 ACCEPTED = load_accepted(Path(__file__).parent / "audit_functions" / "accepted.toml")
 BEYOND_CONVENTION = [str(v) for v in Verdict if v.is_fault]
 
 
-class TookTooLong(BaseException):
-    """Nothing that is made to go on after an error goes on after this."""
-
-
-@contextlib.contextmanager
-def at_most(seconds: float):
-    """Raises TookTooLong after so many seconds of the processor's, whatever else runs on the machine."""
-
-    def late(*_):
-        raise TookTooLong(f"more than {seconds} seconds")
-
-    before = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-
-
 def audited(f: Callable, args: tuple) -> tuple[AuditReport | str, float]:
-    """The report, or why there is none, and the seconds it took."""
+    """The report, or the error instead of one, and the seconds it took."""
     start = time.perf_counter()
     try:
         with warnings.catch_warnings(), at_most(MOST_SECONDS):
             warnings.simplefilter("ignore")
             report = audit(f, *args).accepting(ACCEPTED)
-    except (Exception, TookTooLong) as error:  # what a stranger's function raises is its own
+    except (Exception, TookTooLong) as error:  # a function of a library may raise anything
         report = error_line(error)
     jax.clear_caches()
     return report, time.perf_counter() - start
 
 
 def findings_of(report: AuditReport | str) -> list[dict]:
-    """The findings of all rules, the worst first, each with its rule's name."""
+    """The findings of all rules, worst first, each with its rule's name."""
     if isinstance(report, str):
         return []
     rules = {id(f): a.name for a in report.audited for f in a.findings}
@@ -90,7 +69,7 @@ def verdict_of(report: AuditReport | str) -> str:
 
 
 def fault_row(number: int) -> dict:
-    """What was found of the wrong version of a fault and of the right one."""
+    """The results for the wrong and the right version of a fault."""
     fault = FAULTS[number]
     wrong, seconds = audited(fault.wrong, fault.args)
     right, more = audited(fault.right, fault.args)
@@ -128,10 +107,10 @@ def fault_table(rows: list[dict]) -> Table:
                "both audits")  # fmt: skip
     note = (
         f"{len(rows)} planted faults: {sum(map(caught, rows))} caught with the right verdict, "
-        f"{sum(row['check_grads'] for row in rows)} seen by jax.test_util.check_grads; {sum(map(clean, rows))} of "
-        f"their right versions clean; {seconds_of(rows)} for all {2 * len(rows)} audits."
+        f"{sum(row['check_grads'] for row in rows)} by jax.test_util.check_grads; no fault reported on "
+        f"{sum(map(clean, rows))} of their right versions; {seconds_of(rows)} for all {2 * len(rows)} audits."
     )
-    return Table("Planted faults, and what finds them", columns, cells, note, words=7)
+    return Table("Planted faults, and the checks that find them", columns, cells, note, words=7)
 
 
 def faults(only: str, processes: int) -> None:
@@ -140,25 +119,25 @@ def faults(only: str, processes: int) -> None:
     try:
         for row in in_processes(fault_row, chosen, processes):
             rows.append(row)
-            print(told(row), flush=True)
+            print(line(row), flush=True)
     finally:
         rows = with_kept("audit", "fault", rows, [fault.name for fault in FAULTS])
         keep("audit", {"rows": rows}, fault_table(rows))
 
 
-def told(row: dict) -> str:
-    """A fault's row in a line."""
+def line(row: dict) -> str:
+    """A fault's row as a line of text."""
     alarm = ("" if caught(row) else "NOT CAUGHT ") + ("" if clean(row) else "NOT CLEAN ")
     control = f"control {row['control']} {row['of_control'] or ''}"
     says = f"{'seen' if row['check_grads'] else 'not seen'} by check_grads"
     return f"{alarm}{row['fault']}: {row['verdict']} by {row['check']}; {control}; {says}; {row['seconds']:.0f} s"
 
 
-# --- the published world -------------------------------------------------------------------------------------
+# --- published functions -------------------------------------------------------------------------------------
 
 
 def published_row(name: str) -> dict:
-    """What was found of a function of a library."""
+    """The result for a function of a library."""
     entry = next(entry for entry in published(name) if entry.name == name)
     report, seconds = audited(entry.function, entry.args)
     return {
@@ -179,29 +158,29 @@ def worst_found(finding: dict) -> str:
 
 
 def published_table(rows: list[dict]) -> Table:
-    """A line for each function of which anything was found, the worst first."""
+    """A line for each function with a finding, worst first."""
     order = [*map(str, Verdict), NOT_AUDITED]
     rows = sorted(rows, key=lambda row: order.index(row["verdict"]))
     cells = []
     for row in [row for row in rows if row["verdict"] != Verdict.RIGHT]:
         worst = next(iter(row["findings"]), None)
-        told = (
+        found = (
             (worst["rule"], worst_found(worst), worst["got"], worst["expected"],
              "; ".join(f"{name} {said}" for name, said in worst["witnesses"].items()))
             if worst
             else ("", row["why"], "", "", "")
         )  # fmt: skip
-        cells.append((f"{row['library']} {row['version']}", row["function"], row["verdict"], *told))
-    columns = "library", "function", "verdict", "rule", "the worst finding", "got", "expected", "witnesses"
+        cells.append((f"{row['library']} {row['version']}", row["function"], row["verdict"], *found))
+    columns = "library", "function", "verdict", "rule", "worst finding", "got", "expected", "witnesses"
     counts = Counter(row["verdict"] for row in rows)
     note = (
         f"{len(rows)} functions: {', '.join(f'{counts[v]} {v}' for v in order if counts[v])}; {seconds_of(rows)}. "
         f"{sum(len(row['accepted']) for row in rows)} findings are accepted in audit_functions/accepted.toml."
     )
-    return Table("The published world: what the audit finds in the installed versions", columns, cells, note, words=8)
+    return Table("Published functions: findings of the audit in the installed versions", columns, cells, note, words=8)
 
 
-def world(prefix: str, processes: int) -> None:
+def published_functions(prefix: str, processes: int) -> None:
     rows = []
     try:
         for row in in_processes(published_row, [entry.name for entry in published(prefix)], processes):
@@ -219,7 +198,7 @@ def world(prefix: str, processes: int) -> None:
 
 
 def whole_model() -> None:
-    """ViT-B/16 on two images: seconds for each of its rules, and for the model as a whole."""
+    """Audits ViT-B/16 on two images: seconds for each of its rules, and for the model as a whole."""
     vit = nn.vit_b16(10)
     params = vit.init(jax.random.key(0), (224, 224, 3))
     images = jax.random.normal(jax.random.key(1), (2, 224, 224, 3))
@@ -237,7 +216,7 @@ def whole_model() -> None:
         start = end
     cells = [(r["name"], str(r["calls"]), r["verdict"], seconds_text(r["seconds"])) for r in rows]
     sites = seconds_of([r for r in rows if not r["is_whole"]])
-    note = f"All sites together: {sites}; the seconds of the model as a whole are in its own row, tracing with it."
+    note = f"All sites together: {sites}; the model as a whole, with its tracing, is a separate row."
     table = Table("ViT-B/16, batch 2, audited", ("rule", "calls", "verdict", "time"), cells, note, words=3)
     keep("audit_model", {"rows": rows}, table)
 
@@ -246,14 +225,14 @@ def whole_model() -> None:
 
 
 def in_processes(row: Callable, of: list, processes: int) -> Iterator[dict]:
-    """The row of each, in order."""
+    """The row of each, in order, computed by child processes."""
     # A ProcessPoolExecutor that replaces its processes hangs (CPython 3.11).
     with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=OF_A_PROCESS) as pool:
         yield from pool.imap(row, of)
 
 
 def with_kept(name: str, key: str, rows: list[dict], known: list[str] | None = None) -> list[dict]:
-    """The rows, and those that were kept before of others that are still known."""
+    """The rows, and earlier rows of others that are still known."""
     path = FOLDER / f"{name}.json"
     kept = json.loads(path.read_text())["rows"] if path.exists() else []
     together = {row[key]: row for row in (*kept, *rows)}
@@ -265,19 +244,19 @@ def seconds_of(rows: list[dict]) -> str:
 
 
 def main(only: str = "", published: bool = False, prefix: str = "", processes: int = 2, model: bool = False) -> None:
-    """Audit, print a line for each function, and keep table and figures.
+    """Audit, print a line for each function, and save table and figures.
 
     Args:
         only: Only faults with this text in their name or kind.
-        published: The functions of libraries, not the planted faults.
+        published: Audit functions of libraries instead of the planted faults.
         prefix: Only functions of libraries whose full name begins with this.
-        processes: In how many processes the functions are audited.
-        model: A vision transformer, not the planted faults.
+        processes: The number of processes.
+        model: Audit a vision transformer instead of the planted faults.
     """
     if model:
         whole_model()
     elif published:
-        world(prefix, processes)
+        published_functions(prefix, processes)
     else:
         faults(only, processes)
 

@@ -1,4 +1,4 @@
-"""Where benchmarks keep what they measured, and what it was measured on."""
+"""Saves results of benchmarks, with the machine they were measured on."""
 
 import json
 import os
@@ -12,13 +12,13 @@ FOLDER = Path(__file__).parent / "results"
 
 
 def machine() -> dict:
-    """What was measured on: device, number of processors, version of JAX."""
+    """The device, the number of processors and JAX's version."""
     device = jax.devices()[0]
     return {"device": f"{device.device_kind} ({device.platform})", "cores": os.cpu_count(), "jax": jax.__version__}
 
 
 def keep(name: str, data: dict, table, png: bytes | None = None) -> None:
-    """Prints the table, and writes NAME.json, NAME.md and, if there is one, NAME.png."""
+    """Prints the table, and writes NAME.json, NAME.md and, with a picture, NAME.png."""
     table.print()
     FOLDER.mkdir(exist_ok=True)
     write_whole(FOLDER / f"{name}.json", json.dumps({"machine": machine(), **data}, indent=1).encode() + b"\n")

@@ -1,12 +1,12 @@
-"""An op against the same rule in `jax.custom_vjp`: compiled code, the time to trace it, and what stays in memory.
+"""An op against the same rule in `jax.custom_vjp`: compiled code, time to trace it, and memory that is not freed.
 
     python -m benchmarks.tracing
 
-The step is the gradient of an MLP's loss (64–128–128–10, batch 64) in all its parameters. Tracing is timed with
-JAX's caches empty, as in a new process, and with them filled, as when a training script traces its second
-function; by interleaved pairs, after one uncounted run of each. What stays in memory is counted after 200 operations
-that are defined, differentiated and dropped, each with an array of 1 MB that its primal closes over, and after 200
-eager steps of a loss with fresh weights in its `reduce`.
+The step is the gradient of an MLP's loss (64–128–128–10, batch 64) with respect to all its parameters. Tracing is timed
+with JAX's caches empty, as in a new process, and with them filled, as when a training script traces its second
+function; by interleaved pairs, after one uncounted run of each. Memory is measured after 200 operations are defined,
+differentiated and dropped, each with an array of 1 MB that its primal closes over, and after 200 eager steps of a loss
+with new weights in its `reduce`.
 """
 
 import gc
@@ -48,7 +48,7 @@ def square_loss(logits, y):
 
 
 def traced(make, arguments, *, cold: bool, runs: int = 40):
-    """Seconds to trace each of the functions, run by run in turn: (runs, functions)."""
+    """Seconds to trace each function, alternating between them: (runs, functions)."""
     times = []
     for _ in range(runs + 1):
         row = []
@@ -64,17 +64,17 @@ def traced(make, arguments, *, cold: bool, runs: int = 40):
 
 
 def alive() -> int:
-    """Bytes of all arrays that something still holds."""
+    """Bytes of all arrays that are still referenced."""
     gc.collect()
     return sum(x.nbytes for x in jax.live_arrays())
 
 
 def defined_and_dropped(by: Callable, count: int = 200) -> int:
-    """Bytes that stay of operations that close over 1 MB each, differentiated once."""
+    """Bytes not freed after operations that close over 1 MB each are differentiated once and dropped."""
 
-    def once(own):
-        primal = lambda x: x * own.sum()
-        derivative = lambda x: (x * own.sum(), saving(lambda s, dy: (dy * s,), own.sum()))
+    def once(closed_over):
+        primal = lambda x: x * closed_over.sum()
+        derivative = lambda x: (x * closed_over.sum(), saving(lambda s, dy: (dy * s,), closed_over.sum()))
         jax.grad(by(primal, derivative))(1.0)
 
     before = alive()
@@ -84,19 +84,19 @@ def defined_and_dropped(by: Callable, count: int = 200) -> int:
 
 
 def by_jaxdl(primal, derivative):
-    made = op(primal)
-    made.rule(derivative)
-    return made
+    f = op(primal)
+    f.rule(derivative)
+    return f
 
 
 def by_jax(primal, derivative):
-    made = jax.custom_vjp(primal)
-    made.defvjp(derivative, lambda saved, dy: saved(dy))
-    return made
+    f = jax.custom_vjp(primal)
+    f.defvjp(derivative, lambda saved, dy: saved(dy))
+    return f
 
 
 def fresh_reductions(count: int = 200) -> tuple[int, float, float]:
-    """Bytes that stay after eager steps with a fresh function as a setting; seconds of the tenth step and the last."""
+    """Bytes not freed after eager steps with a new function as a setting; seconds of the tenth step and the last."""
     before, seconds = alive(), []
     p, t = jnp.ones(250_000), jnp.zeros(250_000)
     for i in range(count):
@@ -110,7 +110,7 @@ def fresh_reductions(count: int = 200) -> tuple[int, float, float]:
 
 
 def main() -> None:
-    """Measure, print and keep the tables."""
+    """Measure, print and save the tables."""
     key = jax.random.key(0)
     params = [(jax.random.normal(key, (i, o)) * i**-0.5, jnp.zeros(o)) for i, o in itertools.pairwise(WIDTHS)]
     arguments = params, jax.random.normal(key, (64, 64)), jax.random.normal(key, (64, 10))
@@ -137,11 +137,11 @@ def main() -> None:
     rows = [
         ("200 operations defined, differentiated and dropped, by jaxdl.op", bytes_text(stays["op"])),
         ("the same, by jax.custom_vjp", bytes_text(stays["custom_vjp"])),
-        ("200 eager steps with a fresh function in reduce=", bytes_text(left)),
-        ("the time of the last steps over that of the tenth", ratio_text(late / early)),
+        ("200 eager steps with a new function in reduce=", bytes_text(left)),
+        ("time of the last steps over that of the tenth", ratio_text(late / early)),
     ]
     kept = {"defined_bytes": stays, "fresh_bytes": left, "early_seconds": early, "late_seconds": late}
-    keep("memory_of_ops", kept, Table("What stays in memory of arrays that a rule closes over", ("", "stays"), rows))
+    keep("memory_of_ops", kept, Table("Memory of arrays that a rule closes over", ("", "not freed"), rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Four models as tables of layers, and each library's way to build them: Flax, Equinox, PyTorch.
+"""Four models as tables of layers, from which Flax, Equinox and PyTorch modules are built.
 
 A row is a kind of layer and its sizes, inputs before outputs. Images are n × h × w × c, in PyTorch n × c × h × w.
 """
@@ -16,8 +16,8 @@ _relu, _tanh, _pool = ("relu",), ("tanh",), ("avg_pool",)
 
 
 class Task(NamedTuple):
-    """A model of jaxdl, the same as rows, the size of its images, whether it gives back its input, and on how many
-    batches of an epoch it is timed."""
+    """A model of jaxdl, its rows, the size of its images, whether its target is its input, and the number of batches
+    of an epoch that are timed."""
 
     model: nn.Layer
     rows: tuple
@@ -107,7 +107,7 @@ def flax_module(rows):
 
 
 def equinox_module(rows):
-    """An Equinox module of one example, channels in front."""
+    """An Equinox module of one example, channels first."""
     import equinox as eqx
 
     keys = iter(jax.random.split(jax.random.key(0), 200))
@@ -172,7 +172,7 @@ def equinox_module(rows):
 
 
 def torch_module(rows):
-    """A PyTorch module, channels in front."""
+    """A PyTorch module, channels first."""
     import torch
 
     class Tokens(torch.nn.Module):
@@ -212,5 +212,5 @@ def torch_module(rows):
 
 
 def channels_first(x: np.ndarray) -> np.ndarray:
-    """Images as Equinox and PyTorch take them: (n, h, w, c) → (n, c, h, w)."""
+    """Images in the layout of Equinox and PyTorch: (n, h, w, c) → (n, c, h, w)."""
     return np.ascontiguousarray(np.moveaxis(x, -1, 1))

@@ -1,7 +1,7 @@
-"""JAX's own cases, each primitive with all its parameters, through jaxdl's tools: `python -m benchmarks.harnesses`.
+"""JAX's test cases, each primitive with all its parameters, through jaxdl's tools: `python -m benchmarks.harnesses`.
 
-cases   the cases, made small, and what JAX says of each
-tools   what a tool answers for a case: right, refused by name, or a fault
+cases   the cases, with small arguments, and JAX's results for each
+tools   the tools, and the verdict on a result: right, refused by name, or a fault
 """
 
 import os

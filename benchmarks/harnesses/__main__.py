@@ -1,13 +1,13 @@
-"""JAX's own cases through jaxdl's tools, each answer held against JAX.
+"""JAX's test cases of its primitives through jaxdl's tools, each result compared with JAX's.
 
-    python -m benchmarks.harnesses                                # float32: some 1,165 cases, 117 primitives
+    python -m benchmarks.harnesses                                # float32: about 1,165 cases, 117 primitives
     python -m benchmarks.harnesses --dtypes bfloat16 complex64 int32 bool
     JAX_ENABLE_X64=1 python -m benchmarks.harnesses --dtypes float64
     python -m benchmarks.harnesses --only reshape --tools source --again
 
-Each cell is right, refused by name, refused as JAX itself does, an answer where JAX has none ("beyond JAX"), too slow,
-wrong, or crashed. Cells are kept one by one
-in results/harnesses/: a run goes on where the last one ended; `--again` takes those anew that it selects.
+Each cell is right, refused by name, refused as by JAX itself, a result where JAX has none ("beyond JAX"), too slow,
+wrong, or crashed. Cells are saved one by one in results/harnesses/: a run continues where the last one ended; `--again`
+repeats the selected ones.
 """
 
 import itertools
@@ -31,7 +31,7 @@ FAULTS = (WRONG, CRASHED)
 
 
 def known_cells(path: Path) -> dict:
-    """The last verdict of each (case, tool); of a case that is left out, that alone."""
+    """The last verdict of each (case, tool); a case that is left out has no others."""
     lines = path.read_text().splitlines() if path.exists() else []
     rows = {(row["case"], row["tool"]): row for row in map(json.loads, lines)}
     return {key: row for key, row in rows.items() if key[1] == LEFT_OUT or (key[0], LEFT_OUT) not in rows}
@@ -41,7 +41,7 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
     CELLS.mkdir(parents=True, exist_ok=True)
     path = CELLS / f"{dtype}.jsonl"
     known = known_cells(path)
-    so_far, same_as, asked_for = Counter(), {}, statuses or [None]
+    so_far, same_as, repeated = Counter(), {}, statuses or [None]
     with path.open("a") as out:
 
         def put(**row):
@@ -54,14 +54,14 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
         for name, group, make in cases(dtype):
             so_far[group] += 1
             before = [known.get((name, tool), {"status": None})["status"] for tool in tools]
-            asked = [tool for tool, status in zip(tools, before, strict=True) if again or status in asked_for]
-            if not asked or not re.search(only, name) or 0 < most < so_far[group] or (name, LEFT_OUT) in known:
+            to_run = [tool for tool, status in zip(tools, before, strict=True) if again or status in repeated]
+            if not to_run or not re.search(only, name) or 0 < most < so_far[group] or (name, LEFT_OUT) in known:
                 continue
             case = make()
             if isinstance(case, str):
                 put(case=name, group=group, tool=LEFT_OUT, status=LEFT_OUT, note=case)
                 continue
-            for tool in asked:
+            for tool in to_run:
                 if (same := same_as.setdefault(case.fingerprint, name)) != name and (same, tool) in known:
                     put(**known[same, tool] | {"case": name, "group": group, "same as": same})
                     continue
@@ -69,24 +69,24 @@ def measure(dtype: str, tools: list[str], only: str, again: bool, statuses: list
                 found = {"status": LEFT_OUT, "note": "no derivative"} if absent else verdict(tool, case, seconds)
                 put(case=name, group=group, tool=tool, **found)
             if len(same_as) % 20 == 19:
-                jax.clear_caches()  # or compiled programs take more memory maps than Linux gives a process
+                jax.clear_caches()  # or compiled programs exceed Linux's limit of memory maps
 
 
 def report() -> None:
-    """The tables of all that was measured: by number format, by primitive, and why what was not right was not."""
+    """Writes the tables of all saved cells: by dtype, by primitive, and the reasons of cells that are not right."""
     by_format = {path.stem: list(known_cells(path).values()) for path in sorted(CELLS.glob("*.jsonl"))}
     rows = [{"format": name, **row} for name, cells in by_format.items() for row in cells]
     number = len({(row["format"], row["case"]) for row in rows})
-    counted("harnesses", "format", rows, f"JAX's own cases, {number:,} in all, through jaxdl's tools")
+    counted("harnesses", "format", rows, f"JAX's test cases, {number:,} in all, through jaxdl's tools")
     counted("harnesses_primitives", "group", rows, "The same by primitive")
     found = reasons(rows)
-    columns = "status", "tool", "cases", "such as", "what it said"
+    columns = "status", "tool", "cases", "example", "message"
     lines = [[str(v).replace("|", "\\|") for v in line] for line in found]
-    keep("harnesses_reasons", {"rows": found}, Table("What was not right", columns, lines, words=5))
+    keep("harnesses_reasons", {"rows": found}, Table("Cells that are not right", columns, lines, words=5))
 
 
 def counted(name: str, what: str, rows: list[dict], title: str) -> None:
-    """Keeps a row for each format or group, with the number of its cases; a column for each tool."""
+    """Saves a table: a row for each dtype or group, with the number of its cases; a column for each tool."""
     counts, cases_of = defaultdict(Counter), defaultdict(set)
     for row in rows:
         for line in (row[what], "all"):
@@ -96,7 +96,7 @@ def counted(name: str, what: str, rows: list[dict], title: str) -> None:
     cells = [(line, f"{len(cases_of[line]):,}", *(cell(counts[line, tool]) for tool in TOOLS)) for line in lines]
     columns = ({"group": "primitive"}.get(what, what), "cases", *TOOLS)
     data = {line: {"cases": len(cases_of[line]), **{tool: counts[line, tool] for tool in TOOLS}} for line in lines}
-    keep(name, data, Table(title, columns, cells, f"A number alone is of {RIGHT}."))
+    keep(name, data, Table(title, columns, cells, f"A number alone counts cells that are {RIGHT}."))
 
 
 def cell(count: Counter) -> str:
@@ -105,7 +105,7 @@ def cell(count: Counter) -> str:
 
 
 def reasons(rows: list[dict]) -> list[tuple]:
-    """What the tools said where they did not answer: (status, tool, how many, a case, a sentence), alike as one."""
+    """The messages of cells that are not right, similar ones merged: (status, tool, count, a case, message)."""
     plain = lambda note: re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?(e-?\d+)?|\b(u?int|b?float|bool|complex)\d*\b", "…", note)
     key = lambda row: (-ORDER.index(row["status"]), row["tool"], re.sub(r"\[[…, ]*\]", "[]", plain(row["note"])))
     found = []
@@ -125,15 +125,15 @@ def main(
     seconds: float = 20.0,
     most: int = 0,
 ) -> None:
-    """Measure what has not been measured yet, and write the tables.
+    """Run the cells that have no result yet, and write the tables.
 
     Args:
-        dtypes: Number formats of the cases.
-        tools: Which tools.
-        only: A pattern that a case's name must hold.
-        again: Take those anew that were measured before.
-        statuses: Take those anew that had one of these, and no others.
-        seconds: The time limit of a cell, of the processor's.
+        dtypes: Dtypes of the cases.
+        tools: Only these tools.
+        only: A regular expression that a case's name must contain.
+        again: Also repeat cells that have a result.
+        statuses: Repeat cells with one of these statuses, and run no others.
+        seconds: Limit of processor time for a cell.
         most: At most so many cases of each primitive, the first ones; 0 for all.
     """
     jax.config.update("jax_disable_most_optimizations", True)

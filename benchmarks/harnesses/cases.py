@@ -1,4 +1,4 @@
-"""The cases that JAX tests its own primitives with, and the derivatives that JAX has for each."""
+"""The cases with which JAX tests its primitives, and JAX's derivatives of each."""
 
 import contextlib
 import dataclasses
@@ -16,18 +16,18 @@ from jaxdl import jaxpr as jx
 
 try:
     from jax._src.internal_test_util import test_harnesses
-except ImportError:  # a JAX that comes without its tests' module, or without absl, which that imports
+except ImportError:  # this JAX does not include the module, or absl, which the module imports, is missing
     test_harnesses = None
 
 Mode = jax.lax.GatherScatterMode
-WHOLE = 60  # numbers in the arguments and the outputs of a case that is taken as it is
-MOST = 1_200  # that are too many, where the function takes no smaller arguments
-SIDES = (2, 3, 4, 6, 9, 12)  # to which longer axes are cut
+WHOLE = 60  # a case with at most so many numbers in arguments and outputs is not reduced
+MOST = 1_200  # a case with more numbers, if it cannot be reduced, is left out
+SIDES = (2, 3, 4, 6, 9, 12)  # lengths to which longer axes are cut
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A function of arrays, arguments for it, and by `group` the primitive that it is there for."""
+    """A function of arrays with arguments; `group` is the primitive that it tests."""
 
     name: str
     group: str
@@ -37,7 +37,7 @@ class Case:
 
     @functools.cached_property
     def moving(self) -> tuple[int, ...]:
-        """The places of the arguments that can be differentiated."""
+        """The positions of the differentiable arguments."""
         return tuple(i for i, x in enumerate(self.args) if jnp.issubdtype(x.dtype, jnp.inexact))
 
     @functools.cached_property
@@ -46,10 +46,10 @@ class Case:
 
     @functools.cached_property
     def fingerprint(self) -> int:
-        """Equal for cases that differ in numbers alone."""
+        """Equal for cases that differ only in the numbers in their arguments."""
         jaxpr = jax.make_jaxpr(self.f)(*self.args)
         plain = [c for c in jaxpr.consts if not jnp.issubdtype(c.dtype, jax.dtypes.extended)]
-        with contextlib.suppress(KeyError):  # JAX cannot print each of its own equations
+        with contextlib.suppress(KeyError):  # JAX cannot print all of its equations
             return hash((str(jaxpr), *(np.asarray(c).tobytes() for c in plain)))
         return hash(self.name)
 
@@ -59,7 +59,7 @@ class Case:
         return bool(self.moving) and any(jnp.issubdtype(y.dtype, jnp.inexact) for y in self.value)
 
     def smooth(self, *args) -> list:
-        """Those outputs of f that can be differentiated; all where there is none."""
+        """The differentiable outputs of f; all outputs if there are none."""
         y = jax.tree.leaves(self.f(*args))
         return [part for part in y if jnp.issubdtype(part.dtype, jnp.inexact)] or y
 
@@ -79,7 +79,7 @@ class Case:
 
     @functools.cached_property
     def gradients(self) -> list:
-        """By `jax.vjp`, one for each moving argument; raises what JAX raises."""
+        """By `jax.vjp`, one for each differentiable argument; raises JAX's exceptions."""
         pull = lambda xs, dy: list(jax.vjp(self.of_moving, *xs)[1](dy))
         return jax.jit(pull)([self.args[i] for i in self.moving], self.cotangents)
 
@@ -90,7 +90,7 @@ class Case:
 
     @functools.cached_property
     def real(self) -> tuple[Callable, tuple]:
-        """The function between real arrays, and its arguments: complex ones as pairs of numbers, in and out."""
+        """The function and its arguments with pairs of real numbers in place of complex ones."""
         is_complex = [jnp.iscomplexobj(x) for x in self.args]
         joined = lambda x, c: jax.lax.complex(x[..., 0], x[..., 1]) if c else x
         parts = lambda y: jnp.stack([y.real, y.imag], -1) if jnp.iscomplexobj(y) else y
@@ -99,9 +99,9 @@ class Case:
 
     @functools.cached_property
     def matrix(self) -> Any:
-        """The Jacobian of `real`, as `jax.jacrev` arranges it; by `jax.jacfwd` where JAX has only that."""
+        """The Jacobian of `real` by `jax.jacrev`, or by `jax.jacfwd` where JAX has only that."""
         f, args = self.real
-        with contextlib.suppress(Exception):  # JAX's, of any kind
+        with contextlib.suppress(Exception):  # JAX may raise anything
             return jax.jit(jax.jacrev(f, self.moving))(*args)
         return self.matrix_forward
 
@@ -112,7 +112,7 @@ class Case:
 
 
 def draw(shape, dtype, seed):
-    """Numbers of either sign, of size 0.5 to 1.5."""
+    """Random numbers of either sign, with absolute values from 0.5 to 1.5."""
     drawn = np.random.RandomState(seed)
     size = lambda: drawn.uniform(0.5, 1.5, shape) * drawn.choice([-1, 1], shape)
     if not jnp.issubdtype(dtype, jnp.inexact):
@@ -121,7 +121,7 @@ def draw(shape, dtype, seed):
 
 
 def cases(dtype: str) -> Iterator[tuple[str, str, Callable]]:
-    """The name of each case of a number format, its group, and how to make it: a `Case`, or why it is left out."""
+    """For each case of a dtype its name, its group, and a builder of a `Case`, or of the reason to leave it out."""
     for harness in test_harnesses.all_harnesses if test_harnesses else ():
         if harness.dtype is not None and jnp.dtype(harness.dtype).name == dtype and harness.filter("cpu"):
             yield harness.fullname, harness.group_name, functools.partial(made, harness, dtype)
@@ -129,9 +129,9 @@ def cases(dtype: str) -> Iterator[tuple[str, str, Callable]]:
 
 def made(harness, dtype) -> Case | str:
     name, f = harness.fullname, harness.dyn_fun
-    if harness.group_name == "cholesky":  # what stands above the diagonal is not defined
+    if harness.group_name == "cholesky":  # entries above the diagonal are undefined
         f = lambda *args: jnp.tril(harness.dyn_fun(*args))
-    if harness.group_name == "eigh":  # not of a triangle: JAX differentiates it at the symmetric part of its argument
+    if harness.group_name == "eigh":  # JAX differentiates it at the symmetric part of its argument
         f = functools.partial(jax.lax.linalg.eigh, lower=harness.params["lower"], symmetrize_input=False)
     args = harness.dyn_args_maker(np.random.RandomState(zlib.crc32(name.encode())))
     with warnings.catch_warnings():
@@ -140,18 +140,18 @@ def made(harness, dtype) -> Case | str:
         if not takes(f, args):
             return "JAX refuses it"
         if not keeps_promises(f, args):
-            return "its indices are promised to be in bounds, and are not: what that gives is not defined"
+            return "its indices are promised to be in bounds, and are not: the result is undefined"
         found = small_enough(f, args)
     return found if isinstance(found, str) else Case(name, harness.group_name, dtype, f, found)
 
 
 def one_nan(x):
-    """x with a positive sign in front of each NaN, as mpmath has but one."""
+    """x with the sign of each NaN positive, since mpmath has a single NaN."""
     return jnp.where(jnp.isnan(x), jnp.nan, x).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 def small_enough(f, args) -> tuple | str:
-    """The arguments, with long axes cut where there are many numbers: all together, else one by one; or why none."""
+    """The arguments, with long axes cut if they are large: all together, else one by one; or why that fails."""
     size = lambda args: sum(x.size for x in jax.tree.leaves((args, jax.eval_shape(f, *args))))
     if size(args) <= WHOLE:
         return args
@@ -167,8 +167,8 @@ def small_enough(f, args) -> tuple | str:
 
 
 def takes(f, args) -> bool:
-    """Whether f can be traced and evaluated; some of JAX's functions find out in the one and some in the other."""
-    with contextlib.suppress(Exception):  # JAX's, of any kind
+    """Whether f can be traced and evaluated; some functions of JAX raise only in one of the two."""
+    with contextlib.suppress(Exception):  # JAX may raise anything
         jax.eval_shape(f, *args)
         f(*args)
         return True
@@ -176,9 +176,9 @@ def takes(f, args) -> bool:
 
 
 def keeps_promises(f, args) -> bool:
-    """Whether indices are in bounds where that is promised: then it changes nothing what becomes of those that are not.
+    """Whether indices promised to be in bounds are: then results do not depend on the mode for other indices.
 
-    A gather clips them where nobody asks and a scatter drops them; here the one fills in NaN and the other clips.
+    By default a gather clips them and a scatter drops them; here the gather fills in NaN and the scatter clips.
     """
     jaxpr = jax.make_jaxpr(f)(*args)
     if not any(map(is_promise, equations(jaxpr))):

@@ -1,8 +1,6 @@
-"""Each tool on a case, held against JAX; and what an error of a tool's means."""
+"""Each tool on a case, compared with JAX, and the verdict on results and errors."""
 
-import contextlib
 import linecache
-import signal
 import time
 import traceback
 import warnings
@@ -15,32 +13,29 @@ import numpy as np
 
 import jaxdl
 from benchmarks.harnesses.cases import Case, draw
+from benchmarks.time_limit import TookTooLong, at_most
 from jaxdl import exact, jacobian
 
 OURS = str(Path(jaxdl.__file__).parent)
-ROUNDINGS = 400  # in units of the format's last bit, over the largest entry
+ROUNDINGS = 400  # allowed machine epsilons of the dtype, relative to the largest entry
 CLEAR = (TypeError, ValueError, NotImplementedError)
 RIGHT, BEYOND, REFUSED, AS_JAX = "right", "beyond JAX", "refused", "as JAX"
 SLOW, WRONG, CRASHED = "too slow", "wrong", "crashed"
 
 
-class TookTooLong(BaseException):
-    """Nothing that is made to go on after an error goes on after this."""
-
-
 class Differs(Exception):
-    """A tool's answer is not JAX's."""
+    """A tool's result differs from JAX's."""
 
 
 class NotJudged(Exception):
-    """A tool gives an answer where JAX has none."""
+    """A tool gives a result where JAX has none."""
 
 
 def of_jax(case: Case, what: str):
-    """What JAX says of a case; raises NotJudged where it says nothing."""
+    """JAX's result for a case; raises NotJudged where JAX raises."""
     try:
         return getattr(case, what)
-    except Exception as error:  # JAX's, of any kind
+    except Exception as error:  # JAX may raise anything
         raise NotJudged(said(error)) from error
 
 
@@ -54,9 +49,9 @@ def exact_value(case: Case) -> None:
 
 
 def exact_slope(case: Case) -> None:
-    """By one direction; where the sides differ or f jumps, JAX may take any value between."""
+    """The derivative in one direction; at kinks and jumps JAX may have any value between the sides."""
     if case.group in NO_SLOPE or (case.dtype.startswith("complex") and case.group in OTHERWISE_IN_JAX):
-        raise NotJudged("JAX's derivative is another one")
+        raise NotJudged("JAX's derivative is a different one")
     along = iter(case.tangents)
     directions = tuple(next(along) if i in case.moving else None for i in range(len(case.args)))
     found = exact.derivative(case.smooth, digits=15, along=directions)(*case.args)
@@ -149,7 +144,8 @@ def structured(case: Case) -> None:
 
 
 def same_matrix(got, want, forward, what):
-    """(m, n). What is not finite, sweeps multiply by 0 in the same row or column: that is right, and so is 0 there."""
+    """Compares (m, n) matrices. A sweep may multiply a non-finite entry by 0 in its row or column: NaN is right there,
+    and so is 0 at the entry."""
     if got.shape == want.shape and not (np.isfinite(want) & np.isfinite(got)).all():
         by_columns = forward()
         unbounded = ~np.isfinite(want) | ~np.isfinite(by_columns)
@@ -171,12 +167,12 @@ TOOLS = {
 }
 SMOOTH_ONLY = {"exact slope"}
 
-# As documented, exact does not round, and it knows no derivative but that of the values: JAX's stops at stop_gradient,
-# and takes a triangle of a matrix for the whole of one that moves symmetrically.
+# As documented, exact does not round, and its derivative is that of the values: JAX's stops at stop_gradient, and reads
+# one triangle of a matrix, as if perturbations were symmetric.
 COARSE = {"reduce_precision": 2**-7}
 NO_SLOPE = {"stop_gradient", "cholesky", "eigh"}
-# JAX is wrong by the sign left of the imaginary axis, and takes the sign of a complex number, z / |z|, for constant;
-# singular vectors have a phase that nothing fixes.
+# JAX's derivative has the wrong sign left of the imaginary axis (acosh), and is 0 for the sign of a complex number,
+# z / |z|; the phase of singular vectors is arbitrary.
 OTHERWISE_IN_JAX = {"acosh", "sign", "svd"}
 
 
@@ -184,7 +180,7 @@ OTHERWISE_IN_JAX = {"acosh", "sign", "svd"}
 
 
 def numbers(x):
-    """mpmath's numbers rounded to NumPy's."""
+    """mpmath numbers rounded to NumPy's."""
     x = np.asarray(x)
     if not x.dtype.hasobject:
         return x
@@ -193,12 +189,12 @@ def numbers(x):
 
 
 def same(got, want, what, allowed=None):
-    """Raises Differs, with the first of the entries that are further apart than `allowed` times the largest one."""
+    """Raises Differs, naming the first entry that differs by more than `allowed` times the largest entry."""
     kind = want.dtype
     if jnp.issubdtype(kind, jax.dtypes.extended):
         got, want = map(jax.random.key_data, (got, want))
     if np.shape(got) != np.shape(want):
-        raise Differs(f"{what}: shape {np.shape(got)} in place of {np.shape(want)}")
+        raise Differs(f"{what}: shape {np.shape(got)}, expected {np.shape(want)}")
     if jnp.issubdtype(kind, jnp.inexact):
         wide = np.complex128 if jnp.issubdtype(kind, jnp.complexfloating) else np.float64
         got, want = (np.asarray(x).astype(wide) for x in (got, want))
@@ -208,11 +204,11 @@ def same(got, want, what, allowed=None):
         bad = got != want
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise Differs(f"{what}: {int(bad.sum())} of {bad.size} entries, at {at} {got[at]} in place of {want[at]}")
+        raise Differs(f"{what}: {int(bad.sum())} of {bad.size} entries, at {at} {got[at]}, expected {want[at]}")
 
 
 def alike(got, want, allowed):
-    """Entry by entry; complex numbers that are not finite are one."""
+    """Entry by entry; all non-finite complex numbers are equal."""
     finite = np.isfinite(want) & np.isfinite(got)
     apart = np.abs(np.where(finite, got, 0) - np.where(finite, want, 0))
     close = finite & (apart <= allowed * max(np.abs(want[finite]).max(initial=0), 1e-3))
@@ -220,45 +216,29 @@ def alike(got, want, allowed):
     return close | (unbounded if np.isrealobj(want) else ~np.isfinite(got) & ~np.isfinite(want))
 
 
-@contextlib.contextmanager
-def at_most(seconds: float):
-    """Raises TookTooLong after so many seconds of the processor's, whatever else runs on the machine."""
-
-    def late(*_):
-        raise TookTooLong
-
-    before = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-
-
 def verdict(tool: str, case: Case, seconds: float) -> dict:
-    """Of one tool on one case: its status, what it said, and how long it took."""
+    """The status of one tool on one case, its message, and the seconds it took."""
     start = time.perf_counter()
     try:
         with warnings.catch_warnings(), at_most(seconds):
             warnings.simplefilter("ignore")
             TOOLS[tool](case)
         status, note = RIGHT, ""
-    except TookTooLong:
-        status, note = SLOW, f"more than {seconds:g} s"
+    except TookTooLong as error:
+        status, note = SLOW, str(error)
     except NotJudged as nothing:
         status, note = BEYOND, str(nothing)
     except Differs as difference:
         status, note = WRONG, str(difference)
-    except Exception as error:  # which of them are clear is what is asked
+    except Exception as error:  # `status_of` decides whether it is a clear refusal
         status, note = status_of(error, case), said(error)
     return {"status": status, "note": note, "seconds": round(time.perf_counter() - start, 3)}
 
 
 def status_of(error: Exception, case: Case) -> str:
-    """Refused where a line of ours raises it in words; as JAX where JAX's own derivative raises it too.
+    """Refused where jaxdl raises it with a message; as JAX where JAX's derivative raises it too.
 
-    Words of ours around an error that JAX does not have are no refusal.
+    A message of jaxdl around an exception that JAX's derivative does not raise is a crash.
     """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     raised = linecache.getline(frame.filename, frame.lineno).strip().startswith("raise")
@@ -272,7 +252,7 @@ def refusals_of_jax(case: Case) -> list[str]:
     for read in ("value", "gradients", "tangents_out", "matrix"):
         try:
             getattr(case, read)
-        except Exception as error:  # JAX's, of any kind
+        except Exception as error:  # JAX may raise anything
             found.append(said(error))
     return found
 

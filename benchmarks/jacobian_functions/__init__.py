@@ -1,1 +1,1 @@
-"""The functions whose Jacobians are compared: one file a family, each `name() -> (f, x)`."""
+"""The functions whose Jacobians are compared: one file for each family, each `name() -> (f, x)`."""

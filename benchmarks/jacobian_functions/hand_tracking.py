@@ -122,7 +122,7 @@ def turned(hand, theta):
 
 
 def placed_by_hand(theta, positions, turns):
-    """The placed positions, and their derivative by θ, (p, 3, 26), from that by the fingers' angles."""
+    """The placed positions, and their derivative by θ, (p, 3, 26), from their derivative by the fingers' angles."""
     r, d = derivative_parts(theta[:3])
     rotation = -r @ jax.vmap(cross)(positions) @ d
     translation = jnp.broadcast_to(jnp.eye(3, dtype=theta.dtype), rotation.shape)

@@ -1,4 +1,4 @@
-"""The LSTM of ADBench: the loss of a model of characters, whose gates weigh entry by entry.
+"""The LSTM of ADBench: the loss of a model of characters, whose gates have elementwise weights.
 
 Srajer, Kukelova, Fitzgibbon 2018, and github.com/microsoft/ADBench (the text there is Shakespeare's sonnets, here
 random characters of 14 bits).
@@ -28,7 +28,7 @@ def lstm(layers=2, characters=1024, bits=14, seed=0):
         return main.reshape(layers, 2, 4, bits), ends.reshape(3, bits)
 
     def step(main, ends, state, character):
-        """The next state, the prediction, and what went into each layer and came from its gates."""
+        """The next state, the prediction, and each layer's input and gates."""
         x, new, kept = character * ends[0], [], []
         for (w, b), (h, c) in zip(main, state, strict=True):
             into = jnp.stack([x, h, x, h])

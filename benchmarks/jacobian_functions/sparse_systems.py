@@ -124,5 +124,5 @@ def second_difference(u):
 
 
 def _alternating(n):
-    """A point without symmetry: −1.2 and 1 in turn, as Rosenbrock starts, with a slow drift."""
+    """A point without symmetry: −1.2 and 1 alternating, Rosenbrock's starting point, with a slow drift."""
     return jnp.asarray(np.where(np.arange(n) % 2, 1.0, -1.2) + 0.3 * np.sin(np.arange(n)), jnp.float32)
