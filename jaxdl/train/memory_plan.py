@@ -194,20 +194,15 @@ def plan(
     mesh = AbstractMesh((devices,), ("devices",))
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), jax.tree.map(shape_of_example, x)))
     state = jax.eval_shape(optimizer.init, params)
-    own = _shares((params, state), shard(mesh, (params, state)))
+    own_params, own_state = _shares((params, state), shard(mesh, (params, state)))
     step = training_step(model, loss, optimizer, accumulate=accumulate, over_devices=_as_one_of_many(params))
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    step = jax.jit(stopping_step(step, with_state=False), donate_argnums=(0, 1))
-    compiled = step.lower(*own, True, x, y, key, False).compile()
+    compiled = _compiled(step, own_params, own_state, x, y)
     memory = compiled.memory_analysis()
-    x_part, y_part = part((x, y), accumulate)
-    as_bytes = jax.tree.map(_as_bytes, x_part)  # integers: no gradient of the data is computed
-    of_batch = lambda params, x, y: averaged(loss)(model.apply(params, scaled(x)), y)
-    costs = trace(of_batch)(params, as_bytes, y_part).costs()
-    summed = [a for a, share in zip(*map(jax.tree.leaves, (params, own[0])), strict=True) if a.shape == share.shape]
+    costs = _costs(model, loss, params, part(x, accumulate), part(y, accumulate))
+    summed = [a for a, share in zip(*map(jax.tree.leaves, (params, own_params)), strict=True) if a.shape == share.shape]
     return MemoryPlan(
         title, devices, chip, parameter_count(params),
-        parameters=_bytes(own[0]), state=_bytes(own[1]), batch=_bytes((x, y)),
+        parameters=_bytes(own_params), state=_bytes(own_state), batch=_bytes((x, y)),
         # An all-reduce writes to new arrays, which the program of one device does not have.
         temporary=max(memory.temp_size_in_bytes if memory else 0, 2 * _bytes(summed) * (devices > 1)),
         residuals=_residuals(costs),
@@ -218,7 +213,21 @@ def plan(
     )  # fmt: skip
 
 
+def _compiled(step, params, state, x, y):
+    """The program of a training step in a run."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    in_run = jax.jit(stopping_step(step, with_state=False), donate_argnums=(0, 1))
+    return in_run.lower(params, state, True, x, y, key, False).compile()
+
+
+def _costs(model, loss, params, x, y):
+    """The operations and residuals of the loss and its gradient on one part of a batch."""
+    of_batch = lambda params, x, y: averaged(loss)(model.apply(params, scaled(x)), y)
+    return trace(of_batch)(params, jax.tree.map(_as_bytes, x), y).costs()
+
+
 def _as_bytes(x):
+    """The type of images as integers, of which no gradient is computed."""
     return jax.ShapeDtypeStruct(x.shape, jnp.uint8) if x.dtype == jnp.float32 else x
 
 
