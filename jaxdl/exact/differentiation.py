@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.exact.evaluation import inputs, traced
+from jaxdl.exact.evaluation import inputs, trace_exactly
 from jaxdl.exact.interpreter import run
 from jaxdl.exact.numbers import each, exact, filled, is_complex, is_exact, is_inexact, new_context, own, parts, shared
 from jaxdl.exact.one_sided import LEFT, RIGHT, OneSidedSlopes
@@ -79,8 +79,8 @@ def derivative(f: Callable, order: int = 1, digits: int = 50, along: Any = None)
         raise ValueError(f"exact.derivative: order is 1 or 2, got {order!r}")
 
     def differentiated(*args):
-        jaxpr, shape = traced(f, args)
-        line = Line(jaxpr, args, directions(args, along))
+        jaxpr, shape = trace_exactly(f, args)
+        line = Line(jaxpr, args, directions_of_arguments(args, along))
         kinds = jaxpr.out_avals
         if not any(map(is_inexact, kinds)):
             return jax.tree.map(lambda _: None, shape)
@@ -92,7 +92,7 @@ def derivative(f: Callable, order: int = 1, digits: int = 50, along: Any = None)
     return differentiated
 
 
-def directions(args, along):
+def directions_of_arguments(args, along):
     """The leaves of `along`, one for each array among the arguments, None for constant ones."""
     if along is None:
         return [1] * len(jax.tree.leaves(args))

@@ -20,10 +20,10 @@ LARGEST_EXPONENT = 1 << 14
 
 def elementwise_rule(mp, eqn, *args):
     f = ELEMENTWISE[eqn.primitive.name](mp, jx.parameters(eqn))
-    return each(guarded(mp, f, is_complex(eqn.outvars[0].aval)), *args)
+    return each(nan_on_error(mp, f, is_complex(eqn.outvars[0].aval)), *args)
 
 
-def guarded(mp, f, may_be_complex):
+def nan_on_error(mp, f, may_be_complex):
     """f with NaN in place of errors, and of complex values unless they are allowed."""
 
     def safe(*args):
@@ -57,7 +57,7 @@ def without_parameters(f):
 # --- arithmetic ------------------------------------------------------------------------------------
 
 
-def divide(mp, x, y):
+def quotient(mp, x, y):
     if y != 0:
         return x / y
     return mp.nan if hasattr(x, "_mpc_") or x == 0 else x * mp.inf
@@ -70,7 +70,7 @@ def remainder(mp, x, y):
     return x if mp.isinf(y) else mp.sign(x) * (abs(x) % abs(y))
 
 
-def power(mp, x, y):
+def real_power(mp, x, y):
     """xʸ; for a negative real x only if y is an integer."""
     if isinstance(y, int) or hasattr(x, "_mpc_") or hasattr(y, "_mpc_"):
         return integer_power(mp, x, y) if isinstance(y, int) else mp.power(x, y)
@@ -79,7 +79,7 @@ def power(mp, x, y):
     if x == 0:
         return mp.inf if y < 0 else mp.zero
     if x < 0 and mp.isfinite(x) and mp.isfinite(y):
-        return power(mp, -x, y) * (-1) ** int(y % 2) if mp.isint(y) else mp.nan
+        return real_power(mp, -x, y) * (-1) ** int(y % 2) if mp.isint(y) else mp.nan
     if x < 0 or not mp.isfinite(y) or mp.mag(y) + mp.mag(mp.log(x)) > LARGEST_EXPONENT:
         return extreme_power(mp, x, y)
     return mp.power(x, y)
@@ -151,9 +151,9 @@ ELEMENTWISE = {
     "square": without_parameters(lambda mp, x: x * x),
     "one_minus_square": without_parameters(lambda mp, x: (1 + x) * (1 - x)),
     "polynomial": without_parameters(special.polynomial),
-    "div": without_parameters(divide),
+    "div": without_parameters(quotient),
     "rem": without_parameters(remainder),
-    "pow": without_parameters(power),
+    "pow": without_parameters(real_power),
     "integer_pow": lambda mp, params: lambda x: integer_power(mp, x, params["y"]),
     "max": without_parameters(larger),
     "min": without_parameters(smaller),
@@ -167,10 +167,10 @@ ELEMENTWISE = {
     "conj": mpmath_function("conj"),
     "complex": mpmath_function("mpc"),
     "sqrt": mpmath_function("sqrt"),
-    "rsqrt": without_parameters(lambda mp, x: divide(mp, mp.one, mp.sqrt(x))),
+    "rsqrt": without_parameters(lambda mp, x: quotient(mp, mp.one, mp.sqrt(x))),
     "cbrt": without_parameters(cube_root),
     "exp": bounded(mpmath_function("exp")),
-    "exp2": bounded(without_parameters(lambda mp, x: power(mp, mp.mpf(2), x))),
+    "exp2": bounded(without_parameters(lambda mp, x: real_power(mp, mp.mpf(2), x))),
     "expm1": bounded(mpmath_function("expm1")),
     "log": mpmath_function("log"),
     "log2": without_parameters(lambda mp, x: mp.log(x, 2)),

@@ -50,7 +50,7 @@ def evaluate(f: Callable, digits: int = 50) -> Callable[..., Any]:
     """
 
     def exactly(*args):
-        jaxpr, shape = traced(f, args)
+        jaxpr, shape = trace_exactly(f, args)
         mp = new_context(digits)
         values = [exact(mp, x, v.aval) for x, v in zip(jax.tree.leaves(args), inputs(jaxpr), strict=True)]
         found = certain(lambda: run(jaxpr, values, mp), mp, digits)
@@ -79,7 +79,7 @@ def agree_on(mp, x, y, digits, extra):
     return all(same(*two) for v, w in pairs for two in zip(parts(v), parts(w), strict=True))
 
 
-def traced(f, args):
+def trace_exactly(f, args):
     """The jaxpr of f and the shapes of its result; object arrays have the default float or complex dtype."""
     return jx.trace(f, *jax.tree.map(lambda x: stand_in(x) if is_exact(x) else x, args))
 

@@ -72,7 +72,7 @@ def call(mp, eqn, *args):
     return run(jx.inner_jaxprs(eqn)[0], args, mp)
 
 
-def op_call(mp, eqn, *args):
+def call_op(mp, eqn, *args):
     return run(remembered(mp, eqn, lambda: jx.primal_of(eqn)), args, mp)
 
 
@@ -86,7 +86,7 @@ def cond(mp, eqn, index, *args):
     return run(branches[min(max(int(index), 0), len(branches) - 1)], args, mp)
 
 
-def scan(mp, eqn, *args):
+def scan_rule(mp, eqn, *args):
     p = jx.scan(eqn)
     fixed, carry, xs = p.split(args)
     steps = range(p.length)
@@ -106,7 +106,7 @@ def part(x, i):
     return filled([x[i]], ()) if is_exact(x) and x.ndim == 1 else x[i]
 
 
-def while_loop(mp, eqn, *args):
+def while_rule(mp, eqn, *args):
     loop = jx.while_(eqn)
     test, body, state = loop.split(args)
     for _ in range(MOST_STEPS):
@@ -131,13 +131,13 @@ def reduce_by_jaxpr(mp, eqn, *args):
     """A reduction by any jaxpr of two values, or of two groups of values."""
     axes, (body,) = jx.reduced_axes(eqn), jx.inner_jaxprs(eqn)
     arrays, starts = jx.split(args, len(args) // 2)
-    return fold(mp, body, starts, [reductions.rows(x, axes) for x in arrays])
+    return fold_rows(mp, body, starts, [reductions.rows(x, axes) for x in arrays])
 
 
 def reduce_window_by_jaxpr(mp, eqn, *args):
     arrays, starts = jx.split(args, len(args) // 2)
     at = reductions.windows_of(eqn, arrays[0].shape)
-    return fold(
+    return fold_rows(
         mp,
         jx.inner_jaxprs(eqn)[0],
         starts,
@@ -145,7 +145,7 @@ def reduce_window_by_jaxpr(mp, eqn, *args):
     )
 
 
-def fold(mp, body, starts, arrays):
+def fold_rows(mp, body, starts, arrays):
     """Reduces along the last axis, by a jaxpr of numbers that is applied to all rows at once."""
     step = lambda *values: run_each(body, values, mp)
     y = [np.broadcast_to(s, x.shape[:-1]) for s, x in zip(starts, arrays, strict=True)]
@@ -178,10 +178,10 @@ def no_outputs(mp, eqn, *args):
 FLOW = {
     **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES, call),
     **dict.fromkeys(("call", "custom_vmap_call", "composite", "eval_jaxpr"), call),
-    **dict.fromkeys(("call_hi_primitive", "jaxdl_op"), op_call),
+    **dict.fromkeys(("call_hi_primitive", "jaxdl_op"), call_op),
     "cond": cond,
-    "scan": scan,
-    "while": while_loop,
+    "scan": scan_rule,
+    "while": while_rule,
     "custom_linear_solve": solve,
     "reduce": reduce_by_jaxpr,
     "reduce_window": reduce_window_by_jaxpr,

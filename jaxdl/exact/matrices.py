@@ -10,15 +10,15 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.exact.elementwise import divide
+from jaxdl.exact.elementwise import quotient
 from jaxdl.exact.numbers import each, filled, is_complex, remembered, rounded
 
 
-def adjoint(a):
+def hermitian(a):
     return each(lambda v: v.conjugate(), a.T)
 
 
-def zeros(mp, *shape):
+def zero_array(mp, *shape):
     return filled([mp.zero] * int(np.prod(shape)), shape)
 
 
@@ -30,7 +30,7 @@ def matrix_product(mp, a, b):
     return filled([mp.fdot(zip(r, c, strict=True)) for r in a for c in b.T], (a.shape[0], b.shape[1]))
 
 
-def norm(mp, v):
+def vector_norm(mp, v):
     return mp.sqrt(mp.fsum([abs(x) ** 2 for x in v]))
 
 
@@ -53,9 +53,9 @@ def batched(f, ranks):
 def cholesky(mp, eqn, a):
     """L with L Lᴴ = A, from A's lower triangle; NaN where A is not positive definite."""
     n = len(a)
-    y = zeros(mp, n, n)
+    y = zero_array(mp, n, n)
     for j in range(n):
-        rest = a[:, j] - matrix_product(mp, y[:, :j], adjoint(y[j : j + 1, :j]))[:, 0]
+        rest = a[:, j] - matrix_product(mp, y[:, :j], hermitian(y[j : j + 1, :j]))[:, 0]
         pivot = rest[j].real
         if not pivot > 0:
             return [filled([mp.nan] * n * n, (n, n))]
@@ -91,7 +91,7 @@ def qr(mp, eqn, a):
     q = identity_matrix(mp, m)
     for k in range(min(m, n)):
         x = r[k:, k]
-        below = norm(mp, x[1:])
+        below = vector_norm(mp, x[1:])
         if below == 0 and x[0].imag == 0:
             continue
         length = mp.hypot(below, abs(x[0])) * (-1 if x[0].real >= 0 else 1)
@@ -99,7 +99,7 @@ def qr(mp, eqn, a):
         tau = (length - x[0]) / length
         v = v / v[0]
         r[k:] = r[k:] - reflected(mp, v, tau.conjugate(), r[k:])
-        q[:, k:] = q[:, k:] - adjoint(reflected(mp, v, tau.conjugate(), adjoint(q[:, k:])))
+        q[:, k:] = q[:, k:] - hermitian(reflected(mp, v, tau.conjugate(), hermitian(q[:, k:])))
         r[k + 1 :, k] = mp.zero
     p = m if jx.parameters(eqn)["full_matrices"] else min(m, n)
     return [q[:, :p], filled([v if j >= i else mp.zero for (i, j), v in np.ndenumerate(r[:p])], (p, n))]
@@ -107,7 +107,7 @@ def qr(mp, eqn, a):
 
 def reflected(mp, v, tau, a):
     """τ v vᴴ A"""
-    return each(lambda x: tau * x, matrix_product(mp, v[:, None], matrix_product(mp, adjoint(v[:, None]), a)))
+    return each(lambda x: tau * x, matrix_product(mp, v[:, None], matrix_product(mp, hermitian(v[:, None]), a)))
 
 
 def householder_product(mp, eqn, a, taus):
@@ -115,7 +115,7 @@ def householder_product(mp, eqn, a, taus):
     m, n = a.shape
     q = identity_matrix(mp, m)[:, :n]
     for k in reversed(range(len(taus))):
-        v = np.concatenate([zeros(mp, k), filled([mp.one], (1,)), a[k + 1 :, k]])
+        v = np.concatenate([zero_array(mp, k), filled([mp.one], (1,)), a[k + 1 :, k]])
         q = q - reflected(mp, v, taus[k], q)
     return [q]
 
@@ -127,7 +127,7 @@ def matrix(mp, a):
     return mp.matrix([list(row) for row in a]) if a.size else mp.matrix(*a.shape)
 
 
-def array(m):
+def from_matrix(m):
     return filled([m[i, j] for i in range(m.rows) for j in range(m.cols)], (m.rows, m.cols))
 
 
@@ -171,7 +171,7 @@ def eigh(mp, eqn, a):
     solve = mp.eighe if is_complex(eqn.invars[0].aval) else mp.eigsy
     w, v = solve(matrix(mp, full))
     like, _ = reference(mp, eqn, a)
-    return [turned(mp, array(v), like), filled(list(w), (n,))]
+    return [turned(mp, from_matrix(v), like), filled(list(w), (n,))]
 
 
 def svd(mp, eqn, a):
@@ -182,11 +182,11 @@ def svd(mp, eqn, a):
     if not jx.parameters(eqn)["compute_uv"]:
         return [filled(list(mp.svd(matrix(mp, a), compute_uv=False)), (k,))]
     u, s, vt = mp.svd(matrix(mp, a), full_matrices=jx.parameters(eqn)["full_matrices"])
-    u, vt = array(u), array(vt)
+    u, vt = from_matrix(u), from_matrix(vt)
     _, like, like_t = reference(mp, eqn, a)
     phases = filled([phase(mp, v, w) for v, w in zip(u.T[:k], like.T[:k], strict=True)], (k,))
     u[:, :k] = u[:, :k] * phases
-    vt[:k] = adjoint(adjoint(vt[:k]) * phases)
+    vt[:k] = hermitian(hermitian(vt[:k]) * phases)
     u[:, k:], vt[k:] = _null_space(mp, u[:, k:], like[:, k:]), _null_space(mp, vt[k:].T, like_t[k:].T).T
     return [filled(list(s), (k,)), u, vt]
 
@@ -199,14 +199,16 @@ def eig(mp, eqn, a):
     """A's eigenvalues, left and right eigenvectors of length 1, in the reference's order and with its phases."""
     left = jx.parameters(eqn)["compute_left_eigenvectors"]
     w, *vectors = mp.eig(matrix(mp, a), left=left, right=True)
-    vectors = [adjoint(array(vectors[0])), *map(array, vectors[1:])] if left else [*map(array, vectors)]
+    vectors = (
+        [hermitian(from_matrix(vectors[0])), *map(from_matrix, vectors[1:])] if left else [*map(from_matrix, vectors)]
+    )
     like, *likes = reference(mp, eqn, a)
     free = list(range(len(w)))
     order = []
     for target in like:
         order.append(min(free, key=lambda i: abs(w[i] - mp.mpc(complex(target)))))
         free.remove(order[-1])
-    unit = lambda v: np.stack([x / norm(mp, x) for x in v[:, order].T], 1)
+    unit = lambda v: np.stack([x / vector_norm(mp, x) for x in v[:, order].T], 1)
     found = [turned(mp, unit(v), g) for v, g in zip(vectors, likes, strict=False)]
     return [filled([w[i] for i in order], (len(w),)), *found]
 
@@ -237,14 +239,14 @@ def triangular_solve(mp, eqn, a, b):
         known = slice(0, i) if lower else slice(i + 1, n)
         pivot = mp.one if p["unit_diagonal"] else a[i, i]
         for j in range(b.shape[1]):
-            x[i, j] = divide(mp, b[i, j] - mp.fdot(zip(a[i, known], x[known, j], strict=True)), pivot)
+            x[i, j] = quotient(mp, b[i, j] - mp.fdot(zip(a[i, known], x[known, j], strict=True)), pivot)
     return [x if p["left_side"] else x.T]
 
 
 def tridiagonal_solve(mp, eqn, low, middle, high, b):
     """X with A X = B, A tridiagonal; `low` and `high` have as many entries as the diagonal."""
     n = len(middle)
-    a = zeros(mp, n, n)
+    a = zero_array(mp, n, n)
     for i in range(n):
         a[i, i] = middle[i]
         if i:
@@ -255,7 +257,7 @@ def tridiagonal_solve(mp, eqn, low, middle, high, b):
         x[i] = x[i] - sum(packed[i, j] * x[j] for j in range(i))
     for i in reversed(range(n)):
         rest = x[i] - sum(packed[i, j] * x[j] for j in range(i + 1, n))
-        x[i] = each(lambda v, i=i: divide(mp, v, packed[i, i]), rest)
+        x[i] = each(lambda v, i=i: quotient(mp, v, packed[i, i]), rest)
     return [x]
 
 

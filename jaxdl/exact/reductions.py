@@ -133,7 +133,7 @@ def select_and_gather_add(mp, eqn, source, x):
     return taken([*source.ravel(), mp.zero], best_in_window(mp, eqn, x))
 
 
-def convolve(mp, eqn, x, w):
+def convolution_rule(mp, eqn, x, w):
     """yₙₒ(p) = Σ over input channels c of o's group and taps k of xₙ꜀(p·stride + k·dilation) w꜀ₒ(k)."""
     c = jx.convolution(eqn)
     x, w = np.transpose(x, c.lhs), np.transpose(w, c.rhs)
@@ -180,5 +180,5 @@ REDUCTION_RULES = {
     "reduce_window_min": window_reduction(smallest),
     "select_and_scatter_add": select_and_scatter_add,
     "select_and_gather_add": select_and_gather_add,
-    "conv_general_dilated": convolve,
+    "conv_general_dilated": convolution_rule,
 }

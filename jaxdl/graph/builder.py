@@ -111,7 +111,7 @@ def _named_scopes(eqn):
     return tuple(map(Scope, stack.split("/"))) if stack else ()
 
 
-def traced(caller: str, f: Callable, args: tuple, kwargs: dict) -> tuple[Any, Any, list]:
+def traced_arguments(caller: str, f: Callable, args: tuple, kwargs: dict) -> tuple[Any, Any, list]:
     """f's jaxpr, the structure of its result, and the arrays among its arguments; errors start with `caller`."""
     name = getattr(f, "__name__", type(f).__name__)
     try:

@@ -97,7 +97,7 @@ class Costs(Report):
         }  # fmt: skip
 
 
-def costs(graph) -> Costs:
+def costs_of(graph) -> Costs:
     """The costs of all operations; equal operations on equal types are analysed once."""
     ends = [Output(node, k) for node in graph.nodes for k in range(len(node.types))]
     active = active_outputs(graph, [x for x in graph.flat_arguments if x.is_smooth], ends, _active_places)

@@ -13,7 +13,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.graph import passes, summary
 from jaxdl.graph.bodies import body_of
 from jaxdl.graph.builder import Builder
-from jaxdl.graph.cost import Costs, costs
+from jaxdl.graph.cost import Costs, costs_of
 from jaxdl.graph.derivation.derivation import Derivation
 from jaxdl.graph.derivation.equations import latex
 from jaxdl.graph.drawing.drawing import Drawing
@@ -96,7 +96,7 @@ class Graph(Report):
         Raises:
             ValueError: If the graph was traced on types alone, or an operation cannot be evaluated.
         """
-        passes.evaluate(self)
+        passes.compute_values(self)
         return self
 
     def backward(self, cotangent: Any = 1, *, retain: bool = False) -> Graph:
@@ -116,7 +116,7 @@ class Graph(Report):
             ValueError: If the cotangent does not fit the output, or a node has no derivative in reverse mode.
             TypeError: If a cotangent is given for an output that is not a floating-point array.
         """
-        passes.backward(self, passes.seeds(self, cotangent), retain)
+        passes.backward_pass(self, passes.seeds(self, cotangent), retain)
         return self
 
     def forward(self, *tangents: Any) -> Graph:
@@ -132,7 +132,7 @@ class Graph(Report):
             ValueError: If the tangents do not fit the arguments, or a node has no derivative in forward mode.
             TypeError: If a tangent is given for an argument that is not a floating-point array.
         """
-        passes.forward(self, passes.directions(self, tangents))
+        passes.forward_pass(self, passes.tangents_by_argument(self, tangents))
         return self
 
     def grad(self, outputs: Any, inputs: Any, cotangents: Any = None) -> Any:
@@ -194,7 +194,7 @@ class Graph(Report):
         inner = Graph(f"{node.label}: {node.name}", body.jaxpr, jx.argument_names(body.jaxpr), body.arrays)
         if body.cotangents is not None:
             starts = [inner.flat_arguments[i] for i in body.active]
-            passes.backward(inner, passes.seeds(inner, body.cotangents), True, starts)
+            passes.backward_pass(inner, passes.seeds(inner, body.cotangents), True, starts)
         return inner
 
     def steps(self) -> Iterator[PassStep]:
@@ -208,7 +208,7 @@ class Graph(Report):
 
     def costs(self) -> Costs:
         """Floating-point operations of each node, forward and backward, and the bytes kept between the passes."""
-        return costs(self)
+        return costs_of(self)
 
     # --- tables, pictures, equations ---------------------------------------------------------------
 

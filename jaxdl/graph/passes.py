@@ -22,7 +22,7 @@ from jaxdl.graph.node import Edge, Node, Output
 ActiveOutputsOfNode = Callable[[Node, tuple[int, ...]], Iterable[bool]]
 
 
-def evaluate(graph) -> None:
+def compute_values(graph) -> None:
     """Computes the values of all nodes that have none."""
     missing = next((x for x in graph.flat_arguments if x.node.kept is None), None)
     if missing is not None:
@@ -70,7 +70,7 @@ def seeds(graph, cotangent: Any) -> list[tuple[Output, Any]]:
     return [(y, c) for y, c in zip(graph.flat_outputs, given, strict=True) if c is not None]
 
 
-def backward(graph, seeded: list, retain: bool, starts: list[Output] | None = None) -> None:
+def backward_pass(graph, seeded: list, retain: bool, starts: list[Output] | None = None) -> None:
     """Sets the adjoints of all nodes that depend on `starts`, by default on any floating-point argument."""
     for node in graph.nodes:
         node.adjoints = None
@@ -220,7 +220,7 @@ def _nbytes(x):
 # --- forward -----------------------------------------------------------------------------------------
 
 
-def directions(graph, tangents: tuple) -> dict[Output, Any]:
+def tangents_by_argument(graph, tangents: tuple) -> dict[Output, Any]:
     """The tangent of each argument array that has one."""
     if len(tangents) != len(graph.arguments):
         raise ValueError(
@@ -237,7 +237,7 @@ def directions(graph, tangents: tuple) -> dict[Output, Any]:
     return found
 
 
-def forward(graph, tangents: dict[Output, Any]) -> None:
+def forward_pass(graph, tangents: dict[Output, Any]) -> None:
     """Sets the tangents of all nodes that depend on the arguments in `tangents`."""
     graph.evaluate()
     for node in graph.nodes:

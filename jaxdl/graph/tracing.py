@@ -8,7 +8,7 @@ from jax.core import Tracer
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
-from jaxdl.graph.builder import argument_labels, traced
+from jaxdl.graph.builder import argument_labels, traced_arguments
 from jaxdl.graph.graph import Graph
 from jaxdl.graph.node import Output
 
@@ -54,7 +54,7 @@ def trace(f: Callable, args: tuple, kwargs: dict[str, Any]) -> Graph:
     """
     args = jax.tree.map(lambda x: jax.numpy.asarray(x) if isinstance(x, float | complex) else x, args)
     _check_concrete(args, kwargs)
-    jaxpr, tree, arrays = traced("trace", f, args, kwargs)
+    jaxpr, tree, arrays = traced_arguments("trace", f, args, kwargs)
     graph = Graph(getattr(f, "__name__", type(f).__name__), jaxpr, argument_labels(f, args, kwargs), arrays)
     flat = iter(graph.flat_arguments)
     graph.arguments = jax.tree.map(lambda x: next(flat) if jx.is_array(x) else None, args)

@@ -14,7 +14,7 @@ import pytest
 from jaxdl import trace
 from jaxdl.graph import examples
 from jaxdl.graph.drawing.boxes import MOST_ITEMS, boxes_of, opened_at_first
-from jaxdl.graph.drawing.layout import Passing, columns, frames
+from jaxdl.graph.drawing.layout import Passing, columns_of, frames
 from jaxdl.graph.drawing.picture import size_of
 from jaxdl.graph.text import full_text, value_text
 
@@ -94,7 +94,7 @@ def test_edges_go_to_the_right_and_nothing_overlaps(graph):
 
 def test_a_long_edge_has_a_free_place(graph):
     (layer,) = [item for item in boxes_of(graph).items if getattr(item, "name", "") == "layer 0"]
-    passing = [item for row in columns(layer)[0] for item in row if isinstance(item, Passing)]
+    passing = [item for row in columns_of(layer)[0] for item in row if isinstance(item, Passing)]
     assert passing  # x goes past the product and tanh, to the sum
     assert passing[0].ends[1].name == "add"
 

@@ -1,12 +1,12 @@
 """Loops and branches as Python source: the functions that they call, and the call."""
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.codegen.literals import array, tuple_of
+from jaxdl.graph.codegen.literals import array_text, tuple_of
 
 
 def _scan(writer, eqn, inputs):
     loop = jx.scan(eqn)
-    fixed, carry, rows = loop.split([*map(array, inputs)])
+    fixed, carry, rows = loop.split([*map(array_text, inputs)])
     k, m, carried = loop.consts, loop.consts + loop.carry, loop.carry
 
     def parameters(names):
@@ -25,7 +25,7 @@ def _scan(writer, eqn, inputs):
 
 def _while(writer, eqn, inputs):
     loop = jx.while_(eqn)
-    of_test, of_body, start = loop.split([*map(array, inputs)])
+    of_test, of_body, start = loop.split([*map(array_text, inputs)])
     carry = lambda fixed: (
         lambda names: (["carry", f"{tuple_of(names[len(fixed) :])} = carry"], [*fixed, *names[len(fixed) :]])
     )
@@ -42,7 +42,7 @@ def _while(writer, eqn, inputs):
 
 
 def _cond(writer, eqn, inputs):
-    inputs = [*map(array, inputs)]
+    inputs = [*map(array_text, inputs)]
     branches = [
         writer.function("branch", lambda names: ([", ".join(names)], names), branch, tuple_of)
         for branch in jx.branches(eqn)

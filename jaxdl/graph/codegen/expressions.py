@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.codegen.literals import Number, array, setting, settings, tuple_of, type_name
+from jaxdl.graph.codegen.literals import Number, array_text, setting, settings, tuple_of, type_name
 
 INFIX = {
     "add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^",
@@ -40,7 +40,7 @@ def expression(eqn: Any, x: Sequence[str]) -> str:
     if any(name in forms for forms in (INFIX, UNARY, SEVERAL, REDUCTIONS, OF_BITS, _FORMS)):
         check_parameters(eqn)
     if name == "div" and not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.inexact):
-        return f"lax.div({', '.join(map(array, x))})"  # Python's / of integers is a float
+        return f"lax.div({', '.join(map(array_text, x))})"  # Python's / of integers is a float
     if name in INFIX:
         return f"{x[0]} {INFIX[name]} {x[1]}"
     if name in UNARY:
@@ -48,13 +48,13 @@ def expression(eqn: Any, x: Sequence[str]) -> str:
     if name in ("max", "min"):
         return f"jnp.{name}imum({x[0]}, {x[1]})"
     if name in SEVERAL:
-        return f"lax.{name}({', '.join(map(array, x))})"
+        return f"lax.{name}({', '.join(map(array_text, x))})"
     if name == "reduce_xor" or (name in OF_BITS and eqn.invars[0].aval.dtype != bool):
-        return f"lax.{name}({array(x[0])}, {setting(jx.reduced_axes(eqn))})"
+        return f"lax.{name}({array_text(x[0])}, {setting(jx.reduced_axes(eqn))})"
     if name in REDUCTIONS:
         return f"{x[0]}.{REDUCTIONS[name]}({_axes(jx.reduced_axes(eqn))}{_kept_dtype(eqn)})"
     if name in _FORMS:
-        return _formed(_FORMS[name], eqn, [*map(array, x)])
+        return _formed(_FORMS[name], eqn, [*map(array_text, x)])
     if name == "select_n":
         return _select(eqn, x)
     if name in CALLBACKS:
@@ -185,8 +185,8 @@ def _unpooled(eqn, x, p):
 def _select(eqn, x):
     which, *cases = x
     if eqn.invars[0].aval.dtype != bool or len(cases) != 2:
-        return f"lax.select_n({', '.join(map(array, x))})"
-    no, yes = map(array, cases) if all(isinstance(c, Number) for c in cases) else cases
+        return f"lax.select_n({', '.join(map(array_text, x))})"
+    no, yes = map(array_text, cases) if all(isinstance(c, Number) for c in cases) else cases
     return f"jnp.where({which}, {yes}, {no})"
 
 

@@ -43,7 +43,7 @@ def _number(x):
     return "jnp.nan" if np.isnan(value) else "jnp.inf" if value == np.inf else "(-jnp.inf)"
 
 
-def array(text: str) -> str:
+def array_text(text: str) -> str:
     """An expression of an array, from that of an array or a number."""
     return text.typed if isinstance(text, Number) else text
 

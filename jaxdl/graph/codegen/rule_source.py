@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
-from jaxdl.graph.codegen.literals import Number, array, tuple_of
+from jaxdl.graph.codegen.literals import Number, array_text, tuple_of
 from jaxdl.graph.codegen.signature import Names, OtherContainer, displayed, identifier, places, signature_of
 from jaxdl.graph.codegen.statements import Writer
 from jaxdl.report import error_text
@@ -76,7 +76,7 @@ def source(f: Callable, args: tuple, kwargs: dict[str, Any]) -> str:
     flat = jx.in_arrays(f, args, kwargs)
     plain = jx.trace(automatic(flat), *head.arrays)[0]
     primal = Writer(taken=head.taken)
-    outputs = [*map(array, primal.write(plain, head.names))]
+    outputs = [*map(array_text, primal.write(plain, head.names))]
     rule = _rule(flat, head, result)
     notes = [", ".join(f"{n}: {jx.typed(x)}" for n, x in zip(head.names, head.arrays, strict=True)), *result.notes]
     notes += [f"fixed: {text}" for text in head.fixed]
@@ -151,7 +151,7 @@ def _rule(f, head, result) -> list[str]:
     used = jx.used_inputs(backward_jaxpr)[: len(residual_types)]
     writer = Writer(taken=head.taken)
     found = writer.write(forward_jaxpr, names, [True] * len(y_types) + used)
-    outputs, residuals = [*map(array, found[: len(y_types)])], found[len(y_types) :]
+    outputs, residuals = [*map(array_text, found[: len(y_types)])], found[len(y_types) :]
     return _with_pullback(writer, backward_jaxpr, outputs, residuals, is_smooth, smooth, head, result)
 
 
@@ -173,7 +173,7 @@ def _with_pullback(writer, backward_jaxpr, outputs, residuals, is_smooth, smooth
     flowing = [d for d, s in zip(cotangents, is_smooth, strict=True) if s]
     inner = Writer(letter="v", taken={*saved, *cotangents, *head.taken, result.dy})
     given = [r or "None" for r in residuals]
-    pulled = [*map(array, inner.write(backward_jaxpr, [*given, *flowing]))]
+    pulled = [*map(array_text, inner.write(backward_jaxpr, [*given, *flowing]))]
     by_name = {head.names[i]: text for i, text in zip(smooth, pulled, strict=True)}
     sent = tuple_of([p.cotangent(by_name) for p in head.parameters])
     return [

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.builder import argument_labels, parameter_names, traced
+from jaxdl.graph.builder import argument_labels, parameter_names, traced_arguments
 from jaxdl.graph.codegen.literals import tuple_of
 
 RESERVED = {"jax", "jnp", "lax", "op", "saving", "pullback"}
@@ -113,12 +113,12 @@ def signature_of(f: Callable, args: tuple, kwargs: dict) -> tuple[Signature, Any
 
 
 def _traced_with_numbers(f, args, kwargs):
-    """The positional arguments, with numbers as arrays if f can be traced with these, and the result of `traced`."""
+    """The positional arguments, with numbers as arrays if f can be traced with them, and the trace of f."""
     numbers = {type(x) for x in jax.tree.leaves(args) if isinstance(x, int | float | complex) and not jx.is_array(x)}
     for kinds in dict.fromkeys((frozenset(numbers), frozenset(numbers - {int, bool}), frozenset())):
         given = _with_arrays(args, kinds)
         try:
-            return given, traced("source", f, given, kwargs)
+            return given, traced_arguments("source", f, given, kwargs)
         except Exception:  # of any kind: f may need the number itself
             if not kinds:
                 raise

@@ -21,7 +21,7 @@ class Passing:
     ends: tuple
 
 
-def columns(box: Box) -> tuple[list[list], dict]:
+def columns_of(box: Box) -> tuple[list[list], dict]:
     """The items of a box in columns, with a `Passing` where an edge passes a column; and the predecessors of each."""
     holder = {node: item for item in box.items for node in nodes_of(item)}
     place = {item: i for i, item in enumerate(box.items)} | {None: -1}
@@ -104,7 +104,7 @@ def frames(box: Box, opened: set, size) -> dict:
 
 def _place(box, opened, size, found):
     """Adds the frames of a box, placed at (0, 0), and of everything in it."""
-    rows, before = columns(box)
+    rows, before = columns_of(box)
     inner = {}
     for item in box.items:
         if item in opened:

@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 
 from jaxdl.graph.drawing.boxes import Box, title
-from jaxdl.graph.drawing.layout import Passing, columns, nodes_of
+from jaxdl.graph.drawing.layout import Passing, columns_of, nodes_of
 from jaxdl.graph.node import Node
 from jaxdl.graph.steps import steps_of
 from jaxdl.graph.text import formula, full_text, shape_text, value_text
@@ -77,7 +77,8 @@ def _html(item, opened, parents, ids):
     if item not in parents:
         return f'<div class="node is-box" id="{ids[item]}"><b>{first}</b><small>{second}</small></div>'
     rows = "".join(
-        f'<div class="column">{"".join(_html(x, opened, parents, ids) for x in row)}</div>' for row in columns(item)[0]
+        f'<div class="column">{"".join(_html(x, opened, parents, ids) for x in row)}</div>'
+        for row in columns_of(item)[0]
     )
     state = "" if item in opened else " closed"
     words, expanded = f"<b>{first}</b> <small>{second}</small>", str(item in opened).lower()
