@@ -67,27 +67,29 @@ def bracketing(
         The number of operations, and the way.
     """
     backward = forward if backward is None else backward
-    best: dict[tuple[int, int], tuple[float, Bracketing]] = {}
+    best: dict[tuple[int, int], tuple[float, Bracketing]] = {}  # the cheapest way between two points
     for i in range(len(forward)):
-        by_sweeps = [(sizes[i] * forward[i], Push(i, i + 1)), (sizes[i + 1] * backward[i], Pull(i, i + 1))]
-        best[i, i + 1] = (factors[i], Factor(i)) if factors is not None else min(by_sweeps, key=_cost)
+        pushed, pulled = sizes[i] * forward[i], sizes[i + 1] * backward[i]
+        if factors is not None:
+            best[i, i + 1] = factors[i], Factor(i)
+        else:
+            best[i, i + 1] = (pushed, Push(i, i + 1)) if pushed <= pulled else (pulled, Pull(i, i + 1))
     for length in range(2, len(forward) + 1):
         for i in range(len(forward) - length + 1):
             j = i + length
-            (pushed, before), (pulled, after) = best[i, j - 1], best[i + 1, j]
-            ways: list[tuple[float, Bracketing]] = [
-                (pushed + sizes[i] * forward[j - 1], _push(j - 1, j, before)),
-                (pulled + sizes[j] * backward[i], _pull(i, i + 1, after)),
-            ]
-            for k in range(i + 1, j):
-                (left, before), (right, after) = best[i, k], best[k, j]
-                ways.append((left + right + 2 * sizes[i] * sizes[k] * sizes[j], Product(after, before)))
-            best[i, j] = min(ways, key=_cost)
+            pushed = best[i, j - 1][0] + sizes[i] * forward[j - 1]
+            pulled = best[i + 1, j][0] + sizes[j] * backward[i]
+            area = 2 * sizes[i] * sizes[j]
+            product, k = min((best[i, k][0] + best[k, j][0] + area * sizes[k], k) for k in range(i + 1, j))
+            least = min(pushed, pulled, product)
+            if least == pushed:
+                way = _push(j - 1, j, best[i, j - 1][1])
+            elif least == pulled:
+                way = _pull(i, i + 1, best[i + 1, j][1])
+            else:
+                way = Product(best[k, j][1], best[i, k][1])
+            best[i, j] = least, way
     return best[0, len(forward)]
-
-
-def _cost(way: tuple[float, Bracketing]) -> float:
-    return way[0]
 
 
 def _push(start: int, end: int, before: Bracketing) -> Push:
