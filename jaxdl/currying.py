@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
-def direct_or_curried(tool: Callable) -> Callable[..., Any]:
+def direct_or_curried(tool: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a tool callable both as `tool(f, *args, **kwargs)` and as `tool(f)(*args, **kwargs)`.
 
     In both forms the tool's own keywords stand in the first call. The curried form is the one without arguments of f
@@ -35,7 +35,7 @@ def direct_or_curried(tool: Callable) -> Callable[..., Any]:
     return wrapper
 
 
-def check_unambiguous(tool: str, f: Callable, keywords: Iterable[str], advice: str) -> None:
+def check_unambiguous(tool: str, f: Callable[..., Any], keywords: Iterable[str], advice: str) -> None:
     """Raises TypeError where a keyword given to a tool is also the name of a parameter of f.
 
     Args:

@@ -16,7 +16,7 @@ class NoDoublePrecision(NotImplementedError):
     """An equation can be evaluated only in the types in which it was traced."""
 
 
-def in_double_precision(jaxpr) -> Callable[..., list]:
+def in_double_precision(jaxpr: Any) -> Callable[..., list]:
     """The function of a closed jaxpr with all arithmetic in float64 and complex128; it returns the list of outputs.
 
     Values that do not depend on the arguments (random numbers) keep their bits. The function can be traced and
@@ -42,7 +42,7 @@ def real_parts(x: Any) -> np.ndarray:
     return np.stack([np.real(x), np.imag(x)], -1).astype(np.float64) if np.iscomplexobj(x) else x.astype(np.float64)
 
 
-def double_type(dtype):
+def double_type(dtype: Any) -> Any:
     """float64 or complex128 for a floating-point or complex type; others unchanged."""
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return np.dtype(np.complex128)

@@ -1,6 +1,7 @@
 """Examples for `jaxdl graph`: the functions of `jaxdl.graph.examples` and LeNet-5, each with arguments."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ def _lenet():
 
 
 # By name, each a function that returns a function and its arguments.
-EXAMPLES: dict[str, Callable[[], tuple[Callable, tuple]]] = {
+EXAMPLES: dict[str, Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]]] = {
     "product-and-sum": _numbers(examples.product_and_sum, -2, 5, -4),
     "sum-and-product": _numbers(examples.sum_and_product, -2, 5, -4),
     "xor": lambda: (examples.xor_network, (*examples.XOR.values(), examples.XOR_INPUTS[1])),

@@ -11,11 +11,11 @@ __all__ = ["assert_rules"]
 
 
 def assert_rules(
-    f: Callable,
+    f: Callable[..., Any],
     /,
     *args: Any,
-    accepted: str | os.PathLike | None = None,
-    domains: Mapping | Sequence | None = None,
+    accepted: str | os.PathLike[str] | None = None,
+    domains: Mapping[Any, Any] | Sequence[Any] | None = None,
     **kwargs: Any,
 ) -> AuditReport:
     """Audits f and fails if a derivative is not right, or if the auditor itself failed.

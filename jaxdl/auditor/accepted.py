@@ -40,7 +40,7 @@ OF_JAX = (
 )
 
 
-def load_accepted(path: str | os.PathLike) -> list[Accepted]:
+def load_accepted(path: str | os.PathLike[str]) -> list[Accepted]:
     """Reads accepted findings from a TOML file.
 
     Args:

@@ -29,7 +29,7 @@ class Generated(NamedTuple):
         reason: Why none were found.
     """
 
-    args: tuple | None
+    args: tuple[Any, ...] | None
     reason: str = ""
 
 
@@ -45,7 +45,7 @@ def _definite(random, shape):
 
 
 # Distributions, tried in this order until the output is finite.
-DRAWS = {
+DRAWS: dict[str, Callable[..., Any]] = {
     "ordinary": lambda random, shape: random.uniform(-1.5, 1.5, shape),
     "between 0 and 1": lambda random, shape: random.uniform(0.1, 0.9, shape),
     "positive": lambda random, shape: random.uniform(0.5, 2.0, shape),
@@ -76,7 +76,7 @@ def _labels(shape):
 
 
 # What a parameter with a name may be, where the floating-point arrays have a shape.
-BY_NAME = {
+BY_NAME: dict[str, Callable[..., list[Any]]] = {
     "key|rng|prng_key|seed": lambda shape: [_fixed(lambda: jax.random.key(0)), _floats(shape)],
     "labels?|targets?|indices|index|idx|ids|.*_ids": _labels,
     "mask|condition|cond|.*_mask": lambda shape: [_booleans(shape), _floats(shape)],
@@ -95,7 +95,7 @@ def _kinds(name, shape):
 # --- the search ---------------------------------------------------------------------------------------------
 
 
-def generated(f: Callable) -> Generated:
+def generated(f: Callable[..., Any]) -> Generated:
     """Arguments for which f can be traced, and has an output that depends on a floating-point input.
 
     Shapes, kinds by the names of the parameters, and values are tried until some fit. Only parameters without a default
@@ -127,7 +127,7 @@ def generated(f: Callable) -> Generated:
     return Generated(None, reason)
 
 
-def _parameters(f) -> list[tuple]:
+def _parameters(f) -> list[tuple[Any, ...]]:
     """The names of the parameters that need an argument; several lists where their number may vary."""
     try:
         parameters = inspect.signature(f).parameters.values()
@@ -145,7 +145,7 @@ def _parameters(f) -> list[tuple]:
     return [names or tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)[:1]]
 
 
-def _combinations(names) -> Iterator[tuple]:
+def _combinations(names) -> Iterator[tuple[Any, ...]]:
     """Kinds of values for the parameters: of one shape, then with integers, then with a shape for each."""
     if not names:
         return

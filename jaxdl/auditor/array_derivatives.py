@@ -6,6 +6,7 @@ Where they disagree, the witnesses decide: the exact derivative, or one from val
 import dataclasses
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -59,45 +60,45 @@ class ArrayPoint:
 
     subject: Subject
     point: str
-    inputs: tuple
-    u: list
-    truth: list | None
-    usual: list
+    inputs: tuple[Any, ...]
+    u: list[Any]
+    truth: list[Any] | None
+    usual: list[Any]
     witnesses: ArrayWitnesses
 
     @property
-    def is_given(self):
+    def is_given(self) -> bool:
         """Whether these are the arrays given."""
         return self.point == GIVEN
 
     @functools.cached_property
-    def got(self):
+    def got(self) -> list[np.ndarray]:
         """Outputs and cotangents by the rule."""
         return evaluated(self.subject.steps[0], *self.inputs, *self.u)
 
     @functools.cached_property
-    def native(self):
+    def native(self) -> list[np.ndarray]:
         """Outputs and cotangents of the plain function in the types given; NaN where JAX cannot derive them."""
         plain = self.subject.steps[1]
         return evaluated(plain, *self.inputs, *self.u) if plain else [np.full_like(y, np.nan) for y in self.got]
 
     @functools.cached_property
-    def formula(self):
+    def formula(self) -> list[np.ndarray]:
         """Outputs and cotangents by the rule in float64, if it runs in float64."""
         return in_float64(self.subject.steps[0], *self.inputs, *self.u) or self.got
 
     @functools.cached_property
-    def unverifiable(self):
+    def unverifiable(self) -> list[np.ndarray]:
         """For each cotangent, which entries values cannot verify."""
         return unverifiable_entries(self.subject, self.inputs, self.u)
 
     @functools.cached_property
-    def is_finite(self):
+    def is_finite(self) -> bool:
         """Whether the function is finite here."""
         return all(np.isfinite(y).all() for y in self.got[: len(self.u)])
 
     @functools.cached_property
-    def neighbours(self):
+    def neighbours(self) -> Neighbours:
         """Points close to this one."""
         return Neighbours(self.subject, self.inputs)
 
@@ -135,7 +136,7 @@ class ArrayPoint:
         inputs = tuple(self.inputs)
         return Finding(Verdict.NOT_VERIFIABLE, "cotangents", name, at, got, "a witness", inputs=inputs, times=times)
 
-    def evidence(self, k, room) -> tuple[Evidence, dict]:
+    def evidence(self, k: int, room: Any) -> tuple[Evidence, dict[int, dict[str, str]]]:
         """The evidence on output or cotangent k, and by entry what the witnesses say."""
         is_output, native = k < len(self.u), real_parts(self.native[k])
         eps, dtype = float(jnp.finfo(self.got[k].dtype).eps), _real(self.got[k].dtype)
@@ -166,7 +167,7 @@ class ArrayPoint:
         border = shared & (bool(shared.any()) and self.neighbours.has_border)
         return dataclasses.replace(evidence, border=border), said
 
-    def with_witnesses(self, evidence, i) -> tuple[Evidence, dict]:
+    def with_witnesses(self, evidence: Evidence, i: int) -> tuple[Evidence, dict[int, dict[str, str]]]:
         """The evidence on cotangent i, in which the witnesses decide entries where rule and plain function disagree."""
         places = np.flatnonzero((verdicts(evidence) != Verdict.RIGHT).reshape(-1) & ~self._unverifiable_parts(i))
         if not places.size:
@@ -185,7 +186,7 @@ class ArrayPoint:
             low[place], high[place], room[place] = float(slope.low), float(slope.high), slope.room
             if slope.low < slope.high:
                 near = self.neighbours.cotangent_entry(self.u, i, place)
-                low[place], high[place] = np.nanmin([low[place], *near]), np.nanmax([high[place], *near])
+                low[place], high[place] = np.nanmin([float(low[place]), *near]), np.nanmax([float(high[place]), *near])
         if self.truth is None:  # without another witness, the automatic derivative is the only one
             alone = is_automatic & np.isnan(low)
             low, high = (np.where(alone, evidence.low.reshape(-1), x) for x in (low, high))

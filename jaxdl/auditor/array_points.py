@@ -1,5 +1,7 @@
 """The points at which a rule on whole arrays is audited: the arrays given, and arrays derived from them."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,7 +11,7 @@ from jaxdl.auditor.subject import LARGE, Subject
 GIVEN = "the arrays given"
 
 
-def points(subject: Subject) -> dict[str, tuple]:
+def points(subject: Subject) -> dict[str, tuple[Any, ...]]:
     """Arrays at which to audit, by a description."""
     if subject.size > LARGE or not subject.edges or (has_while_loop(subject) and not subject.is_whole):
         return {GIVEN: subject.inputs}
@@ -21,7 +23,7 @@ def has_while_loop(subject: Subject) -> bool:
     return "while" in jx.primitives(subject.value)
 
 
-def generated_points(subject: Subject) -> dict[str, tuple]:
+def generated_points(subject: Subject) -> dict[str, tuple[Any, ...]]:
     """Arrays derived from those given, within their domains, by a description."""
     domains = subject.domains or (None,) * len(subject.inputs)
 

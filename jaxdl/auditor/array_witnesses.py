@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +17,10 @@ class ArrayWitnesses:
     """The exact and the numerical witness of a subject. A direction is a list like the differentiated inputs."""
 
     def __init__(self, subject: Subject):
-        self.subject = subject
+        self.subject: Subject = subject
         self._numerical = functools.cache(lambda jaxpr: NumericalWitness(subject, jaxpr))
 
-    def slope(self, inputs, u, along) -> tuple[Slopes, dict[str, str]]:
+    def slope(self, inputs: Sequence[Any], u: Sequence[Any], along: Sequence[Any]) -> tuple[Slopes, dict[str, str]]:
         """The derivative of Re Σ u·f along a direction, and what each witness says.
 
         It is that of the exact witness if there is one, else that of the numerical witness. An entry of the direction
@@ -37,7 +39,7 @@ class ArrayWitnesses:
                 said["numerical"] = type(raised.error).__name__
         return slope, said
 
-    def numerical(self, inputs, u, along) -> Slopes:
+    def numerical(self, inputs: Sequence[Any], u: Sequence[Any], along: Sequence[Any]) -> Slopes:
         """The derivative from values alone.
 
         The values of a search are accurate only as far as it has converged. There it is the derivative of a run that is

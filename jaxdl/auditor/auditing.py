@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import jax
@@ -31,6 +31,7 @@ from jaxdl.auditor.unverifiable import is_sampled
 from jaxdl.currying import direct_or_curried
 from jaxdl.double_precision import NoDoublePrecision, as_double
 from jaxdl.measure.differentiated import Differentiated, check_differentiable
+from jaxdl.strip import Site
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
 SMALL = 4096  # numbers in a subject up to which it is audited in all floating-point formats
@@ -41,20 +42,24 @@ COSTLY = 1.2, 1024  # the factor, and the number of bytes or operations, beyond 
 
 @overload
 def audit(  # pyright: ignore[reportOverlappingOverload]
-    f: Callable, /, *, domains: Mapping | Sequence | None = None
+    f: Callable[..., Any], /, *, domains: Mapping[Any, Any] | Sequence[Any] | None = None
 ) -> Callable[..., AuditReport]: ...
 
 
 @overload
 def audit(
-    f: Callable, /, *args: object, domains: Mapping | Sequence | None = None, **kwargs: object
+    f: Callable[..., Any], /, *args: object, domains: Mapping[Any, Any] | Sequence[Any] | None = None, **kwargs: object
 ) -> AuditReport: ...
 
 
 @direct_or_curried
 @np.errstate(all="ignore")  # some of the generated numbers are invalid
 def audit(
-    f: Callable, args: tuple, kwargs: dict[str, Any], *, domains: Mapping | Sequence | None = None
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    domains: Mapping[Any, Any] | Sequence[Any] | None = None,
 ) -> AuditReport:
     """Audits the derivative of f, and of every hand-written rule that it calls, at these arguments and at edge points.
 
@@ -101,7 +106,7 @@ def audit(
     return AuditReport(f, args, kwargs, (*audited, *missed)).accepting(accepted.OF_JAX)
 
 
-def not_reached(site, reason) -> Audited:
+def not_reached(site: Site, reason: str) -> Audited:
     """A rule that is not called at these arguments."""
     subject = Subject(site.name, site.kind, site.where, site.count, _never, _never, site.inputs)
     return Audited(subject, (), (Finding(Verdict.NOT_REACHED, "reach", "the rule", "", reason, "a call"),))
@@ -143,7 +148,7 @@ def run_checks(subject: Subject) -> Audited:
     return Audited(subject, tuple(findings), merged(f for found in findings.values() for f in found))
 
 
-def derivative(subject: Subject, orders=2) -> list[Finding]:
+def derivative(subject: Subject, orders: int = 2) -> list[Finding]:
     """Findings on values, cotangents and second order: at edge points for pointwise functions, else at arrays."""
     if works_on_bits(subject.value):
         got = "the function works on the bits of its arguments, so neither values nor JAX give the derivative"
@@ -161,7 +166,7 @@ def derivative(subject: Subject, orders=2) -> list[Finding]:
     return findings + array_derivatives.array_findings(subject)
 
 
-def guarded(check, name, subject) -> list[Finding]:
+def guarded(check: Callable[[Subject], list[Finding]], name: str, subject: Subject) -> list[Finding]:
     """The findings of a check, or one that says why it failed: the audited function raises, or the auditor does."""
     try:
         return check(subject)
@@ -193,7 +198,7 @@ def _flops(side):
     return (lowered.cost_analysis() or {}).get("flops", 0.0)
 
 
-def merged(findings) -> tuple[Finding, ...]:
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The first finding of each verdict, check and array, with the number of all; the worst verdict first."""
     found = {}
     for f in findings:

@@ -210,7 +210,7 @@ def _nearest(got, expected, slopes):
     return nearest[..., 0] + 1j * nearest[..., 1] if np.iscomplexobj(expected) else nearest
 
 
-def first_order_only(subject, error) -> Finding:
+def first_order_only(subject: Subject, error: BaseException) -> Finding:
     """A finding that the pullback has no derivative, which is the rule's fault if the plain pullback has one."""
     verdict = Verdict.NOT_VERIFIABLE if subject.plain_second is None else Verdict.WRONG_SECOND
     return Finding(verdict, "second order", "the pullback's derivative", "", error_line(error), "a derivative")

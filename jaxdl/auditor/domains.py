@@ -17,20 +17,25 @@ class Domain:
 
     low: float = -np.inf
     high: float = np.inf
-    holds: Callable = lambda x: True
+    holds: Callable[..., Any] = lambda x: True
 
-    def admits(self, x) -> np.ndarray:
+    def admits(self, x: Any) -> np.ndarray:
         """Which entries of an array are inside."""
         wide = np.asarray(x).astype(np.float64)
         return np.broadcast_to((wide >= self.low) & (wide <= self.high) & np.asarray(self.holds(x)), np.shape(x))
 
-    def admitted(self, x, given) -> np.ndarray:
+    def admitted(self, x: Any, given: Any) -> np.ndarray:
         """An array clipped to the ends, with the given entries where it is then not inside."""
         x = np.clip(x, *np.asarray([self.low, self.high], np.float64)).astype(given.dtype)
         return np.where(self.admits(x), x, given).astype(given.dtype)
 
 
-def domains_of(domains: Mapping | Sequence | None, f: Callable, args: tuple, kwargs: dict) -> list[Domain | None]:
+def domains_of(
+    domains: Mapping[Any, Any] | Sequence[Any] | None,
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> list[Domain | None]:
     """A domain, or None, for each array among the arguments of f, in their order.
 
     Args:

@@ -2,6 +2,7 @@
 
 import enum
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,11 +79,11 @@ class Finding:
     got: str
     expected: str
     witnesses: dict[str, str] = field(default_factory=dict)
-    inputs: tuple = ()
+    inputs: tuple[Any, ...] = ()
     ulp: float | None = None
     times: int = 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.verdict}: {self.description}"
 
     @property
@@ -114,31 +115,31 @@ class Finding:
         }
 
 
-def number(x) -> str:
+def number(x: Any) -> str:
     """A number with nine digits."""
     if isinstance(x, complex | np.complexfloating):
         return f"{complex(x):.9g}"
     return f"{float(x):.9g}"
 
 
-def entry(i, shape) -> str:
+def entry(i: int, shape: Sequence[int]) -> str:
     """The index of a flat entry as text; empty for a number."""
     return f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" if shape else ""
 
 
-def error_line(error) -> str:
+def error_line(error: BaseException) -> str:
     """An exception in one line; without a message, the place that raised it."""
     line = error_text(error)[:240]
     return line if ":" in line else f"{line}: raised at {raised_at(error)}"
 
 
-def raised_at(error) -> str:
+def raised_at(error: BaseException) -> str:
     """The place that raised an exception, `file.py:12 (function)`."""
     *_, frame = traceback.extract_tb(error.__traceback__) or [traceback.FrameSummary("unknown", 0, "unknown")]
     return f"{frame.filename}:{frame.lineno} ({frame.name})"
 
 
-def interval(low, high) -> str:
+def interval(low: Any, high: Any) -> str:
     """A number, or an interval, in words."""
     return number(low) if low == high or np.isnan(high) else f"between {number(low)} and {number(high)}"
 

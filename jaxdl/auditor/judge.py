@@ -1,7 +1,9 @@
 """Verdicts from evidence: what a rule gave, what its formula gives without rounding, and bounds of the truth."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +50,7 @@ class Evidence:
         return Evidence(**vectors, dtype=self.dtype)
 
 
-def half_of_the_digits(dtype) -> float:
+def half_of_the_digits(dtype: Any) -> float:
     """The relative error that leaves half of a format's digits, at most six: special functions are approximations."""
     return max(float(jnp.finfo(dtype).eps) ** 0.5, 1e-6)
 
@@ -80,7 +82,15 @@ def verdicts(e: Evidence) -> np.ndarray:
     return out
 
 
-def judged(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=lambda i: 0.0) -> list[Finding]:
+def judged(
+    e: Evidence,
+    check: str,
+    what: str,
+    at: Callable[[int], str],
+    inputs: Callable[[int], tuple[Any, ...]],
+    witnesses: Callable[[int], dict[str, str]] = lambda i: {},
+    oddity: Callable[[int], float] = lambda i: 0.0,
+) -> list[Finding]:
     """One finding for each verdict but RIGHT and NOT_VERIFIABLE, with the entry of the largest error.
 
     Args:
@@ -97,7 +107,7 @@ def judged(e: Evidence, check, what, at, inputs, witnesses=lambda i: {}, oddity=
     found = []
     for verdict in sorted(set(by_entry) - {Verdict.RIGHT, Verdict.NOT_VERIFIABLE}, key=lambda v: v.rank):
         places = np.flatnonzero(by_entry == verdict)
-        i = max(places, key=lambda i: (min(_error(flat, i), CLEARLY), -oddity(i)))
+        i: Any = max(places, key=lambda i: (min(_error(flat, i), CLEARLY), -oddity(int(i))))
         shows_formula = verdict == Verdict.WRONG and _distance(flat.got, flat, i) <= flat.room[i]
         got = flat.formula[i] if shows_formula else flat.got[i]
         unlike = np.isfinite(got) and not np.isclose(got, flat.formula[i], 1e-6, 0)

@@ -1,6 +1,8 @@
 """Points close to a point: whether the function is continuous and finite there, and its cotangents."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +17,12 @@ COUNT = 8  # random directions
 class Neighbours:
     """The neighbours of a point of a subject."""
 
-    def __init__(self, subject: Subject, inputs: tuple):
-        self.subject, self.inputs = subject, inputs
+    def __init__(self, subject: Subject, inputs: tuple[Any, ...]):
+        self.subject: Subject = subject
+        self.inputs: tuple[Any, ...] = inputs
 
     @functools.cached_property
-    def values(self) -> list[list]:
+    def values(self) -> list[list[Any]]:
         """Values of the function in some directions, after a step and after a shorter one."""
         random, smooth = np.random.default_rng(0), self.subject.smooth
         steps = lambda x: DISTANCE * np.maximum(1, np.abs(as_double(np.asarray(x))))
@@ -45,7 +48,7 @@ class Neighbours:
         """Whether the function is undefined or not finite at a neighbour, or has a jump."""
         return self.has_jump or not all(np.isfinite(y).all() for pair in self.values for values in pair for y in values)
 
-    def cotangent_entry(self, u, i, place) -> list[float]:
+    def cotangent_entry(self, u: Sequence[Any], i: int, place: int) -> list[float]:
         """An entry of cotangent i at the neighbours of a kink, whose limits are all conventions (Clarke 1975)."""
         random = np.random.default_rng(0)
         values = []

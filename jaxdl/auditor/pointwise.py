@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ MOST_CHANGES = 48
 MOST_ROWS = 160  # of points for functions of several inputs
 
 
-def is_pointwise(jaxpr) -> bool:
+def is_pointwise(jaxpr: Any) -> bool:
     """Whether a jaxpr has only elementwise equations, on real arrays of one shape and scalars."""
     plain = jx.opened(jaxpr)
     shapes = {v.aval.shape for v in plain.invars}
@@ -23,7 +25,7 @@ def is_pointwise(jaxpr) -> bool:
     return jx.is_elementwise(jaxpr, *shapes, scalar_constants=True)
 
 
-def at_points(jaxpr, *points, seen=lambda eqn, inputs, outputs: None):
+def at_points(jaxpr: Any, *points: Any, seen: Callable[..., Any] = lambda eqn, inputs, outputs: None) -> list[Any]:
     """The outputs of a pointwise jaxpr for inputs of shape (p,) each. `seen` is called with every equation."""
     plain = jx.opened(jaxpr)
     values = dict(zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
@@ -52,7 +54,7 @@ def _alike(inputs, eqn):
 # --- where something changes ---------------------------------------------------------------------------
 
 
-def conditions(jaxprs, dtype):
+def conditions(jaxprs: Sequence[Any], dtype: Any) -> Callable[..., np.ndarray]:
     """The conditions that `changes` examines, compiled once: a function from all inputs (g,) to booleans (a, g)."""
 
     def questions(*inputs):
@@ -67,7 +69,7 @@ def conditions(jaxprs, dtype):
                                                        *[np.full_like(x, o) for o in others[place:]]))  # fmt: skip
 
 
-def changes(ask, place, others, dtype) -> list:
+def changes(ask: Callable[..., Any], place: int, others: Sequence[Any], dtype: Any) -> list[Any]:
     """The numbers of a dtype at which something changes in pointwise jaxprs: the last before and the first after.
 
     What changes is the result of a comparison (also of those in max, min, abs, sign and clamp), or whether an
@@ -141,7 +143,7 @@ def _number(ordinals, dtype):
 # --- points --------------------------------------------------------------------------------------------
 
 
-def edge_points(jaxprs, inputs, dtype) -> list[np.ndarray]:
+def edge_points(jaxprs: Sequence[Any], inputs: Sequence[Any], dtype: Any) -> list[np.ndarray]:
     """For each input (p,) numbers to audit at: ordinary ones, extreme ones, ties, and where something changes.
 
     The jaxprs are functions of the inputs, and perhaps of more, which are set to 1.

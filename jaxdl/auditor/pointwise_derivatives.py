@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +47,10 @@ class Places:
     """
 
     subject: Subject
-    points: list
+    points: list[Any]
     given: np.ndarray
 
-    def __getitem__(self, which) -> "Places":
+    def __getitem__(self, which: Any) -> "Places":
         return Places(self.subject, [p[which] for p in self.points], self.given[which])
 
     @functools.cached_property
@@ -66,7 +67,7 @@ class Places:
         undefined = ~np.isfinite([np.broadcast_to(y, columns[0].shape) for y in values]).all(0)
         return np.asarray(undefined.reshape(-1, len(self.given)).any(0))
 
-    def shared(self, got, native, slopes) -> np.ndarray:
+    def shared(self, got: Any, native: Any, slopes: Any) -> np.ndarray:
         """Where, at a border of the domain, neither the rule's nor the automatic derivative is finite.
 
         For a function that is not a rule, only where the true derivative is not finite, and not at points given.
@@ -108,7 +109,7 @@ def _given(subject):
     return [x[chosen] for x in entries]
 
 
-def pointwise_findings(subject: Subject, orders=2) -> list[Finding]:
+def pointwise_findings(subject: Subject, orders: int = 2) -> list[Finding]:
     """Findings at the edge points of a pointwise subject; UnknownPrimitive where the exact witness fails."""
     places = places_of(subject)
     slopes = functools.cache(lambda along: exact_slopes(subject.value, places.points, _columns(places.points, along)))
@@ -141,7 +142,7 @@ def _columns(points, weights):
     return [np.full_like(p, w) if w else None for p, w in zip(points, weights, strict=True)]
 
 
-def first_order(subject, places, slopes_along) -> list[Finding]:
+def first_order(subject: Subject, places: Any, slopes_along: Callable[..., Any]) -> list[Finding]:
     """The value, and ∂ output / ∂ input for each output and input."""
     hand, plain = subject.steps
     points, count = places.points, len(subject.outputs)
@@ -165,7 +166,7 @@ def first_order(subject, places, slopes_along) -> list[Finding]:
     return findings
 
 
-def values(subject, points, u, got, exactly) -> list[Finding]:
+def values(subject: Subject, points: Sequence[Any], u: Sequence[Any], got: Any, exactly: Any) -> list[Finding]:
     """Outputs by the rule against exact ones. Errors of the plain function are not the rule's fault."""
     plain = subject.steps[1]
     native, plainly = _natively(plain, *points, *u), ExactOutputs(plain, [*points, *u])
@@ -179,7 +180,7 @@ def values(subject, points, u, got, exactly) -> list[Finding]:
     return findings
 
 
-def second_order(subject, points, slopes_along) -> list[Finding]:
+def second_order(subject: Subject, points: Sequence[Any], slopes_along: Callable[..., Any]) -> list[Finding]:
     """The second derivative along one direction in all inputs."""
     try:
         jaxpr = subject.seconds[0]
@@ -259,26 +260,27 @@ def _natively(jaxpr, *arrays):
 class ExactOutputs:
     """The outputs of a pointwise jaxpr in exact arithmetic."""
 
-    def __init__(self, jaxpr, arrays):
-        self.jaxpr, self.arrays = jaxpr, arrays
+    def __init__(self, jaxpr: Any, arrays: Sequence[Any]):
+        self.jaxpr: Any = jaxpr
+        self.arrays: Sequence[Any] = arrays
 
-    def __call__(self, k, places=None, digits=60):
+    def __call__(self, k: int, places: Any = None, digits: int = 60) -> np.ndarray:
         """Output k at all points, or at some with a number of digits."""
         return (self.at_all_points if places is None else self.evaluated(places, digits))[k]
 
     @functools.cached_property
-    def at_all_points(self):
+    def at_all_points(self) -> list[np.ndarray]:
         """All outputs at all points, with 60 digits."""
         return self.evaluated(slice(None), 60)
 
-    def evaluated(self, places, digits):
+    def evaluated(self, places: Any, digits: int) -> list[np.ndarray]:
         """All outputs at some points."""
         arrays = [x[places] for x in self.arrays]
         outputs = exact.evaluate(lambda *x: at_points(self.jaxpr, *x), digits)(*arrays)
         return [self.floats(y, arrays[0].shape) for y in outputs]
 
     @staticmethod
-    def floats(y, shape):
+    def floats(y: Any, shape: Sequence[int]) -> np.ndarray:
         numbers = np.asarray([float(getattr(v, "real", v)) for v in np.ravel(y)])
         return np.broadcast_to(numbers.reshape(np.shape(y)), shape).copy()
 

@@ -47,7 +47,7 @@ class Audited:
         """The worst verdict of each check."""
         return {check: worst(f for f in self.findings if f.check == check) for check in self.checks}
 
-    def with_format(self, name, findings) -> "Audited":
+    def with_format(self, name: str, findings: Iterable[Finding]) -> "Audited":
         """The audit with findings in another floating-point format, without those that it has already."""
         known = {(f.verdict, f.check) for f in self.findings}
         new = [
@@ -86,13 +86,13 @@ class AuditReport(Report):
         accepted: Findings that were accepted, each with the reason.
     """
 
-    f: Callable
-    args: tuple
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     audited: tuple[Audited, ...]
     accepted: tuple[tuple[Finding, str], ...] = ()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<audit of {self.name}: {self.verdict}; {len(self.audited)} derivatives, {len(self.faults)} faults>"
 
     @property
@@ -185,7 +185,7 @@ class AuditReport(Report):
         return (self.table(), *([self.found()] if self.findings else []), *([accepted] if rows else []))
 
 
-def name_of(f) -> str:
+def name_of(f: Callable[..., Any]) -> str:
     """The user's name for a function."""
     name = getattr(f, "__name__", type(f).__name__)
     return getattr(jx.users_function(f), "__name__", name) if name == "wrapped_fun" else name

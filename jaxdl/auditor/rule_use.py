@@ -1,8 +1,9 @@
 """How a function uses its rules: which of their inputs it differentiates, and where one value enters several times."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jaxdl import jaxpr as jx
 from jaxdl.strip import moving, site_of
@@ -23,7 +24,7 @@ class RuleUse:
     moving: set[int]
 
 
-def rule_uses(jaxpr, arrays, places=None) -> Callable:
+def rule_uses(jaxpr: Any, arrays: Sequence[Any], places: Any = None) -> Callable[..., Any]:
     """How the function of a jaxpr uses its rules.
 
     Args:
@@ -36,7 +37,7 @@ def rule_uses(jaxpr, arrays, places=None) -> Callable:
     """
     sharded = _inside_shard_map(jaxpr)
     try:
-        moves = moving(jaxpr, arrays, places)
+        moves = moving(jaxpr, list(arrays), places)
     except Exception:  # a rule, or another part, has no derivative: then all may move
         moves = None
     found = {}

@@ -2,7 +2,9 @@
 
 import functools
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +35,9 @@ class Subjects:
     not_reached: list[tuple[Site, str]]
 
 
-def subjects(flat, arrays, f, domains=()) -> Subjects:
+def subjects(
+    flat: Callable[..., Any], arrays: Sequence[Any], f: Callable[..., Any], domains: Sequence[Any] = ()
+) -> Subjects:
     """f as a whole, unless it is a single rule, and its rules.
 
     A rule is audited where it is called first: at the arguments given or, if it is not called there, at edge points.

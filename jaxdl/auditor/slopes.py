@@ -1,6 +1,8 @@
 """The witnesses: one-sided derivatives of a function along a direction, exact, or from values alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,7 @@ class Slopes:
 UNKNOWN = Slopes(np.asarray(np.nan), np.asarray(np.nan))
 
 
-def exact_slopes(jaxpr, points, along, order=1) -> list[Slopes]:
+def exact_slopes(jaxpr: Any, points: Sequence[Any], along: Sequence[Any], order: int = 1) -> list[Slopes]:
     """The derivatives of each output of a pointwise jaxpr, at points (p,) for each input, in exact arithmetic.
 
     Numbers of like size go together: the smallest and the largest of them decide with how many digits is computed.
@@ -66,7 +68,7 @@ def _joined(parts, shape):
     return Slopes(low, high)
 
 
-def exact_slope(subject: Subject, inputs, u, along) -> Slopes | None:
+def exact_slope(subject: Subject, inputs: Sequence[Any], u: Sequence[Any], along: Sequence[Any]) -> Slopes | None:
     """The derivative of Re Σ u·f along a direction, a list like the differentiated inputs; None where it fails."""
     if operations(subject.value) > EXACT_WORK:
         return None
@@ -108,12 +110,12 @@ class NumericalWitness:
         jaxpr: A function to use in place of the subject's.
     """
 
-    def __init__(self, subject: Subject, jaxpr=None):
+    def __init__(self, subject: Subject, jaxpr: Any = None):
         self.subject = subject
         with jax.enable_x64(True):
             self.program = compiled(in_double_precision(jaxpr or subject.value), *map(double_struct, subject.types))
 
-    def slope(self, inputs, u, along) -> Slopes:
+    def slope(self, inputs: Sequence[Any], u: Sequence[Any], along: Sequence[Any]) -> Slopes:
         """The derivative of Re Σ u·f along a direction, a list like the differentiated inputs."""
         inputs = [as_double(np.asarray(x)) if i in self.subject.smooth else x for i, x in enumerate(inputs)]
         u, along = ([np.asarray(as_double(np.asarray(x))) for x in xs] for xs in (u, along))
@@ -141,7 +143,9 @@ class NumericalWitness:
         return np.concatenate([np.real(a * b).reshape(-1) for a, b in zip(u, y, strict=True)])
 
 
-def slopes_of_cotangents(subject: Subject, u, along, most) -> list[Slopes]:
+def slopes_of_cotangents(
+    subject: Subject, u: Sequence[Any], along: Sequence[Any], most: Sequence[float]
+) -> list[Slopes]:
     """The derivatives of the real parts of each plain cotangent along a direction, from values around the point alone.
 
     The value at the point itself is not used: a branch may have another derivative there, as `where` at x = 0. Those
@@ -201,7 +205,7 @@ def _extrapolated(steps, quotients, noise):
     return best, error
 
 
-def operations(jaxpr) -> float:
+def operations(jaxpr: Any) -> float:
     """About how many scalar operations a jaxpr needs; infinite where that depends on values."""
     largest = lambda eqn: max(map(jx.size, eqn.outvars), default=0)
     return jx.counted(jaxpr, lambda eqn: jx.products(eqn) or largest(eqn), while_steps=np.inf)

@@ -1,8 +1,9 @@
 """The subject of an audit: a function of arrays with a hand-written derivative, and the same function without it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +25,11 @@ class UserCodeError(Exception):
         self.error = error
 
 
-def user_code(f):
+def user_code(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function that only runs audited code: its exceptions become UserCodeError."""
 
     @functools.wraps(f)
-    def run(*args, **kwargs):
+    def run(*args, **kwargs) -> Any:
         try:
             return f(*args, **kwargs)
         except UserCodeError:
@@ -39,7 +40,7 @@ def user_code(f):
     return run
 
 
-def vjp(f, *x):
+def vjp(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
     """`jax.vjp` of audited code."""
     y, pullback = user_code(jax.vjp)(f, *x)
     return y, user_code(pullback)
@@ -69,15 +70,15 @@ class Subject:
     kind: str
     where: str
     count: int
-    hand: Callable
-    plain: Callable
-    inputs: tuple
-    domains: tuple = ()
-    ways: Callable | None = None
-    total: Callable = lambda: None
+    hand: Callable[..., Any]
+    plain: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    domains: tuple[Any, ...] = ()
+    ways: Callable[..., Any] | None = None
+    total: Callable[..., Any] = lambda: None
     edges: bool = True
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.kind} {self.name} at {self.where}>"
 
     @property
@@ -91,12 +92,12 @@ class Subject:
         return tuple(i for i, x in enumerate(self.inputs) if jnp.issubdtype(x.dtype, jnp.inexact))
 
     @functools.cached_property
-    def types(self) -> tuple:
+    def types(self) -> tuple[Any, ...]:
         """The types of the inputs."""
         return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.inputs)
 
     @functools.cached_property
-    def outputs(self) -> tuple:
+    def outputs(self) -> tuple[Any, ...]:
         """The types of the outputs that can be differentiated."""
         found = user_code(jax.eval_shape)(lambda *x: list(self.plain(*x)), *self.types)
         return tuple(t for t in found if _is_inexact(t))
@@ -112,13 +113,13 @@ class Subject:
         return tuple(f"cotangent of input {i}" for i in self.smooth)
 
     @property
-    def dtype(self):
+    def dtype(self) -> Any:
         """The least precise type among the differentiated inputs and outputs."""
         types = [self.inputs[i].dtype for i in self.smooth] + [t.dtype for t in self.outputs]
         return max(types, key=lambda t: float(jnp.finfo(t).eps))
 
     @functools.cached_property
-    def roughest(self):
+    def roughest(self) -> Any:
         """The least precise type among all intermediate values, too."""
         held = [v.aval for eqn in jx.equations(self.steps[0]) for v in eqn.outvars]
         inside = [t.dtype for t in held if hasattr(t, "dtype") and jnp.issubdtype(t.dtype, jnp.inexact)]
@@ -129,7 +130,7 @@ class Subject:
         """The number of entries of differentiated inputs and outputs."""
         return sum(self.inputs[i].size for i in self.smooth) + sum(int(np.prod(t.shape)) for t in self.outputs)
 
-    def of_smooth(self, f, inputs):
+    def of_smooth(self, f: Callable[..., Any], inputs: Sequence[Any]) -> Callable[..., Any]:
         """f as a function from its differentiated inputs to the outputs that can be differentiated."""
         return user_code(jx.in_some(f, inputs, self.smooth))
 
@@ -139,22 +140,26 @@ class Subject:
             return [np.ones((), self.outputs[0].dtype)]
         return random_arrays(1, self.outputs)
 
-    def pulled(self, f, inputs):
+    def pulled(self, f: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Any, Callable[..., list[Any]]]:
         """The outputs, and the pullback from cotangents of the outputs to those of the inputs."""
         y, pullback = vjp(self.of_smooth(f, inputs), *[inputs[i] for i in self.smooth])
         return y, lambda u: list(pullback(list(u)))
 
-    def step(self, f, inputs, u):
+    def step(self, f: Callable[..., Any], inputs: Sequence[Any], u: Sequence[Any]) -> list[Any]:
         """The outputs, and the cotangents of the inputs for the cotangents u of the outputs."""
         y, pullback = self.pulled(f, inputs)
         return [*y, *pullback(u)]
 
-    def reverse_twice(self, f, inputs, u, v):
+    def reverse_twice(
+        self, f: Callable[..., Any], inputs: Sequence[Any], u: Sequence[Any], v: Sequence[Any]
+    ) -> list[Any]:
         """The pullback of `step`'s cotangents applied to v: the second derivative along v and u."""
         first = lambda *moved: self._cotangents(f, inputs, moved, u)
         return list(vjp(first, *[inputs[i] for i in self.smooth])[1](list(v)))
 
-    def forward_over_reverse(self, f, inputs, u, v):
+    def forward_over_reverse(
+        self, f: Callable[..., Any], inputs: Sequence[Any], u: Sequence[Any], v: Sequence[Any]
+    ) -> list[Any]:
         """The tangents of `step`'s cotangents along v: the same, as second derivatives are symmetric."""
         first = lambda *moved: self._cotangents(f, inputs, moved, u)
         return list(user_code(jax.jvp)(first, [inputs[i] for i in self.smooth], list(v))[1])
@@ -162,17 +167,17 @@ class Subject:
     def _cotangents(self, f, inputs, moved, u):
         return list(vjp(self.of_smooth(f, inputs), *moved)[1](list(u)))
 
-    def traced(self, method, *more):
+    def traced(self, method: Callable[..., Any], *more: Any) -> Any:
         """The jaxpr of a method of the inputs and more arrays: `step` of u, `reverse_twice` of u and v."""
         flat, tree = jax.tree.flatten((self.types, *more))
         return jx.trace(lambda *leaves: method(*tree.unflatten(leaves)), *flat)[0]
 
     @functools.cached_property
-    def steps(self):
+    def steps(self) -> tuple[Any, Any]:
         """The jaxprs of outputs and cotangents, by hand and plain; None for the latter where JAX cannot derive it."""
         return self._step(self.hand), self.plain_step(self.plain)
 
-    def plain_step(self, plain):
+    def plain_step(self, plain: Callable[..., Any]) -> Any:
         """The jaxpr of outputs and cotangents of a function without rules; None where JAX cannot derive it."""
         return _or_none(self._step, plain)
 
@@ -180,7 +185,7 @@ class Subject:
         return self.traced(functools.partial(self.step, f), self.outputs)
 
     @functools.cached_property
-    def seconds(self):
+    def seconds(self) -> tuple[Any, Any]:
         """The jaxprs of the second derivative, by hand and plain; None for the latter where JAX cannot derive it.
 
         By reverse over reverse mode, or by forward over reverse mode where JAX refuses that for the rule. Raises
@@ -196,7 +201,7 @@ class Subject:
             return hand, _or_none(functools.partial(self._second, self.forward_over_reverse), self.plain)
 
     @functools.cached_property
-    def plain_second(self):
+    def plain_second(self) -> Any:
         """The jaxpr of the plain second derivative; None where JAX cannot derive it."""
         return _or_none(functools.partial(self._second, self.reverse_twice), self.plain)
 
@@ -205,12 +210,12 @@ class Subject:
         return self.traced(functools.partial(method, f), self.outputs, v)
 
     @functools.cached_property
-    def value(self):
+    def value(self) -> Any:
         """The jaxpr of the plain function's outputs that can be differentiated."""
         return self.traced(lambda inputs: [y for y in user_code(self.plain)(*inputs) if _is_inexact(y)])
 
 
-def works_on_bits(jaxpr) -> bool:
+def works_on_bits(jaxpr: Any) -> bool:
     """Whether a jaxpr reads the bits of a floating-point number, so that it is not a smooth function of it.
 
     Reading the sign only, as `jnp.signbit` does, is like a comparison.
@@ -235,20 +240,19 @@ def _is_sign(bits, eqns):
     return len(users) == len(shifts) > 0 and all(np.all(e.invars[1].val == width - 1) for e in shifts)
 
 
-def in_float64(jaxpr, *arrays):
+def in_float64(jaxpr: Any, *arrays: Any) -> list[np.ndarray] | None:
     """The outputs of a jaxpr evaluated in float64; None where it cannot be, or is None."""
     if jaxpr is None:
         return None
     try:
         with jax.enable_x64(True):
-            arrays = [*map(as_double, arrays)]
-            return [np.asarray(y) for y in user_code(_program(jaxpr, True))(*arrays)]
+            return [np.asarray(y) for y in user_code(_program(jaxpr, True))(*map(as_double, arrays))]
     except UserCodeError:  # part of the function does not work in float64
         return None
 
 
 @user_code
-def evaluated(jaxpr, *arrays):
+def evaluated(jaxpr: Any, *arrays: Any) -> list[np.ndarray]:
     """The outputs of a jaxpr in its own types."""
     return [np.asarray(y) for y in _program(jaxpr, False)(*arrays)]
 
@@ -268,30 +272,30 @@ def _or_none(of, f):
         return None
 
 
-def compiled(f, *arrays):
+def compiled(f: Callable[..., Any], *arrays: Any) -> Any:
     """f jitted, with little optimisation where arrays are small, as it runs a few times only."""
     is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0} if is_small else None)
 
 
-def ready(f, *arrays):
+def ready(f: Callable[..., Any], *arrays: Any) -> Callable[..., Any]:
     """f compiled for arrays like these. Tracing errors are the auditor's, later ones those of audited code."""
     traced = compiled(f, *arrays).trace(*arrays)
     return user_code(user_code(lambda: traced.lower().compile())())
 
 
-def run(f, *args):
+def run(f: Callable[..., Any], *args: Any) -> Any:
     """The result of f, which is compiled for one call."""
     return jax.tree.map(np.asarray, ready(f, *args)(*args))
 
 
-def random_arrays(seed, types) -> list[np.ndarray]:
+def random_arrays(seed: int, types: Sequence[Any]) -> list[np.ndarray]:
     """Arrays of these types with normal numbers, the same in every run."""
     random = np.random.default_rng([*b"audit", seed])
     return [np.asarray(normal(random, t)) for t in types]
 
 
-def magnitude(x) -> float:
+def magnitude(x: Any) -> float:
     """The size of the largest finite entry."""
     x = np.abs(np.asarray(as_double(np.asarray(x))))
     return float(x[np.isfinite(x)].max(initial=0))

@@ -1,6 +1,8 @@
 """Derivatives that values alone cannot verify: behind `stop_gradient`, and of samples drawn by rejection."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ SAMPLERS = {"random_gamma"}  # values jump where a sample is rejected; JAX's der
 BITS = {"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"}
 
 
-def unverifiable_entries(subject: Subject, inputs, u) -> list[np.ndarray]:
+def unverifiable_entries(subject: Subject, inputs: Sequence[Any], u: Sequence[Any]) -> list[np.ndarray]:
     """For each cotangent of the inputs, for u of the outputs, which of its entries values cannot verify."""
     shapes = [np.shape(inputs[i]) for i in subject.smooth]
     if is_sampled(subject):
@@ -28,7 +30,7 @@ def unverifiable_entries(subject: Subject, inputs, u) -> list[np.ndarray]:
     return [differ(a, b, half_of_the_digits(subject.dtype)) for a, b in pairs]
 
 
-def differ(a, b, room):
+def differ(a: Any, b: Any, room: Any) -> np.ndarray:
     """Where a derivative a with stops is finite and differs from that without, b, by more than a relative room."""
     with np.errstate(all="ignore"):
         return np.isfinite(a) & ~(np.abs(a - b) <= room * np.maximum(np.abs(a), 1e-3 * magnitude(a)))
@@ -54,7 +56,7 @@ def is_sampled_in_a_loop(subject: Subject) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def without_stops(subject: Subject):
+def without_stops(subject: Subject) -> Any:
     """The jaxpr of outputs and cotangents without `stop_gradient`; None where JAX cannot derive it."""
     passed = lambda eqn: (lambda *x: list(x)) if eqn.primitive.name == "stop_gradient" else None
     return subject.plain_step(lambda *x: jx.evaluate(subject.value, x, passed))

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from collections.abc import Callable
 
 import tyro
 from rich.text import Text
@@ -11,7 +12,13 @@ from jaxdl.cli.commands import audit, contrast, data, graph, plan, train_command
 from jaxdl.cli.usage import BadUsage, Ended
 from jaxdl.report import terminal
 
-COMMANDS = {"contrast": contrast, "audit": audit, "graph": graph, "plan": plan, "data": data}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "contrast": contrast,
+    "audit": audit,
+    "graph": graph,
+    "plan": plan,
+    "data": data,
+}
 NO_DEVICE = "there is no device for JAX_PLATFORMS={} here, or this JAX cannot use it"
 ABOUT = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,13 +16,13 @@ from jaxdl.data import Dataset, check_labels, load, records, resized
 from jaxdl.strip import automatic
 from jaxdl.train import in_bfloat16
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
     "adamw": lambda rate: optax.adamw(rate, weight_decay=0.01),
     "sgd": optax.sgd,
     "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
 }
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[..., Any]] = {
     "constant": lambda rate, steps: rate,
     "cosine": optax.cosine_decay_schedule,
     "warmup-cosine": lambda rate, steps: optax.warmup_cosine_decay_schedule(0.0, rate, -(-steps // 20), steps),
@@ -50,7 +51,7 @@ def mesh_of(count: int | None) -> Mesh | None:
     return Mesh(np.array(chosen), ("devices",)) if len(chosen) > 1 else None
 
 
-def data_of(recipe: Recipe, settings: Settings):
+def data_of(recipe: Recipe, settings: Settings) -> tuple[Any, Any, Dataset]:
     """Training examples, test examples, and the data set; with `read` that has only one training image."""
     if settings.read:
         return _read(recipe, settings)
@@ -73,7 +74,7 @@ def _read(recipe, settings):
     return dataclasses.replace(train, read=lambda rows: pair(*train.read(rows))), test, dataset
 
 
-def model_of(recipe: Recipe, settings: Settings, data: Dataset) -> tuple[nn.Layer, Callable]:
+def model_of(recipe: Recipe, settings: Settings, data: Dataset) -> tuple[nn.Layer, Callable[..., Any]]:
     """The model and its loss, with or without hand-written rules."""
     model, loss = recipe.model(data), recipe.loss
     if settings.automatic:

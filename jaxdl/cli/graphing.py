@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ def show_graph(target: str, args: Path | None, out: Path | None, steps: bool, co
     return 0
 
 
-def _chosen(target, path) -> tuple[Callable, tuple]:
+def _chosen(target, path) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     if target in EXAMPLES:
         return EXAMPLES[target]()
     if ":" not in target:

@@ -24,10 +24,13 @@ class Metrics:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.path = folder, folder / "metrics.jsonl"
+        self.folder: Path = folder
+        self.path: Path = folder / "metrics.jsonl"
         self.board: Any = None  # a tensorboardX.SummaryWriter
-        self.compiled, self.compiling, self.again = 0, 0.0, 0
-        self.epochs = 0  # of this process
+        self.compiled: int = 0
+        self.compiling: float = 0.0
+        self.again: int = 0
+        self.epochs: int = 0  # of this process
         self.there: list[str] | None = []  # the file's lines when the run began; None once the file is complete
         self.lines: list[str] = []  # of the rows so far
 
@@ -39,7 +42,7 @@ class Metrics:
         self.known = len(self.there)
         self.board = SummaryWriter(str(self.folder / "tensorboard"))
 
-    def __call__(self, row: dict) -> None:
+    def __call__(self, row: dict[str, Any]) -> None:
         line = json.dumps(plain(row))
         if self.there is not None:
             self.lines.append(line)
@@ -61,7 +64,7 @@ class Metrics:
         write_whole(self.path, ("\n".join(self.lines) + "\n").encode())
         self.there, self.lines = None, []
 
-    def __enter__(self):
+    def __enter__(self) -> "Metrics":
         jax.monitoring.register_event_duration_secs_listener(self._heard)
         return self
 
@@ -71,7 +74,7 @@ class Metrics:
             self.compiling += duration_secs
             self.again += self.epochs >= 2
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         jax.monitoring.unregister_event_duration_listener(self._heard)
         if self.lines and self.lines != self.there:
             self._catch_up()

@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import optax
 
 from jaxdl import nn, ops
@@ -26,9 +27,9 @@ class Recipe(NamedTuple):
 
     title: str
     model: Callable[[Dataset], nn.Layer]
-    loss: Callable
-    target: Callable
-    metrics: dict[str, Callable]
+    loss: Callable[..., Any]
+    target: Callable[..., Any]
+    metrics: dict[str, Callable[..., Any]]
     epochs: int
     rate: float
     size: int | None = None
@@ -38,7 +39,7 @@ class Recipe(NamedTuple):
         return optax.adam(optax.cosine_decay_schedule(self.rate, max(steps, 1)))
 
 
-def accuracy(logits, labels):
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """The fraction of examples whose largest logit is that of the label."""
     return (logits.argmax(-1) == labels).mean()
 

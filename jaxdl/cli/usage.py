@@ -16,7 +16,7 @@ class Ended(Exception):
         self.status = status
 
 
-def usage(f: Callable, *args: Any) -> Any:
+def usage(f: Callable[..., Any], *args: Any) -> Any:
     """Calls f, which checks or loads something for the user, and turns its errors into BadUsage."""
     try:
         return f(*args)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from jaxdl.auditor import public_callables
 from jaxdl.cli.usage import BadUsage
@@ -21,7 +22,7 @@ def imported(module: str) -> ModuleType:
         raise BadUsage(f"cannot import {module}: {error_text(error)}; give package.module:function") from error
 
 
-def function_of(target: str) -> tuple[str, Callable]:
+def function_of(target: str) -> tuple[str, Callable[..., Any]]:
     """The name and the function of `package.module:function`."""
     module, _, function = target.partition(":")
     found = imported(module)
@@ -36,7 +37,7 @@ def function_of(target: str) -> tuple[str, Callable]:
     return function.split(".")[-1], found
 
 
-def arguments_in(path: Path | None) -> dict[str, tuple]:
+def arguments_in(path: Path | None) -> dict[str, tuple[Any, ...]]:
     """The tuples that a Python file defines, by name; none without a file."""
     if path is None:
         return {}

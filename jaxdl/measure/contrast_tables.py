@@ -1,6 +1,10 @@
 """The tables and the plot of `contrast`."""
 
+from __future__ import annotations
+
 import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +17,9 @@ from jaxdl.report import (
     number_text,
     ratio_text,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _label(c):
@@ -58,7 +65,7 @@ _NOTE = (
 )
 
 
-def comparison_table(title: str, comparisons, brief: bool, left_out=()) -> Table:
+def comparison_table(title: str, comparisons: Sequence[Any], brief: bool, left_out: Sequence[Any] = ()) -> Table:
     """One row a comparison; the note says why cells are empty, and which rules have no row."""
     columns = [(header, cell) for header, in_brief, cell in _COLUMNS if in_brief or not brief]
     rows = [tuple(cell(c) for _, cell in columns) for c in comparisons]
@@ -67,7 +74,7 @@ def comparison_table(title: str, comparisons, brief: bool, left_out=()) -> Table
     return Table(title, tuple(header for header, _ in columns), rows, "\n".join([_NOTE, *empty]))
 
 
-def gains_table(comparisons) -> Table:
+def gains_table(comparisons: Sequence[Any]) -> Table:
     """One row for each rule that measures better: the figures, and the rule's stated reason."""
     rows = [(_label(c), "; ".join(gains), c.gain) for c in comparisons if (gains := list(_gains(c)))]
     note = "" if rows else "No rule measures better than the automatic derivative here."
@@ -90,7 +97,7 @@ def _gains(c):
         yield f"within {number_text(hand)} ULP, not {number_text(plain)}"
 
 
-def comparison_figure(comparisons):
+def comparison_figure(comparisons: Sequence[Any]) -> Figure:
     """Bars of residual bytes and, where it was measured, of time."""
     panels = [("residual bytes", lambda c, side: getattr(c, side).residual_bytes)]
     if comparisons[0].step:

@@ -21,13 +21,13 @@ NO_DIGIT = 0.5  # of the largest entry: an error beyond which no digit is right
 
 @overload
 def contrast(  # pyright: ignore[reportOverlappingOverload]
-    f: Callable, /, *, time: bool = True, sites: bool = True, only: Choice = None, keep: Choice = None
+    f: Callable[..., Any], /, *, time: bool = True, sites: bool = True, only: Choice = None, keep: Choice = None
 ) -> Callable[..., Contrast]: ...
 
 
 @overload
 def contrast(
-    f: Callable,
+    f: Callable[..., Any],
     /,
     *args: object,
     time: bool = True,
@@ -40,8 +40,8 @@ def contrast(
 
 @direct_or_curried
 def contrast(
-    f: Callable,
-    args: tuple,
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
     time: bool = True,

@@ -49,22 +49,22 @@ class Differentiated:
             and complex ones.
     """
 
-    def __init__(self, f: Callable, arrays: Iterable[Any], smooth: Iterable[int] | None = None):
-        self.f = f
-        self.arrays = list(arrays)
+    def __init__(self, f: Callable[..., Any], arrays: Iterable[Any], smooth: Iterable[int] | None = None):
+        self.f: Callable[..., Any] = f
+        self.arrays: list[Any] = list(arrays)
         inexact = [i for i, x in enumerate(self.arrays) if jnp.issubdtype(x.dtype, jnp.inexact)]
-        self.smooth = inexact if smooth is None else list(smooth)
+        self.smooth: list[int] = inexact if smooth is None else list(smooth)
 
-    def forward(self, *arrays: Any) -> tuple[list, Callable]:
+    def forward(self, *arrays: Any) -> tuple[list[Any], Callable[..., Any]]:
         """The differentiable outputs, and the pullback as a pytree of residuals."""
         return jax.vjp(jx.in_some(self.f, arrays, self.smooth), *[arrays[i] for i in self.smooth])
 
-    def step(self, arrays: Sequence, dy: Sequence) -> tuple[list, list]:
+    def step(self, arrays: Sequence[Any], dy: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Forward and backward pass: outputs, and cotangents of the arguments for the cotangents dy."""
         y, pullback = self.forward(*arrays)
         return y, list(pullback(dy))
 
-    def cotangent(self) -> list:
+    def cotangent(self) -> list[Any]:
         """Cotangents of the outputs: 1 for scalars, else normal numbers, the same in every run."""
         y, _ = jax.eval_shape(self.forward, *self.arrays)
         # A seed that is unlikely to have been used for the arguments.
@@ -78,7 +78,7 @@ class Differentiated:
         start = time.perf_counter()
         return lowered.compile(), time.perf_counter() - start
 
-    def run(self) -> tuple[list, list]:
+    def run(self) -> tuple[list[Any], list[Any]]:
         """Outputs and cotangents at the arguments."""
         return jax.block_until_ready(self.compiled[0](self.arrays, self.cotangent()))
 
@@ -105,7 +105,7 @@ class Differentiated:
         given = kept & {*plain.invars, *plain.constvars}
         return sum(map(_bytes, kept - given)), sum(map(_bytes, given))
 
-    def parts(self) -> tuple[Callable, Callable, Callable]:
+    def parts(self) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
         """Functions without arguments to be timed: forward pass, backward pass, both compiled in one."""
         forward = jax.jit(self.forward)
         backward = jax.jit(lambda pullback, dy: pullback(dy))
@@ -118,7 +118,7 @@ class Differentiated:
         )
 
 
-def check_differentiable(name, jaxpr, arrays):
+def check_differentiable(name: str, jaxpr: Any, arrays: Sequence[Any]) -> None:
     """Raises ValueError, in the name of a tool, where there is nothing to differentiate."""
     plain = jx.opened(jaxpr)
     inexact = lambda types: any(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
@@ -128,7 +128,7 @@ def check_differentiable(name, jaxpr, arrays):
         raise ValueError(f"{name}: the function returns no floating-point array: nothing to differentiate")
 
 
-def normal(random, y):
+def normal(random: np.random.Generator, y: Any) -> jax.Array:
     """Normal numbers of y's shape and dtype, by NumPy: JAX would compile a program for each shape."""
     x = random.standard_normal(y.shape)
     if jnp.issubdtype(y.dtype, jnp.complexfloating):

@@ -58,7 +58,9 @@ class Pairs:
         }
 
 
-def pairs(first: Callable, second: Callable, *, seconds: float = 0.3, least: int = 9, most: int = 400) -> Pairs:
+def pairs(
+    first: Callable[..., Any], second: Callable[..., Any], *, seconds: float = 0.3, least: int = 9, most: int = 400
+) -> Pairs:
     """Calls two functions in turn, A B B A A B …, and times each call until its JAX results are ready.
 
     Args:

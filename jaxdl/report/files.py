@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: str | os.PathLike, content: bytes) -> None:
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes a file whole or not at all: an existing file stays until the new one is complete, and on disk.
 
     Args:
@@ -24,7 +24,7 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def draft_of(path: str | os.PathLike) -> Iterator[Path]:
+def draft_of(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A context in which a draft is written, which then replaces the file at `path`; on an error the file stays.
 
     The draft is in a new folder beside `path` with a random name, which only this user may enter. So no symbolic link

@@ -36,8 +36,8 @@ class Page:
     """
 
     def __init__(self, title: str):
-        self.title = title
-        self.parts = [f"<h1>{escape(title)}</h1>"]
+        self.title: str = title
+        self.parts: list[str] = [f"<h1>{escape(title)}</h1>"]
 
     def heading(self, text: str) -> None:
         """Adds a heading."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Hand and automatic differ in colour, in lightness and in dash, so that grey print keeps them apart.
-HAND = {"color": "#0b6e4f", "linestyle": "-", "linewidth": 1.6}
-AUTOMATIC = {"color": "#e07a1f", "linestyle": (0, (4, 2)), "linewidth": 1.6}
+HAND: dict[str, Any] = {"color": "#0b6e4f", "linestyle": "-", "linewidth": 1.6}
+AUTOMATIC: dict[str, Any] = {"color": "#e07a1f", "linestyle": (0, (4, 2)), "linewidth": 1.6}
 
 _STYLE: Any = {
     "figure.dpi": 110,

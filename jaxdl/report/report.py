@@ -41,7 +41,7 @@ class Report:
         """The report as plain data: numbers, strings, lists and dictionaries."""
         raise NotImplementedError
 
-    def plot(self, path: str | os.PathLike | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws the report.
 
         Args:
@@ -73,7 +73,7 @@ class Report:
         for table in self.tables():
             table.print(console)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the report to a file, whole or not at all.
 
         Args:
@@ -124,7 +124,7 @@ def _gives(report: Report, name: str) -> bool:
     return getattr(type(report), name) is not getattr(Report, name)
 
 
-def _suffix(report: Report, path: str | os.PathLike, known) -> str:
+def _suffix(report: Report, path: str | os.PathLike[str], known) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in known:
         raise ValueError(f"{type(report).__name__}: cannot write {str(path)!r}; the suffix must be {', '.join(known)}")

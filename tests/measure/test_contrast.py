@@ -163,7 +163,7 @@ def test_gains_say_what_was_measured_and_why():
     rows = {row[0].split()[0]: row[1:] for row in report.gains().rows}
     gain, cause = rows["max"]
     assert "takes 0 B, not" in gain
-    assert cause.startswith("one byte a window")
+    assert cause.startswith("stores the position of each maximum in one byte")
     assert rows["relu"] == ("keeps 192 B, not 960 B", "stores only the sign of x.")
     nothing = jaxdl.contrast(lambda x: ops.add(x, x), x, time=False).gains()
     assert not nothing.rows
