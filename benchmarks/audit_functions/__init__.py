@@ -1,1 +1,1 @@
-"""What the audit is proved on: planted faults (`faults.FAULTS`), one file a family, and the published world."""
+"""Functions that test the audit: planted faults (`faults.FAULTS`), one file per family, and published functions."""

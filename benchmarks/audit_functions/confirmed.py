@@ -1,8 +1,8 @@
-"""What the audit found wrong or not finite in the published world, confirmed by mpmath, one formula each.
+"""Findings *wrong* and *non-finite* of the audit on published functions, each confirmed by mpmath.
 
     python -m benchmarks.audit_functions.confirmed
 
-Nothing of jaxdl is asked: JAX's value comes from `jax.grad` alone, the other from a formula written out here.
+jaxdl is not used: JAX's derivative comes from `jax.grad`, the exact one from a formula written out here.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ bernoulli, truncnorm = distributions.bernoulli, distributions.truncnorm
 
 
 class Claim(NamedTuple):
-    """A derivative of `f`, `orders` times in each argument, at float32 numbers; `truth` takes and gives mpmath's."""
+    """A derivative of `f`, `orders` times in each argument, at float32 numbers; `truth` computes it in mpmath."""
 
     name: str
     f: Callable
@@ -30,7 +30,7 @@ class Claim(NamedTuple):
     truth: Callable
 
     def row(self) -> tuple[str, ...]:
-        """Function, point, which derivative, JAX's value and derivative, and the true one."""
+        """Function, point, derivative, JAX's value, JAX's derivative, and the exact derivative."""
         at = [jnp.float32(x) for x in self.point]
         exactly = [mp.mpf(float(x)) for x in at]
         g = self.f
@@ -78,18 +78,18 @@ def of_small(f):
 
 
 def cosine(t):
-    """Of the angle between the two of `of_small`"""
+    """Cosine of the angle between the two vectors of `of_small`"""
     p, q = mp.mpf(2) ** -9, mp.mpf(2) ** -10
     return (t * p - p * q) / mp.sqrt((t * t + p * p) * (p * p + q * q))
 
 
 def two_of_a_simplex(x, y):
-    """The density of Dirichlet(1, 1), which off the simplex x + y = 1 is 0"""
+    """The density of Dirichlet(1, 1), which is 0 outside the simplex x + y = 1"""
     return distributions.dirichlet.pdf(jnp.stack([x, y]), jnp.ones(2))
 
 
 def two_kinds(pmf):
-    """Of two draws both of the second kind: y², whatever x is"""
+    """The probability that two draws are both of the second kind: y², independent of x"""
     return lambda x, y: pmf(jnp.array([0, 2]), 2, jnp.stack([x, y]))
 
 
@@ -109,15 +109,15 @@ CLAIMS = (
     Claim("jax.scipy.special.i0", special.i0, (0.0,), (2,), lambda x: mp.besseli(0, x) / 2),
     Claim("jax.scipy.special.i1", special.i1, (0.0,), (2,), lambda x: mp.mpf(0)),
     Claim("jax.scipy.special.i1", special.i1, (-1.1920929e-07,), (2,), lambda x: mp.besseli(1, x, 2)),
-    # its rule takes 0 at 0, so that the derivative of the rule is 0 there
+    # its rule returns 0 at 0, so that the derivative of the rule is 0 there
     Claim("jax.numpy.i0", jnp.i0, (0.0,), (2,), lambda x: mp.besseli(0, x) / 2),
-    # its rule takes ½ for |x| ≤ ε, so that the derivative of the rule is 0 there
+    # its rule returns ½ for |x| ≤ ε, so that the derivative of the rule is 0 there
     Claim("jax.scipy.special.i1e", special.i1e, (-1.1920929e-07,), (2,),
           lambda x: mp.diff(lambda t: mp.exp(t) * mp.besseli(1, t), x, 2)),
     # sin(πx)/(πx), the quotient rule where x² is 0 in float32
     Claim("jax.numpy.sinc", jnp.sinc, (1e-20,), (1,), lambda x: mp.diff(mp.sincpi, x)),
     Claim("jax.numpy.sinc", jnp.sinc, (1e-17,), (2,), lambda x: -(mp.pi**2) / 3),
-    # minimum and maximum of a tie share the derivative: right at first order only
+    # minimum and maximum split the derivative at a tie: right at first order only
     Claim("jax.scipy.special.betaln", special.betaln, (2.0, 2.0), (2, 0), lambda a, b: mp.psi(1, a) - mp.psi(1, a + b)),
     Claim("jax.scipy.special.betaln", special.betaln, (2.0, 2.0), (1, 1), lambda a, b: -mp.psi(1, a + b)),
     # a branch not taken is NaN for a + b < 0
@@ -125,7 +125,7 @@ CLAIMS = (
           lambda a, b: mp.psi(0, a) - mp.psi(0, a + b)),
     Claim("jax.scipy.special.beta", special.beta, (0.3, -0.9), (1, 0),
           lambda a, b: mp.beta(a, b) * (mp.psi(0, a) - mp.psi(0, a + b))),
-    # log x is taken for λ = 0, as if it were so for all λ
+    # log x is selected for λ = 0, and differentiated as if it held for all λ
     Claim("jax.scipy.special.boxcox", special.boxcox, (2.0, 0.0), (0, 1), lambda x, _: mp.log(x) ** 2 / 2),
     Claim("jax.scipy.special.boxcox", special.boxcox, (2.0, 0.0), (1, 1), lambda x, _: mp.log(x) / x),
     Claim("jax.scipy.special.boxcox", special.boxcox, (2.0, 1e-30), (0, 1), lambda x, _: mp.log(x) ** 2 / 2),
@@ -165,7 +165,7 @@ CLAIMS = (
     Claim("jax.scipy.stats.poisson.entropy", distributions.poisson.entropy, (500.0,), (1,),
           lambda m: mp.fsum(mp.exp(k * mp.log(m) - m - mp.loggamma(k + 1)) * mp.log(k + 1) for k in range(2000))
           - mp.log(m)),
-    # log(1 − Φ(6) − Φ(−20)), of intervals around 0, is not taken for (6, 20), and is log 0
+    # the branch for intervals around 0, log(1 − Φ(6) − Φ(−20)), is not selected for (6, 20), and is log 0
     Claim("jax.scipy.stats.truncnorm.cdf", truncnorm.cdf, (6.0, -20.0, 20.0), (1, 0, 0),
           lambda x, a, b: mp.npdf(x) / mass(a, b)),
     Claim("jax.scipy.stats.truncnorm.logcdf", truncnorm.logcdf, (6.0, -20.0, 20.0), (1, 0, 0),
@@ -174,7 +174,7 @@ CLAIMS = (
           lambda x, a, b: -mp.npdf(x) / mass(a, b)),
     Claim("jax.scipy.stats.truncnorm.logsf", truncnorm.logsf, (6.0, -20.0, 20.0), (1, 0, 0),
           lambda x, a, b: -mp.npdf(x) / mass(x, b)),
-    # as betaln: a tie, and what is not taken
+    # as betaln: a tie, and the branch not taken
     Claim("jax.scipy.stats.beta.logpdf", distributions.beta.logpdf, (0.25, 1.0, 1.0), (0, 2, 0),
           lambda x, a, b: mp.psi(1, a + b) - mp.psi(1, a)),
     Claim("jax.scipy.stats.beta.pdf", distributions.beta.pdf, (0.25, 1.0, 1.0), (0, 2, 0),
@@ -182,7 +182,7 @@ CLAIMS = (
     Claim("jax.scipy.stats.beta.logpdf", distributions.beta.logpdf, (1.1920929e-07,) * 3, (0, 1, 0),
           lambda x, a, b: mp.log(x) - mp.psi(0, a) + mp.psi(0, a + b)),
     Claim("jax.scipy.stats.beta.pdf", distributions.beta.pdf, (2.0, 1.0, 1.0), (0, 0, 1), lambda x, a, b: mp.mpf(0)),
-    # from the right, where alone it is defined: ∂P/∂a of a small a is −E₁(x)
+    # from the right, as it is not defined on the left: ∂P/∂a of a small a is −E₁(x)
     Claim("jax.scipy.special.gammainc", special.gammainc, (0.0, 3.0), (1, 0), lambda a, x: -mp.e1(x)),
     Claim("jax.scipy.special.gammainc", special.gammainc, (1.0, 0.0), (0, 1), lambda a, x: mp.exp(-x)),
     Claim("jax.scipy.special.gammaincc", special.gammaincc, (0.0, 0.5), (1, 0), lambda a, x: mp.e1(x)),
@@ -200,7 +200,7 @@ CLAIMS = (
           lambda t: mp.diff(cosine, t)),
     Claim("optax.losses.cosine_distance, float16", of_small(optax.losses.cosine_distance), (2**-10,), (1,),
           lambda t: -mp.diff(cosine, t)),
-    # the solve on the way back breaks down
+    # the solve in the backward pass breaks down
     Claim("jax.scipy.sparse.linalg.bicgstab, float16", solved, (0.0,), (1,), lambda b: mp.mpf(1)),
     Claim("jax.scipy.special.log_ndtr", special.log_ndtr, (-22011.9512,), (1,), log_ratio_slope),
 )  # fmt: skip

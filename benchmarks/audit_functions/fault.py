@@ -1,9 +1,8 @@
 """A planted fault: two functions with the same primal, whose rules differ in one place.
 
-A rule is written once, as mathematics on the arguments, the output and what flows:
-`pullback(*args, y, dy)` gives one cotangent per argument, `tangent(*args, y, *dots)` the tangent of y.
-`by_vjp`, `by_op` and `by_jvp` make a function of it. 16-bit numbers are computed in 32 bits and rounded
-once, so that a right rule is right in every format.
+A rule is written once, as a formula: `pullback(*args, y, dy)` returns one cotangent per argument, and
+`tangent(*args, y, *dots)` the tangent of y. `by_vjp`, `by_op` and `by_jvp` make a function with that rule. 16-bit
+numbers are computed in 32 bits and rounded once, so that a right rule is right in every dtype.
 """
 
 import functools
@@ -55,9 +54,9 @@ KINDS = (
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """`right` and `wrong` are functions of the same arrays; `verdicts` are those that an audit may give of `wrong`.
+    """Two functions of the same arrays; `verdicts` are the verdicts that an audit of `wrong` may give.
 
-    At `args`, which are small and ordinary, the fault need not show.
+    The fault need not show at `args`, which are small and ordinary.
     """
 
     name: str
@@ -73,7 +72,7 @@ class Fault:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A right rule, of which wrong ones are made: `form` is by_vjp, by_op or by_jvp."""
+    """A right rule, from which faults are derived; `form` is by_vjp, by_op or by_jvp."""
 
     form: Callable
     primal: Callable
@@ -123,7 +122,7 @@ def by_op(primal: Callable, pullback: Callable, value: Callable | None = None) -
 
 
 def by_jvp(primal: Callable, tangent: Callable, value: Callable | None = None) -> Callable:
-    """The function as a `jax.custom_jvp`; the y that the tangent sees is the function again, to any order."""
+    """The function as a `jax.custom_jvp`; the tangent gets y from the function itself, so y is differentiated too."""
     f = jax.custom_jvp(_in_32_bits(primal))
 
     @f.defjvp
@@ -144,13 +143,13 @@ def _in_32_bits(primal):
 
 
 def _narrow(args, y):
-    """y in the format of the first floating-point argument, if that has 16 bits."""
+    """y in the dtype of the first floating-point argument, if that has 16 bits."""
     x = next(x for x in args if is_differentiable(x.dtype))
     return y if upcast(x).dtype == x.dtype else jax.tree.map(lambda y: y.astype(x.dtype), y)
 
 
 def _cotangents(pullback, args, y, dy):
-    """One cotangent per argument, in its format; None for integers."""
+    """One cotangent per argument, in its dtype; None for integers."""
     found = pullback(*upcast(args), y, upcast(dy))
     given = found if isinstance(found, tuple) else (found,)
     smooth = [is_differentiable(x.dtype) for x in args]
@@ -161,25 +160,25 @@ def _cotangents(pullback, args, y, dy):
 
 
 def normal(*shapes, seed=0):
-    """One array of each shape, float32, normal, at most ±1.5, no two entries equal."""
+    """One float32 array of each shape: normal numbers between ±1.5, no two entries equal."""
     random = np.random.default_rng(seed)
     draw = lambda shape: np.clip(0.8 * random.standard_normal(shape), -1.45, 1.45) + 0.05 * random.random(shape)
     return tuple(jnp.asarray(draw(shape), jnp.float32) for shape in shapes)
 
 
 def positive(*shapes, seed=0):
-    """The same between 0.5 and 2."""
+    """One float32 array of each shape: uniform numbers between 0.5 and 2."""
     random = np.random.default_rng(seed)
     return tuple(jnp.asarray(random.uniform(0.5, 2, shape), jnp.float32) for shape in shapes)
 
 
 def complex_normal(*shapes, seed=0):
-    """The same, complex64."""
+    """One complex64 array of each shape, with real and imaginary parts as by `normal`."""
     real, imaginary = normal(*shapes, seed=seed), normal(*shapes, seed=seed + 1)
     return tuple(jax.lax.complex(a, b) for a, b in zip(real, imaginary, strict=True))
 
 
-# --- what JAX's own check sees -------------------------------------------------------------------------
+# --- JAX's check ---------------------------------------------------------------------------------------
 
 
 def check_grads_sees(fault: Fault) -> bool:
@@ -195,6 +194,6 @@ def check_grads_sees(fault: Fault) -> bool:
     modes = ("rev",) if isinstance(fault.wrong, jax.custom_vjp) else ("fwd", "rev")
     try:
         check_grads(in_floats, [fault.args[i] for i in places], order=2, modes=modes)
-    except Exception:  # an AssertionError, or what the rule itself raises
+    except Exception:  # an AssertionError, or an exception of the rule
         return True
     return False

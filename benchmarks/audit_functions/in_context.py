@@ -1,4 +1,4 @@
-"""Faults beside which there is much to be mistaken for one, or for none: stops, closures, constants, round numbers."""
+"""Faults in functions that are hard to judge: stops of gradients, closures, constants, round numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,13 @@ def lerp(a, b, c):
 
 
 def shifted(x):
-    """Σ eˣ, which is not lost where eˣ overflows on the way."""
+    """Σ eˣ, computed without intermediate overflow."""
     top = lax.stop_gradient(x.max())
     return jnp.exp(x - top).sum() * jnp.exp(top)
 
 
 def root(factor):
-    """√a: the value a enters the function and the solver, of which the rule has no derivative."""
+    """√a by `lax.custom_root`, whose function closes over a; `factor` scales the tangent solve."""
 
     def settled(a):
         newton = lambda h, y: lax.fori_loop(0, 25, lambda _, y: y - h(y) / (2 * y), y)
@@ -32,7 +32,7 @@ def root(factor):
 
 
 def kept(divide):
-    """√(x² + ε) with a constant ε, which the rule takes as an input and has no derivative in."""
+    """√(x² + ε) with a constant ε, which is an input of the rule, with cotangent 0."""
     plain = lambda x, eps: jnp.sqrt(x * x + eps)
     f = jax.custom_vjp(plain)
     f.defvjp(lambda x, eps: (plain(x, eps), (x, plain(x, eps))), lambda r, dy: (dy * divide(*r), jnp.zeros_like(dy)))

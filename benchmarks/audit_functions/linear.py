@@ -1,4 +1,4 @@
-"""Faults in rules of linear algebra: transposes, sums over what was broadcast, axes, conjugates."""
+"""Faults in rules of linear algebra: transposes, sums over broadcast axes, axes, conjugates."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -96,7 +96,7 @@ def forward_substitution_pullback(a, b, y, dy):
 
 
 def log_determinant(a):
-    """Of (A + Aᵀ)/2, by its Cholesky factor."""
+    """log det of (A + Aᵀ)/2, by its Cholesky factor."""
     return 2 * jnp.log(jnp.diagonal(lax.linalg.cholesky((a + a.T) / 2, symmetrize_input=False))).sum()
 
 
@@ -106,7 +106,7 @@ def inverse(a):
     return half.T @ half
 
 
-# JAX's cotangents of complex numbers are paired without a conjugate: a holomorphic function's are ȳ f′.
+# JAX pairs cotangents of complex numbers without a conjugate: a holomorphic function's cotangent is ȳ f′.
 
 
 def complex_product(x, w):
@@ -164,7 +164,7 @@ INNER = Rule(by_op, inner, lambda a, b, y, dy: ((dy * b).conj(), dy * a.conj()),
 
 
 def two_sided(transposed):
-    """A⁻¹ b by `lax.custom_linear_solve`, which takes one solver for the way there and one for the way back."""
+    """A⁻¹ b by `lax.custom_linear_solve`, which takes one solver for A and one for Aᵀ."""
 
     def solved(a, b):
         wide, b_wide = upcast((a, b))

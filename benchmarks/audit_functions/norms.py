@@ -1,4 +1,4 @@
-"""Faults in rules of losses, norms and attention: terms forgotten, means without 1/n, epsilons, ties."""
+"""Faults in rules of losses, norms and attention: forgotten terms, means without 1/n, epsilons, ties."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -17,12 +17,12 @@ def over_rows(x):
 
 
 def mean(x):
-    """Over the rows, as a column."""
+    """The mean of each row, as a column."""
     return x.mean(-1, keepdims=True)
 
 
 def along(row, x):
-    """A row, as wide as x is long."""
+    """A row or column broadcast to the shape of x."""
     return jnp.broadcast_to(row, x.shape)
 
 
@@ -101,12 +101,12 @@ def largest(x):
 
 
 def largest_pullback(x, y, dy):
-    """Equal ones share alike."""
+    """Equal largest entries share the cotangent equally."""
     mask = x == y[:, None]
     return jnp.where(mask, (dy / mask.sum(-1).astype(dy.dtype))[:, None], 0)
 
 
-# --- softmax and its kin ---------------------------------------------------------------------------------
+# --- softmax, cross-entropy, attention -------------------------------------------------------------------
 
 
 def softmax(x):
@@ -175,7 +175,7 @@ ATTENTION_OP = Rule(by_op, attention, attention_pullback, QKV)
 
 
 def changed(pullback, **settings):
-    """A pullback with one of its settings changed."""
+    """A pullback with some of its settings changed."""
     return lambda *args: pullback(*args, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Faults in elementwise rules: what is wrong is a number, often only far out, at a kink or at order two."""
+"""Faults in elementwise rules: wrong values, often only in the tails, at a kink or at second order."""
 
 import math
 
@@ -41,12 +41,12 @@ def log_cosh(x):
 
 
 def clip3(x):
-    """To [−3, 3]: beyond what is usually tried."""
+    """Clipped to [−3, 3], bounds outside the range of usual test points."""
     return jnp.clip(x, -3, 3)
 
 
 def huber2(x):
-    """x²/2 up to |x| = 2, then straight on (Huber 1964)."""
+    """x²/2 up to |x| = 2, then linear (Huber 1964)."""
     return jnp.where(jnp.abs(x) < 2, x * x / 2, 2 * jnp.abs(x) - 2)
 
 
@@ -119,7 +119,7 @@ def chosen(a, b):
     return jnp.where(a + b > 0, 2 * a, b)
 
 
-# --- their slopes, as accurate -----------------------------------------------------------------------------
+# --- their slopes, as accurate as the functions ------------------------------------------------------------
 
 
 def bell(x):
@@ -136,7 +136,7 @@ bump = lambda x: sech2(x / 2) / 4  # σ(x) σ(−x)
 
 
 def times_sigmoid(z, x):
-    """z σ(x), also where σ(x) alone is below the smallest number."""
+    """z σ(x), also where σ(x) alone underflows."""
     root = jnp.exp(-jnp.abs(x) / 2)
     return jnp.where(x < 0, root * (root * z), z) / (1 + root * root)
 
@@ -161,7 +161,7 @@ def gelu_slope(x):
 
 
 def gelu_tanh_slope(x):
-    """That of the approximation by tanh, which is off by up to 1e-3."""
+    """The slope of the approximation by tanh, which differs by up to 1e-3."""
     c = math.sqrt(2 / math.pi)
     t = jnp.tanh(c * (x + 0.044715 * x**3))
     return (1 + t) / 2 + x / 2 * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
@@ -170,7 +170,7 @@ def gelu_tanh_slope(x):
 inside = lambda x, bound: jnp.where(jnp.abs(x) < bound, jnp.ones_like(x), jnp.zeros_like(x))
 keep = lambda mask, dy: jnp.where(mask, dy, 0)
 
-# --- the right rules, each in two forms where both are used ----------------------------------------------
+# --- the right rules, some in two forms ------------------------------------------------------------------
 
 TANH = Rule(by_vjp, tanh, lambda x, y, dy: dy * sech2(x), X)
 TANH_JVP = Rule(by_jvp, tanh, lambda x, y, x_dot: x_dot * sech2(x), X)

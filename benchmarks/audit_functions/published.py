@@ -1,7 +1,7 @@
-"""The published world: the functions of the installed libraries that are worth an audit, with arguments.
+"""Published functions: those of the installed libraries that the audit can judge, with arguments.
 
-Whole are audited `jax.nn`, `jax.scipy.special` and `optax.losses`; of the other modules what calls a rule, found by
-tracing. Arguments are generated, save for the few functions in `_given`.
+All functions of `jax.nn`, `jax.scipy.special` and `optax.losses`; of the other modules those that call a rule, found by
+tracing. Arguments are generated, except for the functions in `_given`.
 """
 
 import functools
@@ -32,7 +32,7 @@ SCANNED = (
 
 
 class Published(NamedTuple):
-    """A function of a library with arguments; `name` is its full name, with settings where it has some."""
+    """A function of a library with arguments; `name` is its full name, with settings if there are any."""
 
     library: str
     name: str
@@ -41,7 +41,7 @@ class Published(NamedTuple):
 
 
 def published(prefix: str = "") -> list[Published]:
-    """All of them whose name begins with `prefix`, in the order of the modules; each function once."""
+    """All whose name begins with `prefix`, in the order of the modules; each function once."""
     found, seen = [], set()
     for entry in (*_of_modules(prefix), *_of_settings(prefix)):
         if (entry.function, len(entry.args)) not in seen:
@@ -51,7 +51,7 @@ def published(prefix: str = "") -> list[Published]:
 
 
 def without_arguments() -> dict[str, str]:
-    """The functions of `WHOLE` for which no arguments are known, and why."""
+    """The functions of `WHOLE` for which no arguments can be generated, and why."""
     names = {f"{module}.{name}": f for module in WHOLE for name, f in public_callables(_module(module)).items()}
     found = {name: generated(f) for name, f in names.items() if name not in _given()}
     return {name: reason for name, (args, reason) in found.items() if args is None}
@@ -83,7 +83,7 @@ def _module(name):
 
 
 def _with_submodules(module):
-    """A module and, for the distributions of `jax.scipy.stats`, those inside it."""
+    """A module, and the modules of distributions inside `jax.scipy.stats`."""
     if module is None:
         return []
     inside = [m for _, m in inspect.getmembers(module, inspect.ismodule)]
@@ -93,16 +93,16 @@ def _with_submodules(module):
 def _has_rules(f, args):
     try:
         return bool(rules(f, *args))
-    except Exception:  # what cannot be walked cannot be audited either
+    except Exception:  # a function that cannot be traced cannot be audited either
         return False
 
 
-# --- arguments that names and shapes do not tell ------------------------------------------------------------------
+# --- arguments that cannot be generated ---------------------------------------------------------------------------
 
 
 @functools.cache
 def _given() -> dict[str, tuple]:
-    """By the function's name, or for all functions of a module by the module's."""
+    """Arguments by the function's name, or by the module's name for all its functions."""
     (x,), (p,) = normal((3, 4)), positive((3, 4))
     labels = jnp.array([1, 3, 0], jnp.int32)
     share = jax.nn.softmax(x)
@@ -128,7 +128,7 @@ def _given() -> dict[str, tuple]:
 
 
 def _of_distributions(x, p, share):
-    """Where a density is positive, and counts are whole."""
+    """Arguments with positive density and integer counts."""
     stats, counts = "jax.scipy.stats", jnp.array([[0, 1, 2, 3], [1, 1, 0, 2], [3, 0, 1, 1]], jnp.int32)
     return {
         f"{stats}.bernoulli": (jnp.minimum(counts, 1), share),
@@ -146,7 +146,7 @@ def _of_distributions(x, p, share):
 
 
 def _of_settings(prefix) -> Iterator[Published]:
-    """Rules that show with a setting, or below the names that a library offers."""
+    """Functions that call rules only with some setting, or that are not public names of the library."""
     (x, y), (p,) = normal((3, 4), (3, 4)), positive((3, 4))
     square = normal((3, 3))[0] + 2 * jnp.eye(3, dtype=jnp.float32)
     tall = normal((4, 3))[0]
@@ -178,7 +178,7 @@ def _of_settings(prefix) -> Iterator[Published]:
 
 
 def _solved(solve):
-    """(a aᵀ + I)⁻¹ b: whatever a is made, the matrix is symmetric and positive definite, as cg wants it."""
+    """(a aᵀ + I)⁻¹ b: for any a the matrix is symmetric and positive definite, as cg needs."""
     return lambda a, b: solve(a @ a.T + jnp.eye(len(a), dtype=a.dtype), b)[0]
 
 
@@ -191,7 +191,7 @@ def _decay(start, rate):
     from jax.experimental.ode import odeint
 
     times = jnp.linspace(0.0, 1.0, 3, dtype=start.dtype)
-    return odeint(lambda x, t, rate: -rate * x, start, times, rate, mxstep=100)  # else it never ends at NaN
+    return odeint(lambda x, t, rate: -rate * x, start, times, rate, mxstep=100)  # or it never ends at NaN
 
 
 def _of_optax():

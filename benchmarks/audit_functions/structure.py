@@ -1,4 +1,4 @@
-"""Faults in how a rule is built: formats, linearity, batching, order of entries, implicit functions."""
+"""Faults in the structure of rules: dtypes, linearity, batching, order of entries, implicit functions."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ ROW = normal((5,))
 fixed = lax.stop_gradient
 WRONG, STRUCTURE = frozenset({"wrong"}), frozenset({"structure"})
 
-# --- formats: what `jax.custom_vjp` lets pass -------------------------------------------------------------
+# --- dtypes that `jax.custom_vjp` accepts -----------------------------------------------------------------
 
 
 def sine_in(compute, give):
-    """sin x, whose slope is computed in one format and given in another; None is x's own."""
+    """sin x, whose slope is computed in one dtype and returned in another; None is the dtype of x."""
     f = jax.custom_vjp(jnp.sin)
 
     def backward(x, dy):
@@ -30,7 +30,7 @@ def sine_in(compute, give):
 
 
 def mixed_dense(weights_in):
-    """x w with x in 16 bits and w in 32; w̄ in the format of `weights_in(x, w)`"""
+    """x w with x in 16 bits and w in 32; w̄ in the dtype of `weights_in(x, w)`"""
 
     def mixed(x, w):
         return x.astype(w.dtype) @ w
@@ -45,7 +45,7 @@ def mixed_dense(weights_in):
 
 
 def annealed(no_gradient):
-    """sin x at a temperature that does not enter, whose cotangent is `no_gradient(temperature)`"""
+    """sin x with an unused temperature, whose cotangent is `no_gradient(temperature)`"""
     f = jax.custom_vjp(lambda x, temperature: jnp.sin(x))
     f.defvjp(
         lambda x, temperature: (jnp.sin(x), (x, temperature)),
@@ -58,7 +58,7 @@ def annealed(no_gradient):
 
 
 def product_jvp(when_fixed):
-    """a b, with ẏ = ȧ b + a ḃ; when an argument does not move, `when_fixed` of the other's term and its type"""
+    """a b, with ẏ = ȧ b + a ḃ; if an argument's tangent is zero, `when_fixed` of the other's term and its type"""
     f = jax.custom_jvp(lambda a, b: a * b)
 
     @f.defjvp
@@ -74,7 +74,7 @@ def product_jvp(when_fixed):
 
 
 def product_vjp(when_fixed):
-    """The same in reverse: `when_fixed` of ā when b does not move"""
+    """a b in reverse mode: `when_fixed` of ā if b is not differentiated"""
     f = jax.custom_vjp(lambda a, b: a * b)
 
     def forward(a, b):
@@ -94,7 +94,7 @@ def product_vjp(when_fixed):
 
 
 def batched_by(f, batch):
-    """f with its own rule under vmap: `batch`, on an argument with the batch in front"""
+    """f with a separate rule for vmap: `batch`, on an argument with the batch axis first"""
     f = custom_vmap(f)
     f.def_vmap(lambda size, mapped, x: (batch(x), True))
     return f
@@ -109,13 +109,13 @@ def norm_tangent(x, y, x_dot):
 
 
 def norm_batched(squares):
-    """The norm, that when differentiated sums squares by a rule of its own under vmap"""
+    """The norm, whose derivative sums squares with a separate rule for vmap"""
     total = batched_by(lambda x: (x * x).sum(), squares)
     return by_jvp(norm, norm_tangent, by_jvp(lambda x: jnp.sqrt(total(x)), norm_tangent))
 
 
 def linear_batched(f, batch):
-    """A linear f, with its own rule under vmap, and itself as its derivative"""
+    """A linear f with a separate rule for vmap, and itself as its derivative"""
     return by_jvp(batched_by(f, batch), lambda x, y, x_dot: f(x_dot))
 
 
@@ -128,11 +128,11 @@ def backward(x):
 
 
 def whole(x):
-    """The sum of everything, for each entry of the batch"""
+    """The sum of the whole batch, for each of its entries"""
     return jnp.broadcast_to((x * x).sum(), x.shape[:1])
 
 
-# --- the cotangent alone ---------------------------------------------------------------------------------------
+# --- changed cotangents ----------------------------------------------------------------------------------------
 
 
 def identity(x):
@@ -147,12 +147,12 @@ def ascending(x):
 
 
 def placed(x, dy):
-    """dy, each entry where the sorted one came from"""
+    """dy, each entry at the place that the sorted entry came from"""
     return jnp.zeros_like(dy).at[jnp.argsort(x)].set(dy)
 
 
 def quantile(x):
-    """The 0.3-quantile of five: 0.8 of the second and 0.2 of the third"""
+    """The 0.3-quantile of five numbers: 0.8 of the second and 0.2 of the third"""
     _, second, third, _, _ = jnp.sort(x)
     return 0.8 * second + 0.2 * third
 
@@ -169,7 +169,7 @@ def quantile_tangent(weights):
 
 
 def settled(b):
-    """x = tanh(x)/2 + b, found by iterating"""
+    """x = tanh(x)/2 + b, by iteration"""
     return lax.scan(lambda x, _: (jnp.tanh(x) / 2 + b, None), b, None, 60)[0]
 
 
@@ -186,7 +186,7 @@ def cube_by(square):
 
 
 def skipping(x, z):
-    """x z for a column x and a row z, not computed where x = 0: right, and with a derivative of its own there"""
+    """x z for a column x and a row z, with a separate branch, and so a separate derivative, where x = 0"""
     return jnp.where(x == 0, 0, x * z)
 
 

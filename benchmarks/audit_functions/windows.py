@@ -9,7 +9,7 @@ LAYOUTS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
 
 
 def convolution(stride=1, low=0, high=0):
-    """y = x * w over the inner axes, with as many zeros before and after."""
+    """y = x * w over the inner axes, padded with `low` zeros before and `high` after."""
 
     def conv(x, w):
         n = x.ndim - 2
@@ -23,10 +23,10 @@ def flipped(w):
 
 
 def convolution_pullback(stride=1, low=0, high=0, flip=flipped, shift=0, front=0, spread=True):
-    """x̄ = ȳ, spread by the stride, * flipped w,  w̄ = x * ȳ, spread alike, summed over the batch.
+    """x̄ = (ȳ dilated by the stride) * flipped w,  w̄ = x * (ȳ dilated by the stride), summed over the batch.
 
-    Paddings are such that x̄ and w̄ have their lengths. Settings make it wrong: another flip, a shift, so many zeros
-    of the remainder put in front, ȳ not spread in w̄.
+    Paddings give x̄ and w̄ the lengths of x and w. Settings make the rule wrong: another flip, a shift, zeros of the
+    remainder in front, ȳ not dilated in w̄.
     """
 
     def pullback(x, w, y, dy):
@@ -75,7 +75,7 @@ def avg_pool(x):
 
 
 def max_pool_pullback(x, y, dy):
-    """Equal ones share alike."""
+    """Equal largest entries share the cotangent equally."""
     mask = tiles(x) == y[..., None]
     share = dy / mask.sum(-1).astype(dy.dtype)
     return untiled(jnp.where(mask, share[..., None], 0))
@@ -101,7 +101,7 @@ def neighbours(x):
 
 
 def counts(x):
-    """How many of the three there are: 2, 3, …, 3, 2"""
+    """The number of neighbours inside: 2, 3, …, 3, 2"""
     return neighbours(jnp.ones_like(x))
 
 
