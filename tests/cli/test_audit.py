@@ -1,5 +1,6 @@
 """`jaxdl audit`: exit statuses, generated and given arguments, messages."""
 
+import functools
 import json
 import sys
 import textwrap
@@ -8,6 +9,9 @@ import pytest
 
 from jaxdl.auditor import auditing
 from jaxdl.cli import main
+from tests.cli.command import exit_status
+
+status = functools.partial(exit_status, "audit")
 
 RULES = """
     import jax, jax.numpy as jnp
@@ -34,12 +38,6 @@ def module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "rules_of_a_user"
     sys.modules.pop("rules_of_a_user", None)
-
-
-def status(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(["audit", *map(str, arguments)])
-    return ended.value.code
 
 
 def test_a_clean_function_and_a_fault(module, tmp_path, capsys):

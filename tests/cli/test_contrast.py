@@ -1,23 +1,19 @@
 """The main job, run as a person would, on one epoch."""
 
+import functools
 import json
 import subprocess
 import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl.cli import contrasting, main
+from jaxdl.cli import contrasting
 from jaxdl.cli.paired_training import relative_difference
+from tests.cli.command import exit_status
 
-
-def run(*arguments):
-    # optax's learning rate schedules promote their step count
-    with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-        main(["contrast", *arguments])
-    return stop.value.code
+run = functools.partial(exit_status, "contrast", promotion="standard")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """`jaxdl data`: what is there, preparing, pictures; messages."""
 
+import functools
 import io
 import shutil
 
@@ -8,18 +9,10 @@ import pytest
 from PIL import Image
 
 from jaxdl import data
-from jaxdl.cli import main
+from tests.cli.command import exit_status
 
-
-def status(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(["data", *map(str, arguments)])
-    return ended.value.code
-
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("wide_terminal")
+status = functools.partial(exit_status, "data")
 
 
 def test_sets_are_listed(stripes_folder, capsys):

@@ -1,22 +1,15 @@
 """`jaxdl graph`: the lectures' examples and functions of others; messages."""
 
+import functools
 import textwrap
 
 import pytest
 
-from jaxdl.cli import main
 from jaxdl.example_calls import EXAMPLES
+from tests.cli.command import exit_status
 
-
-def status(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(["graph", *map(str, arguments)])
-    return ended.value.code
-
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("wide_terminal")
+status = functools.partial(exit_status, "graph")
 
 
 def test_without_a_target_the_examples_are_listed(capsys):

@@ -1,19 +1,13 @@
 """`jaxdl plan`, run as a person would."""
 
+import functools
 from typing import get_args
 
-import jax
-import pytest
-
-from jaxdl.cli import commands, from_settings, main, settings
+from jaxdl.cli import commands, from_settings, settings
 from jaxdl.train import CHIPS
+from tests.cli.command import exit_status
 
-
-def run(*arguments):
-    # optax's adam promotes its step count
-    with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-        main(["plan", *arguments])
-    return stop.value.code
+run = functools.partial(exit_status, "plan", promotion="standard")
 
 
 def test_it_tells_memory_time_and_whether_it_fits(capsys):

@@ -1,5 +1,6 @@
 """`jaxdl train`, run as a person would."""
 
+import functools
 import json
 import os
 import re
@@ -17,13 +18,9 @@ import pytest
 from jaxdl.cli import main, metrics
 from jaxdl.train import Checkpoint
 from jaxdl.train.checkpoints import Store
+from tests.cli.command import exit_status
 
-
-def run(*arguments):
-    # optax's learning rate schedules promote their step count
-    with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-        main(["train", "--devices", "1", *map(str, arguments)])
-    return stop.value.code
+run = functools.partial(exit_status, "train", "--devices", "1", promotion="standard")
 
 
 def rows(folder):
