@@ -101,7 +101,7 @@ def test_bad_data_is_exit_status_2(monkeypatch, capsys, tmp_path):
         ),
         "must be floating point, got int64": digits._replace(train_x=digits.train_x.astype(np.int64)),
         "there are no examples": digits._replace(test_x=digits.test_x[:0]),
-        "hold NaN": digits._replace(train_x=np.where(digits.train_x == 1, np.nan, digits.train_x)),
+        "have NaN or infinity": digits._replace(train_x=np.where(digits.train_x == 1, np.nan, digits.train_x)),
     }
     for message, data in bad.items():
         monkeypatch.setattr(contrasting, "load", lambda name, data=data: data)
