@@ -1,12 +1,15 @@
-"""The rooms of the package: what may import what, and which room knows JAX's internals."""
+"""The rooms of the package: what may import what, which room knows JAX's internals, how long a file may be."""
 
 import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import jaxdl
 
 ROOT = Path(jaxdl.__file__).parent
+LONGEST = 400
 PROJECT = Path(__file__).parents[1]
 INSIDE_JAX = re.compile(r"(eqn|equation)\.params\b|\bjax\._src\b|\bjax\.interpreters\b|\bjax\.extend\b")
 
@@ -90,3 +93,9 @@ def test_no_import_circle():
 
     for module in graph:
         visit(module, ())
+
+
+@pytest.mark.parametrize("folder", ["jaxdl", "tests", "benchmarks", "experiments"])
+def test_no_file_is_long(folder):
+    lengths = {str(path): len(path.read_text().splitlines()) for path in (PROJECT / folder).rglob("*.py")}
+    assert not {path: length for path, length in lengths.items() if length > LONGEST}
