@@ -2,8 +2,8 @@
 
     python -m benchmarks.convolution [--full]          (needs the extra `peers` for PyTorch)
 
-Forward and both cotangents in one, compiled, interleaved pair by pair in one process on as many threads;
-the figures are median ratios. PyTorch gets contiguous images (n, c, h, w), its own order.
+Forward pass and both cotangents are compiled as one program, and timed in interleaved pairs in one process with the
+same number of threads; the figures are median ratios. PyTorch gets contiguous images (n, c, h, w), its usual order.
 """
 
 import os
@@ -75,45 +75,55 @@ def by_torch(name, x, w, dy):
     return step
 
 
+def measured(name, batch, seconds) -> dict:
+    """The figures of one shape, as JSON."""
+    f, args = problem(name, batch)
+    hand, auto = Differentiated(f, args), Differentiated(automatic(f), args)
+    step = hand.parts()[2]
+    entry = {
+        **pairs(step, auto.parts()[2], seconds=seconds).to_json("hand", "automatic"),
+        "hand": hand.cost().to_json(),
+        "automatic": auto.cost().to_json(),
+    }
+    try:
+        torch_step = by_torch(name, *args, hand.cotangent()[0])
+        entry["to_torch"] = pairs(step, torch_step, seconds=seconds).to_json("hand", "torch")
+    except ImportError:
+        print("PyTorch is left out: pip install 'jaxdl[peers]'")
+    return entry
+
+
+def row(name, batch, entry) -> tuple[str, ...]:
+    """A shape's line in the table."""
+    temporary = [bytes_text(entry[side]["temporary_bytes"]) for side in ("hand", "automatic")]
+    to_torch = ratio_text(entry["to_torch"]["ratio"]) if "to_torch" in entry else "–"
+    return name, str(batch), ratio_text(entry["ratio"]), to_torch, " / ".join(temporary)
+
+
+def geometric_means(data) -> dict[str, float]:
+    """Of all shapes, hand-written against each alternative."""
+    mean = lambda values: float(np.exp(np.mean(np.log(list(values)))))
+    temporary = lambda side: mean(max(d[side]["temporary_bytes"], 1000) for d in data.values())
+    means = {"automatic": mean(d["ratio"] for d in data.values())}
+    if all("to_torch" in d for d in data.values()):
+        means["torch"] = mean(d["to_torch"]["ratio"] for d in data.values())
+    return means | {"temporary memory": temporary("hand") / temporary("automatic")}
+
+
 def main(full: bool = False) -> None:
     """Measure every shape.
 
     Args:
-        full: Batches of 64 too, and longer runs.
+        full: Also batches of 64, and longer runs.
     """
     rows, data = [], {}
-    seconds = 2.0 if full else 0.6
     for batch in (16, 64) if full else (16,):
         for name in SHAPES:
-            f, args = problem(name, batch)
-            hand, auto = Differentiated(f, args), Differentiated(automatic(f), args)
-            step = hand.parts()[2]
-            times = pairs(step, auto.parts()[2], seconds=seconds)
-            entry = {
-                **times.to_json("hand", "automatic"),
-                "hand": hand.cost().to_json(),
-                "automatic": auto.cost().to_json(),
-            }
-            try:
-                entry["to_torch"] = pairs(step, by_torch(name, *args, hand.cotangent()[0]), seconds=seconds).to_json(
-                    "hand", "torch"
-                )
-            except ImportError:
-                print("PyTorch is left out: pip install 'jaxdl[peers]'")
+            entry = measured(name, batch, seconds=2.0 if full else 0.6)
             data[f"{name}, batch {batch}"] = entry
-            temporary = [bytes_text(entry[side]["temporary_bytes"]) for side in ("hand", "automatic")]
-            to_torch = ratio_text(entry["to_torch"]["ratio"]) if "to_torch" in entry else "–"
-            rows.append((name, str(batch), ratio_text(times.ratio), to_torch, " / ".join(temporary)))
+            rows.append(row(name, batch, entry))
             print(rows[-1], flush=True)
-    mean = lambda values: float(np.exp(np.mean(np.log(list(values)))))
-    means = {"automatic": mean(d["ratio"] for d in data.values())}
-    if all("to_torch" in d for d in data.values()):
-        means["torch"] = mean(d["to_torch"]["ratio"] for d in data.values())
-    memory = {
-        side: mean(max(d[side]["temporary_bytes"], 1000) for d in data.values()) for side in ("hand", "automatic")
-    }
-    means["temporary memory"] = memory["hand"] / memory["automatic"]
-    where = machine()
+    means, where = geometric_means(data), machine()
     table = Table(
         f"conv2d, forward and both cotangents, {where['device']}, {where['cores']} cores",
         ("shape", "batch", "time, hand : automatic", "time, hand : PyTorch", "temporary hand / auto"),

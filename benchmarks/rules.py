@@ -1,11 +1,11 @@
-"""Hand-written against automatic, operation by operation: time, memory, accuracy.
+"""Hand-written rules against the automatic derivative, operation by operation: time, memory, accuracy.
 
     python -m benchmarks.rules [--full] [--only attention]
 
-Forward and pullback are compiled in one and timed by interleaved pairs; the figure is the median ratio.
-Residuals are the bytes kept from forward to backward, arguments apart. The error is the largest distance of
-a cotangent from a float64 run of the automatic derivative, in units in the last place of its largest entry,
-on normal numbers; it says little about tails, which `tests/ops/test_accuracy.py` holds to 4 ULP.
+Forward pass and pullback are compiled as one program and timed in interleaved pairs; the figure is the median ratio.
+Residuals are the bytes stored from the forward to the backward pass, without the arguments. The error is the largest
+difference of a cotangent from a float64 run of the automatic derivative, in units in the last place of its largest
+entry, on normally distributed numbers. It says little about tails, for which `tests/ops/test_accuracy.py` allows 4 ULP.
 """
 
 import json
@@ -78,7 +78,7 @@ def larger_problems(draw, full):
     yield "conv2d 3×3, depthwise", depthwise, (image, draw(8, 3, 3, 1, 32))
     back = lambda z, w: ops.conv_transpose2d(z, w, stride=2)
     yield "conv_transpose2d 4×4, stride 2", back, (draw(9, 64, 9, 9, 32), draw(8, 4, 4, 32, 32))
-    for length in (1024, 4096) if full else (1024,):  # the longer takes minutes, most of them automatically
+    for length in (1024, 4096) if full else (1024,):  # the longer takes minutes, mostly for the automatic derivative
         heads = tuple(draw(i, 1, length, 8, 64) for i in range(3))
         yield f"attention 8×{length}×64", ops.attention, heads
         yield f"attention 8×{length}×64, causal", lambda *args: ops.attention(*args, causal=True), heads
@@ -108,8 +108,8 @@ def main(full: bool = False, only: str = "") -> None:
     """Measure every operation.
 
     Args:
-        full: Attention of length 4096 too; three runs in place of one, and the median run is kept.
-        only: Only operations with this text in their name; the others stay as they were kept.
+        full: Also attention of length 4096; the median of three runs instead of one run.
+        only: Only operations with this text in their name; the others keep their stored figures.
     """
     kept = FOLDER / "rules.json"
     data = json.loads(kept.read_text())["operations"] if only else {}

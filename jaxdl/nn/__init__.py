@@ -1,4 +1,9 @@
-"""Models as pairs of pure functions: `params = model.init(key, shape)`, `model.apply(params, x)`."""
+"""Models as pairs of pure functions: `params = model.init(key, shape)`, `model.apply(params, x)`.
+
+Layers without parameters are constants: `flatten`, `global_avg_pool`, `softmax`, `log_softmax`, and the activations
+`elu`, `gelu`, `gelu_tanh`, `quick_gelu`, `relu`, `selu`, `sigmoid`, `silu`, `softplus`, `step` and `tanh` of
+`jaxdl.ops`. Layers with parameters or settings are functions, such as `dense(width)`.
+"""
 
 from jaxdl.nn.alexnets import alexnet
 from jaxdl.nn.autoencoders import (

@@ -23,6 +23,9 @@ def checkpointed(model: Layer) -> Layer:
 
     Returns:
         A model with the same parameters, values and derivatives.
+
+    Example:
+        >>> model = checkpointed(nn.mlp(128, 128, 10))
     """
     if not _is_made_of_layers(model):
         return Layer(model.init, lambda params, x, *, key=None: _recomputed(model, params, x, key=key))

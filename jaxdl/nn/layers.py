@@ -68,6 +68,11 @@ def dense(width: int, *, w_init: str | Initializer = "he_normal", b_init: str | 
 
     Raises:
         ValueError: By `init`, for inputs that are neither vectors nor sequences of them, or an unknown initialiser.
+
+    Example:
+        >>> params = dense(3).init(jax.random.key(0), (2,))
+        >>> dense(3).apply(params, jnp.ones((5, 2))).shape
+        (5, 3)
     """
 
     def init(key, shape):
@@ -168,6 +173,11 @@ def dropout(rate: float) -> Layer:
 
     Raises:
         ValueError: The rate is not in [0, 1).
+
+    Example:
+        >>> x = jnp.ones((2, 3))
+        >>> bool((dropout(0.5).apply((), x) == x).all())  # without a key
+        True
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")

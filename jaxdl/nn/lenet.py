@@ -17,6 +17,11 @@ def lenet5(classes: int = 10) -> Layer:
 
     Returns:
         A model from images to logits.
+
+    Example:
+        >>> params = lenet5().init(jax.random.key(0), (28, 28, 1))
+        >>> nn.parameter_count(params)
+        61706
     """
     return serial(
         conv(6, 5, padding="SAME"), tanh, avg_pool(2),

@@ -27,6 +27,12 @@ def attention(heads: int, *, kv_heads: int | None = None, causal: bool = False) 
 
     Raises:
         ValueError: By `init`, where the heads do not divide d, or kv_heads not the heads.
+
+    Example:
+        >>> layer = attention(4, causal=True)
+        >>> params = layer.init(jax.random.key(0), (10, 16))
+        >>> layer.apply(params, jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
     kv_heads = heads if kv_heads is None else kv_heads
 
@@ -201,6 +207,12 @@ def transformer_encoder(
     Returns:
         A layer (n, length, d) → (n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
         blocks, a tuple, and norm.
+
+    Example:
+        >>> encoder = transformer_encoder(2, 4, gelu_feed_forward(64), dropout_rate=0.1)
+        >>> params = encoder.init(jax.random.key(0), (10, 16))
+        >>> encoder.apply(params, jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
     block = transformer_block(heads, feed_forward, causal=causal, dropout_rate=dropout_rate, epsilon=epsilon)
     norm = layer_norm(epsilon=epsilon)

@@ -51,6 +51,11 @@ def linear_cross_entropy(
     Raises:
         ValueError: The shapes do not fit, or `reduce` does not return one number.
         TypeError: The labels are not integers.
+
+    Example:
+        >>> loss = linear_cross_entropy(jnp.ones((4, 8)), jnp.zeros((8, 10)), jnp.arange(4))
+        >>> round(float(loss), 4)
+        2.3026
     """
     _check_linear(x, w, labels)
     reduce = _reduction(weights, reduce)

@@ -50,6 +50,11 @@ def reversible(
 
     Raises:
         ValueError: The parameters have not the same number of blocks.
+
+    Example:
+        >>> x, params = jnp.ones(3), jnp.ones((8, 3))  # of 8 blocks
+        >>> branch = lambda p, x: jnp.sin(p * x) / 4
+        >>> y, z = reversible(x, x, params, params, f=branch, g=branch)
     """
     f, g = _in_shared(f, f_shared), _in_shared(g, g_shared)
 

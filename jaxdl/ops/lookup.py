@@ -22,6 +22,10 @@ def embedding(table: Inexact[Array, "v d"], indices: Int[Array, "*n"] | UInt[Arr
     Raises:
         TypeError: The indices are not integers.
         ValueError: The table has not two axes.
+
+    Example:
+        >>> embedding(jnp.ones((100, 8)), jnp.array([[0, 99], [5, 5]])).shape
+        (2, 2, 8)
     """
     if not jnp.issubdtype(indices.dtype, jnp.integer):
         raise TypeError(f"embedding: indices must be integers, got {indices.dtype}")

@@ -57,6 +57,10 @@ def squared_error(
 
     Raises:
         ValueError: The shapes differ, or there is nothing to reduce.
+
+    Example:
+        >>> squared_error(jnp.array([1.0, 2.0]), jnp.zeros(2), reduce=jnp.sum)
+        Array(5., dtype=float32)
     """
     _check_same_shape("squared_error", prediction=prediction, target=target)
     return _reduced("squared_error", (prediction - target) ** 2, reduce)

@@ -31,6 +31,11 @@ def layer_norm(
 
     Raises:
         ValueError: x has no last axis, or a parameter has another length.
+
+    Example:
+        >>> y = layer_norm(jnp.arange(8.0).reshape(2, 4), jnp.ones(4), jnp.zeros(4))
+        >>> bool(abs(y.mean()) < 1e-6)
+        True
     """
     _check("layer_norm", x, scale=scale, bias=bias)
     wide = upcast(x)
@@ -123,6 +128,11 @@ def batch_norm(
 
     Raises:
         ValueError: The batch is empty, or a parameter has another length than the last axis.
+
+    Example:
+        >>> y, mean, variance = batch_norm(jnp.ones((8, 4, 4, 3)), jnp.ones(3), jnp.zeros(3))
+        >>> y.shape, mean.shape
+        ((8, 4, 4, 3), (3,))
     """
     _check_batch("batch_norm", x, scale=scale, bias=bias)
     wide, axes = upcast(x), tuple(range(x.ndim - 1))

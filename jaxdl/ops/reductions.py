@@ -36,6 +36,10 @@ def sum(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
 
     Raises:
         ValueError: x has no such axis.
+
+    Example:
+        >>> sum(jnp.ones((2, 3)), axis=-1, keepdims=True).shape
+        (2, 1)
     """
     _check_axes("sum", x, axis, may_be_empty=True)
     return jnp.sum(x, axis, keepdims=keepdims)
@@ -136,6 +140,10 @@ def logsumexp(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
 
     Raises:
         ValueError: x has no such axis, or no elements.
+
+    Example:
+        >>> round(float(logsumexp(jnp.full(2, 1e4))), 3)
+        10000.693
     """
     _check_axes("logsumexp", x, axis)
     top = _shift(x, axis)

@@ -21,6 +21,11 @@ def dropout(x: Float[Array, "..."], key: Key[Array, ""] | UInt[Array, "2"], *, r
 
     Raises:
         ValueError: The rate is not in [0, 1).
+
+    Example:
+        >>> y = dropout(jnp.ones(1000), jax.random.key(0), rate=0.5)
+        >>> sorted(set(y.tolist()))
+        [0.0, 2.0]
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")
