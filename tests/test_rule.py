@@ -1,4 +1,4 @@
-"""What an op promises: its rule runs, its residuals are kept, nothing else costs, faults are named."""
+"""What an op guarantees: its rule runs, only its residuals are stored, nothing else has a cost, faults are named."""
 
 import math
 
@@ -206,7 +206,7 @@ FAULTS = {
     ),
     "no tuple": (
         lambda x, w: (x * w, jaxdl.saving(lambda dy: dy)),
-        "scaled: .*tuple of 2 cotangents.*got no tuple",
+        "scaled: .*tuple of 2 cotangents.*got a value of type",
     ),
     "wrong shape": (
         lambda x, w: (x * w, jaxdl.saving(lambda dy: (dy, dy.sum()))),

@@ -158,7 +158,7 @@ class OpPullback:
             returned = self.function(*self.residual_tree.unflatten(residuals), self.y_tree.unflatten(dy))
         arguments = call.tree.unflatten(range(len(self.types)))
         if not isinstance(returned, tuple) or len(returned) != len(arguments):
-            got = f"{len(returned)}" if isinstance(returned, tuple) else f"no tuple but {type(returned).__name__}"
+            got = f"{len(returned)}" if isinstance(returned, tuple) else f"a value of type {type(returned).__name__}"
             raise call.fault(
                 f"the pullback must return a tuple of {len(arguments)} cotangents, one for each argument "
                 f"({', '.join(map(call.argument, range(len(arguments))))}), got {got}"

@@ -46,5 +46,5 @@ def convolutional_head(params: Any, window: tuple[int, int]) -> dict[str, jax.Ar
     """
     (h, w), (inputs, width) = window, params["w"].shape
     if inputs % (h * w):
-        raise ValueError(f"convolutional_head: {inputs} inputs are no image of {h} × {w} pixels")
+        raise ValueError(f"convolutional_head: {inputs} inputs are not a multiple of {h} × {w} pixels")
     return {**params, "w": params["w"].reshape(h, w, inputs // (h * w), width)}

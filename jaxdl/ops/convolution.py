@@ -289,7 +289,7 @@ def _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups):
     name = "conv2d_kernel_gradient"
     _check_ranks(name, z, x=x)
     if x.shape[0] != z.shape[0]:
-        raise ValueError(f"{name}: x and z must be as many images, got {x.shape[0]} and {z.shape[0]}")
+        raise ValueError(f"{name}: x and z must have the same number of images, got {x.shape[0]} and {z.shape[0]}")
     w = jax.ShapeDtypeStruct((*pair(window), x.shape[3] // groups, z.shape[3]), x.dtype)
     g = _geometry(name, x, w, stride, padding, dilation, groups)
     size = g.size(x.shape[1:3], w.shape[:2])

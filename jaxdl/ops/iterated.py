@@ -280,4 +280,4 @@ def _check_steps(f, params, start, max_steps):
     types = lambda tree: jax.tree.map(lambda a: (a.shape, a.dtype), jax.eval_shape(lambda: tree))
     made = jax.tree.map(lambda a: (a.shape, a.dtype), jax.eval_shape(f, params, start))
     if made != types(start):
-        raise TypeError(f"fixed_point: f must return what start is, {types(start)}, got {made}")
+        raise TypeError(f"fixed_point: f must return arrays like start, {types(start)}, got {made}")

@@ -224,7 +224,7 @@ def test_a_dense_head_as_a_convolution(key):
     x = draw(0, 3, 6, 7, 2)
     assert_close(convolutional.apply((params[0], head), x)[:, 0, 0], dense.apply(params, x), "float32")
     assert convolutional.apply((params[0], head), draw(0, 1, 8, 8, 2)).shape == (1, 3, 2, 5)
-    with pytest.raises(ValueError, match="convolutional_head: 80 inputs are no image of 3 × 4"):
+    with pytest.raises(ValueError, match="convolutional_head: 80 inputs are not a multiple of 3 × 4"):
         nn.convolutional_head(params[2], (3, 4))
 
 

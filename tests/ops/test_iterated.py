@@ -126,7 +126,7 @@ def test_memory_does_not_grow_with_the_steps():
 
 
 ERRORS = {
-    "fixed_point: f must return what start is": lambda: ops.fixed_point(
+    "fixed_point: f must return arrays like start": lambda: ops.fixed_point(
         jnp.ones(2), jnp.ones(3), f=lambda p, x: x[:2] + p
     ),
     "fixed_point: max_steps must be 1 or more, got 0": lambda: ops.fixed_point(

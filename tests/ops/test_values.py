@@ -177,7 +177,7 @@ ERRORS = {
     "conv2d_kernel_gradient: z must be (24, 24) pixels in size, got (28, 28)": lambda: ops.conv2d_kernel_gradient(
         IMAGES, IMAGES, window=5
     ),
-    "conv2d_kernel_gradient: .*as many images, got 8 and 2": lambda: ops.conv2d_kernel_gradient(
+    "conv2d_kernel_gradient: .*same number of images, got 8 and 2": lambda: ops.conv2d_kernel_gradient(
         IMAGES, IMAGES[:2], window=1
     ),
     "dense: x .* do not fit: x: (3, 4), w: (5, 2), b: (2,)": lambda: ops.dense(
