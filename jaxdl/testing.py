@@ -24,10 +24,10 @@ def assert_rules(
 
     Args:
         f: Any JAX function.
-        args: Its arguments, any pytrees.
+        *args: Its arguments, any pytrees.
         accepted: A TOML file of accepted findings, as `jaxdl audit --accepted` takes.
         domains: Where the audit may choose numbers, as `jaxdl.audit` takes them.
-        kwargs: Its keyword arguments.
+        **kwargs: Its keyword arguments.
 
     Returns:
         The report.
@@ -37,7 +37,8 @@ def assert_rules(
         TypeError: A keyword given is also a parameter of f.
 
     Example:
-        >>> assert_rules(jnp.tanh, jnp.ones(3))
+        >>> assert_rules(jnp.exp, jnp.ones(3)).faults
+        ()
     """
     given = [name for name, value in {"accepted": accepted, "domains": domains}.items() if value is not None]
     advice = "give a function without that parameter: {tool}(lambda *args: f(*args, {name}=…), …)"

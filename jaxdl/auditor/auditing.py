@@ -74,8 +74,8 @@ def audit(
 
     Args:
         f: Any JAX function.
-        args: Its arguments, any pytrees.
-        kwargs: Its keyword arguments.
+        *args: Its arguments, any pytrees.
+        **kwargs: Its keyword arguments.
         domains: Where the audit may choose numbers, for arguments by position or name, or one for each positional
             argument: a pair (low, high), both included, or a predicate on an array. A rule that takes such an argument
             unchanged has its domain as well.
@@ -89,7 +89,10 @@ def audit(
         TypeError: The direct form is used with domains, which is also a parameter of f.
 
     Example:
-        >>> jaxdl.audit(lambda x, eps: jnp.sqrt(x * x + eps), x, eps, domains={"eps": (1e-12, 1.0)}).print()
+        >>> smooth_abs = lambda x, eps: jnp.sqrt(x * x + eps)
+        >>> report = audit(smooth_abs, jnp.ones(2), jnp.float32(0.1), domains={"eps": (1e-12, 1.0)})
+        >>> report.faults
+        ()
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     check_differentiable("audit", jaxpr, arrays)

@@ -62,8 +62,8 @@ def contrast(
 
     Args:
         f: Any JAX function.
-        args: Its arguments, any pytrees.
-        kwargs: Its keyword arguments.
+        *args: Its arguments, any pytrees.
+        **kwargs: Its keyword arguments.
         time: Whether forward and backward passes are timed, by interleaved pairs.
         sites: Whether each rule in f is compared too.
         only: The rules that are replaced by their primals, as in `automatic`; by default all.
@@ -78,8 +78,12 @@ def contrast(
             the rule to keep); or a keyword given is also a parameter of f.
 
     Example:
-        >>> contrast(loss, params, batch, keep="odeint").print()
-        >>> contrast(loss, keep="odeint")(params, batch, time=0.5).print()  # loss has a parameter time
+        >>> x = jnp.linspace(-2.0, 2.0, 8)
+        >>> report = contrast(jax.nn.relu, x, time=False)
+        >>> report.whole.largest.relative
+        0.0
+        >>> wave = lambda x, time: jnp.sin(x - time)
+        >>> report = contrast(wave, time=False)(x, time=0.5)  # wave has a parameter time
     """
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     names = _argument_names(args, kwargs)

@@ -74,7 +74,9 @@ def pairs(
         The times.
 
     Example:
-        >>> pairs(lambda: jnp.sin(x), lambda: jnp.cos(x)).ratio
+        >>> times = pairs(lambda: jnp.sin(1.0), lambda: jnp.cos(1.0), seconds=0.01)
+        >>> times.ratio > 0
+        True
     """
     both = (first, second)
     for f in both:

@@ -24,7 +24,10 @@ class Table:
         words: How many columns, from the first, are aligned to the left; the others are aligned to the right.
 
     Example:
-        >>> print(Table("Costs", ("op", "FLOPs"), [("dense", "1.2 k")]))
+        >>> print(Table("", ("op", "FLOPs"), [("dense", "1.2 k")]).markdown())
+        | op | FLOPs |
+        | --- | ---: |
+        | dense | 1.2 k |
     """
 
     title: str

@@ -19,7 +19,7 @@ def at_edges(f, pullback=None, *inputs):
     )
 
 
-def told(findings):
+def verdicts(findings):
     return {(f.verdict, f.check, f.what) for f in findings}
 
 
@@ -42,23 +42,23 @@ def test_where_the_second_derivative_jumps_it_is_not_judged():
 
 def test_the_second_derivative_alone():
     fixed = lambda x, dy: (jax.lax.stop_gradient(jnp.cos(x)) * dy,)
-    assert told(at_edges(jnp.sin, fixed)) == {(Verdict.WRONG_SECOND, "second order", "second derivative")}
+    assert verdicts(at_edges(jnp.sin, fixed)) == {(Verdict.WRONG_SECOND, "second order", "second derivative")}
 
 
 def test_the_value_alone():
     hand = jax.custom_vjp(lambda x: jnp.sin(x) * jnp.where(x > 5, 1.5, 1))
     hand.defvjp(lambda x: (hand(x), x), lambda x, dy: (jnp.cos(x) * dy,))
     found = pointwise_derivatives.pointwise_findings(subject(jnp.sin, X, hand=hand))
-    assert told(found) == {(Verdict.WRONG, "value", "output 0")}
+    assert verdicts(found) == {(Verdict.WRONG, "value", "output 0")}
 
 
 def test_the_second_input_and_the_second_output():
     found = at_edges(lambda x, y: x * y, lambda x, y, dy: (dy * y, 1.5 * dy * x), X, Y)
-    first = {entry for entry in told(found) if entry[1] == "cotangents"}
+    first = {entry for entry in verdicts(found) if entry[1] == "cotangents"}
     assert first == {(Verdict.WRONG, "cotangents", "∂ output 0 / ∂ input 1")}
     two = lambda x: (jnp.sin(x), x * x)
     found = at_edges(two, lambda x, dy: (jnp.cos(x) * dy[0] + 3 * x * dy[1],))
-    assert told(found) == {(Verdict.WRONG, "cotangents", "∂ output 1 / ∂ input 0")}
+    assert verdicts(found) == {(Verdict.WRONG, "cotangents", "∂ output 1 / ∂ input 0")}
 
 
 SPECIAL = {

@@ -1,4 +1,4 @@
-"""Reports: what is told of findings, in which order, and how they are found again."""
+"""Reports: findings, their order, and how to reproduce them."""
 
 import importlib
 
@@ -32,8 +32,8 @@ def test_faults_are_what_is_not_right_and_failures_of_the_auditor():
 
 
 def test_a_finding_in_a_sentence():
-    told = str(finding(ulp=1234.0, times=3, witnesses={"exact": "2.5"}))
-    assert told == "wrong: cotangents, x at 3: got 1, expected 2, 1.2e+03 ULP off (and 2 more); exact: 2.5"
+    text = str(finding(ulp=1234.0, times=3, witnesses={"exact": "2.5"}))
+    assert text == "wrong: cotangents, x at 3: got 1, expected 2, 1.2e+03 ULP off (and 2 more); exact: 2.5"
     assert "more" not in str(finding())
 
 
@@ -45,10 +45,10 @@ def test_inputs_are_kept_where_they_are_few():
 
 def test_the_worst_comes_first_and_is_the_verdict():
     convention, wrong = finding(Verdict.CONVENTION), finding()
-    told = report(convention, wrong)
-    assert told.verdict == told.audited[0].verdict == told.audited[0].verdicts["cotangents"] == Verdict.WRONG
-    assert told.findings == (wrong, convention)
-    assert told.faults == (wrong,)
+    made = report(convention, wrong)
+    assert made.verdict == made.audited[0].verdict == made.audited[0].verdicts["cotangents"] == Verdict.WRONG
+    assert made.findings == (wrong, convention)
+    assert made.faults == (wrong,)
     assert report().verdict == Verdict.RIGHT
 
 
@@ -91,12 +91,12 @@ def test_a_line_that_runs_it_again(args, kwargs, call):
 
 
 def test_a_line_that_shows_a_finding():
-    told = report(finding(inputs=(np.float32(0.5),)), f=doubled, args=(np.float32(0.5),))
-    line = told.script_of(told.findings[0])
+    made = report(finding(inputs=(np.float32(0.5),)), f=doubled, args=(np.float32(0.5),))
+    line = made.script_of(made.findings[0])
     assert line.startswith(f"import jax; from {__name__} import doubled; print(jax.grad(doubled)(")
-    second = told.script_of(finding(check="second order", inputs=(np.float32(0.5),)))
+    second = made.script_of(finding(check="second order", inputs=(np.float32(0.5),)))
     assert "jax.grad(jax.grad(doubled))" in second
-    assert told.script_of(finding(check="vmap", inputs=(np.float32(0.5),))) == told.script
+    assert made.script_of(finding(check="vmap", inputs=(np.float32(0.5),))) == made.script
 
 
 def doubled(x):

@@ -17,9 +17,9 @@ status = functools.partial(exit_status, "data")
 
 def test_sets_are_listed(stripes_folder, capsys):
     assert status("list", "--folder", stripes_folder) == 0
-    told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "digits embedded image: 8 × 8 × 1, label: 10 classes train 1,437, test 360 467 kB" in told
-    (stripes,) = (line for line in told if line.startswith("stripes 1.0.0 "))
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "digits embedded image: 8 × 8 × 1, label: 10 classes train 1,437, test 360 467 kB" in printed
+    (stripes,) = (line for line in printed if line.startswith("stripes 1.0.0 "))
     assert "image: 8 × 6 × 1" in stripes
     assert "label: 3 classes" in stripes
     size = sum(file.stat().st_size for file in (stripes_folder / "stripes" / "1.0.0").iterdir())
@@ -29,9 +29,9 @@ def test_sets_are_listed(stripes_folder, capsys):
 def test_a_folder_without_sets(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert status("list") == 0
-    told = capsys.readouterr().out
-    assert f"Data sets in {tmp_path}" in told
-    assert "jaxdl data prepare NAME" in told
+    printed = capsys.readouterr().out
+    assert f"Data sets in {tmp_path}" in printed
+    assert "jaxdl data prepare NAME" in printed
 
 
 def test_a_damaged_set_is_named_after_the_others(stripes_folder, tmp_path, capsys):
@@ -39,9 +39,9 @@ def test_a_damaged_set_is_named_after_the_others(stripes_folder, tmp_path, capsy
     shutil.copytree(stripes_folder / "stripes", tmp_path / "sets" / "broken")
     (tmp_path / "sets" / "broken" / "1.0.0" / "dataset_info.json").write_text('{"name": ')
     assert status("list", "--folder", tmp_path / "sets") == 2
-    told = capsys.readouterr()
-    assert "stripes" in told.out
-    assert "broken 1.0.0 cannot be read: " in told.err
+    printed = capsys.readouterr()
+    assert "stripes" in printed.out
+    assert "broken 1.0.0 cannot be read: " in printed.err
 
 
 @pytest.mark.parametrize("name", ["stripes", "digits"])
@@ -102,9 +102,9 @@ def test_what_cannot_be_prepared_says_what_to_do(error, said, tmp_path, capsys, 
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
     assert status("prepare", "mnist", "--folder", tmp_path) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert f"mnist is not in {tmp_path}, and could not be downloaded and prepared there: {said}" in told
-    assert f"pip install 'jaxdl[prepare]' && jaxdl data prepare mnist --folder {tmp_path}" in told
+    printed = " ".join(capsys.readouterr().err.split())
+    assert f"mnist is not in {tmp_path}, and could not be downloaded and prepared there: {said}" in printed
+    assert f"pip install 'jaxdl[prepare]' && jaxdl data prepare mnist --folder {tmp_path}" in printed
 
 
 def test_a_set_in_a_format_that_is_not_read_by_row(stripes_folder, tmp_path, capsys):
@@ -139,5 +139,5 @@ def test_mistakes_are_exit_status_2(arguments, message, capsys, tmp_path, monkey
 
 def test_help_names_the_commands(capsys):
     assert status("--help") == 0
-    told = capsys.readouterr().out
-    assert all(command in told for command in ("list", "prepare", "show", "pip install 'jaxdl[prepare]'"))
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("list", "prepare", "show", "pip install 'jaxdl[prepare]'"))

@@ -14,9 +14,9 @@ status = functools.partial(exit_status, "graph")
 
 def test_without_a_target_the_examples_are_listed(capsys):
     assert status() == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in EXAMPLES)
-    assert "f = xy + z" in told
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in EXAMPLES)
+    assert "f = xy + z" in printed
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -43,7 +43,7 @@ def test_costs(capsys):
 
 
 def test_functions_of_others(capsys, tmp_path, monkeypatch):
-    (tmp_path / "graph_of_a_stranger.py").write_text("def f(table):\n    return table['x'] * 2\n")
+    (tmp_path / "graph_of_a_user.py").write_text("def f(table):\n    return table['x'] * 2\n")
     (tmp_path / "given.py").write_text(
         textwrap.dedent("""
             import jax.numpy as jnp
@@ -51,9 +51,9 @@ def test_functions_of_others(capsys, tmp_path, monkeypatch):
         """)
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert status("graph_of_a_stranger:f") == 2
+    assert status("graph_of_a_user:f") == 2
     assert "give them with --args" in capsys.readouterr().err
-    assert status("graph_of_a_stranger:f", "--args", tmp_path / "given.py") == 0
+    assert status("graph_of_a_user:f", "--args", tmp_path / "given.py") == 0
     assert "u1 = table['x'] × 2" in capsys.readouterr().out
     assert status("jax.numpy:sinc") == 0
 

@@ -27,7 +27,7 @@ def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def told(folder):
+def tensorboard(folder):
     """The numbers that TensorBoard would show, by name and epoch."""
     from tensorboardX.proto.event_pb2 import Event
 
@@ -57,7 +57,7 @@ def test_what_a_run_leaves(trained, capsys):
     assert [row["epoch"] for row in found] == [1, 2]
     assert found[1]["loss"] < found[0]["loss"]
     assert found[1]["accuracy"] > 0.8
-    assert told(trained)["accuracy", 2] == pytest.approx(found[1]["accuracy"])
+    assert tensorboard(trained)["accuracy", 2] == pytest.approx(found[1]["accuracy"])
     assert {path.name for path in (trained / "checkpoints").iterdir()} == {"22", "44", "history.jsonl", "lock"}
 
 
@@ -68,7 +68,7 @@ def test_it_goes_on_with_its_settings(trained, capsys):
     assert run("--resume", f"--out={trained}", "--epochs", 3) == 0
     assert rows(trained)[:2] == before
     assert [row["epoch"] for row in rows(trained)] == [1, 2, 3]
-    assert {epoch for _, epoch in told(trained)} == {1, 2, 3}
+    assert {epoch for _, epoch in tensorboard(trained)} == {1, 2, 3}
     out = capsys.readouterr().out
     assert "26,122 parameters" in out
     assert "programs were compiled" in out
@@ -272,10 +272,10 @@ def test_metrics_are_made_whole_again(damage, trained, tmp_path):
 def test_metrics_are_written_once_a_resume(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(metrics, "write_whole", lambda path, content: written.append(len(content)))
-    with metrics.Metrics(tmp_path) as told:
-        told.begin()
+    with metrics.Metrics(tmp_path) as writer:
+        writer.begin()
         for epoch in range(1, 200):
-            told({"epoch": epoch, "loss": 1.0})
+            writer({"epoch": epoch, "loss": 1.0})
     assert len(written) == 1
 
 
