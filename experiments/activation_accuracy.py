@@ -13,9 +13,10 @@ import mpmath as mp
 import numpy as np
 import tyro
 
+from experiments.plotting import titled_png
 from experiments.results_folder import keep
 from jaxdl import ops
-from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
+from jaxdl.report import AUTOMATIC, HAND, figure, number_text
 
 SMALLEST = float(jnp.finfo(jnp.float32).tiny)
 
@@ -88,10 +89,8 @@ def draw(data) -> dict[str, bytes]:
             ax.set_xlabel("x")
         for ax in axes[:, 0]:
             ax.set_ylabel("error (ULP)")
-        fig.suptitle(
-            "Hand-written derivatives stay within a few ULP, in the tails too (line: 4 ULP)", x=0.01, ha="left"
-        )
-        return {"activation_accuracy": png(fig)}
+        title = "Hand-written derivatives stay within a few ULP, in the tails too (line: 4 ULP)"
+        return {"activation_accuracy": titled_png(fig, title)}
 
 
 def main(points: int = 721, quick: bool = False) -> None:

@@ -16,6 +16,7 @@ import optax
 import tyro
 
 from experiments.attention_sentiment_corpus import BAD, GOOD, PATH
+from experiments.plotting import titled_png
 from experiments.results_folder import keep
 from jaxdl import nn, ops, train
 from jaxdl.data import Texts, WordTokenizer, load_texts
@@ -214,8 +215,7 @@ def draw_maps(data) -> bytes:
             ax.set(xlabel="attended to", title=f"classified as {LABELS[d['label']]}")
         axes[0][0].set_ylabel("attends")
         fig.colorbar(shown, ax=axes[0], label="share of a word's attention (%)", shrink=0.7)
-        fig.suptitle(attention_title(data["received"]), x=0.01, ha="left")
-        return png(fig)
+        return titled_png(fig, attention_title(data["received"]))
 
 
 def attention_title(received) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 import tyro
 
+from experiments.plotting import titled_png
 from experiments.results_folder import keep
 from jaxdl import data, nn, ops, train
 from jaxdl.data.tokens import CharacterTokenizer
@@ -229,9 +230,8 @@ def draw_wordings(runs) -> bytes:
         ax.grid(axis="y", visible=False)
         means = ", ".join(f"{mean_of(run['accuracy'], UNSEEN):.0f}% after {kind}" for kind, run in runs.items())
         title = f"With {len(UNSEEN)} wordings not in the training data, the nearest caption is correct for\n{means}"
-        fig.suptitle(title, x=0.01, ha="left")
         fig.legend(loc="outside lower center", ncols=2)
-        return png(fig)
+        return titled_png(fig, title)
 
 
 def draw_plane(data) -> bytes:
@@ -294,13 +294,11 @@ def draw_found(data) -> bytes:
         for place, ax in enumerate(axes[-1], 1):
             ax.set_xlabel(place)
         wrong = "none is wrong" if right.all() else f"{(~right).sum()} wrong ones framed"
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"The {FOUND} held-out images nearest to '{FIRST.format('…')}':\n{100 * right.mean():.0f}% are its digit "
             f"({wrong}; nearest on the left)",
-            x=0.01,
-            ha="left",
         )
-        return png(fig)
 
 
 def main(quick: bool = False) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import tyro
 
+from experiments.plotting import titled_png
 from experiments.results_folder import keep
 from jaxdl import data, nn, ops
 from jaxdl.measure import pairs
@@ -104,8 +105,7 @@ def draw_maps(data) -> bytes:
             f"The edge filter responds where a stroke of the {DIGIT} begins or ends, from top to bottom; the trained\n"
             f"filters of LeNet-5's first layer are less simple, and their feature maps show strokes and edges"
         )
-        fig.suptitle(title, x=0.01, ha="left")
-        return png(fig)
+        return titled_png(fig, title)
 
 
 def draw_times(times) -> bytes:

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from experiments.plotting import titled_png
 from experiments.results_folder import FOLDER, keep
 from jaxdl import contrast, data, nn, ops
-from jaxdl.report import AUTOMATIC, HAND, Page, Table, bytes_text, figure, number_text, png, ratio_text, write_whole
+from jaxdl.report import AUTOMATIC, HAND, Page, Table, bytes_text, figure, number_text, ratio_text, write_whole
 
 BATCH = 64
 CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
@@ -162,8 +163,7 @@ def draw(data) -> dict[str, bytes]:
             f"A training gradient by hand takes {time:.2f} of the automatic one's time,\n"
             f"{residuals:.2f} of its residuals, {temporary:.2f} of its temporary memory (geometric means)"
         )
-        fig.suptitle(title, x=0.01, ha="left")
-        return {"hand_vs_automatic": png(fig)}
+        return {"hand_vs_automatic": titled_png(fig, title)}
 
 
 def models_table(data) -> Table:

@@ -13,11 +13,12 @@ import numpy as np
 import optax
 import tyro
 
+from experiments.plotting import titled_png
 from experiments.results_folder import keep
 from jaxdl import jacobian, nn, ops
 from jaxdl.data import load
 from jaxdl.measure import pairs
-from jaxdl.report import AUTOMATIC, HAND, figure, png
+from jaxdl.report import AUTOMATIC, HAND, figure
 from jaxdl.train import fit
 
 CODES, QUICK_CODES = (2, 4, 8, 16, 32, 64), (2, 8)
@@ -95,13 +96,11 @@ def draw_times(data) -> bytes:
         ax.set(xlabel="numbers in the code", ylabel="time of the Jacobian (ms)", xticks=sizes, xticklabels=sizes)
         ax.set_yscale("log", base=10)
         ax.legend()
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"Cut at the code, a Jacobian costs two sweeps for each number in it:\n"
             f"up to {max(map(times_as_fast, codes.values())):.0f} times as fast as {data['inputs']} rows or columns",
-            x=0.01,
-            ha="left",
         )
-        return png(fig)
 
 
 def draw_spectra(data) -> bytes:
@@ -117,13 +116,11 @@ def draw_spectra(data) -> bytes:
         ax.legend(title="numbers in the code", ncols=2, loc="lower right", bbox_to_anchor=(0.9, 0.02))
         largest = max(codes, key=int)
         used = np.mean(codes[largest]["used"])
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"As many singular values as the code has numbers, then rounding;\n"
             f"of {largest} numbers {used:.0f} give more than 1% of the largest (mean of 10 digits)",
-            x=0.01,
-            ha="left",
         )
-        return png(fig)
 
 
 def main(quick: bool = False) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import tyro
 
+from experiments.plotting import titled_png
 from experiments.results_folder import keep
 from jaxdl import nn, ops, train
 from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
@@ -156,8 +157,7 @@ def draw_curves(data) -> bytes:
         title = (
             f"Six ReLUs: the lecture's have an error of {number_text(lecture)}, evenly spaced of {number_text(built)}"
         )
-        fig.suptitle(title, x=0.01, ha="left")
-        return png(fig)
+        return titled_png(fig, title)
 
 
 def draw_errors(data) -> bytes:

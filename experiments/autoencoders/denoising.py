@@ -6,8 +6,9 @@ import numpy as np
 
 from experiments.autoencoders.models import digits, trained
 from experiments.autoencoders.pictures import DARK, LIGHT, MIDDLE, pixels, show_rows
+from experiments.plotting import titled_png
 from jaxdl import nn
-from jaxdl.report import figure, png
+from jaxdl.report import figure
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.6)
 SHOWN_LEVEL = 0.4
@@ -83,10 +84,8 @@ def draw(data) -> bytes:
             errors.plot(data["level"], data[name], label=label, **style)
         errors.set(yscale="log", xlabel="standard deviation of the noise", ylabel="mean squared error per pixel")
         errors.legend(fontsize=8.5)
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"Trained against clean images, an autoencoder removes {1 - restored / noisy:.0%} of the squared error "
             f"at a noise of {SHOWN_LEVEL:g}",
-            x=0.01,
-            ha="left",
         )
-        return png(fig)

@@ -5,7 +5,8 @@ import numpy as np
 
 from experiments.autoencoders.models import certainty, convolutional, digits, distance_to_training
 from experiments.autoencoders.pictures import pixels, show_rows
-from jaxdl.report import figure, png
+from experiments.plotting import titled_png
+from jaxdl.report import figure
 
 SHOWN = ((3, 9), (0, 6), (7, 2), (1, 5))  # pairs of digits, as in the lectures
 STEPS = 8
@@ -82,12 +83,10 @@ def draw(data) -> bytes:
     with figure(width=7, height=5.2) as (fig, ax):
         show_rows(ax, rows | {f"pixels\n{pair}": data["mixed"]})
         ax.set_xlabel("α from 0 to 1")
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"Half way between codes an image is {distance['code']:.3f} from the nearest training digit (between\n"
             f"pixels {distance['pixels']:.3f}, at the ends {distance['ends']:.3f}); a classifier is certain for "
             f"{sure['code']:.0%} ({sure['pixels']:.0%}, {sure['ends']:.0%})",
-            x=0.01,
-            ha="left",
             fontsize=10.5,
         )
-        return png(fig)

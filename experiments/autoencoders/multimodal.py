@@ -10,8 +10,9 @@ import numpy as np
 
 from experiments.autoencoders.models import trained
 from experiments.autoencoders.pictures import DARK, MIDDLE, pixels, show_rows
+from experiments.plotting import titled_png
 from jaxdl import nn, ops
-from jaxdl.report import figure, png
+from jaxdl.report import figure
 
 SIDE = 8
 SPREAD = 0.04  # standard deviation of y around ±√x, and of the noise on images
@@ -132,10 +133,10 @@ def draw(data) -> bytes:
             "squared error": "squared\nerror", "drawn": "sampled from\nprobabilities",
         }  # fmt: skip
         show_rows(images, {label: b["images"][name] for name, label in names.items()})
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"With two correct answers the squared error predicts their mean, {r['to_mode']['squared error']:.2f} from "
             f"the nearer one, and grey bars;\nprobabilities give answers {r['to_mode']['drawn']:.2f} away, and one "
             f"full bar in {b['right']['drawn']:.0%} of the images",
-            x=0.01, ha="left", fontsize=10.5,
-        )  # fmt: skip
-        return png(fig)
+            fontsize=10.5,
+        )

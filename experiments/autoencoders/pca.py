@@ -15,8 +15,9 @@ from sklearn.decomposition import PCA
 
 from experiments.autoencoders.models import digits
 from experiments.autoencoders.pictures import DARK, MIDDLE
+from experiments.plotting import titled_png
 from jaxdl import nn, ops
-from jaxdl.report import figure, number_text, png
+from jaxdl.report import figure, number_text
 
 
 def measure(quick: bool) -> dict:
@@ -94,9 +95,6 @@ def draw(data) -> bytes:
         for ax in (angle, error):
             ax.set(xscale="log", yscale="log", xlabel="step of L-BFGS, all digits, float64")
             ax.legend(fontsize=8.5, loc="lower left")
-        fig.suptitle(
-            f"Trained to convergence, a linear autoencoder spans PCA's subspace, to {number_text(worst)} rad",
-            x=0.01,
-            ha="left",
+        return titled_png(
+            fig, f"Trained to convergence, a linear autoencoder spans PCA's subspace, to {number_text(worst)} rad"
         )
-        return png(fig)

@@ -4,7 +4,8 @@ import numpy as np
 
 from experiments.autoencoders.models import convolutional, convolutional_codes, deep, digits, linear, pca_error
 from experiments.autoencoders.pictures import pixels, show_rows
-from jaxdl.report import figure, png
+from experiments.plotting import titled_png
+from jaxdl.report import figure
 
 SHOWN = 7  # the first examples of seven digits
 
@@ -44,9 +45,9 @@ def draw(data) -> bytes:
     small, best = data["test"]["convolutional, 8"], min(data["test"], key=data["test"].get)
     with figure(width=6.4, height=5.2) as (fig, ax):
         show_rows(ax, rows)
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"With a code of 8, convolutions have a squared error of {small:.4f} per pixel of held-out\n"
             f"digits, PCA {data['pca']['8']:.4f}; the best here is {best}: {data['test'][best]:.4f}",
-            x=0.01, ha="left", fontsize=10.5,
-        )  # fmt: skip
-        return png(fig)
+            fontsize=10.5,
+        )

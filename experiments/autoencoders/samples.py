@@ -9,7 +9,8 @@ import numpy as np
 
 from experiments.autoencoders.models import certainty, convolutional, convolutional_codes, digits, distance_to_training
 from experiments.autoencoders.pictures import DARK, LIGHT, MIDDLE, pixels, show_rows
-from jaxdl.report import figure, png
+from experiments.plotting import titled_png
+from jaxdl.report import figure
 
 SURE = 0.9
 SHOWN = 8
@@ -88,9 +89,9 @@ def draw(data) -> bytes:
         bars.set(ylabel=f"images with a certainty ≥ {SURE:.0%} (%)", ylim=(0, 125), yticks=range(0, 101, 20))
         bars.grid(axis="x", visible=False)
         bars.legend(fontsize=8.5, loc="upper left", ncols=3, columnspacing=1, handlelength=1.4)
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"A classifier is certain for {diagonals} of the samples from a diagonal Gaussian over codes, "
             f"for {sure['real digits']:.0%} of real digits",
-            x=0.01, ha="left", fontsize=10.5,
-        )  # fmt: skip
-        return png(fig)
+            fontsize=10.5,
+        )

@@ -7,7 +7,8 @@ import numpy as np
 from experiments.autoencoders.code_size import QUICK_SIZES, SIZES
 from experiments.autoencoders.models import deep, digits
 from experiments.autoencoders.pictures import DARK, MIDDLE
-from jaxdl.report import figure, png
+from experiments.plotting import titled_png
+from jaxdl.report import figure
 
 POINTS = 100
 USED, MUCH_USED = 0.01, 0.1  # of the largest singular value
@@ -73,9 +74,8 @@ def draw(data) -> bytes:
         count.set_yticks(data["size"], map(str, data["size"]))
         count.set(xlabel="numbers in the code", ylabel="directions used")
         count.legend(fontsize=8.5)
-        fig.suptitle(
+        return titled_png(
+            fig,
             f"A code of {data['size'][-1]} uses {data['used'][-1]:.1f} directions at a digit, "
             f"but only {data['much_used'][-1]:.1f} of them with more than {MUCH_USED:.0%} of the largest gain",
-            x=0.01, ha="left",
-        )  # fmt: skip
-        return png(fig)
+        )

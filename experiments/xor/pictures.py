@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.colors import BoundaryNorm
 
+from experiments.plotting import titled_png
 from experiments.xor.fits import ANSWERS, POINTS, SQUARE
 from experiments.xor.surfaces import LINEAR_SPAN, SPAN
 from jaxdl.report import figure, number_text, png
@@ -29,8 +30,7 @@ def regions(data) -> bytes:
             ax.set(title=title, xlabel="$x_u$", ylabel="$x_v$", xticks=[0, 1], yticks=[0, 1])
         fig.colorbar(shades, ax=axes[2], label="model's value", shrink=0.75, ticks=[-1, -0.5, 0, 0.5, 1, 1.5])
         feature_space(axes[3], np.asarray(fits["relu"]["hidden"]))
-        fig.suptitle("XOR is not linear in x, but in features of x (dashed: where the value is ½)", x=0.01, ha="left")
-        return png(fig)
+        return titled_png(fig, "XOR is not linear in x, but in features of x (dashed: where the value is ½)")
 
 
 def values(ax, grid):
