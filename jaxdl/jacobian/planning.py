@@ -52,7 +52,7 @@ MOST_SCALARS = 2000  # straight-line code for more takes minutes to compile
 CLOSE = 4.0  # predictions differ from measured times by up to a factor of two, either way
 TRIAL = 0.03  # seconds to time each method
 IN_A_ROW = 4  # calls, so that the first one refills the caches
-BATCH = 256  # points at once, if a single one takes less time than the call
+POINTS_AT_ONCE = 256  # points at once, if a single one takes less time than the call
 
 
 def plan(f: Callable[..., Any], *args: Any, argnums: Argnums = 0, has_aux: bool = False, **kwargs: Any) -> JacobianPlan:
@@ -66,10 +66,10 @@ def plan(f: Callable[..., Any], *args: Any, argnums: Argnums = 0, has_aux: bool 
 
     Args:
         f: The function to differentiate.
-        args: Its arguments.
+        *args: Its arguments.
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
         has_aux: Whether f returns a pair (output, aux).
-        kwargs: The keyword arguments of f.
+        **kwargs: The keyword arguments of f.
 
     Returns:
         The plan of `best`, a report.
@@ -212,7 +212,7 @@ def _sweeps(name: str, function: VectorFunction, run: Any) -> str:
 
 def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
     """The methods with their times on random inputs: the median of several calls, interleaved."""
-    batch = BATCH if ways[0].predicted < 2 * CALL else 0
+    batch = POINTS_AT_ONCE if ways[0].predicted < 2 * CALL else 0
     with jax.ensure_compile_time_eval():
         inputs = random_inputs(np.random.default_rng(0).normal, function)
         if batch:

@@ -18,7 +18,7 @@ from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
 from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
 
-SWEEPS = "reverse", "forward"  # JAX's own, with which the others are compared
+JAX_METHODS = "reverse", "forward"  # JAX's own, with which the others are compared
 
 
 class VerifiedJacobian:
@@ -51,7 +51,7 @@ class VerifiedJacobian:
 
     @property
     def _is_verified(self) -> bool:
-        return self._is_compared or self.plan.best.method in SWEEPS
+        return self._is_compared or self.plan.best.method in JAX_METHODS
 
     def _compare_on_random_inputs(self) -> None:
         random = np.random.default_rng(0)

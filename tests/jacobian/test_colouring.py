@@ -32,8 +32,8 @@ def random(m, n, seed, density):
 
 def read_back(values, pattern, columns, rows):
     """The entries of the pattern, read from the products of the colours."""
-    forward = [values @ (columns == c) for c in range(colouring.count(columns))]
-    reverse = [(rows == c) @ values for c in range(colouring.count(rows))]
+    forward = [values @ (columns == c) for c in range(colouring.number_of_colours(columns))]
+    reverse = [(rows == c) @ values for c in range(colouring.number_of_colours(rows))]
     products = np.concatenate([*forward, *reverse, np.zeros(0)])
     row, column = colouring.coordinates(pattern)
     back = np.zeros(pattern.shape)
@@ -50,8 +50,8 @@ def test_any_matrix_is_read_back(case, one_dense_row):
     for modes in ((True, True), (True, False), (False, True)):
         columns, rows, _ = colouring.cheapest(csr(dense), *modes)
         np.testing.assert_allclose(read_back(values, csr(dense), columns, rows), values, atol=1e-12)
-        assert modes[0] or colouring.count(columns) == 0
-        assert modes[1] or colouring.count(rows) == 0
+        assert modes[0] or colouring.number_of_colours(columns) == 0
+        assert modes[1] or colouring.number_of_colours(rows) == 0
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -63,7 +63,9 @@ def test_any_symmetric_matrix_is_read_back(case):
     values = np.random.default_rng(1).normal(size=dense.shape)
     values = np.where(dense, values + values.T, 0)
     for colours in (colouring.symmetric(csr(dense)), colouring.star(csr(dense), range(size))):
-        products = np.concatenate([*[values @ (colours == c) for c in range(colouring.count(colours))], np.zeros(0)])
+        products = np.concatenate(
+            [*[values @ (colours == c) for c in range(colouring.number_of_colours(colours))], np.zeros(0)]
+        )
         row, column = colouring.coordinates(csr(dense))
         read = products[colouring.symmetric_recovery(csr(dense), colours)]
         np.testing.assert_allclose(read, values[row, column], atol=1e-12)
@@ -71,28 +73,28 @@ def test_any_symmetric_matrix_is_read_back(case):
 
 @pytest.mark.parametrize("width", [0, 1, 3])
 def test_bands_need_their_width(width):
-    assert colouring.count(colouring.columns(band(40, width))) == 2 * width + 1
+    assert colouring.number_of_colours(colouring.columns(band(40, width))) == 2 * width + 1
 
 
 def test_an_arrow_takes_three_sweeps_and_a_symmetric_one_two():
     columns, rows, why = colouring.cheapest(arrow(50))
-    assert (colouring.count(columns), colouring.count(rows)) in ((2, 1), (1, 2))
+    assert (colouring.number_of_colours(columns), colouring.number_of_colours(rows)) in ((2, 1), (1, 2))
     assert "dense" in why
-    assert colouring.count(colouring.symmetric(arrow(50))) == 2
+    assert colouring.number_of_colours(colouring.symmetric(arrow(50))) == 2
 
 
 def test_a_wide_matrix_takes_reverse_and_a_tall_one_forward_sweeps():
     wide = csr(np.ones((2, 30)))
-    assert [colouring.count(c) for c in colouring.cheapest(wide)[:2]] == [0, 2]
-    assert [colouring.count(c) for c in colouring.cheapest(sp.csr_array(wide.T))[:2]] == [2, 0]
+    assert [colouring.number_of_colours(c) for c in colouring.cheapest(wide)[:2]] == [0, 2]
+    assert [colouring.number_of_colours(c) for c in colouring.cheapest(sp.csr_array(wide.T))[:2]] == [2, 0]
     nearly_square = csr(np.ones((4, 5)))  # a forward product is the cheaper one
-    assert [colouring.count(c) for c in colouring.cheapest(nearly_square)[:2]] == [5, 0]
+    assert [colouring.number_of_colours(c) for c in colouring.cheapest(nearly_square)[:2]] == [5, 0]
 
 
 def test_shuffled_bands_are_coloured_greedily():
     order = np.random.default_rng(0).permutation(200)
     shuffled = sp.csr_array(band(200, 1)[order][:, order])
-    assert colouring.count(colouring.columns(shuffled)) <= 5
+    assert colouring.number_of_colours(colouring.columns(shuffled)) <= 5
 
 
 def test_an_empty_pattern_takes_no_entries():

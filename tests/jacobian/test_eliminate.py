@@ -190,7 +190,7 @@ def test_search_is_seeded_and_never_worse(name, monkeypatch):
     monkeypatch.setattr(orders, "MOVES_PER_VERTEX", 20)
     monkeypatch.setattr(orders, "REFINING_MOVES", 20)
     graph = graph_of(*SYSTEMS[name]())
-    first, again = (orders.search(graph, seconds=60, seed=3) for _ in range(2))
+    first, again = (orders.search_order(graph, seconds=60, seed=3) for _ in range(2))
     assert first == again
     c = first.multiplications
     assert c["found"] < min(c["forward"], c["reverse"], c["markowitz"])
@@ -202,7 +202,7 @@ def test_search_is_seeded_and_never_worse(name, monkeypatch):
 
 def test_the_search_ends_in_time(monkeypatch):
     monkeypatch.setattr(orders, "_proposal", lambda *_: pytest.fail("goes on after its seconds"))
-    orders.search(graph_of(*SYSTEMS["roe_1d"]()), seconds=0)
+    orders.search_order(graph_of(*SYSTEMS["roe_1d"]()), seconds=0)
 
 
 def counted(graph, order):

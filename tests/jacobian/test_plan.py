@@ -64,4 +64,4 @@ def test_options_are_those_of_jacrev_and_small_work_is_timed_in_batches(monkeypa
     monkeypatch.setattr(module, "time", ticks)
     plan = jacobian.plan(lambda x, y, *, k: ((x * y**k), "aux"), draw(4, 3), draw(5, 3), k=2, argnums=1, has_aux=True)
     assert (plan.m, plan.n) == (3, 3)
-    assert {way.measured for way in plan.ways} == {None, 1 / module.BATCH}
+    assert {way.measured for way in plan.ways} == {None, 1 / module.POINTS_AT_ONCE}

@@ -20,7 +20,7 @@ from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
 
 UNLIMITED = np.iinfo(np.int32).max // 4  # SciPy's capacities have 32 bits
-MOST_ENTRIES = UNLIMITED // 64  # wider values count as this wide: more than any cut that is looked for
+MOST_CAPACITY = UNLIMITED // 64  # wider values count as this wide: more than any cut that is looked for
 CONTROL_FLOW = {"cond", "scan", "while"}
 
 
@@ -91,7 +91,7 @@ class _FlowNetwork:
 
     def __init__(self, jaxpr: Any):
         live, kind = active(jaxpr), _is_complex(jaxpr.invars[0])
-        capacity = lambda v: min(jx.size(v), MOST_ENTRIES) if _is_complex(v) == kind else UNLIMITED
+        capacity = lambda v: min(jx.size(v), MOST_CAPACITY) if _is_complex(v) == kind else UNLIMITED
         eqns = [eqn for eqn in jaxpr.eqns if live.intersection(eqn.outvars)]
         self.values = [jaxpr.invars[0], *(v for eqn in eqns for v in eqn.outvars if v in live)]
         self.place = {v: i for i, v in enumerate(self.values)}

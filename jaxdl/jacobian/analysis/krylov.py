@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-MOST_STEPS = 40  # of Lanczos, for a singular value
+MOST_LANCZOS_STEPS = 40  # of Lanczos, for a singular value
 
 
 def lanczos(symmetric: Callable[..., Any], start: jax.Array, steps: int) -> jax.Array:
@@ -59,4 +59,4 @@ def largest_singular_value(operator: Any) -> jax.Array:
     start = jax.random.normal(jax.random.key(0), (size,), operator.dtype)
     start = start / jnp.sqrt((jnp.abs(start) ** 2).sum()).astype(start.dtype)
     gram = lambda v: small.pull(small.push(v).conj()).conj().astype(operator.dtype)
-    return jnp.sqrt(jnp.linalg.eigvalsh(lanczos(gram, start, min(size, MOST_STEPS)))[-1].clip(0))
+    return jnp.sqrt(jnp.linalg.eigvalsh(lanczos(gram, start, min(size, MOST_LANCZOS_STEPS)))[-1].clip(0))

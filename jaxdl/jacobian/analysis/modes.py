@@ -8,15 +8,15 @@ from typing import Any
 import jax
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL
-from jaxdl.jacobian.analysis.pattern.propagation import RULES
+from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL_FLOW_RULES
+from jaxdl.jacobian.analysis.pattern.propagation import DEPENDENCE_RULES
 
 # Primitives that may have one mode only: rules, loops of unknown length, and some of JAX's that lack one or both.
 _UNCERTAIN = {
     "call_hi_primitive", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call", "linear_call", "reduce",
     "scatter", "scatter-max", "scatter-min", "scatter-mul", "while",
 }  # fmt: skip
-_BOTH = (set(RULES) | set(CONTROL)) - _UNCERTAIN
+_BOTH = (set(DEPENDENCE_RULES) | set(CONTROL_FLOW_RULES)) - _UNCERTAIN
 
 
 def hindrances(f: Callable[..., Any], eqns: Sequence[Any], types: Sequence[Any]) -> tuple[str, str]:

@@ -41,7 +41,7 @@ class VectorFunction:
     used: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
-        return join(self.of_arrays(split(x, self.inputs), *others))
+        return join(self.of_arrays(split_arrays(x, self.inputs), *others))
 
     @functools.cached_property
     def x(self) -> jax.ShapeDtypeStruct:
@@ -98,7 +98,7 @@ def join(arrays: Sequence[jax.Array]) -> jax.Array:
     return jnp.concatenate([array.reshape(-1).astype(dtype) for array in arrays])
 
 
-def split(x: jax.Array, types: Sequence[Any]) -> list[jax.Array]:
+def split_arrays(x: jax.Array, types: Sequence[Any]) -> list[jax.Array]:
     """The arrays joined in x. Each has the dtype of its type, or x's where x is wider than all types (`finite`)."""
     widest = max(t.dtype.itemsize for t in types)
     dtype = lambda t: x.dtype if x.dtype.itemsize > widest else t.dtype

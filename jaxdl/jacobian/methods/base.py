@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 MOST_KEPT = 64  # programs for which the preparation is kept
 
-COMMON = ("f", "argnums", "has_aux", "holomorphic")
+COMMON_ARGUMENTS = ("f", "argnums", "has_aux", "holomorphic")
 
 
 class Jacobian(Generic[P]):
@@ -235,14 +235,14 @@ class Call:
 def method(function: F) -> F:
     """Checks the first argument of a public method, and that it has the options that are given."""
     name = function.__name__
-    options = [option for option in inspect.signature(function).parameters if option not in COMMON]
+    options = [option for option in inspect.signature(function).parameters if option not in COMMON_ARGUMENTS]
 
     @functools.wraps(function)
     def checked(f, *args, **kwargs):
         if not callable(f):
             raise TypeError(f"jacobian.{name}: expected a function, got {type(f).__name__}")
         for option in kwargs:
-            if option not in (*COMMON, *options):
+            if option not in (*COMMON_ARGUMENTS, *options):
                 raise TypeError(f"jacobian.{name} has no option {option!r}; it has {options}")
         return function(f, *args, **kwargs)
 

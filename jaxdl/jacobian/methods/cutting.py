@@ -17,7 +17,7 @@ from jaxdl.jacobian.analysis.cuts import active, nested_cuts
 from jaxdl.jacobian.analysis.matrix_chain import Bracketing, bracketing, multiplied, steps, sweeps
 from jaxdl.jacobian.analysis.modes import hindrances, linearize
 from jaxdl.jacobian.analysis.operation_counts import work
-from jaxdl.jacobian.analysis.vector_function import VectorFunction, join, split
+from jaxdl.jacobian.analysis.vector_function import VectorFunction, join, split_arrays
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
 from jaxdl.report import Report, Table, count_text, figure
@@ -211,7 +211,7 @@ class CutFunction:
         here, there = self.points[k], self.points[k + 1]
 
         def f(vector):
-            moved = values | dict(zip(here, split(vector, [v.aval for v in here]), strict=True))
+            moved = values | dict(zip(here, split_arrays(vector, [v.aval for v in here]), strict=True))
             jx.run(self.segments[k], moved)
             return join([moved[v] for v in there])
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxdl.jacobian.analysis.krylov import lanczos
 from jaxdl.jacobian.methods.arguments import Argnums, bind_arguments
 from jaxdl.jacobian.methods.base import P
-from jaxdl.jacobian.methods.products import square
+from jaxdl.jacobian.methods.products import square_jacobian
 
 
 class Estimate(NamedTuple):
@@ -46,7 +46,7 @@ def estimated_diagonal(
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:
         g, x = bind_arguments("estimated_diagonal", f, argnums, args, kwargs)
-        push, x, unravel = square("estimated_diagonal", g, x)
+        push, x, unravel = square_jacobian("estimated_diagonal", g, x)
         return Estimate(*map(unravel, _mean(lambda v: v * push(v), key, x, probes)))
 
     return at
@@ -72,7 +72,7 @@ def estimated_matrix_trace(
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:
         g, x = bind_arguments("estimated_matrix_trace", f, argnums, args, kwargs)
-        push, x, _ = square("estimated_matrix_trace", g, x)
+        push, x, _ = square_jacobian("estimated_matrix_trace", g, x)
         return _mean(lambda v: v @ push(v), key, x, probes)
 
     return at
@@ -102,7 +102,7 @@ def estimated_logdet(
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:
         g, x = bind_arguments("estimated_logdet", f, argnums, args, kwargs)
-        push, x, _ = square("estimated_logdet", g, x)
+        push, x, _ = square_jacobian("estimated_logdet", g, x)
         pull = jax.linear_transpose(push, x)
         gram = lambda v: pull(push(v))[0]
         quadrature = lambda v: 0.5 * x.size * _log_quadrature(gram, v / jnp.linalg.norm(v), min(order, x.size))

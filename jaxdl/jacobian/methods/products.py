@@ -151,7 +151,7 @@ def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> C
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Any:
-        push, x, unravel = square("diagonal", *bind_arguments("diagonal", f, argnums, args, kwargs))
+        push, x, unravel = square_jacobian("diagonal", *bind_arguments("diagonal", f, argnums, args, kwargs))
         entry = lambda i: push(jax.nn.one_hot(i, x.size, dtype=x.dtype))[i]
         return unravel(jax.lax.map(entry, jnp.arange(x.size), batch_size=min(chunk, x.size)))
 
@@ -195,13 +195,13 @@ def logdet(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, jax.Array]:
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> jax.Array:
-        push, x, _ = square("logdet", *bind_arguments("logdet", f, argnums, args, kwargs))
+        push, x, _ = square_jacobian("logdet", *bind_arguments("logdet", f, argnums, args, kwargs))
         return jnp.linalg.slogdet(jax.vmap(push, out_axes=1)(jnp.eye(x.size, dtype=x.dtype)))[1]
 
     return at
 
 
-def square(name: str, g: Callable[..., Any], x: Any) -> tuple[LinearMap, jax.Array, Callable[..., Any]]:
+def square_jacobian(name: str, g: Callable[..., Any], x: Any) -> tuple[LinearMap, jax.Array, Callable[..., Any]]:
     """v ↦ J v between vectors of the same length, the point as a vector, and the way back from vectors.
 
     Raises:

@@ -47,7 +47,7 @@ class SparsePlan(Report):
     @property
     def sweeps(self) -> tuple[int, int]:
         """The numbers of forward and of reverse sweeps."""
-        return colouring.count(self.columns), colouring.count(self.rows)
+        return colouring.number_of_colours(self.columns), colouring.number_of_colours(self.rows)
 
     @functools.cached_property
     def places(self) -> np.ndarray:

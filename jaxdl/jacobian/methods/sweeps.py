@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.jacobian.analysis.modes import linearize
-from jaxdl.jacobian.analysis.vector_function import VectorFunction, pieces, split
+from jaxdl.jacobian.analysis.vector_function import VectorFunction, pieces, split_arrays
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Jacobian, P, method
 
@@ -85,20 +85,21 @@ def forward(
     return Jacobian("forward", f, prepare, argnums, has_aux, holomorphic)
 
 
-Run = Callable[..., jax.Array]
-
-
-def prepare_reverse(function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None) -> Run:
+def prepare_reverse(
+    function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None
+) -> Callable[..., jax.Array]:
     return _in_chunks(function, reverse_sweeps, function.m, chunk, max_bytes)
 
 
-def prepare_forward(function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None) -> Run:
+def prepare_forward(
+    function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None
+) -> Callable[..., jax.Array]:
     return _in_chunks(function, forward_sweeps, function.n, chunk, max_bytes)
 
 
 def reverse_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> jax.Array:
     """ȳ = e_i for each i: x̄ is row i."""
-    pullback = jax.vjp(lambda xs: function.of_arrays(xs, *others), split(x, function.inputs))[1]
+    pullback = jax.vjp(lambda xs: function.of_arrays(xs, *others), split_arrays(x, function.inputs))[1]
 
     def sweep(one_hot):
         (cotangents,) = jax.vmap(pullback)(_split_rows(one_hot, function.outputs))
@@ -109,7 +110,7 @@ def reverse_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ..
 
 def forward_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> jax.Array:
     """ẋ = e_j for each j: ẏ is column j."""
-    of_arrays, xs = lambda xs: function.of_arrays(xs, *others), split(x, function.inputs)
+    of_arrays, xs = lambda xs: function.of_arrays(xs, *others), split_arrays(x, function.inputs)
     push = (lambda t: jax.jvp(of_arrays, (xs,), (t,))[1]) if chunk >= function.n else linearize(of_arrays, xs)[1]
 
     def sweep(one_hot):
@@ -152,7 +153,7 @@ def _matrix(
 
 def _in_chunks(
     function: VectorFunction, sweeps: Callable[..., Any], count: int, chunk: int | None, max_bytes: int | None
-) -> Run:
+) -> Callable[..., jax.Array]:
     if chunk is not None and max_bytes is not None:
         raise ValueError(f"jacobian.{function.name}: give chunk or max_bytes, not both")
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):

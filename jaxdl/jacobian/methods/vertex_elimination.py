@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.jacobian.analysis.elimination.accumulation import Accumulation, accumulate
-from jaxdl.jacobian.analysis.elimination.orders import search
+from jaxdl.jacobian.analysis.elimination.orders import search_order
 from jaxdl.jacobian.analysis.elimination.scalar_graph import ScalarGraph, scalar_graph
 from jaxdl.jacobian.analysis.elimination.straight_line import StraightLine
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
@@ -151,7 +151,7 @@ def elimination_plan(
 
     Args:
         f: The function to differentiate.
-        args: Its arguments.
+        *args: Its arguments.
         argnums: Which arguments to differentiate.
         has_aux: Whether f returns a pair (output, aux).
         seconds: The time limit of the search.
@@ -173,7 +173,7 @@ def prepare_elimination(
         raise TypeError(f"jacobian.{function.name}: takes real functions, got {function.x.dtype}; use jacobian.reverse")
     graph = scalar_graph(function)
     if plan is None:
-        found = search(graph, seconds, seed)
+        found = search_order(graph, seconds, seed)
         plan = EliminationPlan(tuple(found.orders["emitted"]), found.multiplications, graph.fingerprint)
     plan.check(function.name, graph)
     return Elimination(function, graph, plan)

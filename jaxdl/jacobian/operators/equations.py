@@ -78,7 +78,7 @@ def is_rule(eqn: Any) -> bool:
     return eqn.primitive.name == "jaxdl_op" or eqn.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call"))
 
 
-def name_of(eqn: Any) -> str:
+def operation_name(eqn: Any) -> str:
     """The name of the primitive, or of the function with a hand-written rule."""
     if eqn.primitive.name == "jaxdl_op":
         return jx.op_call(eqn).name

@@ -25,22 +25,22 @@ from jaxdl.jacobian.operators.equations import (
     has_pointwise_pullback,
     is_jaxdl_op,
     is_rule,
-    name_of,
+    operation_name,
 )
 from jaxdl.jacobian.operators.functions import FunctionOperator, Toeplitz
 from jaxdl.jacobian.operators.kronecker import Kronecker
 from jaxdl.jacobian.operators.selection import AxisSum, Selection
 
-Builder = Callable[[PartialMap, Sequence], Operator]
+OperatorBuilder = Callable[[PartialMap, Sequence], Operator]
 
 
-def operator_builder(partial: PartialMap) -> Builder:
+def operator_builder(partial: PartialMap) -> OperatorBuilder:
     """Chooses, without values, what makes the operator of a partial map from the inputs of its equation."""
     eqn = partial.eqn
     if jx.unknown_parameter(eqn):
         return _function
     table = _OPS if is_jaxdl_op(eqn) else {} if is_rule(eqn) else _PRIMITIVES
-    if special := table.get(name_of(eqn)):
+    if special := table.get(operation_name(eqn)):
         return lambda partial, inputs: special(partial, inputs) or _function(partial, inputs)
     x, y = partial.types
     is_pointwise_rule = is_rule(eqn) and x.shape == y.shape and has_pointwise_pullback(partial)
@@ -152,7 +152,7 @@ def _softmax(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
     (axis,) = axes
     blocks = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     s = jax.nn.softmax(inputs[0], axis).reshape(blocks)
-    scale = jnp.ones_like(s) if name_of(partial.eqn) == "log_softmax" else s
+    scale = jnp.ones_like(s) if operation_name(partial.eqn) == "log_softmax" else s
     return DiagonalPlusRankOne(scale, -scale, s)
 
 
@@ -201,7 +201,7 @@ def _embedding(partial: PartialMap, inputs: Sequence[Any]) -> Operator | None:
 def _function(partial: PartialMap, inputs: Sequence[Any]) -> FunctionOperator:
     """The equation's own derivative: pushed forward, or pulled back where there is no forward mode."""
     x, y = partial.types
-    f, at, name = partial.at(inputs), inputs[partial.operand], name_of(partial.eqn)
+    f, at, name = partial.at(inputs), inputs[partial.operand], operation_name(partial.eqn)
     if _has_only_reverse(partial.eqn):
         pullback = jax.vjp(f, at)[1]
         return FunctionOperator(_FirstCotangent(pullback), True, x, y, name, work(partial.eqn))

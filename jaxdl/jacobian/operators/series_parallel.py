@@ -10,7 +10,7 @@ import jax
 
 from jaxdl.jacobian.operators.base import Identity, Operator, common_dtype, compose, node, size_text, static
 from jaxdl.jacobian.operators.selection import Selection
-from jaxdl.jacobian.operators.sums import add
+from jaxdl.jacobian.operators.sums import add_operators
 
 
 @node
@@ -69,7 +69,7 @@ class _Graph:
     def connect(self, start: Hashable, end: Hashable, operator: Operator) -> None:
         """Adds an edge, to the one that is there if there is one."""
         successors = self.operators.setdefault(start, {})
-        successors[end] = add(successors[end], operator) if end in successors else operator
+        successors[end] = add_operators(successors[end], operator) if end in successors else operator
         self.predecessors.setdefault(end, {})[start] = None
 
     def successors(self, vertex: Hashable) -> Iterable[Any]:

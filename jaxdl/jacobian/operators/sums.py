@@ -59,7 +59,7 @@ class Sum(Operator):
         return functools.reduce(jnp.add, [part.astype(self.dtype) for part in parts])
 
 
-def add(*operators: Operator) -> Operator:
+def add_operators(*operators: Operator) -> Operator:
     """The sum of operators, with all diagonal ones as one and without zeros."""
     terms = [t for operator in operators for t in (operator.terms if isinstance(operator, Sum) else (operator,))]
     terms = [t for t in terms if not isinstance(t, Zero)] or terms[:1]

@@ -148,7 +148,7 @@ class SearchResult:
     multiplications: dict[str, int]
 
 
-def search(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> SearchResult:
+def search_order(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> SearchResult:
     """Improves the best of forward, reverse and Markowitz by annealing.
 
     The number of moves depends on the graph's size. The same seed finds the same order, unless the time limit ends the

@@ -46,7 +46,7 @@ def cheapest(pattern: Matrix, forward: bool = True, reverse: bool = True) -> tup
     if forward and reverse:
         ways += [_peeled(pattern, 1, REVERSE_COST, "rows"), _peeled(transposed, REVERSE_COST, 1, "columns")]
     ways.sort(key=lambda way: way[0])
-    cost = lambda found: count(found[0]) + REVERSE_COST * count(found[1])
+    cost = lambda found: number_of_colours(found[0]) + REVERSE_COST * number_of_colours(found[1])
     best = ways[0][1]()
     for bound, way in ways[1:]:
         if bound < cost(best):
@@ -54,7 +54,7 @@ def cheapest(pattern: Matrix, forward: bool = True, reverse: bool = True) -> tup
     return best
 
 
-def count(colours: np.ndarray) -> int:
+def number_of_colours(colours: np.ndarray) -> int:
     """The number of colours."""
     return int(colours.max(initial=NONE)) + 1
 
@@ -100,10 +100,10 @@ def columns(pattern: Matrix) -> np.ndarray:
         return found
     transposed = pattern.T.tocsr()
     best = greedy(transposed, range(n))
-    if count(best) > least:
+    if number_of_colours(best) > least:
         order = np.argsort(-np.diff(transposed.indptr), kind="stable").tolist()
-        best = min(best, greedy(transposed, order), key=count)
-    for k in range(least + 1, count(best)):
+        best = min(best, greedy(transposed, order), key=number_of_colours)
+    for k in range(least + 1, number_of_colours(best)):
         found = periodic(pattern, k)
         if found is not None:
             return found
@@ -152,9 +152,9 @@ def symmetric(pattern: Matrix) -> np.ndarray:
         return found
     n = pattern.shape[0]
     densest = np.argsort(-np.diff(pattern.indptr), kind="stable").tolist()
-    found = min(star(pattern, range(n)), star(pattern, densest), key=count)
+    found = min(star(pattern, range(n)), star(pattern, densest), key=number_of_colours)
     by_period = periodic(pattern, least)
-    return found if by_period is None else min(found, by_period, key=count)
+    return found if by_period is None else min(found, by_period, key=number_of_colours)
 
 
 def star(pattern: Matrix, order: Iterable[int]) -> np.ndarray:
@@ -209,19 +209,19 @@ def recovery(pattern: Matrix, by_column: np.ndarray, by_row: np.ndarray) -> np.n
     """
     m, n = pattern.shape
     row, column = coordinates(pattern)
-    place, alone = _places(by_column[column], row, m, count(by_column))
-    other, alone_there = _places(by_row[row], column, n, count(by_row))
+    place, alone = _places(by_column[column], row, m, number_of_colours(by_column))
+    other, alone_there = _places(by_row[row], column, n, number_of_colours(by_row))
     if not (alone | alone_there).all():
         raise ValueError("colours: two entries of the pattern meet in every product they are in")
-    return np.where(alone, place, count(by_column) * m + other).astype(np.int64)
+    return np.where(alone, place, number_of_colours(by_column) * m + other).astype(np.int64)
 
 
 def symmetric_recovery(pattern: Matrix, colours: np.ndarray) -> np.ndarray:
     """The same for a symmetric pattern and (colours, n) forward products: an entry or its mirror image is read."""
     n = pattern.shape[0]
     row, column = coordinates(pattern)
-    place, alone = _places(colours[column], row, n, count(colours))
-    other, alone_there = _places(colours[row], column, n, count(colours))
+    place, alone = _places(colours[column], row, n, number_of_colours(colours))
+    other, alone_there = _places(colours[row], column, n, number_of_colours(colours))
     if not (alone | alone_there).all():
         raise ValueError("colours: two entries of the pattern meet, and so do their mirror images")
     return np.where(alone, place, other).astype(np.int64)

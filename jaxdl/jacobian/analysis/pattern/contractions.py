@@ -12,8 +12,8 @@ import numpy as np
 from scipy import sparse as sp
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.dependence import Dependence, Matrix, csr, groups, spread, take, union
-from jaxdl.jacobian.analysis.pattern.values import Rule, Value
+from jaxdl.jacobian.analysis.pattern.dependence import Dependence, Matrix, csr, groups, take, through, union
+from jaxdl.jacobian.analysis.pattern.values import DependenceRule, Value
 from jaxdl.jacobian.analysis.positions import as_matrices
 
 # The zeros of a known factor are ignored if more products than this are left.
@@ -42,7 +42,7 @@ def _contracted(a: Value, index: np.ndarray, w: Value, index_w: np.ndarray) -> D
     nonzero = _nonzero(w)
     used = None if nonzero is None else nonzero.ravel()[index_w]
     if used is None or used.all() or used.sum(dtype=np.int64) * i > MOST_PRODUCTS:
-        whole = spread(groups(index, batch * i, a.size), a.dependence)
+        whole = through(groups(index, batch * i, a.size), a.dependence)
         return take(whole, np.repeat(np.arange(batch * i), k))
     at, to, of = np.nonzero(used)
     counts = np.bincount(at * k + to, minlength=batch * k).reshape(batch, 1, k)
@@ -53,7 +53,7 @@ def _contracted(a: Value, index: np.ndarray, w: Value, index_w: np.ndarray) -> D
         order = np.lexsort((np.tile(np.arange(at.size), i), np.repeat(np.arange(i), at.size), np.tile(at, i)))
         entries = index[np.tile(at, i), np.repeat(np.arange(i), at.size), np.tile(of, i)][order]
     counts = np.broadcast_to(counts, (batch, i, k)).ravel()
-    return spread(csr(entries, np.concatenate([[0], np.cumsum(counts)]), a.size), a.dependence)
+    return through(csr(entries, np.concatenate([[0], np.cumsum(counts)]), a.size), a.dependence)
 
 
 def _nonzero(value: Value) -> np.ndarray | None:
@@ -100,13 +100,13 @@ def _window_incidence(shape: Sequence[int], eqn: Any) -> Matrix:
 
 
 def _reduce_window(propagate, eqn, values):
-    return [spread(_window_incidence(values[0].shape, eqn), values[0].dependence)]
+    return [through(_window_incidence(values[0].shape, eqn), values[0].dependence)]
 
 
 def _select_and_scatter_add(propagate, eqn, values):
     """Each entry of the source reaches one entry of its window."""
     source, operand = values
-    return [spread(_window_incidence(operand.shape, eqn).T.tocsr(), source.dependence)]
+    return [through(_window_incidence(operand.shape, eqn).T.tocsr(), source.dependence)]
 
 
 def _convolution(propagate, eqn, values):
@@ -129,11 +129,11 @@ def _through_image(eqn: Any, x: Value, w: Value) -> Dependence | None:
     if used is None or used.all():
         space = _kron(*[_any_tap(parts) for parts in axes])
         size = space.shape[0]
-        of_groups = spread(_kron(_eye(n * count), _ones(1, c), space), p)
+        of_groups = through(_kron(_eye(n * count), _ones(1, c), space), p)
         place = np.arange(n * count * size).reshape(n, count, 1, size)
         p = take(of_groups, np.broadcast_to(place, (n, count, outputs // count, size)))
     else:
-        p = spread(_sparse_kernel(used, axes, n, count), p)
+        p = through(_sparse_kernel(used, axes, n, count), p)
     place = np.arange(eqn.outvars[0].aval.size).reshape(_output_shape(eqn))
     return take(p, place.transpose(np.argsort(convolution.out)))
 
@@ -143,7 +143,7 @@ def _through_kernel(eqn: Any, x: Value, w: Value) -> Dependence | None:
     kernel, shape = w.positions().transpose(convolution.rhs), _output_shape(eqn)
     outputs = kernel.shape[0]
     place = np.broadcast_to(np.arange(outputs).reshape(1, outputs, *[1] * (len(shape) - 2)), shape)
-    return take(spread(groups(kernel, outputs, w.size), w.dependence), place.transpose(np.argsort(convolution.out)))
+    return take(through(groups(kernel, outputs, w.size), w.dependence), place.transpose(np.argsort(convolution.out)))
 
 
 def _output_shape(eqn: Any) -> list[int]:
@@ -176,7 +176,7 @@ def _convolution_in_batches(propagate, eqn, values):
     return [union(a, b)]
 
 
-CONTRACTION_RULES: dict[str, Rule] = {
+CONTRACTION_DEPENDENCE: dict[str, DependenceRule] = {
     "dot_general": _dot,
     "conv_general_dilated": _convolution,
     **dict.fromkeys(["reduce_window_sum", "reduce_window_max", "reduce_window_min"], _reduce_window),

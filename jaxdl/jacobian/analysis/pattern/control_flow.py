@@ -12,16 +12,16 @@ from jaxdl.jacobian.analysis.pattern.dependence import (
     dependent_on_all,
     groups,
     same,
-    spread,
     stack,
     take,
+    through,
     union,
     union_of,
 )
 from jaxdl.jacobian.analysis.pattern.values import Constant, Propagate, Value
 
 # A longer scan is followed as if each step saw all slices; a while loop that still changes then counts as dense.
-MOST_STEPS = 1000
+MOST_LOOP_STEPS = 1000
 
 
 def _call(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
@@ -43,7 +43,7 @@ def _scan(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
     loop = jx.scan(eqn)
     consts, carry, xs = loop.split(values)
     length = loop.length
-    if length > MOST_STEPS:
+    if length > MOST_LOOP_STEPS:
         return _long_scan(propagate, eqn, consts, carry, xs)
     order = range(length - 1, -1, -1) if loop.reverse else range(length)
     varies = any(x.dependence is not None or x.constant is not None for x in xs)
@@ -100,12 +100,12 @@ def _stacked(variables: Sequence[Any], steps: list[list[Value]]) -> list[Value]:
 
 def _long_scan(propagate: Propagate, eqn: Any, consts: list[Any], carry: list[Any], xs: list[Any]) -> list[Value]:
     """Each step depends on the union of all slices, and the carry is followed until it is stable."""
-    propagate.report(eqn, f"more than {MOST_STEPS} steps, followed as one")
+    propagate.report(eqn, f"more than {MOST_LOOP_STEPS} steps, followed as one")
     length, body = jx.scan(eqn).length, jx.scan(eqn).body
     slices = []
     for x in xs:
         index = x.positions().reshape(length, -1).T
-        whole = spread(groups(index, index.shape[0], x.size), x.dependence)
+        whole = through(groups(index, index.shape[0], x.size), x.dependence)
         slices.append(Value(x.aval.update(shape=x.shape[1:]), whole))
     step = lambda carry: propagate(body, [*consts, *carry, *slices])
     carry = _fixed_point(propagate, eqn, step, carry)
@@ -119,13 +119,13 @@ def _long_scan(propagate: Propagate, eqn: Any, consts: list[Any], carry: list[An
 def _fixed_point(propagate: Propagate, eqn: Any, step: Callable[..., Any], start: list[Value]) -> list[Value]:
     """The carry of a loop: the union over any number of steps, without known values."""
     carry = [Value(v.aval, v.dependence) for v in start]
-    for _ in range(MOST_STEPS):
+    for _ in range(MOST_LOOP_STEPS):
         out = step(carry)
         after = [Value(v.aval, union(v.dependence, o.dependence)) for v, o in zip(carry, out, strict=False)]
         if all(map(_is_unchanged, carry, after)):
             return carry
         carry = after
-    propagate.report(eqn, f"not stable after {MOST_STEPS} steps")
+    propagate.report(eqn, f"not stable after {MOST_LOOP_STEPS} steps")
     return [Value(v.aval, v.dependence and dependent_on_all(v.size, propagate.n)) for v in carry]
 
 
@@ -136,7 +136,7 @@ def _while(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
 
 
 # Unlike other rules these give whole values: a loop may carry known ones.
-CONTROL: dict[str, Callable[[Propagate, Any, list[Value]], list[Value]]] = {
+CONTROL_FLOW_RULES: dict[str, Callable[[Propagate, Any, list[Value]], list[Value]]] = {
     **dict.fromkeys(jx.CALLS | jx.CHECKPOINTS | {"custom_vmap_call"}, _call),
     "cond": _cond,
     "scan": _scan,

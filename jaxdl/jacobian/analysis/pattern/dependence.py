@@ -109,7 +109,7 @@ def union_of(parts: Iterable[Dependence | None]) -> Dependence | None:
     return functools.reduce(union, parts, None)
 
 
-def spread(incidence: Matrix, p: Dependence | None) -> Dependence | None:
+def through(incidence: Matrix, p: Dependence | None) -> Dependence | None:
     """The dependence of an array whose i-th entry depends on the entries j of p's array with incidence[i, j]."""
     if p is None:
         return None

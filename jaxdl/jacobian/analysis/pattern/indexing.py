@@ -14,8 +14,8 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.dependence import Dependence, csr, groups, spread, stack, take, union, union_of
-from jaxdl.jacobian.analysis.pattern.values import Rule, Value
+from jaxdl.jacobian.analysis.pattern.dependence import Dependence, csr, groups, stack, take, through, union, union_of
+from jaxdl.jacobian.analysis.pattern.values import DependenceRule, Value
 from jaxdl.jacobian.analysis.positions import IN_NUMPY, pad, positions, rearranged
 
 CLIP = jax.lax.GatherScatterMode.CLIP
@@ -56,7 +56,7 @@ def _lines(shape: Sequence[int], kept: Iterable[bool]) -> np.ndarray:
 
 def _of_lines(dependence: Dependence | None, lines: np.ndarray, count: int | None = None) -> Dependence | None:
     """The dependence of each line: that of all its entries."""
-    return dependence and spread(_members(lines, lines.max(initial=-1) + 1 if count is None else count), dependence)
+    return dependence and through(_members(lines, lines.max(initial=-1) + 1 if count is None else count), dependence)
 
 
 def _members(lines: np.ndarray, count: int) -> Any:
@@ -141,7 +141,7 @@ def _scatter(propagate, eqn, values):
     targets = jx.scatter_targets(eqn, known).ravel()
     hit = targets >= 0
     incidence = _members(np.where(hit, targets, operand.size), operand.size + 1)[: operand.size]
-    reached = spread(incidence, updates.dependence)
+    reached = through(incidence, updates.dependence)
     return [union(_not_replaced(eqn, operand, targets[hit]), reached)]
 
 
@@ -173,7 +173,7 @@ def _reduce(propagate, eqn, values):
     initial = union_of(take(v.dependence, np.zeros(eqn.outvars[0].aval.size, int)) for v in values[half:])
     kept = [axis for axis in range(len(values[0].shape)) if axis not in axes]
     index = values[0].positions().transpose(*kept, *axes)
-    reduced = spread(groups(index, eqn.outvars[0].aval.size, values[0].size), whole)
+    reduced = through(groups(index, eqn.outvars[0].aval.size, values[0].size), whole)
     return [union(reduced, initial)] * len(eqn.outvars)
 
 
@@ -189,7 +189,7 @@ def _cumulative(propagate, eqn, values):
     return [dependence]
 
 
-def _along(axes_of: Callable[[Any], Iterable[int]]) -> Rule:
+def _along(axes_of: Callable[[Any], Iterable[int]]) -> DependenceRule:
     """The rule of an equation whose outputs depend on the same operand, on all entries along some axes."""
 
     def rule(propagate, eqn, values):
@@ -212,7 +212,7 @@ def _batched_matrices(propagate, eqn, values):
     return [take(whole, matrix_of(v.aval.shape)) for v in eqn.outvars]
 
 
-def _solve(by_columns: Callable[[Any], bool]) -> Rule:
+def _solve(by_columns: Callable[[Any], bool]) -> DependenceRule:
     """The rule of A X = B, where all operands but the last give A: a column of X depends on that of B and all of A."""
 
     def rule(propagate, eqn, values):
@@ -226,7 +226,7 @@ def _solve(by_columns: Callable[[Any], bool]) -> Rule:
     return rule
 
 
-INDEXING_RULES: dict[str, Rule] = {
+INDEXING_DEPENDENCE: dict[str, DependenceRule] = {
     **dict.fromkeys(IN_NUMPY, _rearrangement),
     "select_n": _select,
     "dynamic_slice": _dynamic_slice,

@@ -15,11 +15,11 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.contractions import CONTRACTION_RULES
-from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL
-from jaxdl.jacobian.analysis.pattern.dependence import Dependence, groups, identity, spread, take, union, union_of
-from jaxdl.jacobian.analysis.pattern.indexing import INDEXING_RULES
-from jaxdl.jacobian.analysis.pattern.values import Constant, Rule, Value, fold, known
+from jaxdl.jacobian.analysis.pattern.contractions import CONTRACTION_DEPENDENCE
+from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL_FLOW_RULES
+from jaxdl.jacobian.analysis.pattern.dependence import Dependence, groups, identity, take, through, union, union_of
+from jaxdl.jacobian.analysis.pattern.indexing import INDEXING_DEPENDENCE
+from jaxdl.jacobian.analysis.pattern.values import Constant, DependenceRule, Value, fold, known
 
 NotUnderstood = list[tuple[str, str]]
 
@@ -74,12 +74,12 @@ class Propagation:
             return fold(eqn, values)
         out = [v.aval for v in eqn.outvars]
         name, unknown = eqn.primitive.name, jx.unknown_parameter(eqn)
-        if name in CONTROL and not unknown:
-            outputs = CONTROL[name](self, eqn, values)
+        if name in CONTROL_FLOW_RULES and not unknown:
+            outputs = CONTROL_FLOW_RULES[name](self, eqn, values)
         elif not any(map(_is_inexact, out)):
             return [Value(aval) for aval in out]
         else:
-            rule = _dense if unknown else RULES.get(name, _dense)
+            rule = _dense if unknown else DEPENDENCE_RULES.get(name, _dense)
             outputs = [Value(aval, p) for aval, p in zip(out, rule(self, eqn, values), strict=True)]
         return [v if v.dependence is None or _is_inexact(v.aval) else Value(v.aval, None, v.constant) for v in outputs]
 
@@ -194,9 +194,9 @@ def _transposed(back: Dependence | None, dependence: Dependence | None) -> Depen
     """The dependence of Tᵀ ẋ, given that of x̄ = T ȳ on ȳ and that of ẋ."""
     if back is None or dependence is None:
         return None
-    out = spread(back.rows.T.tocsr(), dependence)
+    out = through(back.rows.T.tocsr(), dependence)
     if back.full.any():
-        whole = spread(groups(np.flatnonzero(back.full), 1, dependence.size), dependence)
+        whole = through(groups(np.flatnonzero(back.full), 1, dependence.size), dependence)
         out = union(out, take(whole, np.zeros(back.inputs, int)))
     return out
 
@@ -217,7 +217,7 @@ _COMPLEX_AND_MARKS = {
     "sharding_constraint",
 }  # fmt: skip
 
-RULES: dict[str, Rule] = {
+DEPENDENCE_RULES: dict[str, DependenceRule] = {
     **dict.fromkeys(jx.ELEMENTWISE | _COMPLEX_AND_MARKS, _elementwise),
     **dict.fromkeys(jx.STEPS, _constant),
     **dict.fromkeys(["optimization_barrier", "device_put"], _unchanged),
@@ -229,6 +229,6 @@ RULES: dict[str, Rule] = {
         ["custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi_primitive", "jaxdl_op", "jaxdl_linear", "linear_call"],
         _cotangent_rule,
     ),
-    **INDEXING_RULES,
-    **CONTRACTION_RULES,
+    **INDEXING_DEPENDENCE,
+    **CONTRACTION_DEPENDENCE,
 }

@@ -12,7 +12,7 @@ import jax.core
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.pattern.dependence import Dependence, groups, spread, take
+from jaxdl.jacobian.analysis.pattern.dependence import Dependence, groups, take, through
 from jaxdl.jacobian.analysis.positions import IN_NUMPY, broadcast, positions
 
 
@@ -72,7 +72,7 @@ class Value:
 
     def together(self) -> Dependence | None:
         """The dependence of all entries together, as one row."""
-        return self.dependence and spread(groups(np.arange(self.size), 1), self.dependence)
+        return self.dependence and through(groups(np.arange(self.size), 1), self.dependence)
 
 
 class Propagate(Protocol):
@@ -86,7 +86,7 @@ class Propagate(Protocol):
 
 
 # The dependence of each output of an equation: rule(propagate, eqn, values of its inputs).
-Rule = Callable[[Any, Any, list[Value]], Sequence[Dependence | None]]
+DependenceRule = Callable[[Any, Any, list[Value]], Sequence[Dependence | None]]
 
 
 def known(value: Any, aval: Any) -> Value:
