@@ -14,6 +14,7 @@ from jaxdl.exact.interpreter import run
 from jaxdl.exact.numbers import each, exact, filled, is_complex, is_exact, is_inexact, new_context, own, parts, shared
 from jaxdl.exact.one_sided import LEFT, RIGHT, OneSidedSlopes
 from jaxdl.exact.special import SLOW
+from jaxdl.exact.types import Context, Kind, Number
 
 # Constants larger than this part of the largest number of their type only serve as masks.
 MASK = 0.01
@@ -45,7 +46,7 @@ class Derivative:
     is_infinite: np.ndarray
 
 
-def derivative(f: Callable, order: int = 1, digits: int = 50, along: Any = None) -> Callable[..., Any]:
+def derivative(f: Callable[..., Any], order: int = 1, digits: int = 50, along: Any = None) -> Callable[..., Any]:
     """dⁿ/dtⁿ f(args + t · along) at t = 0, from values of f alone, as a function of f's arguments.
 
     f is evaluated by `evaluate` at a few points on each side of 0. The steps are far smaller than any number in f:
@@ -92,7 +93,7 @@ def derivative(f: Callable, order: int = 1, digits: int = 50, along: Any = None)
     return differentiated
 
 
-def directions_of_arguments(args, along):
+def directions_of_arguments(args: tuple[Any, ...], along: Any) -> list[Any]:
     """The leaves of `along`, one for each array among the arguments, None for constant ones."""
     if along is None:
         return [1] * len(jax.tree.leaves(args))
@@ -111,22 +112,24 @@ def directions_of_arguments(args, along):
 class Line:
     """f along a line: a function of t whose values are lists of all real numbers in f's result."""
 
-    def __init__(self, jaxpr, args, along):
-        self.jaxpr, self.args, self.along = jaxpr, jax.tree.leaves(args), along
-        self.kinds = [v.aval for v in inputs(jaxpr)]
+    def __init__(self, jaxpr: jx.AnyJaxpr, args: tuple[Any, ...], along: list[Any]):
+        self.jaxpr: jx.AnyJaxpr = jaxpr
+        self.along: list[Any] = along
+        self.args: list[Any] = jax.tree.leaves(args)
+        self.kinds: list[Kind] = [v.aval for v in inputs(jaxpr)]
         mp = new_context(20)
         arrays = [x for x, _ in self.values(mp) if is_exact(x)]
         speeds = [a for _, a in self.values(mp) if a is not None]
-        self.speed = max((abs(v) for a in speeds for v in a.ravel()), default=mp.one) or mp.one
+        self.speed: Number = max((abs(v) for a in speeds for v in a.ravel()), default=mp.one) or mp.one
         sizes = [mp.mag(abs(v)) for x in arrays for v in x.ravel() if v != 0 and mp.isfinite(v)]
         thresholds = [math.frexp(v)[1] for v in constants(jaxpr)]
         # As powers of two: assumed least distance of two numbers in f, and largest number.
         self.finest = min([0, *sizes]) - 56
         self.finest = min([self.finest, *[-abs(e) for e in thresholds]])
-        self.largest = max([0, *sizes, *thresholds])
-        self.is_slow = bool(SLOW.intersection(names(jaxpr)))
+        self.largest: int = max([0, *sizes, *thresholds])
+        self.is_slow: bool = bool(SLOW.intersection(names(jaxpr)))
 
-    def values(self, mp) -> Iterator[tuple[Any, Any]]:
+    def values(self, mp: Context) -> Iterator[tuple[Any, Any]]:
         """Each argument with its direction, None for a constant one."""
         for x, a, kind in zip(self.args, self.along, self.kinds, strict=True):
             x = exact(mp, x, kind)
@@ -136,13 +139,13 @@ class Line:
             else:
                 yield x, None
 
-    def at(self, mp, t):
+    def at(self, mp: Context, t: Number) -> list[Number]:
         moved = [x if a is None else each(lambda v, w: v + t * w, x, a) for x, a in self.values(mp)]
         y = [part for part in run(self.jaxpr, moved, mp) if is_exact(part)]
         return [v for part in y for entry in part.ravel() for v in parts(entry)]
 
 
-def walk(jaxpr):
+def walk(jaxpr: jx.AnyJaxpr) -> Iterator[jx.AnyJaxpr]:
     """A jaxpr and all jaxprs inside it, including the definitions of ops."""
     yield jaxpr
     for eqn in jx.opened(jaxpr).eqns:
@@ -151,11 +154,11 @@ def walk(jaxpr):
             yield from walk(inner)
 
 
-def names(jaxpr):
+def names(jaxpr: jx.AnyJaxpr) -> set[str]:
     return {eqn.primitive.name for inner in walk(jaxpr) for eqn in jx.opened(inner).eqns}
 
 
-def constants(jaxpr):
+def constants(jaxpr: jx.AnyJaxpr) -> Iterator[float]:
     """The absolute values of all numbers that are written in a jaxpr, without 0 and without masks."""
     for inner in walk(jaxpr):
         literals = [a for eqn in jx.opened(inner).eqns for a in eqn.invars if not jx.is_variable(a)]
@@ -168,7 +171,7 @@ def constants(jaxpr):
                 yield from (usual.min(), usual.max()) if usual.size else ()
 
 
-def slopes_of(line, order, digits):
+def slopes_of(line: Line, order: int, digits: int) -> tuple[list[OneSidedSlopes], Context]:
     """The one-sided slopes of each number in f's result, with the mpmath context.
 
     Steps become smaller, and precision higher, until all slopes are settled.
@@ -191,7 +194,7 @@ def slopes_of(line, order, digits):
     return slopes, mp
 
 
-def assembled(mp, slopes, kind, digits):
+def assembled(mp: Context, slopes: Iterator[OneSidedSlopes], kind: Kind, digits: int) -> Derivative:
     """A Derivative from the next slopes, one for each entry of an output, or two if it is complex."""
     per_entry = 2 if is_complex(kind) else 1
     entries = [[next(slopes) for _ in range(per_entry)] for _ in range(kind.size)]

@@ -8,13 +8,14 @@ import jax
 from jaxdl import jaxpr as jx
 from jaxdl.exact.interpreter import run
 from jaxdl.exact.numbers import SMALLEST_EXPONENT, agree, exact, is_exact, new_context, parts, shared
+from jaxdl.exact.types import Array, Context
 
 # f is evaluated with this many digits more than requested, until two results agree.
 MORE_DIGITS = (10, 70, 400, 1000)
 ENOUGH_FOR_ZERO = 400
 
 
-def evaluate(f: Callable, digits: int = 50) -> Callable[..., Any]:
+def evaluate(f: Callable[..., Any], digits: int = 50) -> Callable[..., Any]:
     """f in arbitrary precision, as a function of the same arguments.
 
     Every primitive of f is evaluated by its mathematical definition, on the values as given. No number is rounded to
@@ -59,7 +60,7 @@ def evaluate(f: Callable, digits: int = 50) -> Callable[..., Any]:
     return exactly
 
 
-def certain(compute, mp, digits):
+def certain(compute: Callable[..., Any], mp: Context, digits: int) -> list[Array]:
     """The arrays that `compute` returns, with so many digits that more do not change the result."""
     arrays = []
     for extra in MORE_DIGITS:
@@ -70,7 +71,7 @@ def certain(compute, mp, digits):
     return arrays
 
 
-def agree_on(mp, x, y, digits, extra):
+def agree_on(mp: Context, x: Array, y: Array, digits: int, extra: int) -> bool:
     """Whether all entries of two arrays agree. Numbers that float64 cannot hold agree only with enough digits."""
     tolerance = mp.mpf(10) ** -digits
     tiny = lambda v: extra >= ENOUGH_FOR_ZERO and mp.mag(v) < SMALLEST_EXPONENT
@@ -79,15 +80,15 @@ def agree_on(mp, x, y, digits, extra):
     return all(same(*two) for v, w in pairs for two in zip(parts(v), parts(w), strict=True))
 
 
-def trace_exactly(f, args):
+def trace_exactly(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Any]:
     """The jaxpr of f and the shapes of its result; object arrays have the default float or complex dtype."""
     return jx.trace(f, *jax.tree.map(lambda x: stand_in(x) if is_exact(x) else x, args))
 
 
-def stand_in(x):
+def stand_in(x: Array) -> jax.ShapeDtypeStruct:
     complex_entries = any(hasattr(v, "_mpc_") for v in x.ravel())
     return jax.ShapeDtypeStruct(x.shape, jax.numpy.result_type(complex if complex_entries else float))
 
 
-def inputs(jaxpr):
+def inputs(jaxpr: jx.AnyJaxpr) -> list[Any]:
     return jx.opened(jaxpr).invars

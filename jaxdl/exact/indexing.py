@@ -4,14 +4,18 @@ Indexing is not implemented here: the primitive itself runs on the positions of 
 each entry of the output.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact.elementwise import larger, smaller
 from jaxdl.exact.numbers import exact, filled, is_complex, is_inexact, own, remembered, rounded
+from jaxdl.exact.types import Array, Context, Rules
 
 
-def indexed(mp, eqn, *args):
+def indexed(mp: Context, eqn: jx.Equation, *args: Array) -> list[Array]:
     """Any primitive whose outputs are entries of its inputs; −1 is the position of the fill value of a gather."""
     inexact = [is_inexact(v.aval) for v in eqn.invars]
     flat, inputs = [], []
@@ -26,21 +30,21 @@ def indexed(mp, eqn, *args):
     return [taken(flat, to) for to in (remembered(mp, eqn, find) if all(inexact) else find())]
 
 
-def taken(flat, positions):
+def taken(flat: list[Any], positions: np.ndarray) -> Array:
     return filled([flat[i] for i in positions.ravel().tolist()], positions.shape)
 
 
-def unchanged(mp, eqn, *args):
+def unchanged(mp: Context, eqn: jx.Equation, *args: Array) -> list[Array]:
     return list(args)
 
 
-def native(mp, eqn, *args):
+def native(mp: Context, eqn: jx.Equation, *args: Array) -> list[Array]:
     """The primitive itself, on its inputs in their own dtypes."""
     outputs = jx.binding(eqn)(*[rounded(x, v.aval) for x, v in zip(args, eqn.invars, strict=True)])
     return [exact(mp, y, v.aval) for y, v in zip(outputs, eqn.outvars, strict=True)]
 
 
-def convert(mp, eqn, x):
+def convert(mp: Context, eqn: jx.Equation, x: Array) -> Any:
     """Conversion to another dtype: without rounding to a real or complex one, towards zero to an integer."""
     old, new = eqn.invars[0].aval, eqn.outvars[0].aval
     if is_inexact(new):
@@ -58,7 +62,7 @@ def convert(mp, eqn, x):
 # --- scatter ---------------------------------------------------------------------------------------
 
 
-def scatter_by(combine):
+def scatter_by(combine: Callable[..., Any]) -> Callable[..., Any]:
     """Each update is combined with the entry at its position, one after the other."""
 
     def rule(mp, eqn, x, indices, updates):
@@ -79,7 +83,7 @@ UNCHANGED = (
     *("copy", "copy_p", "optimization_barrier", "reduce_precision", "name", "sharding_constraint", "device_put"),
     *("stop_gradient", "pcast", "pvary", "layout_constraint", "reshard", "mesh_cast"),
 )
-INDEXING_RULES = {
+INDEXING_RULES: Rules = {
     **dict.fromkeys(INDEXED, indexed),
     **dict.fromkeys(UNCHANGED, unchanged),
     "convert_element_type": convert,

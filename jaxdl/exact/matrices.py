@@ -6,35 +6,39 @@ vector positive. Vectors are then smooth functions of the matrix, and for comple
 vectors of a complex matrix have this phase on the left, while JAX's derivative of them fixes another one.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact.elementwise import quotient
 from jaxdl.exact.numbers import each, filled, is_complex, remembered, rounded
+from jaxdl.exact.types import Array, Context, Number, Rules
 
 
-def hermitian(a):
+def hermitian(a: Array) -> Array:
     return each(lambda v: v.conjugate(), a.T)
 
 
-def zero_array(mp, *shape):
+def zero_array(mp: Context, *shape: int) -> Array:
     return filled([mp.zero] * int(np.prod(shape)), shape)
 
 
-def identity_matrix(mp, n):
+def identity_matrix(mp: Context, n: int) -> Array:
     return filled([mp.one if i == j else mp.zero for i in range(n) for j in range(n)], (n, n))
 
 
-def matrix_product(mp, a, b):
+def matrix_product(mp: Context, a: Array, b: Array) -> Array:
     return filled([mp.fdot(zip(r, c, strict=True)) for r in a for c in b.T], (a.shape[0], b.shape[1]))
 
 
-def vector_norm(mp, v):
+def vector_norm(mp: Context, v: Array) -> Number:
     return mp.sqrt(mp.fsum([abs(x) ** 2 for x in v]))
 
 
-def batched(f, ranks):
+def batched(f: Callable[..., Any], ranks: list[int]) -> Callable[..., Any]:
     """A rule from a function of the context, the equation and unbatched inputs with these numbers of dimensions."""
 
     def rule(mp, eqn, *args):
@@ -50,7 +54,7 @@ def batched(f, ranks):
 # --- factorizations ----------------------------------------------------------------------------------
 
 
-def cholesky(mp, eqn, a):
+def cholesky(mp: Context, eqn: jx.Equation, a: Array) -> list[Array]:
     """L with L Lᴴ = A, from A's lower triangle; NaN where A is not positive definite."""
     n = len(a)
     y = zero_array(mp, n, n)
@@ -64,7 +68,7 @@ def cholesky(mp, eqn, a):
     return [y]
 
 
-def lu(mp, eqn, a):
+def lu(mp: Context, eqn: jx.Equation, a: Array) -> list[Array]:
     """P A = L U with the largest |re| + |im| of a column as the pivot: L and U packed, row swaps, permutation."""
     a, (m, n) = a.copy(), a.shape
     size = lambda v: abs(v.real) + abs(v.imag)
@@ -80,7 +84,7 @@ def lu(mp, eqn, a):
     return [a, np.array(swaps, int), np.array(order, int)]
 
 
-def qr(mp, eqn, a):
+def qr(mp: Context, eqn: jx.Equation, a: Array) -> list[Array]:
     """A = Q R by Householder reflections as in LAPACK: an entry of R's diagonal has the opposite sign of A's.
 
     A column that is zero below the diagonal, with a real entry on it, is not reflected.
@@ -105,12 +109,12 @@ def qr(mp, eqn, a):
     return [q[:, :p], filled([v if j >= i else mp.zero for (i, j), v in np.ndenumerate(r[:p])], (p, n))]
 
 
-def reflected(mp, v, tau, a):
+def reflected(mp: Context, v: Array, tau: Number, a: Array) -> Array:
     """τ v vᴴ A"""
     return each(lambda x: tau * x, matrix_product(mp, v[:, None], matrix_product(mp, hermitian(v[:, None]), a)))
 
 
-def householder_product(mp, eqn, a, taus):
+def householder_product(mp: Context, eqn: jx.Equation, a: Array, taus: Array) -> list[Array]:
     """The first n columns of H₁ H₂ … with Hₖ = 1 − τₖ vₖ vₖᴴ and vₖ below A's diagonal."""
     m, n = a.shape
     q = identity_matrix(mp, m)[:, :n]
@@ -123,15 +127,15 @@ def householder_product(mp, eqn, a, taus):
 # --- spectra -----------------------------------------------------------------------------------------
 
 
-def matrix(mp, a):
+def matrix(mp: Context, a: Array) -> Any:
     return mp.matrix([list(row) for row in a]) if a.size else mp.matrix(*a.shape)
 
 
-def from_matrix(m):
+def from_matrix(m: Any) -> Array:
     return filled([m[i, j] for i in range(m.rows) for j in range(m.cols)], (m.rows, m.cols))
 
 
-def reference(mp, eqn, a):
+def reference(mp: Context, eqn: jx.Equation, a: Array) -> list[np.ndarray]:
     """The primitive's result for the rounded matrix; the same one for all matrices that are almost equal.
 
     A derivative compares matrices on both sides of a point, where the last bit must not make a difference.
@@ -145,7 +149,7 @@ def reference(mp, eqn, a):
     return cached[-1][1]
 
 
-def phase(mp, v, like):
+def phase(mp: Context, v: Array, like: Array) -> Number:
     """The number of modulus 1 that turns v towards the vector `like`."""
     along = mp.fdot(
         [
@@ -156,12 +160,12 @@ def phase(mp, v, like):
     return along / abs(along) if along != 0 else mp.one
 
 
-def turned(mp, vectors, likes):
+def turned(mp: Context, vectors: Array, likes: Array) -> Array:
     """Columns, each multiplied by its phase."""
     return np.stack([v * phase(mp, v, like) for v, like in zip(vectors.T, likes.T, strict=True)], 1)
 
 
-def eigh(mp, eqn, a):
+def eigh(mp: Context, eqn: jx.Equation, a: Array) -> list[Array]:
     """A's eigenvalues in ascending order, and eigenvectors with the reference's phases; from one triangle of A."""
     _check_full_spectrum(eqn)
     lower = jx.parameters(eqn)["lower"]
@@ -174,7 +178,7 @@ def eigh(mp, eqn, a):
     return [turned(mp, from_matrix(v), like), filled(list(w), (n,))]
 
 
-def svd(mp, eqn, a):
+def svd(mp: Context, eqn: jx.Equation, a: Array) -> list[Array]:
     """A = U diag(s) Vᴴ, s descending; U with the reference's phases, and mpmath's vectors of the null spaces."""
     _check_full_spectrum(eqn)
     m, n = a.shape
@@ -191,11 +195,11 @@ def svd(mp, eqn, a):
     return [filled(list(s), (k,)), u, vt]
 
 
-def _null_space(mp, vectors, likes):
+def _null_space(mp: Context, vectors: Array, likes: Array) -> Array:
     return turned(mp, vectors, likes) if vectors.shape[1] == 1 else vectors
 
 
-def eig(mp, eqn, a):
+def eig(mp: Context, eqn: jx.Equation, a: Array) -> list[Array]:
     """A's eigenvalues, left and right eigenvectors of length 1, in the reference's order and with its phases."""
     left = jx.parameters(eqn)["compute_left_eigenvectors"]
     w, *vectors = mp.eig(matrix(mp, a), left=left, right=True)
@@ -213,11 +217,11 @@ def eig(mp, eqn, a):
     return [filled([w[i] for i in order], (len(w),)), *found]
 
 
-def line_of(eqn):
+def line_of(eqn: jx.Equation) -> str:
     return jx.where(eqn) or "an unknown line"
 
 
-def _check_full_spectrum(eqn):
+def _check_full_spectrum(eqn: jx.Equation) -> None:
     if jx.parameters(eqn).get("subset_by_index") is not None:
         raise NotImplementedError(f"jaxdl.exact has no eigh or svd of a part of the spectrum, called at {line_of(eqn)}")
 
@@ -225,7 +229,7 @@ def _check_full_spectrum(eqn):
 # --- solves ------------------------------------------------------------------------------------------
 
 
-def triangular_solve(mp, eqn, a, b):
+def triangular_solve(mp: Context, eqn: jx.Equation, a: Array, b: Array) -> list[Array]:
     """X with op(A) X = B, or X op(A) = B, by substitution."""
     p = jx.parameters(eqn)
     a = a.T if p["transpose_a"] else a
@@ -243,7 +247,7 @@ def triangular_solve(mp, eqn, a, b):
     return [x if p["left_side"] else x.T]
 
 
-def tridiagonal_solve(mp, eqn, low, middle, high, b):
+def tridiagonal_solve(mp: Context, eqn: jx.Equation, low: Array, middle: Array, high: Array, b: Array) -> list[Array]:
     """X with A X = B, A tridiagonal; `low` and `high` have as many entries as the diagonal."""
     n = len(middle)
     a = zero_array(mp, n, n)
@@ -264,7 +268,7 @@ def tridiagonal_solve(mp, eqn, low, middle, high, b):
 # --- the Fourier transform ---------------------------------------------------------------------------
 
 
-def fft(mp, eqn, x):
+def fft(mp: Context, eqn: jx.Equation, x: Array) -> Array:
     """yₖ = Σ xⱼ exp(∓2πi jk/n) along the last axes, / n for the inverse; real transforms keep or restore a half."""
     kind, lengths = jx.parameters(eqn)["fft_type"].name, jx.parameters(eqn)["fft_lengths"]
     axes = list(range(x.ndim - len(lengths), x.ndim))
@@ -279,7 +283,7 @@ def fft(mp, eqn, x):
     return x
 
 
-def transformed(mp, x, axis, n, sign):
+def transformed(mp: Context, x: Array, axis: int, n: int, sign: int) -> Array:
     """The Fourier transform along one axis."""
     roots = [mp.expjpi(mp.mpf(2 * sign * k) / n) for k in range(n)]
     rows = np.moveaxis(x, axis, -1)
@@ -292,7 +296,7 @@ def transformed(mp, x, axis, n, sign):
     return np.moveaxis(filled(flat, rows.shape), -1, axis)
 
 
-def real_inverse(mp, x, n):
+def real_inverse(mp: Context, x: Array, n: int) -> Array:
     """The inverse real transform along the last axis; the missing half is the conjugate of the other."""
     mirrored = each(lambda v: v.conjugate(), x[..., 1 : (n + 1) // 2][..., ::-1])
     ends = [x[..., :1], *([x[..., n // 2 : n // 2 + 1]] if n % 2 == 0 and n > 1 else [])]
@@ -301,7 +305,7 @@ def real_inverse(mp, x, n):
     return each(lambda v: v.real, transformed(mp, full, -1, n, 1))
 
 
-MATRIX_RULES = {
+MATRIX_RULES: Rules = {
     "cholesky": batched(cholesky, [2]),
     "lu": batched(lu, [2]),
     "qr": batched(qr, [2]),

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from jaxdl.exact.numbers import SMALLEST_EXPONENT, agree
+from jaxdl.exact.types import Context, Number
 
 SIDES = LEFT, RIGHT = -1, 1
 
@@ -18,14 +19,18 @@ class OneSidedSlopes:
         steps: The number of steps that will be added at most.
     """
 
-    def __init__(self, mp, order: int, digits: int, steps: int):
-        self.mp, self.order, self.steps = mp, order, steps
-        self.tolerance = mp.mpf(10) ** (-digits / 2)
-        self.hs, self.gaps, self.firsts = [], {side: [] for side in SIDES}, []
-        self.slopes = {side: [] for side in SIDES}
+    def __init__(self, mp: Context, order: int, digits: int, steps: int):
+        self.mp: Context = mp
+        self.order: int = order
+        self.steps: int = steps
+        self.tolerance: Number = mp.mpf(10) ** (-digits / 2)
+        self.hs: list[Number] = []
+        self.gaps: dict[int, list[Number]] = {side: [] for side in SIDES}
+        self.firsts: list[Number] = []
+        self.slopes: dict[int, list[Number]] = {side: [] for side in SIDES}
         self.derivatives: dict[int, Any] = dict.fromkeys(SIDES)
 
-    def add(self, h, f0, *values):
+    def add(self, h: Number, f0: Number, *values: Any) -> None:
         """Adds f(0) and the values at ±h, ±2h, ±4h, … for a step h."""
         self.hs.append(h)
         self.f0 = f0
@@ -39,7 +44,7 @@ class OneSidedSlopes:
                 self.derivatives[side] = self.limit(self.slopes[side])
         self.firsts.append(abs(firsts[0] - firsts[1]))
 
-    def extrapolated(self, ts, ys, n):
+    def extrapolated(self, ts: list[Any], ys: list[Any], n: int) -> Number:
         """The n-th derivative at 0 of the interpolation of the values, with an error of order h²."""
         near, far = (math.factorial(n) * divided_difference(ts[i : i + n + 1], ys[i : i + n + 1]) for i in (0, 1))
         return 2 * near - far
@@ -51,7 +56,7 @@ class OneSidedSlopes:
 
     # --- limits ------------------------------------------------------------------------------------
 
-    def limit(self, slopes):
+    def limit(self, slopes: list[Any]) -> Number | None:
         """The limit of the slopes so far: a number, ±∞, NaN if there is none, None if it is not known yet."""
         mp = self.mp
         if not mp.isfinite(slopes[-1]):
@@ -62,10 +67,10 @@ class OneSidedSlopes:
             return mp.zero
         return self.limit_by_growth(slopes) if len(slopes) == self.steps else None
 
-    def same(self, x, y):
+    def same(self, x: Number, y: Number) -> bool:
         return agree(self.mp, x, y, self.tolerance)
 
-    def limit_by_growth(self, slopes):
+    def limit_by_growth(self, slopes: list[Any]) -> Number:
         """The limit of slopes that grow or vanish like a power of t, or grow like its logarithm; else NaN."""
         mp = self.mp
         if 0 in slopes[1:]:
@@ -80,7 +85,7 @@ class OneSidedSlopes:
             return mp.nan
         return mp.inf * (mp.sign(slopes[-1]) if are_equal(powers) else -mp.sign(growths[-1]))
 
-    def rates(self, values):
+    def rates(self, values: list[Any]) -> list[Number]:
         """The change of values over the change of the logarithm of the step, from one step to the next."""
         hs = self.hs[-len(values) :]
         pairs = zip(values, values[1:], hs, hs[1:], strict=False)
@@ -89,37 +94,37 @@ class OneSidedSlopes:
     # --- kind of point ------------------------------------------------------------------
 
     @property
-    def is_jump(self):
+    def is_jump(self) -> bool:
         gaps = [*self.gaps.values(), *([self.firsts] if self.order > 1 else [])]
         return bool(self.mp.isfinite(self.f0)) and any(map(self.persists, gaps))
 
-    def persists(self, gaps):
+    def persists(self, gaps: list[Any]) -> bool:
         """Whether a difference does not become smaller with the step."""
         return len(gaps) > 1 and bool(gaps[-1] > 0.99 * gaps[-2] > 0)
 
     @property
-    def is_kink(self):
+    def is_kink(self) -> bool:
         left, right = self.derivatives.values()
         return left == left and right == right and not self.same(left, right)
 
     @property
-    def is_infinite(self):
+    def is_infinite(self) -> bool:
         return any(map(self.mp.isinf, self.derivatives.values()))
 
     @property
-    def value(self):
+    def value(self) -> Number:
         left, right = self.derivatives.values()
         if self.is_jump or self.is_kink or not self.mp.isfinite(self.f0):
             return self.mp.nan
         return left if self.mp.isinf(left) else (left + right) / 2
 
 
-def divided_difference(ts, ys):
+def divided_difference(ts: list[Any], ys: list[Any]) -> Number:
     if len(ys) == 1:
         return ys[0]
     return (divided_difference(ts[1:], ys[1:]) - divided_difference(ts[:-1], ys[:-1])) / (ts[-1] - ts[0])
 
 
-def are_equal(rates):
+def are_equal(rates: list[Any]) -> bool:
     """Whether the rates between steps are all equal, and not 0."""
     return all(abs(r) > 1e-3 and abs(r / rates[0] - 1) < 1e-3 for r in rates)

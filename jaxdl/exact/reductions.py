@@ -3,6 +3,8 @@
 import functools
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,33 +12,34 @@ from jaxdl import jaxpr as jx
 from jaxdl.exact.elementwise import larger, smaller
 from jaxdl.exact.indexing import taken
 from jaxdl.exact.numbers import filled
+from jaxdl.exact.types import Array, Context, Number, Rules
 
 
-def rows(x, axes):
+def rows(x: Array, axes: Any) -> Array:
     """x with some axes moved to the end and merged into one."""
     kept = [i for i in range(x.ndim) if i not in axes]
     return np.transpose(x, [*kept, *axes]).reshape(*[x.shape[i] for i in kept], -1)
 
 
-def by_row(f, x):
+def by_row(f: Callable[..., Any], x: Array) -> Array:
     """Applies f, from a list to a number, along the last axis."""
     flat = x.reshape(-1, x.shape[-1]) if x.size else np.empty((int(np.prod(x.shape[:-1])), x.shape[-1]), object)
     return filled([f(list(row)) for row in flat], x.shape[:-1])
 
 
-def reduction(of_list):
+def reduction(of_list: Callable[..., Any]) -> Callable[..., Any]:
     """The rule of a reduction, given as a function of the context and a list."""
     return lambda mp, eqn, x: by_row(lambda row: of_list(mp, row), rows(x, jx.reduced_axes(eqn)))
 
 
-def extremum(better, start):
+def extremum(better: Callable[..., Any], start: int) -> Callable[..., Any]:
     return lambda mp, row: functools.reduce(lambda x, y: better(mp, x, y), row or [start * mp.inf])
 
 
 # --- cumulative ------------------------------------------------------------------------------------
 
 
-def cumulative(combine):
+def cumulative(combine: Callable[..., Any]) -> Callable[..., Any]:
     def rule(mp, eqn, x):
         p = jx.parameters(eqn)
         way = slice(None, None, -1 if p["reverse"] else 1)
@@ -51,7 +54,7 @@ def cumulative(combine):
     return rule
 
 
-def log_sum(mp, x, y):
+def log_sum(mp: Context, x: Number, y: Number) -> Number:
     """log(eˣ + eʸ)"""
     low, high = smaller(mp, x, y), larger(mp, x, y)
     return high if mp.isinf(high) else high + mp.log1p(mp.exp(low - high))
@@ -60,7 +63,7 @@ def log_sum(mp, x, y):
 # --- products --------------------------------------------------------------------------------------
 
 
-def dot_general(mp, eqn, x, y):
+def dot_general(mp: Context, eqn: jx.Equation, x: Array, y: Array) -> Array:
     dot = jx.dot(eqn)
 
     def arranged(a, place):
@@ -79,7 +82,9 @@ def dot_general(mp, eqn, x, y):
 # --- windows ---------------------------------------------------------------------------------------
 
 
-def windows(shape, window, strides, padding, base_dilation, window_dilation):
+def windows(
+    shape: Any, window: Any, strides: Any, padding: Any, base_dilation: Any, window_dilation: Any
+) -> np.ndarray:
     """The positions in an array that each window covers: (*outputs, entries of a window), −1 for padding."""
     axes = []
     for size, k, stride, (low, high), apart, spread in zip(
@@ -98,11 +103,11 @@ def windows(shape, window, strides, padding, base_dilation, window_dilation):
     return y.reshape(*y.shape[:n], -1)
 
 
-def windows_of(eqn, shape):
+def windows_of(eqn: jx.Equation, shape: tuple[int, ...]) -> np.ndarray:
     return windows(shape, *jx.window(eqn))
 
 
-def window_reduction(of_list):
+def window_reduction(of_list: Callable[..., Any]) -> Callable[..., Any]:
     def rule(mp, eqn, x):
         flat = list(x.ravel())
         return by_row(lambda row: of_list(mp, [flat[i] for i in row if i >= 0]), windows_of(eqn, x.shape))
@@ -110,7 +115,7 @@ def window_reduction(of_list):
     return rule
 
 
-def best_in_window(mp, eqn, x):
+def best_in_window(mp: Context, eqn: jx.Equation, x: Array) -> Array:
     """For each window the position of its first largest (or smallest) entry."""
     flat = list(x.ravel())
     better = larger if getattr(jx.parameters(eqn)["select_prim"], "name", "") == "ge" else smaller
@@ -121,7 +126,7 @@ def best_in_window(mp, eqn, x):
     )
 
 
-def select_and_scatter_add(mp, eqn, source, x):
+def select_and_scatter_add(mp: Context, eqn: jx.Equation, source: Array, x: Array) -> Array:
     y = filled([mp.zero] * x.size, (x.size,))
     for at, v in zip(best_in_window(mp, eqn, x).ravel(), source.ravel(), strict=True):
         if at >= 0:
@@ -129,11 +134,11 @@ def select_and_scatter_add(mp, eqn, source, x):
     return y.reshape(x.shape)
 
 
-def select_and_gather_add(mp, eqn, source, x):
+def select_and_gather_add(mp: Context, eqn: jx.Equation, source: Array, x: Array) -> Array:
     return taken([*source.ravel(), mp.zero], best_in_window(mp, eqn, x))
 
 
-def convolution_rule(mp, eqn, x, w):
+def convolution_rule(mp: Context, eqn: jx.Equation, x: Array, w: Array) -> Array:
     """yₙₒ(p) = Σ over input channels c of o's group and taps k of xₙ꜀(p·stride + k·dilation) w꜀ₒ(k)."""
     c = jx.convolution(eqn)
     x, w = np.transpose(x, c.lhs), np.transpose(w, c.rhs)
@@ -162,22 +167,22 @@ def convolution_rule(mp, eqn, x, w):
     return np.transpose(y, np.argsort(c.out))
 
 
-largest, smallest = extremum(larger, -1), extremum(smaller, 1)
-total, product = (lambda mp, row: mp.fsum(row)), (lambda mp, row: mp.fprod(row))
-REDUCTION_RULES = {
-    "reduce_sum": reduction(total),
-    "reduce_prod": reduction(product),
-    "reduce_max": reduction(largest),
-    "reduce_min": reduction(smallest),
+_largest, _smallest = extremum(larger, -1), extremum(smaller, 1)
+_total, _product = (lambda mp, row: mp.fsum(row)), (lambda mp, row: mp.fprod(row))
+REDUCTION_RULES: Rules = {
+    "reduce_sum": reduction(_total),
+    "reduce_prod": reduction(_product),
+    "reduce_max": reduction(_largest),
+    "reduce_min": reduction(_smallest),
     "cumsum": cumulative(lambda mp, x, y: x + y),
     "cumprod": cumulative(lambda mp, x, y: x * y),
     "cummax": cumulative(larger),
     "cummin": cumulative(smaller),
     "cumlogsumexp": cumulative(log_sum),
     "dot_general": dot_general,
-    "reduce_window_sum": window_reduction(total),
-    "reduce_window_max": window_reduction(largest),
-    "reduce_window_min": window_reduction(smallest),
+    "reduce_window_sum": window_reduction(_total),
+    "reduce_window_max": window_reduction(_largest),
+    "reduce_window_min": window_reduction(_smallest),
     "select_and_scatter_add": select_and_scatter_add,
     "select_and_gather_add": select_and_gather_add,
     "conv_general_dilated": convolution_rule,

@@ -1,17 +1,21 @@
 """Primitives that select entries by their order: sort, top_k, argmax and argmin."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.exact.elementwise import comparison_key, larger, smaller
+from jaxdl.exact.types import Array, Context, Number, Rules
 
 
-def sort_key(x):
+def sort_key(x: Number) -> Any:
     """The key by which numbers are sorted: NaN comes last."""
     return (x != x, 0 if x != x else comparison_key(x))
 
 
-def sort(mp, eqn, *args):
+def sort(mp: Context, eqn: jx.Equation, *args: Array) -> list[Array]:
     axis, keys = (jx.parameters(eqn)[name] for name in ("dimension", "num_keys"))
     ranks = [np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis]) for x in args[:keys]]
     permuted = [
@@ -23,7 +27,7 @@ def sort(mp, eqn, *args):
     return [np.take_along_axis(x, permutation, axis) for x in args]
 
 
-def top_k(mp, eqn, x):
+def top_k(mp: Context, eqn: jx.Equation, x: Array) -> list[Array]:
     p = jx.parameters(eqn)
     axis, k = p.get("axis", x.ndim - 1), p["k"]
     rows = np.moveaxis(x, axis, -1)
@@ -35,7 +39,7 @@ def top_k(mp, eqn, x):
     return [np.take_along_axis(x, places, axis), places]
 
 
-def index_of_best(better):
+def index_of_best(better: Callable[..., Any]) -> Callable[..., Any]:
     """The index of the first entry along the axis that is NaN, or else is the best one."""
 
     def rule(mp, eqn, x):
@@ -55,7 +59,7 @@ def index_of_best(better):
     return rule
 
 
-SORTING_RULES = {
+SORTING_RULES: Rules = {
     "sort": sort,
     "top_k": top_k,
     "argmax": index_of_best(larger),

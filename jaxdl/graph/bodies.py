@@ -24,8 +24,8 @@ class Body(NamedTuple):
     """
 
     jaxpr: Any
-    arrays: list
-    cotangents: list | None = None
+    arrays: list[Any]
+    cotangents: list[Any] | None = None
     active: tuple[int, ...] = ()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, OPERATION, RULE, Edge, Node, Output, Scope
+from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, OPERATION, RULE, AnyGraph, Edge, Node, Output, Scope
 from jaxdl.strip import site_of
 
 NAMED = "name"  # the primitive of `jax.ad_checkpoint.checkpoint_name`
@@ -20,12 +20,12 @@ BOXES = {"scan", "while", "cond", "checkpoint"}
 class Builder:
     """Collects the nodes of one graph, in the order of evaluation."""
 
-    def __init__(self, graph):
-        self.graph = graph
+    def __init__(self, graph: AnyGraph):
+        self.graph: AnyGraph = graph
         self.nodes: list[Node] = []
         self.labels: set[str] = set()
-        self.counts = {kind: itertools.count(1) for kind in ("u", "c")}
-        self.calls = itertools.count(1)
+        self.counts: dict[str, Iterator[int]] = {kind: itertools.count(1) for kind in ("u", "c")}
+        self.calls: Iterator[int] = itertools.count(1)
 
     def argument(self, label: str, aval: Any, value: Any = None) -> Output:
         return self._leaf(label, ARGUMENT, aval, value)
@@ -35,7 +35,7 @@ class Builder:
             value = jx.as_array(value, jax.typeof(value))
         return self._leaf(self._fresh("c"), CONSTANT, jax.typeof(value), value)
 
-    def outputs(self, jaxpr: Any, given: list, scope: tuple[Scope, ...] = ()) -> list:
+    def outputs(self, jaxpr: Any, given: list[Any], scope: tuple[Scope, ...] = ()) -> list[Any]:
         """Turns the equations of a closed jaxpr into nodes, and returns its outputs.
 
         Args:
@@ -111,7 +111,9 @@ def _named_scopes(eqn):
     return tuple(map(Scope, stack.split("/"))) if stack else ()
 
 
-def traced_arguments(caller: str, f: Callable, args: tuple, kwargs: dict) -> tuple[Any, Any, list]:
+def traced_arguments(
+    caller: str, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Any, list[Any]]:
     """f's jaxpr, the structure of its result, and the arrays among its arguments; errors start with `caller`."""
     name = getattr(f, "__name__", type(f).__name__)
     try:
@@ -132,7 +134,7 @@ _REASONS = {
 }
 
 
-def argument_labels(f: Callable, args: tuple, kwargs: dict) -> list[str]:
+def argument_labels(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
     """The name of each array among the arguments: `x`, `params['w']`, `layers[0][1]`."""
     paths = jax.tree_util.tree_flatten_with_path((args, kwargs))[0]
     names = parameter_names(f, len(args))
@@ -144,7 +146,7 @@ def argument_labels(f: Callable, args: tuple, kwargs: dict) -> list[str]:
     return labels
 
 
-def parameter_names(f: Callable, count: int) -> list[str]:
+def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
     """The names of f's first `count` positional parameters; args[0], … for those without a name."""
     try:
         parameters = inspect.signature(f).parameters.values()

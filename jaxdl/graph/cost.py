@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
-from jaxdl.graph.node import ARGUMENT, Node, Output
+from jaxdl.graph.node import ARGUMENT, AnyGraph, Node, Output
 from jaxdl.graph.passes import active_outputs
 from jaxdl.report import Report, Table, bytes_text, count_text
 
@@ -97,7 +97,7 @@ class Costs(Report):
         }  # fmt: skip
 
 
-def costs_of(graph) -> Costs:
+def costs_of(graph: AnyGraph) -> Costs:
     """The costs of all operations; equal operations on equal types are analysed once."""
     ends = [Output(node, k) for node in graph.nodes for k in range(len(node.types))]
     active = active_outputs(graph, [x for x in graph.flat_arguments if x.is_smooth], ends, _active_places)

@@ -43,7 +43,7 @@ class Graph(Report):
             the last `backward`; None before the first.
     """
 
-    def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list):
+    def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list[Any]):
         self.name = name
         self.peak_bytes: int | None = None
         self.cotangents: dict[Output, jax.Array] = {}
@@ -58,9 +58,9 @@ class Graph(Report):
         self.flat_outputs: list[Output] = [x if isinstance(x, Output) else builder.constant(x) for x in found]
         self.arguments: Any = tuple(self.flat_arguments)
         self.outputs: Any = tuple(self.flat_outputs)
-        self.result_labels = ["result"] if len(found) == 1 else [f"result {i}" for i in range(len(found))]
+        self.result_labels: list[str] = ["result"] if len(found) == 1 else [f"result {i}" for i in range(len(found))]
         self.nodes: list[Node] = builder.nodes
-        self.by_label = {node.label: node for node in self.nodes}
+        self.by_label: dict[str, Node] = {node.label: node for node in self.nodes}
 
     def __getitem__(self, label: str) -> Node:
         """The node with this label.
@@ -224,7 +224,7 @@ class Graph(Report):
             self.evaluate()
         return summary.to_json(self)
 
-    def plot(self, path: str | os.PathLike | None = None, *, depth: int | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, depth: int | None = None) -> Figure:
         """Draws the graph, with values above the edges and, after `backward`, adjoints below them.
 
         Args:
@@ -236,7 +236,7 @@ class Graph(Report):
         """
         return Drawing(self, depth).plot(path)
 
-    def draw(self, path: str | os.PathLike, *, depth: int | None = None) -> None:
+    def draw(self, path: str | os.PathLike[str], *, depth: int | None = None) -> None:
         """Writes a picture, as `save` does, with a choice of how many boxes are open.
 
         Args:
@@ -262,7 +262,7 @@ class Graph(Report):
         """
         return latex(self)
 
-    def derive(self, path: str | os.PathLike) -> None:
+    def derive(self, path: str | os.PathLike[str]) -> None:
         """Writes the equations of `latex`.
 
         Args:

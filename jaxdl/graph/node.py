@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 
 ARGUMENT, CONSTANT, OPERATION, RULE, BOX, RESULT = "argument", "constant", "operation", "rule", "box", "result"
+
+AnyGraph: TypeAlias = Any  # a `Graph`, whose module imports this one
 
 
 class Scope(NamedTuple):
@@ -47,7 +49,7 @@ class Node:
         tangents: The tangent of each output after `forward`, None where there is none.
     """
 
-    graph: Any = field(repr=False)
+    graph: AnyGraph = field(repr=False)
     number: int
     label: str
     name: str

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
-from jaxdl.graph.node import Edge, Node, Output
+from jaxdl.graph.node import AnyGraph, Edge, Node, Output
 
 # A node and the positions of its active inputs → for each of its outputs whether it is active.
 ActiveOutputsOfNode = Callable[[Node, tuple[int, ...]], Iterable[bool]]
 
 
-def compute_values(graph) -> None:
+def compute_values(graph: AnyGraph) -> None:
     """Computes the values of all nodes that have none."""
     missing = next((x for x in graph.flat_arguments if x.node.kept is None), None)
     if missing is not None:
@@ -59,7 +59,7 @@ def _errors_name(node: Node, action: str) -> Iterator[None]:
 # --- backward ----------------------------------------------------------------------------------------
 
 
-def seeds(graph, cotangent: Any) -> list[tuple[Output, Any]]:
+def seeds(graph: AnyGraph, cotangent: Any) -> list[tuple[Output, Any]]:
     """The outputs with their cotangents, without those whose cotangent is None."""
     given = jax.tree.leaves(cotangent, is_leaf=lambda c: c is None)
     if len(given) != len(graph.flat_outputs):
@@ -70,7 +70,7 @@ def seeds(graph, cotangent: Any) -> list[tuple[Output, Any]]:
     return [(y, c) for y, c in zip(graph.flat_outputs, given, strict=True) if c is not None]
 
 
-def backward_pass(graph, seeded: list, retain: bool, starts: list[Output] | None = None) -> None:
+def backward_pass(graph: AnyGraph, seeded: list[Any], retain: bool, starts: list[Output] | None = None) -> None:
     """Sets the adjoints of all nodes that depend on `starts`, by default on any floating-point argument."""
     for node in graph.nodes:
         node.adjoints = None
@@ -95,7 +95,7 @@ def backward_pass(graph, seeded: list, retain: bool, starts: list[Output] | None
     graph.peak_bytes = memory.peak
 
 
-def gradients(graph, seeded: list, inputs: list[Output]) -> list:
+def gradients(graph: AnyGraph, seeded: list[Any], inputs: list[Output]) -> list[Any]:
     """The adjoints of `inputs`; nothing is stored in the graph."""
     for x in dict.fromkeys(inputs):
         if not x.is_smooth:
@@ -105,7 +105,7 @@ def gradients(graph, seeded: list, inputs: list[Output]) -> list:
     return [jnp.zeros(x.type.shape, x.type.dtype) if found.get(x) is None else found[x] for x in inputs]
 
 
-def _propagated(graph, seeded, active, finished, keep_edges=True) -> dict:
+def _propagated(graph, seeded, active, finished, keep_edges=True) -> dict[Output, Any]:
     """The adjoint of each active output; `finished` is called with each node once its adjoints are complete."""
     graph.evaluate()
     adjoints = {}
@@ -152,7 +152,7 @@ def _add(adjoints, x, contribution):
 
 
 def active_outputs(
-    graph, starts: Iterable[Output], ends: Iterable[Output], of_node: ActiveOutputsOfNode | None = None
+    graph: AnyGraph, starts: Iterable[Output], ends: Iterable[Output], of_node: ActiveOutputsOfNode | None = None
 ) -> set[Output]:
     """The outputs that depend differentiably on `starts` and on which `ends` depend.
 
@@ -191,10 +191,12 @@ def _ancestors(nodes, graph):
 class Memory:
     """The bytes of the arrays that are held, each array counted once, and their maximum so far."""
 
-    def __init__(self, graph):
+    def __init__(self, graph: AnyGraph):
         graph.evaluate()
-        self.references, self.bytes, self.peak = Counter(), 0, 0
-        self.arrays = {}
+        self.references: Counter[int] = Counter()
+        self.bytes: int = 0
+        self.peak: int = 0
+        self.arrays: dict[int, Any] = {}
         for node in graph.nodes:
             self.add(*node.values)
 
@@ -220,7 +222,7 @@ def _nbytes(x):
 # --- forward -----------------------------------------------------------------------------------------
 
 
-def tangents_by_argument(graph, tangents: tuple) -> dict[Output, Any]:
+def tangents_by_argument(graph: AnyGraph, tangents: tuple[Any, ...]) -> dict[Output, Any]:
     """The tangent of each argument array that has one."""
     if len(tangents) != len(graph.arguments):
         raise ValueError(
@@ -237,7 +239,7 @@ def tangents_by_argument(graph, tangents: tuple) -> dict[Output, Any]:
     return found
 
 
-def forward_pass(graph, tangents: dict[Output, Any]) -> None:
+def forward_pass(graph: AnyGraph, tangents: dict[Output, Any]) -> None:
     """Sets the tangents of all nodes that depend on the arguments in `tangents`."""
     graph.evaluate()
     for node in graph.nodes:

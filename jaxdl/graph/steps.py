@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jaxdl.graph.node import Edge, Node
+from jaxdl.graph.node import AnyGraph, Edge, Node
 from jaxdl.graph.text import formula, value_text
 
 
@@ -23,7 +23,7 @@ class PassStep(NamedTuple):
     text: str
 
 
-def steps_of(graph) -> Iterator[PassStep]:
+def steps_of(graph: AnyGraph) -> Iterator[PassStep]:
     """Arguments and operations in the order of evaluation, then the edges in reverse order with their local products.
 
     A node contributes to its inputs only after all of its users have contributed to it.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.node import Edge, Node
+from jaxdl.graph.node import AnyGraph, Edge, Node
 from jaxdl.graph.text import formula, shape_text, value_text
 from jaxdl.report import Table, bytes_text
 
@@ -16,7 +16,7 @@ MOST_ROWS = 60  # in the table
 MOST_NUMBERS = 1000  # of an array whose numbers are in the JSON
 
 
-def table(graph) -> Table:
+def table(graph: AnyGraph) -> Table:
     """One row for each of the first nodes: the operation, its value, its adjoint and its line of source code."""
     shown = graph.nodes[:MOST_ROWS]
     rows = [(formula(node), _value(node), value_text(node.adjoint), node.where) for node in shown]
@@ -35,7 +35,7 @@ def _value(node: Node) -> str:
     return ", ".join(map(value_text, node.kept))
 
 
-def to_json(graph) -> dict[str, Any]:
+def to_json(graph: AnyGraph) -> dict[str, Any]:
     """Name, nodes with their inputs, and outputs; numbers of arrays that are not too large."""
     return {
         "name": graph.name,

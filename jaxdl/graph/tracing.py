@@ -14,15 +14,15 @@ from jaxdl.graph.node import Output
 
 
 @overload
-def trace(f: Callable, /) -> Callable[..., Graph]: ...  # pyright: ignore[reportOverlappingOverload]
+def trace(f: Callable[..., Any], /) -> Callable[..., Graph]: ...  # pyright: ignore[reportOverlappingOverload]
 
 
 @overload
-def trace(f: Callable, /, *args: object, **kwargs: object) -> Graph: ...
+def trace(f: Callable[..., Any], /, *args: object, **kwargs: object) -> Graph: ...
 
 
 @direct_or_curried
-def trace(f: Callable, args: tuple, kwargs: dict[str, Any]) -> Graph:
+def trace(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
     """The computational graph of f at these arguments.
 
     Every equation of f's jaxpr is a node, and so is every call of a function with a hand-written rule (a jaxdl op,

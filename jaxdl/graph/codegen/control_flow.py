@@ -1,5 +1,8 @@
 """Loops and branches as Python source: the functions that they call, and the call."""
 
+from collections.abc import Callable
+from typing import Any
+
 from jaxdl import jaxpr as jx
 from jaxdl.graph.codegen.literals import array_text, tuple_of
 
@@ -53,4 +56,4 @@ def _cond(writer, eqn, inputs):
     return names
 
 
-CONTROL = {"scan": _scan, "while": _while, "cond": _cond}
+CONTROL: dict[str, Callable[..., Any]] = {"scan": _scan, "while": _while, "cond": _cond}

@@ -167,7 +167,7 @@ def _window(function, start, of_integers, of_booleans="False"):
 
 
 # Pooling by the comparison that selects the entry to which its derivative flows.
-POOLINGS = {
+POOLINGS: dict[str, Callable[..., str]] = {
     "ge": _window("lax.max", "-jnp.inf", "int(jnp.iinfo({}).min)"),
     "le": _window("lax.min", "jnp.inf", "int(jnp.iinfo({}).max)", "True"),
 }

@@ -17,7 +17,7 @@ class Number(str):
 
     value: np.ndarray
 
-    def __new__(cls, x):
+    def __new__(cls, x: Any) -> "Number":
         x = np.asarray(x)
         text = super().__new__(cls, _number(x))
         text.value = x

@@ -26,15 +26,15 @@ from jaxdl import op, saving
 
 
 @overload
-def source(f: Callable, /) -> Callable[..., str]: ...  # pyright: ignore[reportOverlappingOverload]
+def source(f: Callable[..., Any], /) -> Callable[..., str]: ...  # pyright: ignore[reportOverlappingOverload]
 
 
 @overload
-def source(f: Callable, /, *args: object, **kwargs: object) -> str: ...
+def source(f: Callable[..., Any], /, *args: object, **kwargs: object) -> str: ...
 
 
 @direct_or_curried
-def source(f: Callable, args: tuple, kwargs: dict[str, Any]) -> str:
+def source(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Python source of f as a jaxdl op, with its derivative as a rule: a start for a rule written by hand.
 
     The op takes f's own arguments and returns f's result, so that it can stand in for f. Shapes, dtypes and pytree

@@ -4,7 +4,7 @@ import ast
 import itertools
 import keyword
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -67,7 +67,7 @@ class Signature(NamedTuple):
     settings: dict[str, str]
     fixed: list[str]
     names: list[str]
-    arrays: list
+    arrays: list[Any]
 
     @property
     def head(self) -> str:
@@ -88,7 +88,9 @@ class Signature(NamedTuple):
         return {*self.settings, *(p.name for p in self.parameters), *(p.tree for p in self.parameters), *self.names}
 
 
-def signature_of(f: Callable, args: tuple, kwargs: dict) -> tuple[Signature, Any, tuple]:
+def signature_of(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Signature, Any, tuple[Any, ...]]:
     """The op's signature, the structure of f's result, and f's positional arguments with numbers as arrays."""
     given, (_, result, arrays) = _traced_with_numbers(f, args, kwargs)
     written = dict(zip(map(identifier, parameter_names(f, len(given))), given, strict=True))
@@ -132,8 +134,8 @@ def _with_arrays(args, kinds):
 class Names:
     """Chooses names that are not in use yet."""
 
-    def __init__(self, taken):
-        self.taken = set(taken)
+    def __init__(self, taken: Iterable[str]):
+        self.taken: set[str] = set(taken)
 
     def __call__(self, name: str) -> str:
         free = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(2)))
@@ -173,7 +175,7 @@ class OtherContainer(Exception):
     """A container class that has no literal in Python."""
 
 
-def displayed(tree, outputs: Iterator[str]) -> str:
+def displayed(tree: Any, outputs: Iterator[str]) -> str:
     """The expression of a result with this structure."""
     if _is_leaf(tree):
         return next(outputs)
@@ -184,7 +186,7 @@ def displayed(tree, outputs: Iterator[str]) -> str:
     return {tuple: tuple_of(parts), list: f"[{', '.join(parts)}]", type(None): "None"}[kind]
 
 
-def places(tree, whole: str) -> Iterator[str]:
+def places(tree: Any, whole: str) -> Iterator[str]:
     """The expression of each array in a result of this structure."""
     if _is_leaf(tree):
         yield whole

@@ -30,8 +30,9 @@ class Writer:
 
     def __init__(self, letter: str = "u", taken: Iterable[str] = (), numbers: Iterator[int] | None = None):
         self.lines: list[str] = []
-        self.letter, self.taken = letter, set(taken)
-        self.numbers = numbers or itertools.count(1)
+        self.letter: str = letter
+        self.taken: set[str] = set(taken)
+        self.numbers: Iterator[int] = numbers or itertools.count(1)
 
     def write(self, jaxpr: Any, inputs: Sequence[str], wanted: list[bool] | None = None) -> list[str]:
         """Writes the equations that the wanted outputs of a closed jaxpr need.
@@ -91,7 +92,9 @@ class Writer:
         """A new name."""
         return next(n for n in (f"{self.letter}{i}" for i in self.numbers) if n not in self.taken)
 
-    def function(self, stem: str, parameters: Callable, jaxpr: Any, result: Callable[[list[str]], str]) -> str:
+    def function(
+        self, stem: str, parameters: Callable[..., Any], jaxpr: Any, result: Callable[[list[str]], str]
+    ) -> str:
         """Writes a jaxpr as a local function.
 
         Args:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jaxdl.graph.derivation.equations import latex
+from jaxdl.graph.node import AnyGraph
 from jaxdl.report import Page, Report
 
 
 class Derivation(Report):
     """The equations of the forward and the backward pass of a graph."""
 
-    def __init__(self, graph):
+    def __init__(self, graph: AnyGraph):
         self.graph = graph
 
     def _forms(self) -> dict[str, Callable[[], bytes]]:

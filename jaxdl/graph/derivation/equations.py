@@ -7,10 +7,10 @@ import re
 
 from jaxdl import jaxpr as jx
 from jaxdl.graph.derivation.formulas import FORMULAS, OP_FORMULAS, PRODUCTS, SETTINGS, SHAPES
-from jaxdl.graph.node import RULE, Edge, Node, Output
+from jaxdl.graph.node import RULE, AnyGraph, Edge, Node, Output
 
 
-def equations_of(graph) -> tuple[list[str], list[str]]:
+def equations_of(graph: AnyGraph) -> tuple[list[str], list[str]]:
     """The equations of the forward pass, one for each operation, and of the backward pass, one for each adjoint.
 
     Auxiliary definitions come before the equations that use them.
@@ -36,7 +36,7 @@ def equations_of(graph) -> tuple[list[str], list[str]]:
     return forward, backward
 
 
-def latex(graph) -> str:
+def latex(graph: AnyGraph) -> str:
     """Both passes as an `align*` environment of LaTeX's amsmath."""
     forward, backward = equations_of(graph)
     aligned = lambda lines: " \\\\\n".join(line.replace(" = ", " &= ", 1) for line in lines)

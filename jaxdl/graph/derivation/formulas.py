@@ -6,7 +6,9 @@ correlation with a kernel and \ast its transpose; [a > b] is 1 where it is true,
 mean, h the width of a head. Definitions follow after a semicolon; those of the value hold for the contributions too.
 """
 
-FORMULAS = {
+from collections.abc import Callable
+
+FORMULAS: dict[str, tuple[str, ...]] = {
     "abs": (r"|a|", r"g · \mathrm{sign}(a)"),
     "acos": (r"\arccos(a)", r"- \frac{g}{\sqrt{1 - a^2}}"),
     "acosh": (r"\mathrm{arcosh}(a)", r"\frac{g}{\sqrt{a^2 - 1}}"),
@@ -90,7 +92,7 @@ PRODUCTS = {
     (0, 0, 1, 1): (r"a^T b", r"g\, b", r"g\, a"),
 }
 # Ops of jaxdl.ops.
-OP_FORMULAS = {
+OP_FORMULAS: dict[str, tuple[str, ...]] = {
     "attention": (
         r"P\, c; P = \mathrm{softmax}(\frac{a\, b^T}{\sqrt{h}})",
         r"\frac{1}{\sqrt{h}} D\, b; D = P · (g\, c^T - \sum P · (g\, c^T))",
@@ -149,7 +151,7 @@ OP_FORMULAS = {
 # The formulas hold for any value of these settings; the others must have their defaults.
 SETTINGS = {"axis", "keepdims", "epsilon", "stride", "padding", "dilation", "groups"}
 # The formulas hold for these shapes of inputs: no broadcasting, and no mask in attention.
-SHAPES = {
+SHAPES: dict[str, Callable[..., bool]] = {
     "attention": lambda q, k, v, *mask: not mask and q[2] == k[2],
     "matmul": lambda x, y: len(x) >= 2 and x[:-2] == y[:-2],
 } | dict.fromkeys(("add", "divide", "maximum", "minimum", "multiply", "power", "subtract"), lambda x, y: x == y)

@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 
 from jaxdl.graph.derivation.equations import equations_of
 from jaxdl.graph.figures import image_bytes
+from jaxdl.graph.node import AnyGraph
 from jaxdl.report import AUTOMATIC, HAND
 
 LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches: the least height of a line, between lines, and around all
 SIZE = 12.0  # font size in points
 
 
-def typeset_equations(graph, kind: str) -> bytes:
+def typeset_equations(graph: AnyGraph, kind: str) -> bytes:
     """The bytes of an SVG, PNG or PDF file: the forward pass, then the backward pass."""
     forward, backward = equations_of(graph)
     colours = [HAND["color"]] * len(forward) + [AUTOMATIC["color"]] * len(backward)

@@ -6,9 +6,10 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from jaxdl.graph.bodies import has_a_step
-from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, Edge, Node
+from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, AnyGraph, Edge, Node
 from jaxdl.graph.text import symbol
 
 MOST_ITEMS = 40  # in one box; more items are grouped into boxes
@@ -37,7 +38,7 @@ class Box:
         return sum(node.equation is not None for node in self.nodes)
 
 
-def boxes_of(graph) -> Box:
+def boxes_of(graph: AnyGraph) -> Box:
     """All nodes of a graph, and one for each result. Arguments and constants are in the innermost box that contains all
     of their users."""
     root = Box(graph.name)
@@ -57,7 +58,7 @@ def boxes_of(graph) -> Box:
     return root
 
 
-def _fill(box, nodes, depth, path=()) -> dict:
+def _fill(box, nodes, depth, path=()) -> dict[Any, Any]:
     """Puts nodes into a box, and returns the boxes around each. A scope that is left and entered again is two boxes."""
     path, place = (*path, box), {}
     scope_of = lambda node: node.scope[depth] if len(node.scope) > depth else None

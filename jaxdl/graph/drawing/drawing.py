@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jaxdl.graph.drawing.boxes import Box, boxes_of, opened_at_first
 from jaxdl.graph.drawing.page import html
 from jaxdl.graph.drawing.text_formats import dot, mermaid
+from jaxdl.graph.node import AnyGraph
 from jaxdl.report import Report
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ class Drawing(Report):
         depth: How many levels of boxes are open; by default as many as stay legible.
     """
 
-    def __init__(self, graph, depth: int | None = None):
-        self.graph, self.depth = graph, depth
+    def __init__(self, graph: AnyGraph, depth: int | None = None):
+        self.graph: AnyGraph = graph
+        self.depth: int | None = depth
 
-    def plot(self, path: str | os.PathLike | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """The picture as a figure of matplotlib, also saved to `path` if one is given."""
         if path is not None:
             self.save(path)

@@ -5,8 +5,9 @@ Each open box is laid out by itself; in the box around it, it is one item of the
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from jaxdl.graph.drawing.boxes import Box
 from jaxdl.graph.node import Node
@@ -18,10 +19,10 @@ SWEEPS = 8
 class Passing:
     """A free place in a column through which an edge passes; an end outside the box is None."""
 
-    ends: tuple
+    ends: tuple[Any, ...]
 
 
-def columns_of(box: Box) -> tuple[list[list], dict]:
+def columns_of(box: Box) -> tuple[list[list[Any]], dict[Any, Any]]:
     """The items of a box in columns, with a `Passing` where an edge passes a column; and the predecessors of each."""
     holder = {node: item for item in box.items for node in nodes_of(item)}
     place = {item: i for i, item in enumerate(box.items)} | {None: -1}
@@ -85,17 +86,18 @@ class Frame:
     y: float
     width: float
     height: float
-    inside: tuple = ()
+    inside: tuple[Any, ...] = ()
 
     @property
-    def middle(self):
+    def middle(self) -> float:
+        """The height of the centre."""
         return self.y + self.height / 2
 
 
 GAP_X, GAP_Y, PADDING, TITLE = 84.0, 14.0, 12.0, 16.0
 
 
-def frames(box: Box, opened: set, size) -> dict:
+def frames(box: Box, opened: set[Any], size: Callable[[Any], tuple[float, float]]) -> dict[Any, Any]:
     """The frame of an open box and of every item in it; size(item) is that of a node or a closed box."""
     found = {}
     _place(box, opened, size, found)

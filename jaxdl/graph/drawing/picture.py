@@ -3,6 +3,7 @@
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,7 +17,12 @@ from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
 from jaxdl.graph.text import shape_text, value_text
 from jaxdl.report import AUTOMATIC, HAND
 
-PLAIN = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}  # a name may contain dollar signs
+PLAIN: dict[str, Any] = {
+    "ha": "center",
+    "va": "center",
+    "zorder": 4,
+    "parse_math": False,
+}  # a name may contain dollar signs
 PORT = 19.0  # points between the ends of two edges at one item
 LETTER = 5.6  # width of a character in points
 MOST_PIXELS = 12_000
@@ -30,8 +36,8 @@ class Link:
 
     a: Node | Box
     b: Node | Box
-    edges: list
-    way: list
+    edges: list[Any]
+    way: list[Any]
 
     @property
     def value(self) -> str:
@@ -51,7 +57,7 @@ class Link:
         return all(edge.source == self.edges[0].source for edge in self.edges)
 
 
-def links(root: Box, opened: set, placed: dict) -> list[Link]:
+def links(root: Box, opened: set[Any], placed: dict[Any, Any]) -> list[Link]:
     """One for each pair of visible items with an edge between them, in the order of evaluation."""
     above = {}
     _note_above(root, (), above)
@@ -93,7 +99,7 @@ def _visible(path, node, opened):
     return (*path, node)
 
 
-def size_of(item) -> tuple[float, float]:
+def size_of(item: Any) -> tuple[float, float]:
     if isinstance(item, Passing):
         return 0.0, 14.0
     lines = title(item)
@@ -106,7 +112,7 @@ def _sources(item):
     return {e.source for node in own for e in node.edges if e.source.node not in own}
 
 
-def drawn(root: Box, opened: set) -> Figure:
+def drawn(root: Box, opened: set[Any]) -> Figure:
     """The picture; a unit of the layout is a point."""
     placed = frames(root, opened, size_of)
     whole = placed[root]
@@ -176,7 +182,7 @@ def _curve(points):
     return Curve(corners, codes)
 
 
-def image(root: Box, opened: set, kind: str) -> bytes:
+def image(root: Box, opened: set[Any], kind: str) -> bytes:
     """The bytes of an SVG, PNG or PDF file."""
     with rc_context({"svg.fonttype": "none", "font.family": "DejaVu Sans", "svg.hashsalt": "jaxdl"}):
         figure = drawn(root, opened)

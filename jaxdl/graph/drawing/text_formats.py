@@ -1,8 +1,7 @@
 """A graph as text for other programs: Graphviz' DOT and Mermaid, with a box for each scope."""
 
-import functools
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxdl.graph.drawing.boxes import Box, title
 from jaxdl.graph.node import Node
@@ -36,7 +35,7 @@ MERMAID = Syntax(
 )  # fmt: skip
 
 
-def graph_text(root: Box, opened: set, syntax: Syntax) -> bytes:
+def graph_text(root: Box, syntax: Syntax) -> bytes:
     """The whole graph, all boxes open. Edges are labelled with values, and with adjoints after a backward pass."""
     ids = {node: f"n{k}" for k, node in enumerate(root.nodes)}
     lines = [syntax.begin, *_items(root, "  ", ids, itertools.count(1), syntax)]
@@ -48,7 +47,14 @@ def graph_text(root: Box, opened: set, syntax: Syntax) -> bytes:
     return "\n".join([*lines, syntax.end]).rstrip().encode() + b"\n"
 
 
-dot, mermaid = (functools.partial(graph_text, syntax=syntax) for syntax in (DOT, MERMAID))
+def dot(root: Box, opened: set[Any]) -> bytes:
+    """The graph in the language of Graphviz."""
+    return graph_text(root, DOT)
+
+
+def mermaid(root: Box, opened: set[Any]) -> bytes:
+    """The graph in the language of Mermaid."""
+    return graph_text(root, MERMAID)
 
 
 def _items(box, indent, ids, numbers, syntax):
