@@ -23,10 +23,10 @@ from jaxdl.jaxpr.families import (
     has_derivative,
     is_foreign,
 )
-from jaxdl.jaxpr.flops import count, counted, flops, products, size
 from jaxdl.jaxpr.indexing import NOWHERE, as_gather, moved, scatter_targets, update_window
 from jaxdl.jaxpr.known_parameters import KNOWN, unknown_parameter
 from jaxdl.jaxpr.loops import advanced, while_loop
+from jaxdl.jaxpr.operation_counts import count, counted, flops, products, size
 from jaxdl.jaxpr.pointwise import called, is_elementwise
 from jaxdl.jaxpr.reading import (
     argument_names,
