@@ -113,7 +113,9 @@ class NumericalWitness:
     def __init__(self, subject: Subject, jaxpr: Any = None):
         self.subject = subject
         with jax.enable_x64(True):
-            self.program = compiled(in_double_precision(jaxpr or subject.value), *map(double_struct, subject.types))
+            self.program: Any = compiled(
+                in_double_precision(jaxpr or subject.value), *map(double_struct, subject.types)
+            )
 
     def slope(self, inputs: Sequence[Any], u: Sequence[Any], along: Sequence[Any]) -> Slopes:
         """The derivative of Re Σ u·f along a direction, a list like the differentiated inputs."""

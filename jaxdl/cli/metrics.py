@@ -39,7 +39,7 @@ class Metrics:
         from tensorboardX import SummaryWriter  # slow to import, and only needed here
 
         self.there = [*_whole_lines(self.path)]
-        self.known = len(self.there)
+        self.known: int = len(self.there)
         self.board = SummaryWriter(str(self.folder / "tensorboard"))
 
     def __call__(self, row: dict[str, Any]) -> None:

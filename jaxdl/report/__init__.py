@@ -1,5 +1,6 @@
 """One style for all reports: numbers, tables, plots, pages."""
 
+from jaxdl.report.console import terminal
 from jaxdl.report.errors import error_text
 from jaxdl.report.files import draft_of, plain, sync, write_whole
 from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text, seconds_text
@@ -7,7 +8,6 @@ from jaxdl.report.page import Page
 from jaxdl.report.plot import AUTOMATIC, HAND, figure, picture, png
 from jaxdl.report.report import Report
 from jaxdl.report.table import Table
-from jaxdl.report.terminal import terminal
 
 __all__ = [
     "AUTOMATIC",

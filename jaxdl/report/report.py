@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxdl.report.console import terminal
 from jaxdl.report.files import plain, write_whole
 from jaxdl.report.page import Page
 from jaxdl.report.plot import picture
 from jaxdl.report.table import Table
-from jaxdl.report.terminal import terminal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

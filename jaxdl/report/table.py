@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from jaxdl.report.terminal import terminal
+from jaxdl.report.console import terminal
 
 
 @dataclass(frozen=True)
