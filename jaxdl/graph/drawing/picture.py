@@ -17,12 +17,8 @@ from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
 from jaxdl.graph.text import shape_text, value_text
 from jaxdl.report import AUTOMATIC, HAND
 
-PLAIN: dict[str, Any] = {
-    "ha": "center",
-    "va": "center",
-    "zorder": 4,
-    "parse_math": False,
-}  # a name may contain dollar signs
+# Names may contain dollar signs, so that text is not parsed as mathematics.
+PLAIN: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}
 PORT = 19.0  # points between the ends of two edges at one item
 LETTER = 5.6  # width of a character in points
 MOST_PIXELS = 12_000
