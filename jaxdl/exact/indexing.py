@@ -79,10 +79,7 @@ INDEXED = (
     *("reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "slice", "dynamic_slice", "split", "tile"),
     *("dynamic_update_slice", "pad", "concatenate", "gather", "scatter", "rev", "select_n", "stack", "unstack"),
 )
-UNCHANGED = (
-    *("copy", "copy_p", "optimization_barrier", "reduce_precision", "name", "sharding_constraint", "device_put"),
-    *("stop_gradient", "pcast", "pvary", "layout_constraint", "reshard", "mesh_cast"),
-)
+UNCHANGED = jx.IDENTITIES | {"reduce_precision", "stop_gradient"}
 INDEXING_RULES: Rules = {
     **dict.fromkeys(INDEXED, indexed),
     **dict.fromkeys(UNCHANGED, unchanged),

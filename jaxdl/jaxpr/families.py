@@ -23,6 +23,12 @@ ELEMENTWISE = STEPS | {
     "rsqrt", "select_n", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "zeta",
 }  # fmt: skip
 
+# Primitives that change no value: what they say is where arrays lie, or along which axes of a mesh they vary.
+IDENTITIES = {
+    "copy", "copy_p", "device_put", "layout_constraint", "mesh_cast", "name", "optimization_barrier", "pcast", "pvary",
+    "reshard", "sharding_constraint",
+}  # fmt: skip
+
 # Primitives that only evaluate a jaxpr; that evaluate it again for the derivative; that have a derivative rule for it.
 CALLS = {"jit", "pjit", "closed_call", "core_call", "eval_jaxpr"}
 CHECKPOINTS = {"checkpoint", "remat", "remat2"}

@@ -13,10 +13,7 @@ from jaxdl.graph.codegen.expressions import check_parameters, check_primitive, e
 from jaxdl.graph.codegen.literals import FEW, Number, constant, tuple_of
 
 OPENED = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES | {"jaxdl_op"}
-PASSING = {  # they change no value; the placement of arrays is left to JAX
-    "name", "optimization_barrier", "copy", "copy_p", "device_put", "jaxdl_obstacle", "jaxdl_one_way", "jaxdl_back",
-    "reshard", "mesh_cast", "sharding_constraint", "layout_constraint",
-}  # fmt: skip
+PASSING = jx.IDENTITIES | {"jaxdl_obstacle", "jaxdl_one_way", "jaxdl_back"}
 
 
 class Writer:

@@ -212,13 +212,10 @@ def _linear_solve(propagate, eqn, values):
     return [v.dependence for v in x[: len(right)]] + [None] * (len(x) - len(right))
 
 
-_COMPLEX_AND_MARKS = {
-    "complex", "conj", "imag", "layout_constraint", "name", "pcast", "pvary", "real", "reshard",
-    "sharding_constraint",
-}  # fmt: skip
+_COMPLEX_PARTS = {"complex", "conj", "imag", "real"}
 
 DEPENDENCE_RULES: dict[str, DependenceRule] = {
-    **dict.fromkeys(jx.ELEMENTWISE | _COMPLEX_AND_MARKS, _elementwise),
+    **dict.fromkeys(jx.ELEMENTWISE | jx.IDENTITIES | _COMPLEX_PARTS, _elementwise),
     **dict.fromkeys(jx.STEPS, _constant),
     **dict.fromkeys(["optimization_barrier", "device_put"], _unchanged),
     "mul": _product,
