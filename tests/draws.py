@@ -1,8 +1,8 @@
-"""Random arrays for tests, drawn as those of the cases in `jaxdl.ops.cases`."""
+"""Random arrays for tests, drawn as those of the cases in `jaxdl.ops.op_cases`."""
 
 import jax.numpy as jnp
 
-from jaxdl.ops.cases import normal
+from jaxdl.ops.op_cases import normal
 
 
 def draw(seed, *shape, dtype=jnp.float32):

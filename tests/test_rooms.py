@@ -56,7 +56,7 @@ def test_imports_go_down():
         own = room(path)
         for name in imports(path):
             parts = name.split(".")
-            if parts[0] == "jaxdl":
+            if parts[0] == "jaxdl" and parts[1] != "__version__":
                 imported = parts[1]
                 assert imported == own or imported in MAY_IMPORT[own], f"{path} imports {name}"
 
@@ -67,6 +67,13 @@ def test_only_jaxpr_looks_inside_jax():
             assert not INSIDE_JAX.findall(path.read_text()), path
             inside = ("jax._src", "jax.interpreters", "jax.extend")
             assert not [name for name in imports(path) if name.startswith(inside)], path
+
+
+def test_no_file_has_the_name_of_a_function_in_it():
+    """Otherwise `package.name` is the function or the module, whichever was imported last."""
+    for path in ROOT.rglob("*.py"):
+        functions = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+        assert path.stem not in functions, path
 
 
 def modules():

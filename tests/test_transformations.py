@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jax.tree_util import Partial
 
 from jaxdl import automatic, ops
-from jaxdl.ops.cases import cases
+from jaxdl.ops.op_cases import cases
 from tests.draws import draw
 from tests.tolerance import assert_close
 

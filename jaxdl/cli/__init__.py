@@ -9,7 +9,7 @@ import tyro
 from rich.text import Text
 
 from jaxdl.cli.commands import audit, contrast, data, graph, plan, train_command
-from jaxdl.cli.usage import BadUsage, Ended
+from jaxdl.cli.usage_errors import BadUsage, Ended
 from jaxdl.report import terminal
 
 COMMANDS: dict[str, Callable[..., int]] = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jaxdl.auditor import AuditReport, audit, generated, load_accepted, public_callables
-from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.cli.usage_errors import BadUsage, usage
 from jaxdl.cli.user_functions import arguments_in, function_of, imported
 from jaxdl.report import Table, error_text, terminal
 

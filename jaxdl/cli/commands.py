@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from jaxdl.cli.settings import Optimizer, Settings, settings_in
-from jaxdl.cli.usage import BadUsage
+from jaxdl.cli.usage_errors import BadUsage
 
 RUN = Path("jaxdl-run")
 Chip = Literal["a100", "h100", "h200", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e"]  # the names of jaxdl.train.CHIPS

@@ -8,8 +8,8 @@ import jax
 
 from jaxdl.cli.contrast_report import TrainingReport
 from jaxdl.cli.paired_training import train_both
-from jaxdl.cli.recipes import recipes
-from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.cli.training_recipes import recipes
+from jaxdl.cli.usage_errors import BadUsage, usage
 from jaxdl.data import Dataset, check_inputs, check_labels, load
 from jaxdl.report import number_text, png, terminal, write_whole
 from jaxdl.train import Diverged

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.cli.usage_errors import BadUsage, usage
 from jaxdl.data import Samples, data_folder, listed, prepare, samples
 from jaxdl.report import Table, bytes_text, figure, png, terminal, write_whole
 

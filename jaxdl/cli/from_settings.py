@@ -10,8 +10,8 @@ import optax
 from jax.sharding import Mesh
 
 from jaxdl import nn
-from jaxdl.cli.recipes import Recipe
 from jaxdl.cli.settings import Settings
+from jaxdl.cli.training_recipes import Recipe
 from jaxdl.data import Dataset, check_labels, load, records, resized
 from jaxdl.strip import automatic
 from jaxdl.train import in_bfloat16

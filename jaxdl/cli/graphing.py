@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.auditor import generated
-from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.cli.usage_errors import BadUsage, usage
 from jaxdl.cli.user_functions import arguments_in, function_of
 from jaxdl.example_calls import EXAMPLES
 from jaxdl.graph import trace

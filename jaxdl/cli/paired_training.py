@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import nn
-from jaxdl.cli.recipes import Recipe
+from jaxdl.cli.training_recipes import Recipe
 from jaxdl.data import Dataset
 from jaxdl.measure import Contrast, contrast
 from jaxdl.strip import automatic

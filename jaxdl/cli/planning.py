@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.cli.from_settings import OPTIMIZERS, model_of
-from jaxdl.cli.recipes import recipe
 from jaxdl.cli.settings import Settings
-from jaxdl.cli.usage import BadUsage, usage
+from jaxdl.cli.training_recipes import recipe
+from jaxdl.cli.usage_errors import BadUsage, usage
 from jaxdl.data import Dataset
 from jaxdl.report import terminal
 from jaxdl.train import CHIPS, fully_sharded, plan, replicated

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxdl.cli.usage import BadUsage
+from jaxdl.cli.usage_errors import BadUsage
 from jaxdl.report import error_text
 
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N")]

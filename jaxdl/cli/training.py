@@ -13,9 +13,9 @@ import jax
 
 from jaxdl.cli.from_settings import OPTIMIZERS, SCHEDULES, choose_platform, data_of, mesh_of, model_of
 from jaxdl.cli.metrics import Metrics
-from jaxdl.cli.recipes import Recipe, recipe
 from jaxdl.cli.settings import Settings, as_toml, check
-from jaxdl.cli.usage import BadUsage, Ended, usage
+from jaxdl.cli.training_recipes import Recipe, recipe
+from jaxdl.cli.usage_errors import BadUsage, Ended, usage
 from jaxdl.data import Records
 from jaxdl.nn import parameter_count
 from jaxdl.report import Table, seconds_text, terminal, write_whole

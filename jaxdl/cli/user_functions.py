@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxdl.auditor import public_callables
-from jaxdl.cli.usage import BadUsage
+from jaxdl.cli.usage_errors import BadUsage
 from jaxdl.report import error_text
 
 

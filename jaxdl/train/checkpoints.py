@@ -13,20 +13,20 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
 
+from jaxdl import __version__
 from jaxdl.optional_packages import install_hint
 from jaxdl.report import plain, sync
 from jaxdl.train.array_files import UnreadableArrays, own_shards, read_arrays
-from jaxdl.train.checkpoint_manager import NOTES, RUN, checkpoint_manager, is_useful, save_arguments
 from jaxdl.train.checksum import checksums
+from jaxdl.train.orbax_manager import NOTES, RUN, checkpoint_manager, is_useful, save_arguments
 from jaxdl.train.processes import true_in_all
-from jaxdl.train.run_fingerprint import first_difference
+from jaxdl.train.run_identity import first_difference
 
 FORMAT = 2
 DAMAGED = "damaged"  # the folder to which damaged checkpoints are moved
@@ -116,7 +116,7 @@ class Store:
         """
         from orbax.checkpoint import args
 
-        about = {"format": FORMAT, "jaxdl": version("jaxdl"), "step": step, "measured": measured}
+        about = {"format": FORMAT, "jaxdl": __version__, "step": step, "measured": measured}
         document = _signed(plain({**about, **notes, "checksums": checksums(state)}))
         with self._errors_say(f"be written at step {step}"):
             self._finish()

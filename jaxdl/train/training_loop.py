@@ -18,7 +18,7 @@ from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interruption
 from jaxdl.train.progress import StepsBar
 from jaxdl.train.run import Run
-from jaxdl.train.run_fingerprint import program_fingerprint, run_fingerprint
+from jaxdl.train.run_identity import program_fingerprint, run_fingerprint
 from jaxdl.train.step_runners import ScannedSteps, StreamedSteps
 from jaxdl.train.steps import averaged, checked_step, gradient, scaled, shape_of_example, stopping_step
 from jaxdl.train.trained import Trained

@@ -27,7 +27,7 @@ import pytest
 from jaxdl import jaxpr as jx
 from jaxdl import ops
 from jaxdl.auditor.auditing import audit_subject, subjects
-from jaxdl.ops.cases import cases
+from jaxdl.ops.op_cases import cases
 
 STAND_FOR_ALL = (
     ops.sqrt, ops.relu, ops.sigmoid, ops.quick_gelu, ops.power, ops.maximum, ops.max, ops.logsumexp, ops.softmax,

@@ -33,7 +33,7 @@ def of_rules(f, *args, **settings):
     return {a.name: a.verdict for a in report.audited if not a.subject.is_whole}
 
 
-def is_accused(f, *args, **settings):
+def is_faulted(f, *args, **settings):
     return bool(jaxdl.audit(f, *args, **settings).faults)
 
 
@@ -72,11 +72,11 @@ TWO = np.float32(2)
     ids=["alone", "in jit", "in jit, of another value", "under vmap", "of two values", "in scan"],
 )
 def test_an_implicit_rule_is_judged_by_its_total(f, args):
-    assert not is_accused(f, *args)
+    assert not is_faulted(f, *args)
 
 
 def test_the_total_of_an_implicit_rule_may_be_wrong():
-    assert is_accused(functools.partial(root, factor=1.5), TWO)
+    assert is_faulted(functools.partial(root, factor=1.5), TWO)
 
 
 def test_a_rule_that_is_right_in_each_place_is_judged_in_each():
@@ -135,9 +135,9 @@ def test_rules_that_refuse_what_does_not_move():
         return x.value * factor.value, factor.value
 
     scaled.defvjp(forward, lambda factor, dy: (dy * factor, None), symbolic_zeros=True)
-    assert not is_accused(lambda x: scaled(x, jnp.float32(2)) * 1, X)
-    assert not is_accused(lambda x, n: scaled(x, n.astype(x.dtype)).sum(), X, jnp.int32(2))
-    assert not is_accused(lambda x: lax.scan(lambda c, _: (scaled(c, jnp.float32(0.5)), None), x, length=3)[0], X)
+    assert not is_faulted(lambda x: scaled(x, jnp.float32(2)) * 1, X)
+    assert not is_faulted(lambda x, n: scaled(x, n.astype(x.dtype)).sum(), X, jnp.int32(2))
+    assert not is_faulted(lambda x: lax.scan(lambda c, _: (scaled(c, jnp.float32(0.5)), None), x, length=3)[0], X)
 
 
 def test_inputs_that_f_never_moves_alone():
@@ -152,8 +152,8 @@ def test_inputs_that_f_never_moves_alone():
         return x.value * y.value, (x.value * both, y.value * both)
 
     product.defvjp(forward, lambda r, dy: (dy * r[1], dy * r[0]), symbolic_zeros=True)
-    assert not is_accused(lambda x: product(x, jnp.sin(x)) * 1, X)
-    assert is_accused(lambda x, y: product(x, y) * 1, X, X[::-1].copy())
+    assert not is_faulted(lambda x: product(x, jnp.sin(x)) * 1, X)
+    assert is_faulted(lambda x, y: product(x, y) * 1, X, X[::-1].copy())
 
 
 def test_inputs_that_are_moved_through_every_kind_of_body():
@@ -178,8 +178,8 @@ def test_what_has_tangents_but_does_not_move():
         return y * t
 
     loop.defjvp(lambda p, d: (loop(*p), d[0] * p[1]))
-    assert not is_accused(lambda x: loop(*both(x, jnp.float32(3))).sum() * 1, X)
-    assert is_accused(lambda x: loop(*both(x, x.sum())).sum() * 1, X)
+    assert not is_faulted(lambda x: loop(*both(x, jnp.float32(3))).sum() * 1, X)
+    assert is_faulted(lambda x: loop(*both(x, x.sum())).sum() * 1, X)
 
 
 # --- where rules are reached ----------------------------------------------------------------------------------------
@@ -245,14 +245,14 @@ def test_numbers_are_made_up_in_the_domains_stated():
     pulled = lambda x, eps, dy: (dy * x / norm(x, eps), dy / (2 * norm(x, eps)))
     rule, eps = by_rule(norm, pulled), np.full(4, 0.1, np.float32)
     args = X, eps
-    assert is_accused(rule, *args)
+    assert is_faulted(rule, *args)
     for domains in ({"eps": (1e-3, 1.0)}, {1: (1e-3, 1.0)}, (None, (1e-3, 1.0)), {"eps": lambda e: e > 0}):
-        assert not is_accused(rule, *args, domains=domains)
+        assert not is_faulted(rule, *args, domains=domains)
     inside = lambda x, eps: 2 * rule(x, eps).sum()
-    assert not is_accused(inside, *args, domains={"eps": lambda e: e > 0})
+    assert not is_faulted(inside, *args, domains={"eps": lambda e: e > 0})
     vectors = by_rule(lambda x, eps: norm(x, eps).sum(), lambda x, eps, dy: pulled(x, eps, dy))
-    assert is_accused(vectors, *args)
-    assert not is_accused(vectors, *args, domains={"eps": (1e-3, 1.0)})
+    assert is_faulted(vectors, *args)
+    assert not is_faulted(vectors, *args, domains={"eps": (1e-3, 1.0)})
 
 
 def test_the_ends_of_a_range_are_looked_at():

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from jaxdl.cli.recipes import SMALL
+from jaxdl.cli.training_recipes import SMALL
 from jaxdl.data import load
 from jaxdl.train import fit
 

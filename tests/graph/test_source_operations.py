@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from jaxdl.ops.cases import cases
+from jaxdl.ops.op_cases import cases
 from tests.draws import draw
 from tests.graph.written_source import assert_same
 

@@ -11,7 +11,7 @@ from jax import lax
 
 from benchmarks.jacobian_functions.systems import SYSTEMS
 from jaxdl import ops
-from jaxdl.jacobian.analysis.elimination import orders, scalar_graph
+from jaxdl.jacobian.analysis.elimination import orders
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
 from jaxdl.jacobian.methods.vertex_elimination import EliminationPlan, eliminate, elimination_plan
 
@@ -20,7 +20,7 @@ A = jnp.array([[0.5, -1.0, 2.0, 0.3], [1.0, 0.2, 0.0, -0.7], [0.4, 0.9, -0.3, 1.
 
 
 def graph_of(f, x=X):
-    return scalar_graph.scalar_graph(
+    return scalar_graphs.scalar_graph(
         VectorFunction("eliminate", lambda xs: [f(*xs)], (jax.typeof(x),), (), (jax.eval_shape(f, x),))
     )
 
@@ -201,7 +201,7 @@ def test_search_is_seeded_and_never_worse(name, monkeypatch):
 
 
 def test_the_search_ends_in_time(monkeypatch):
-    monkeypatch.setattr(orders, "_proposal", lambda *_: pytest.fail("goes on after its seconds"))
+    monkeypatch.setattr(orders, "_proposal", lambda *_: pytest.fail("continues after its time limit"))
     orders.search_order(graph_of(*SYSTEMS["roe_1d"]()), seconds=0)
 
 

@@ -8,7 +8,7 @@ from beartype import beartype
 from jaxtyping import jaxtyped
 
 from jaxdl import ops
-from jaxdl.ops.cases import cases, edges
+from jaxdl.ops.op_cases import cases, edges
 from tests.draws import draw
 from tests.tolerance import assert_close
 

@@ -78,7 +78,7 @@ def test_a_program_is_the_same_in_another_process():
     script = """
         import jax, optax
         from tests.train.small_run import MODEL, RUN, X, Y
-        from jaxdl.train.run_fingerprint import program_fingerprint
+        from jaxdl.train.run_identity import program_fingerprint
         from jaxdl.train.steps import checked_step
         from jaxdl import nn, ops
         model = nn.lenet5(10)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxdl.jacobian.analysis.elimination.accumulation import Accumulation, accumulate
 from jaxdl.jacobian.analysis.elimination.orders import search_order
-from jaxdl.jacobian.analysis.elimination.scalar_graph import ScalarGraph, scalar_graph
+from jaxdl.jacobian.analysis.elimination.scalar_graphs import ScalarGraph, scalar_graph
 from jaxdl.jacobian.analysis.elimination.straight_line import StraightLine
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
 from jaxdl.jacobian.methods.arguments import Argnums
@@ -127,7 +127,7 @@ def eliminate(
     Raises:
         TypeError: If f is not callable; when called, if f has complex numbers, or inputs or outputs that cannot be
             differentiated.
-        ValueError: When called, if the graph has more than `scalar_graph.MOST_VERTICES` vertices or `MOST_EDGES`
+        ValueError: When called, if the graph has more than `scalar_graphs.MOST_VERTICES` vertices or `MOST_EDGES`
             edges, or the plan is for another graph.
 
     Example:

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.entry_positions import as_matrices, positions
 from jaxdl.jacobian.analysis.modes import linearize
 from jaxdl.jacobian.analysis.operation_counts import work
-from jaxdl.jacobian.analysis.positions import as_matrices, positions
 from jaxdl.jacobian.operators.base import Identity, Operator, Zero, compose
 from jaxdl.jacobian.operators.diagonal import Diagonal, DiagonalPlusRankOne
 from jaxdl.jacobian.operators.equations import (

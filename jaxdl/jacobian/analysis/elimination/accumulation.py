@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxdl.jacobian.analysis.elimination.scalar_graph import ScalarGraph
+from jaxdl.jacobian.analysis.elimination.scalar_graphs import ScalarGraph
 
 Operand = Any  # a constant, or (sign, step)
 

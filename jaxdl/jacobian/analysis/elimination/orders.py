@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from jaxdl.jacobian.analysis.elimination.accumulation import accumulate
-from jaxdl.jacobian.analysis.elimination.scalar_graph import ScalarGraph
+from jaxdl.jacobian.analysis.elimination.scalar_graphs import ScalarGraph
 
 MOVES_PER_VERTEX = 400
 REFINING_MOVES = 2000

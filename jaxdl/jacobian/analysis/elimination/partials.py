@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.entry_positions import as_matrices, positions
 from jaxdl.jacobian.analysis.modes import hindrance
-from jaxdl.jacobian.analysis.positions import as_matrices, positions
 
 LINEAR = {"add": 1.0, "add_any": 1.0, "neg": -1.0, "convert_element_type": 1.0, "copy": 1.0, "reduce_precision": 1.0}
 DIFFERENTIABLE = jx.ELEMENTWISE - jx.STEPS

@@ -12,9 +12,9 @@ import numpy as np
 from scipy import sparse as sp
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.entry_positions import as_matrices
 from jaxdl.jacobian.analysis.pattern.dependence import Dependence, Matrix, csr, groups, take, through, union
 from jaxdl.jacobian.analysis.pattern.values import DependenceRule, Value
-from jaxdl.jacobian.analysis.positions import as_matrices
 
 # The zeros of a known factor are ignored if more products than this are left.
 MOST_PRODUCTS = 50_000_000

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.entry_positions import IN_NUMPY, pad, positions, rearranged
 from jaxdl.jacobian.analysis.pattern.dependence import Dependence, csr, groups, stack, take, through, union, union_of
 from jaxdl.jacobian.analysis.pattern.values import DependenceRule, Value
-from jaxdl.jacobian.analysis.positions import IN_NUMPY, pad, positions, rearranged
 
 CLIP = jax.lax.GatherScatterMode.CLIP
 

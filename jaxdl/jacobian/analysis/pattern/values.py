@@ -12,8 +12,8 @@ import jax.core
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.entry_positions import IN_NUMPY, broadcast, positions
 from jaxdl.jacobian.analysis.pattern.dependence import Dependence, groups, take, through
-from jaxdl.jacobian.analysis.positions import IN_NUMPY, broadcast, positions
 
 
 class Constant:

@@ -3,12 +3,12 @@
 import hashlib
 import re
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxdl import __version__
 from jaxdl.data import Batches, Records
 from jaxdl.nn import parameter_count
 
@@ -39,7 +39,7 @@ def program_fingerprint(step: Callable[..., Any], *args: Any) -> dict[str, Any]:
     """
     closed = jax.make_jaxpr(step)(*args)
     digest = _digest([ADDRESS.sub("", str(closed)).encode(), *map(_content, map(np.asarray, closed.consts))])
-    return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {version('jaxdl')}"}
+    return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {__version__}"}
 
 
 def first_difference(saved: dict[str, Any], here: dict[str, Any]) -> str | None:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.elimination.partials import local_jacobian, most_partials
 from jaxdl.jacobian.analysis.elimination.straight_line import NumberedEquation, StraightLine
-from jaxdl.jacobian.analysis.positions import IN_NUMPY, rearranged
+from jaxdl.jacobian.analysis.entry_positions import IN_NUMPY, rearranged
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
 
 MOST_VERTICES = 4096
