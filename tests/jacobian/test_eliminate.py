@@ -11,7 +11,7 @@ from jax import lax
 
 from benchmarks.jacobian_functions.systems import SYSTEMS
 from jaxdl import ops
-from jaxdl.jacobian.analysis.elimination import orders
+from jaxdl.jacobian.analysis.elimination import orders, scalar_graphs
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
 from jaxdl.jacobian.methods.vertex_elimination import EliminationPlan, eliminate, elimination_plan
 
