@@ -27,8 +27,13 @@ PUBLIC = {
 }
 
 
+OPTIONAL = {"jaxdl.interop.lineax_operators": "lineax"}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
     module = importlib.import_module(name)
     globs = NAMES | vars(module)
     for found in doctest.DocTestFinder().find(module, name, globs=globs):

@@ -224,24 +224,24 @@ def test_the_page_is_one_file(graph, tmp_path):
 
 CLICKS = """
 <script>
-const seen = { errors: [] };
-window.onerror = (message) => { seen.errors.push(message); };
+const observed = { errors: [] };
+window.onerror = (message) => { observed.errors.push(message); };
 const shown = (selector) => [...document.querySelectorAll(selector)].filter((e) => e.offsetParent).length;
 const state = () => ({ nodes: shown(".node"), edges: svg.querySelectorAll("path").length / 2 });
-seen.values = [...svg.querySelectorAll("text.value")].map((e) => e.textContent);
-by("none").click(); seen.closed = state();
+observed.values = [...svg.querySelectorAll("text.value")].map((e) => e.textContent);
+by("none").click(); observed.closed = state();
 const box = [...document.querySelectorAll(".box .box")][1];
-box.firstElementChild.click(); seen.one = state(); seen.expanded = box.firstElementChild.getAttribute("aria-expanded");
-by("all").click(); seen.open = state();
+box.firstElementChild.click(); observed.one = state(); observed.expanded = box.firstElementChild.getAttribute("aria-expanded");
+by("all").click(); observed.open = state();
 const tanh = [...document.querySelectorAll(".node")].find((e) => e.textContent.startsWith("tanh"));
-tanh.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })); seen.card = card.innerText;
-by("next").click(); seen.first = by("text").textContent;
-seen.values_at_first = [...svg.querySelectorAll("text.value")].filter((e) => e.textContent).length;
-go(steps.length - 1); seen.last = by("text").textContent; seen.now = shown(".now");
+tanh.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })); observed.card = card.innerText;
+by("next").click(); observed.first = by("text").textContent;
+observed.values_at_first = [...svg.querySelectorAll("text.value")].filter((e) => e.textContent).length;
+go(steps.length - 1); observed.last = by("text").textContent; observed.now = shown(".now");
 const before = sheet.style.transform;
 by("view").dispatchEvent(new WheelEvent("wheel", { deltaY: -200, clientX: 300, clientY: 200, cancelable: true }));
-seen.zoomed = sheet.style.transform !== before;
-document.body.innerHTML = "<pre id=seen></pre>"; document.getElementById("seen").textContent = JSON.stringify(seen);
+observed.zoomed = sheet.style.transform !== before;
+document.body.innerHTML = "<pre id=observed></pre>"; document.getElementById("observed").textContent = JSON.stringify(observed);
 </script>
 """
 
@@ -253,20 +253,22 @@ def test_the_page_in_a_browser(graph, tmp_path):
     (tmp_path / "clicked.html").write_text(page)
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,700", "--dump-dom"]
     out = subprocess.run([*command, f"file://{tmp_path}/clicked.html"], capture_output=True, text=True, timeout=120)
-    seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', out.stdout)[1].replace("&lt;", "<").replace("&gt;", ">"))
-    assert seen["errors"] == []
-    assert "2×3" in seen["values"]
-    assert seen["closed"] == {"nodes": 3, "edges": 5}  # the square, its sum, the result; the layers are boxes
-    assert seen["expanded"] == "true"
-    assert seen["one"]["nodes"] == 3 + 4
-    assert seen["open"]["nodes"] == 3 + 3 * 4 + 1
+    observed = json.loads(
+        re.search(r'<pre id="observed">(.*?)</pre>', out.stdout)[1].replace("&lt;", "<").replace("&gt;", ">")
+    )
+    assert observed["errors"] == []
+    assert "2×3" in observed["values"]
+    assert observed["closed"] == {"nodes": 3, "edges": 5}  # the square, its sum, the result; the layers are boxes
+    assert observed["expanded"] == "true"
+    assert observed["one"]["nodes"] == 3 + 4
+    assert observed["open"]["nodes"] == 3 + 3 * 4 + 1
     for line in ("formula", "tanh(", "value", "adjoint", "float32[2,3]", "test_pictures.py"):
-        assert line in seen["card"]
-    assert seen["first"].startswith("x = 2×3")
-    assert seen["values_at_first"] <= 2
-    assert seen["last"].startswith("∂L/∂")
-    assert seen["now"] == 1
-    assert seen["zoomed"]
+        assert line in observed["card"]
+    assert observed["first"].startswith("x = 2×3")
+    assert observed["values_at_first"] <= 2
+    assert observed["last"].startswith("∂L/∂")
+    assert observed["now"] == 1
+    assert observed["zoomed"]
 
 
 def test_a_very_large_graph_is_only_partly_on_the_page(graph, tmp_path, monkeypatch):
@@ -303,9 +305,9 @@ def test_a_closed_box_shows_the_sum_of_its_gradients(tmp_path):
 
 
 def test_steps_distinguish_contributions_from_gradients():
-    seen = [step.text for step in trace(lambda x: jnp.sin(x) * x)(f32(0)).backward().steps()]
-    assert "∂L/∂x += ∂L/∂u2 · ∂u2/∂x = 0" in seen
-    assert "∂L/∂u1 = ∂L/∂u2 · ∂u2/∂u1 = 0" in seen
+    observed = [step.text for step in trace(lambda x: jnp.sin(x) * x)(f32(0)).backward().steps()]
+    assert "∂L/∂x += ∂L/∂u2 · ∂u2/∂x = 0" in observed
+    assert "∂L/∂u1 = ∂L/∂u2 · ∂u2/∂u1 = 0" in observed
 
 
 def test_a_chain_is_a_straight_line():
@@ -328,12 +330,12 @@ def test_an_argument_of_two_boxes_is_in_neither():
 def test_a_page_of_very_many_steps_has_no_slider(graph, monkeypatch):
     from jaxdl.graph.drawing import page
 
-    seen = lambda: json.loads(
+    observed = lambda: json.loads(
         re.search(r'id="data">(.*?)</script>', page.html(boxes_of(graph), set()).decode(), re.S)[1]
     )
-    assert len(seen()["steps"]) == len([*graph.steps()])
+    assert len(observed()["steps"]) == len([*graph.steps()])
     monkeypatch.setattr(page, "MOST_STEPS", 3)
-    assert seen()["steps"] == []
+    assert observed()["steps"] == []
 
 
 def test_a_number_with_a_type_has_a_text():
