@@ -46,6 +46,7 @@ COMPILED_QUICKLY = (
     "tests.nn",
     "tests.peers.test_libraries",
     "tests.ops.test_shapes",
+    "tests.test_docstrings",
     "tests.test_harnesses",
     "tests.test_readme",
     "tests.test_rule",
@@ -70,15 +71,24 @@ def pytest_collection_modifyitems(items):
 
 
 tests_so_far = itertools.count(1)
+MANY_MAPS = 20_000
 
 
 @pytest.fixture(autouse=True)
 def _forget_programs():
-    """Drops all compiled programs after every 20 tests, or a worker would run out of memory maps.
+    """Drops all compiled programs now and then, or a worker would run out of memory maps.
 
     JAX caches the program of every primitive and shape that ran eagerly, with two memory maps each (jax.numpy alone:
     200 shapes, 400 maps), and Linux allows 65,530 per process.
     """
     yield
-    if next(tests_so_far) % 20 == 0:
+    if next(tests_so_far) % 20 == 0 and _memory_maps() > MANY_MAPS:
         jax.clear_caches()
+
+
+def _memory_maps():
+    """The number of memory maps of this process; too many where it is not known."""
+    try:
+        return len(Path("/proc/self/maps").read_bytes().splitlines())
+    except OSError:
+        return MANY_MAPS + 1

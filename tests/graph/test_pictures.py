@@ -231,7 +231,8 @@ const state = () => ({ nodes: shown(".node"), edges: svg.querySelectorAll("path"
 observed.values = [...svg.querySelectorAll("text.value")].map((e) => e.textContent);
 by("none").click(); observed.closed = state();
 const box = [...document.querySelectorAll(".box .box")][1];
-box.firstElementChild.click(); observed.one = state(); observed.expanded = box.firstElementChild.getAttribute("aria-expanded");
+box.firstElementChild.click(); observed.one = state();
+observed.expanded = box.firstElementChild.getAttribute("aria-expanded");
 by("all").click(); observed.open = state();
 const tanh = [...document.querySelectorAll(".node")].find((e) => e.textContent.startsWith("tanh"));
 tanh.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })); observed.card = card.innerText;
@@ -241,7 +242,8 @@ go(steps.length - 1); observed.last = by("text").textContent; observed.now = sho
 const before = sheet.style.transform;
 by("view").dispatchEvent(new WheelEvent("wheel", { deltaY: -200, clientX: 300, clientY: 200, cancelable: true }));
 observed.zoomed = sheet.style.transform !== before;
-document.body.innerHTML = "<pre id=observed></pre>"; document.getElementById("observed").textContent = JSON.stringify(observed);
+document.body.innerHTML = "<pre id=observed></pre>";
+document.getElementById("observed").textContent = JSON.stringify(observed);
 </script>
 """
 
