@@ -11,17 +11,13 @@ import numpy as np
 import pytest
 
 import jaxdl
-from jaxdl import auditor, data, interop, jacobian, measure, nn, ops, rule, strip, testing, train
+from jaxdl import auditor, data, exact, graph, interop, jacobian, measure, nn, ops, rule, strip, testing, train
 
-ROOMS = (
-    "auditor", "call", "currying", "data", "double_precision", "interop", "jacobian", "measure", "nn", "ops",
-    "optional_packages", "report", "rule", "strip", "testing", "train",
-)  # fmt: skip
 NAMES = {"jax": jax, "jnp": jnp, "np": np, "jaxdl": jaxdl, "nn": nn, "ops": ops}
-MODULES = [m.name for m in pkgutil.walk_packages(jaxdl.__path__, "jaxdl.") if m.name.split(".")[1] in ROOMS]
+MODULES = [m.name for m in pkgutil.walk_packages(jaxdl.__path__, "jaxdl.") if not m.name.endswith("__main__")]
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (auditor, data, interop, jacobian, measure, nn, ops, rule, strip, testing, train)
+    for module in (auditor, data, exact, graph, interop, jacobian, measure, nn, ops, rule, strip, testing, train)
     for name in module.__all__
     if inspect.isroutine(getattr(module, name)) or isinstance(getattr(module, name), jaxdl.Op)
 }

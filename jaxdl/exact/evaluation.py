@@ -45,6 +45,7 @@ def evaluate(f: Callable[..., Any], digits: int = 50) -> Callable[..., Any]:
         ArithmeticError: From the returned function, for a while loop of more than 100,000 steps.
 
     Example:
+        >>> import mpmath
         >>> y = jaxdl.exact.evaluate(lambda x: jnp.exp(x) - 1)(jnp.float32(2.0**-30))
         >>> mpmath.nstr(y.item(), 20)
         '9.3132257504915938475e-10'

@@ -94,7 +94,10 @@ def formula(node: Node) -> str:
     """The operation of a node as an equation between labels: `u3 = u1 × z`, `h = relu(u2)`.
 
     Args:
-        node: A node of a graph. For an argument or a constant the result is its label.
+        node: A node of a graph.
+
+    Returns:
+        The equation; the label of an argument or a constant.
     """
     inputs = [repr(e.source) if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
     if not inputs:

@@ -33,10 +33,10 @@ def trace(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
     Args:
         f: Any JAX function.
-        args: Its arguments, any pytrees of arrays. Python floats and complex numbers become arrays, integers and
+        *args: Its arguments, any pytrees of arrays. Python floats and complex numbers become arrays, integers and
             other objects are passed to f unchanged. With `jax.ShapeDtypeStruct`s in place of arrays the graph has
             types but no values.
-        kwargs: Its keyword arguments, passed to f unchanged.
+        **kwargs: Its keyword arguments, passed to f unchanged.
 
     Returns:
         The graph, or without arguments of f a function of them that returns it.
