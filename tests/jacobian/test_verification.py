@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdl import jacobian
+from jaxdl.jacobian.analysis.probes import agrees
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -173,3 +174,14 @@ def test_arrays_that_a_function_closes_over_keep_their_values():
     table = jnp.array([3, 1, 2, 0])
     g = lambda x: jnp.sin(x[table]) * x
     assert_close(jacobian.best(g)(X), jax.jacrev(g)(X), "float32", "jacobian")
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("forward", [True, False])
+def test_a_matrix_of_any_precision_is_compared(dtype, forward):
+    """Whichever method is the fastest: JAX promotes nothing implicitly in these tests."""
+    x = jnp.linspace(0.1, 1, 5).astype(dtype)
+    f = lambda x: jnp.sin(x) * 2
+    right = jax.jacrev(f)(x)
+    assert all(agrees(right, f, x, forward))
+    assert not agrees(right.at[2, 2].add(1), f, x, forward)[0]
