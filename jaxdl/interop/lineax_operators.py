@@ -15,7 +15,7 @@ from jaxdl.jacobian.operators.sums import Sum
 from jaxdl.optional_packages import install_hint
 
 if TYPE_CHECKING:
-    import lineax
+    import lineax  # pyright: ignore[reportMissingImports]
 
 
 def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
@@ -39,7 +39,7 @@ def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
         >>> dx = lineax.linear_solve(J, jnp.ones(2)).value
     """
     with install_hint("lineax", "interop.as_lineax"):
-        import lineax
+        import lineax  # pyright: ignore[reportMissingImports]
     match operator:
         case Identity():
             return lineax.IdentityLinearOperator(_input(operator))
