@@ -58,11 +58,17 @@ COMPILED_QUICKLY = (
 )
 
 
+compiling = {"quickly": False}
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _compile_quickly(request):
-    jax.config.update("jax_disable_most_optimizations", request.module.__name__.startswith(COMPILED_QUICKLY))
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    """Programs in memory were compiled the other way, and round in another order: they are dropped."""
+    is_quick = request.module.__name__.startswith(COMPILED_QUICKLY)
+    if is_quick != compiling["quickly"]:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", is_quick)
+        compiling["quickly"] = is_quick
 
 
 def pytest_collection_modifyitems(items):
