@@ -24,7 +24,7 @@ from jaxdl.jaxpr.families import (
     has_derivative,
     is_foreign,
 )
-from jaxdl.jaxpr.indexing import NOWHERE, as_gather, moved, scatter_targets, update_window
+from jaxdl.jaxpr.indexing import moved, scatter_targets, update_window
 from jaxdl.jaxpr.known_parameters import KNOWN, unknown_parameter
 from jaxdl.jaxpr.loops import advanced, while_loop
 from jaxdl.jaxpr.operation_counts import count, counted, flops, products, size
@@ -33,7 +33,6 @@ from jaxdl.jaxpr.reading import (
     argument_names,
     definition_of,
     equations,
-    equations_inside,
     function_name,
     inner_jaxprs,
     is_jaxpr,
@@ -45,13 +44,7 @@ from jaxdl.jaxpr.reading import (
     written_out,
 )
 from jaxdl.jaxpr.records import (
-    Convolution,
     Dot,
-    Gather,
-    LinearSolve,
-    Scan,
-    Scatter,
-    Window,
     branches,
     convolution,
     dot,
@@ -85,7 +78,6 @@ from jaxdl.jaxpr.types import (
     typed,
     unbatched_type,
     vary_alike,
-    varying_axes,
 )
 from jaxdl.jaxpr.versions import (
     INLINE_WHEN_TRACED,
@@ -106,22 +98,14 @@ __all__ = [
     "IDENTITIES",
     "INLINE_WHEN_TRACED",
     "KNOWN",
-    "NOWHERE",
     "STEPS",
     "AnyJaxpr",
-    "Convolution",
     "Dot",
     "Equation",
-    "Gather",
-    "LinearSolve",
     "Primitive",
-    "Scan",
-    "Scatter",
-    "Window",
     "advanced",
     "argument_names",
     "as_array",
-    "as_gather",
     "batched_type",
     "binding",
     "branches",
@@ -136,7 +120,6 @@ __all__ = [
     "dependent_outputs",
     "dot",
     "equations",
-    "equations_inside",
     "evaluate",
     "evaluate_opened",
     "exactly",
@@ -197,7 +180,6 @@ __all__ = [
     "users_function",
     "value_of",
     "vary_alike",
-    "varying_axes",
     "where",
     "while_",
     "while_loop",

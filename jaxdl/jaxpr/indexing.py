@@ -38,7 +38,7 @@ def scatter_targets(eqn: Equation, indices: Any, clip: bool = False) -> np.ndarr
             jax.lax.gather(
                 positions,
                 indices,
-                as_gather(eqn),
+                _as_gather(eqn),
                 slice_sizes=update_window(eqn),
                 mode=GatherScatterMode.CLIP if clips else GatherScatterMode.FILL_OR_DROP,
                 fill_value=NOWHERE,
@@ -46,7 +46,7 @@ def scatter_targets(eqn: Equation, indices: Any, clip: bool = False) -> np.ndarr
         )
 
 
-def as_gather(eqn: Equation) -> Any:
+def _as_gather(eqn):
     """The dimension numbers of the gather that reads where a scatter writes."""
     d = records.scatter(eqn).dimension_numbers
     return GatherDimensionNumbers(

@@ -17,8 +17,9 @@ def flops(jaxpr: AnyJaxpr) -> float:
     """The floating-point operations of a jaxpr.
 
     A matrix product and a convolution take two for each product of numbers; products with the zeros of a padded or
-    dilated image are not counted. Elementwise operations take one for each output, reductions one for each input.
-    Of a condition the largest branch counts, of a while loop one step. What no output needs is not counted.
+    dilated image are not counted. Elementwise operations take one for each output, reductions one for each input, and
+    scatters one for each update that is combined with an entry. Of a condition the largest branch counts, of a while
+    loop one step. What no output needs is not counted.
     """
     return counted(jaxpr, _flops)
 
@@ -35,15 +36,22 @@ def counted(jaxpr: AnyJaxpr, each: Callable[[Equation], float], while_steps: flo
 
 
 def count(eqn: Equation, each: Callable[[Equation], float], while_steps: float = 1) -> float:
-    """The same for one equation."""
-    name, inner = eqn.primitive.name, inner_jaxprs(eqn)
-    if records.op_call(eqn) is not None and not inner:
-        return counted(primal_of(eqn), each, while_steps)
-    bodies = [counted(body, each, while_steps) for body in inner]
+    """`counted` for one equation."""
+    bodies = [counted(body, each, while_steps) for body in _evaluated(eqn)]
     if not bodies:
         return each(eqn)
-    steps = while_steps if name == "while" else records.scan_length(eqn)
-    return steps * (max(bodies) if name == "cond" else sum(bodies))
+    steps = while_steps if eqn.primitive.name == "while" else records.scan_length(eqn)
+    return steps * (max(bodies) if eqn.primitive.name == "cond" else sum(bodies))
+
+
+def _evaluated(eqn):
+    """The jaxprs that an equation evaluates, without those of scatters and reductions, which combine two numbers."""
+    if eqn.primitive.name.startswith(("scatter", "reduce")):
+        return []
+    if eqn.primitive.name == "custom_linear_solve":
+        return [records.linear_solve(eqn).solve]
+    inner = inner_jaxprs(eqn)
+    return [primal_of(eqn)] if records.op_call(eqn) is not None and not inner else inner
 
 
 def products(eqn: Equation) -> float | None:
@@ -65,7 +73,9 @@ def _flops(eqn):
     name, multiplied = eqn.primitive.name, products(eqn)
     if multiplied is not None:
         return 2 * multiplied
-    if name.startswith("reduce_"):
+    if name.startswith("scatter"):
+        return 0.0 if records.is_replacement(eqn) else float(size(eqn.invars[2]))
+    if name.startswith("reduce") and name != "reduce_precision":
         return float(size(eqn.invars[0]))
     return float(size(eqn.outvars[0])) if name in ELEMENTWISE - {"convert_element_type", "copy", "copy_p"} else 0.0
 

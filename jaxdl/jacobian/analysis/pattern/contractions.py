@@ -34,7 +34,7 @@ def _dot(propagate, eqn, values):
 
 
 def _contracted(a: Value, index: np.ndarray, w: Value, index_w: np.ndarray) -> Dependence | None:
-    """The product's dependence by way of a, as (batch, free of a, free of w)."""
+    """How the product depends on the input through a, as (batch, free axes of a, free axes of w)."""
     if a.dependence is None:
         return None
     batch, i, _ = index.shape
