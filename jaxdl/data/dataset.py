@@ -41,7 +41,7 @@ class Dataset(Report, _Fields):
             (
                 split,
                 f"{described['examples']:,}",
-                *(" × ".join(map(str, described[part]["shape"])) or "–" for part in ("inputs", "labels")),
+                *(" × ".join(map(str, described[part]["shape"])) or "number" for part in ("inputs", "labels")),
                 described["inputs"]["dtype"],
                 *map(number_text, described["inputs"]["range"] or (None, None)),
             )

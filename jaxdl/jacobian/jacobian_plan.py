@@ -110,8 +110,8 @@ class JacobianPlan(Report):
             return f"{first.method} is the only way"
         how = "measured" if first.measured is not None else "predicted"
         return (
-            f"{first.method}, {others[0].seconds / first.seconds:.2g} times as fast as {others[0].method} and "
-            f"{max(w.seconds for w in others) / first.seconds:.2g} times as the slowest ({how})"
+            f"{first.method}, {others[0].seconds / first.seconds:.3g} times as fast as {others[0].method} and "
+            f"{max(w.seconds for w in others) / first.seconds:.3g} times as fast as the slowest ({how})"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -122,8 +122,8 @@ class JacobianPlan(Report):
     def _figure(self) -> Figure:
         ways = self._usable[::-1]
         with figure(width=6, height=1 + 0.35 * len(ways)) as (fig, axes):
-            axes.barh([way.method for way in ways], [way.seconds for way in ways])
-            axes.set(xscale="log", xlabel="seconds, measured or else predicted")
+            axes.barh([way.method for way in ways], [1e6 * way.seconds for way in ways])
+            axes.set_xlabel("time (µs), measured or else predicted")
             axes.set_title(f"Jacobian of {self.m:,} × {self.n:,}")
         return fig
 

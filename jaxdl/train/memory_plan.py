@@ -94,7 +94,8 @@ class MemoryPlan(Report):
     def table(self) -> Table:
         """The memory of each device, by what it is for."""
         rows = [(name, bytes_text(getattr(self, part))) for part, name in PARTS.items()]
-        return Table(f"{self.title}: memory of each of {self.devices}", ("what", "bytes"), rows, self._verdict())
+        where = "memory on one device" if self.devices == 1 else f"memory on each of {self.devices} devices"
+        return Table(f"{self.title}: {where}", ("what", "bytes"), rows, self._verdict())
 
     def tables(self) -> tuple[Table, ...]:
         """Memory, residuals by operation, and time."""

@@ -64,6 +64,7 @@ class Trained(Report, _Fields):
                     rows = [row for row in self.history if name in row]
                     ax.plot([row["epoch"] for row in rows], [row[name] for row in rows], label=name)
                 ax.set_xlabel("epoch")
+                ax.xaxis.get_major_locator().set_params(integer=True)
                 if names:
                     ax.legend()
         return drawn

@@ -13,7 +13,13 @@ run = functools.partial(exit_status, "plan", promotion="standard")
 def test_it_tells_memory_time_and_whether_it_fits(capsys):
     assert run("mlp", "--devices", "2", "--shard", "--bfloat16", "--accumulate", "2") == 0
     out = " ".join(capsys.readouterr().out.split())  # titles are broken where their tables are narrower
-    for part in ("memory of each of 2", "optimiser's state", "softmax_cross_entropy", "a step takes", "fits in"):
+    for part in (
+        "memory on each of 2 devices",
+        "optimiser's state",
+        "softmax_cross_entropy",
+        "a step takes",
+        "fits in",
+    ):
         assert part in out
     assert run("mlp", "--shape", "8", "8", "200000", "--batch", "2048", "--chip", "tpu-v5e") == 1
     assert "DOES NOT FIT" in capsys.readouterr().out

@@ -27,7 +27,7 @@ def test_a_description_of_the_digits(tmp_path):
     digits = data.load("digits")
     table = digits.table()
     assert table.title == "digits: 10 classes"
-    assert table.rows[0] == ("train", "1,437", "8 × 8 × 1", "–", "float32", "0", "1")
+    assert table.rows[0] == ("train", "1,437", "8 × 8 × 1", "number", "float32", "0", "1")
     assert table.rows[1][:2] == ("test", "360")
     assert "1,437" in str(digits)
     assert "<table>" in digits._repr_html_()

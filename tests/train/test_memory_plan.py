@@ -99,7 +99,7 @@ def test_time_and_whether_it_fits():
 def test_a_report_of_it(tmp_path):
     model, shape = MODELS["mlp"]
     planned = plan(model, CROSS_ENTROPY, OPTIMIZER, *types(shape), title="a perceptron")
-    assert planned.table().title == "a perceptron: memory of each of 1"
+    assert planned.table().title == "a perceptron: memory on one device"
     assert len(planned.tables()) == 3
     planned.save(tmp_path / "plan.json")
     saved = json.loads((tmp_path / "plan.json").read_text())

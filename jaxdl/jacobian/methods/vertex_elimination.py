@@ -81,7 +81,8 @@ class EliminationPlan(Report):
     def table(self) -> Table:
         """The number of multiplications of each order."""
         rows = [(name, f"{count:,}") for name, count in self.multiplications.items()]
-        title = f"Elimination of {len(self.order):,} vertices (graph {self.fingerprint})"
+        vertices = "1 vertex" if len(self.order) == 1 else f"{len(self.order):,} vertices"
+        title = f"Elimination of {vertices} (graph {self.fingerprint})"
         return Table(title, ("order", "multiplications"), rows)
 
     def to_json(self) -> dict[str, Any]:
