@@ -109,9 +109,10 @@ class MemoryPlan(Report):
     def _figure(self) -> Figure:
         """A bar for each part of the memory."""
         with figure(height=2.2) as (drawn, ax):
-            ax.barh([*PARTS.values()], [getattr(self, part) / 1e9 for part in PARTS])
+            ax.barh([*PARTS.values()], [getattr(self, part) for part in PARTS])
             ax.invert_yaxis()
-            ax.set_xlabel("GB on each device")
+            ax.xaxis.set_major_formatter(lambda size, _: bytes_text(size))
+            ax.set_xlabel("on each device")
             ax.set_title(f"{self.title}: {self._verdict()}")
         return drawn
 
