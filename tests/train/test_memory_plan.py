@@ -105,7 +105,7 @@ def test_a_report_of_it(tmp_path):
     saved = json.loads((tmp_path / "plan.json").read_text())
     assert (saved["memory"], saved["fits"], saved["chip"]["name"]) == (planned.memory, True, planned.chip.name)
     (ax,) = planned.plot().axes
-    assert sum(bar.get_width() for bar in ax.patches) * 1e9 == pytest.approx(planned.memory)
+    assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(planned.memory)
 
 
 def test_a_batch_that_cannot_be_cut():
