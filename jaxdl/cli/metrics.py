@@ -1,6 +1,7 @@
 """The metrics of a run: lines of JSON, and files for TensorBoard."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class Metrics:
 
         self.there = [*_whole_lines(self.path)]
         self.known: int = len(self.there)
-        self.board = SummaryWriter(str(self.folder / "tensorboard"))
+        # Its file names only tell seconds apart: a run that is resumed sooner would replace the first file.
+        self.board = SummaryWriter(str(self.folder / "tensorboard"), filename_suffix=f".{time.time_ns()}")
 
     def __call__(self, row: dict[str, Any]) -> None:
         line = json.dumps(plain(row))

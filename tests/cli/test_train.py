@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import tomllib
+import types
 
 import jax
 import pytest
@@ -75,6 +76,16 @@ def test_it_goes_on_with_its_settings(trained, capsys):
     assert "after the second epoch" not in out
     assert run("--resume", "--out", trained, "--batch", 32) == 2
     assert "holds another run: its batch is 64, here it is 32" in capsys.readouterr().err
+
+
+def test_a_run_resumed_within_a_second_keeps_the_earlier_epochs(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorboardX.event_file_writer.time", types.SimpleNamespace(time=lambda: 1e9))
+    for epoch in (1, 2):
+        with metrics.Metrics(tmp_path) as written:
+            written.begin()
+            written({"epoch": epoch, "loss": 1.0})
+            written.board.close()
+    assert {epoch for _, epoch in tensorboard(tmp_path)} == {1, 2}
 
 
 def test_by_hand_and_automatic_are_the_same_run(trained, tmp_path):
