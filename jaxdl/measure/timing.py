@@ -1,5 +1,6 @@
-"""Timing by interleaved pairs: a slow moment of the machine slows both sides, and leaves their ratio."""
+"""Timing by calls in turn: a slow moment of the machine slows all sides, and leaves their ratios."""
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,10 +59,43 @@ class Pairs:
         }
 
 
+def rounds(
+    *functions: Callable[..., Any], seconds: float = 0.3, least: int = 9, most: int = 400
+) -> tuple[tuple[float, ...], ...]:
+    """Calls functions in turn, A B C C B A A B C …, and times each call until its JAX results are ready.
+
+    Args:
+        *functions: Functions without arguments.
+        seconds: About how long to go on. Each function is called once before, uncounted.
+        least: The smallest number of rounds.
+        most: The largest number of rounds.
+
+    Returns:
+        For each function the seconds of each of its runs; those of any two functions make `Pairs`.
+
+    Example:
+        >>> sine, cosine, tangent = rounds(*(lambda f=f: f(1.0) for f in (jnp.sin, jnp.cos, jnp.tan)), seconds=0.01)
+        >>> Pairs(sine, tangent).ratio > 0
+        True
+    """
+    for f in functions:
+        jax.block_until_ready(f())
+    times = [[] for _ in functions]
+    both_ways = itertools.cycle([range(len(functions)), range(len(functions))[::-1]])
+    end, done = time.perf_counter() + seconds, 0
+    while done < least or (time.perf_counter() < end and done < most):
+        for which in next(both_ways):
+            start = time.perf_counter()
+            jax.block_until_ready(functions[which]())
+            times[which].append(time.perf_counter() - start)
+        done += 1
+    return tuple(map(tuple, times))
+
+
 def pairs(
     first: Callable[..., Any], second: Callable[..., Any], *, seconds: float = 0.3, least: int = 9, most: int = 400
 ) -> Pairs:
-    """Calls two functions in turn, A B B A A B …, and times each call until its JAX results are ready.
+    """`rounds` of two functions.
 
     Args:
         first: A function without arguments.
@@ -78,14 +112,4 @@ def pairs(
         >>> times.ratio > 0
         True
     """
-    both = (first, second)
-    for f in both:
-        jax.block_until_ready(f())
-    times = ([], [])
-    end = time.perf_counter() + seconds
-    while len(times[0]) < least or (time.perf_counter() < end and len(times[0]) < most):
-        for which in (0, 1) if len(times[0]) % 2 else (1, 0):
-            start = time.perf_counter()
-            jax.block_until_ready(both[which]())
-            times[which].append(time.perf_counter() - start)
-    return Pairs(tuple(times[0]), tuple(times[1]))
+    return Pairs(*rounds(first, second, seconds=seconds, least=least, most=most))
