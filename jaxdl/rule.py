@@ -46,6 +46,8 @@ Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
 Rule = TypeVar("Rule", bound=Callable[..., tuple[Any, BoundPullback]])
 
+RESERVED_FORMS = ("hand", "automatic", "stock")  # the names of other choices of `jaxdl.tune`
+
 
 class Op(Generic[Arguments, Result]):
     """An operation with two derivatives: made by `op`, completed by `@NAME.rule`.
@@ -55,6 +57,7 @@ class Op(Generic[Arguments, Result]):
     Attributes:
         primal: The plain definition. JAX differentiates it like any other function.
         derivative: The hand-written rule; None until it is set.
+        forms: Further rules by name, which compute the same derivative in other ways.
         signature: The signature of the definition.
     """
 
@@ -64,6 +67,7 @@ class Op(Generic[Arguments, Result]):
         functools.update_wrapper(self, primal)
         self.primal: Callable[Arguments, Result] = primal
         self.derivative: Callable[..., tuple[Any, BoundPullback]] | None = None
+        self.forms: dict[str, Callable[..., tuple[Any, BoundPullback]]] = {}
         self.hoisting: Callable[..., Any] | None = None
         self.surroundings: dict[tuple[Any, ...], Surroundings] = {}
         self.signature: inspect.Signature = inspect.signature(primal)
@@ -81,6 +85,56 @@ class Op(Generic[Arguments, Result]):
         """
         self.derivative = rule
         return rule
+
+    def form(self, name: str) -> Callable[[Rule], Rule]:
+        """Adds another rule for the same derivative, which `jaxdl.tune` uses where it is faster or smaller.
+
+        Args:
+            name: What is different about it, for tables and saved choices; "hand", "automatic" and "stock" are taken.
+
+        Returns:
+            A decorator of a function like that of `rule`.
+
+        Example:
+            >>> @op
+            ... def cube(x):
+            ...     return x**3
+            >>> @cube.rule
+            ... def cube_rule(x):
+            ...     return x**3, saving(lambda x, dy: (3 * x * x * dy,), x)
+            >>> @cube.form("slope saved")
+            ... def cube_saving_the_slope(x):
+            ...     return x**3, saving(lambda slope, dy: (slope * dy,), 3 * x * x)
+            >>> list(cube.forms)
+            ['slope saved']
+        """
+        if name in RESERVED_FORMS:
+            raise ValueError(f"{self.__name__}.form: {name!r} has a meaning of its own; choose another name")
+
+        def decorate(rule: Rule) -> Rule:
+            self.forms[name] = rule
+            return rule
+
+        return decorate
+
+    def in_form(self, name: str) -> "Op[Arguments, Result]":
+        """The op with another of its rules.
+
+        Args:
+            name: One of `forms`.
+
+        Returns:
+            An op of the same definition.
+
+        Raises:
+            ValueError: There is no such form.
+        """
+        if name not in self.forms:
+            raise ValueError(f"{self.__name__} has no form {name!r}; its forms are {', '.join(self.forms) or 'none'}")
+        other = Op(self.primal)
+        other.__name__ = f"{self.__name__}, {name}"
+        other.derivative, other.hoisting = self.forms[name], self.hoisting
+        return other
 
     def hoist(self, call: Function) -> Function:
         """Sets how the op is called where a setting closes over traced values. Without it, they have no derivative.
@@ -110,6 +164,7 @@ class Op(Generic[Arguments, Result]):
             settings=tuple(bound.kwargs.items()),
             surroundings=self._surroundings(bound.kwargs),
             numbers=numbers,
+            forms=tuple(self.forms.items()),
         )
         refuse_recursion(call, flat)
         flat = jx.vary_alike(flat)
@@ -126,7 +181,7 @@ class Op(Generic[Arguments, Result]):
         given = tuple(v for v in jax.tree.leaves(settings) if not isinstance(v, CONSTANTS))
         if not all(map(is_importable, (self, *given))):
             return None
-        functions = *given, self.primal, self.derivative
+        functions = *given, self.primal, self.derivative, *self.forms.values()
         if functions not in self.surroundings or not self.surroundings[functions].are_the_same():
             self.surroundings[functions] = Surroundings(*functions)
         return self.surroundings[functions].values

@@ -74,6 +74,25 @@ def test_exactly_the_residuals_are_kept():
     assert f(x, w, b).shape == (4, 2)
 
 
+def test_a_form_is_another_rule_of_the_same_definition():
+    f = broken(lambda x, w: (x * w, saving(lambda x, w, dy: (w * dy, x * dy), x, w)))
+
+    @f.form("products saved")
+    def saving_the_output(x, w):
+        return x * w, saving(lambda x, w, y, dy: (y * dy / x, y * dy / w), x, w, x * w)
+
+    other = f.in_form("products saved")
+    x, w = X + 1, W * 2
+    for got, want in zip(gradient(other, x, w), gradient(f, x, w), strict=True):
+        assert_close(got, want, "float32")
+    assert "div" in counted_primitives(jax.grad(lambda x: other(x, w).sum()), x)
+    assert "div" not in counted_primitives(jax.grad(lambda x: f(x, w).sum()), x)
+    with pytest.raises(ValueError, match="scaled has no form 'product'; its forms are products saved"):
+        f.in_form("product")
+    with pytest.raises(ValueError, match="'hand' has a meaning"):
+        f.form("hand")
+
+
 def test_undifferentiated_evaluation_is_the_rules_output():
     f = broken(lambda x, w: (x * w + 1, jaxdl.saving(lambda dy: (dy, dy))))
     assert_close(f(X, W), X * W + 1, "float32")

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jax.tree_util import Partial
 
 from jaxdl import automatic, ops
-from jaxdl.ops.op_cases import cases
+from jaxdl.ops.op_cases import cases, in_forms
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -29,6 +29,7 @@ def formats(case):
 
 
 FORMATS = [(case, dtype) for case in CASES for dtype in formats(case)]
+FORMATS += [(case, dtype) for case in in_forms(CASES) for dtype in ("float32", "bfloat16")]
 QUICKLY = {"xla_backend_optimization_level": 0}  # compiling takes most of the time, not running
 
 

@@ -30,6 +30,11 @@ class CapturingCall(WrappedCall):
     def lasts(self) -> bool:
         return False
 
+    @property
+    def forms(self) -> tuple[()]:
+        """None: the rule is traced already."""
+        return ()
+
     def __repr__(self) -> str:
         return self.name
 

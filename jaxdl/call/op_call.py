@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -46,7 +46,7 @@ class OpCall:
     """An op called with settings, on arguments of the pytree structure `tree`.
 
     It holds the op's functions, not the op: a trace of the op itself would keep it alive forever. numbers: those among
-    the settings, as keys that distinguish 1 from 1.0.
+    the settings, as keys that distinguish 1 from 1.0. forms: the op's further rules by name.
     """
 
     name: str
@@ -56,6 +56,7 @@ class OpCall:
     settings: tuple[tuple[str, Any], ...]
     surroundings: tuple[Any, ...] | None
     numbers: tuple[Any, ...] = ()
+    forms: tuple[tuple[str, Callable[..., Any]], ...] = ()
 
     @property
     def lasts(self) -> bool:
@@ -67,6 +68,10 @@ class OpCall:
         """What the rule does better: the words after "Gain:" in its docstring."""
         _, _, gain = (inspect.getdoc(self.derivative) or "").partition("Gain:")
         return " ".join(gain.split())
+
+    def in_form(self, name: str) -> "OpCall":
+        """The call with another of the op's rules."""
+        return replace(self, derivative=dict(self.forms)[name])
 
     def __repr__(self) -> str:
         return self.name

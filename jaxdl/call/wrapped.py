@@ -1,6 +1,6 @@
 """What calls and pullbacks that wrap another one have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -21,6 +21,14 @@ class WrappedCall:
     @property
     def lasts(self) -> bool:
         return self.call.lasts
+
+    @property
+    def forms(self) -> Any:
+        return self.call.forms
+
+    def in_form(self, name: str) -> Any:
+        """The call with another of the op's rules."""
+        return replace(self, call=self.call.in_form(name))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Cases for every operation: the arguments on which tests, benchmarks and the audit call it.
 
 `cases()` has random arguments, away from kinks; `edges()` has the points where rules go wrong: kinks, ties, overflow,
-masked classes.
+masked classes. `in_forms` repeats them for the further rules of an op.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -247,6 +247,16 @@ class EdgePoint:
 
     def __str__(self) -> str:
         return f"{self.op.__name__}-{self.label}"
+
+
+def in_forms(cases_or_edges: Iterable[Any]) -> list[Any]:
+    """Cases or points again, for each further rule of an op: its forms, in the op's place."""
+    found = {}
+    return [
+        replace(item, op=found.setdefault((item.op, name), item.op.in_form(name)))
+        for item in cases_or_edges
+        for name in item.op.forms
+    ]
 
 
 def edges() -> list[EdgePoint]:

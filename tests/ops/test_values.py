@@ -8,7 +8,7 @@ from beartype import beartype
 from jaxtyping import jaxtyped
 
 from jaxdl import ops
-from jaxdl.ops.op_cases import cases, edges
+from jaxdl.ops.op_cases import cases, edges, in_forms
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -17,7 +17,7 @@ def test_every_op_has_cases():
     assert {case.op for case in cases()} == set(ops.all_ops().values())
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize("case", [*cases(), *in_forms(cases())], ids=str)
 def test_the_rules_output_is_the_primals(case):
     args = case.make(1, jnp.float32)
     got, want = case.op(*args, **case.settings), case.op.primal(*args, **case.settings)
@@ -32,7 +32,7 @@ def test_annotated_shapes_hold(case):
     checked(*case.make(1, jnp.float32), **case.settings)
 
 
-@pytest.mark.parametrize("edge", edges(), ids=str)
+@pytest.mark.parametrize("edge", [*edges(), *in_forms(edges())], ids=str)
 def test_cotangents_at_edges(edge):
     smooth = [i for i, a in enumerate(edge.args) if jnp.issubdtype(a.dtype, jnp.inexact)]
 
