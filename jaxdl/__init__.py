@@ -3,6 +3,7 @@
 op, saving      write an operation with its rule          automatic(f)   f without hand-written rules
 contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
 audit(f)        which derivatives are wrong, and who says so
+stock(f)        f with functions of jax.nn, jax.numpy and lax in place of operations
 trace(f)        the computation as a graph, with values forward and gradients backward
 source(f)       the derivative as Python, in the form of a rule
 """
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from jaxdl.graph import source, trace
     from jaxdl.measure import contrast
     from jaxdl.rule import Op, op, saving
-    from jaxdl.strip import Site, automatic, rules
+    from jaxdl.strip import Site, automatic, rules, stock
 
 __version__ = "0.1.0"
-__all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "source", "trace"]
+__all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "source", "stock", "trace"]
 
 _MODULES = ["data", "exact", "interop", "jacobian", "nn", "ops", "testing", "train"]
 _ROOMS = {
@@ -39,6 +40,7 @@ _ROOMS = {
     "rules": "strip",
     "saving": "rule",
     "source": "graph",
+    "stock": "strip",
     "trace": "graph",
 }
 

@@ -58,6 +58,7 @@ class Op(Generic[Arguments, Result]):
         primal: The plain definition. JAX differentiates it like any other function.
         derivative: The hand-written rule; None until it is set.
         forms: Further rules by name, which compute the same derivative in other ways.
+        stock_function: What a program without jaxdl has in the op's place; None where that is the definition.
         signature: The signature of the definition.
     """
 
@@ -69,6 +70,7 @@ class Op(Generic[Arguments, Result]):
         self.derivative: Callable[..., tuple[Any, BoundPullback]] | None = None
         self.forms: dict[str, Callable[..., tuple[Any, BoundPullback]]] = {}
         self.hoisting: Callable[..., Any] | None = None
+        self.stock_function: Callable[..., Any] | None = None
         self.surroundings: dict[tuple[Any, ...], Surroundings] = {}
         self.signature: inspect.Signature = inspect.signature(primal)
 
@@ -134,7 +136,23 @@ class Op(Generic[Arguments, Result]):
         other = Op(self.primal)
         other.__name__ = f"{self.__name__}, {name}"
         other.derivative, other.hoisting = self.forms[name], self.hoisting
+        other.stock_function = self.stock_function
         return other
+
+    def stock(self, function: Function) -> Function:
+        """Sets what a program without jaxdl has in the op's place, if that is not the definition.
+
+        `jaxdl.stock` and `jaxdl.contrast` use it.
+
+        Args:
+            function: A function of the op's arguments and settings that returns what the op returns, such as one of
+                `jax.nn`. JAX differentiates it.
+
+        Returns:
+            The same function, so that this is a decorator.
+        """
+        self.stock_function = function
+        return function
 
     def hoist(self, call: Function) -> Function:
         """Sets how the op is called where a setting closes over traced values. Without it, they have no derivative.
@@ -165,6 +183,7 @@ class Op(Generic[Arguments, Result]):
             surroundings=self._surroundings(bound.kwargs),
             numbers=numbers,
             forms=tuple(self.forms.items()),
+            stock_function=self.stock_function,
         )
         refuse_recursion(call, flat)
         flat = jx.vary_alike(flat)

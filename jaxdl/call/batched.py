@@ -30,6 +30,9 @@ class BatchedCall(WrappedCall):
     def primal(self, *flat: Any) -> Any:
         return self._vmap(self.call.primal)(*flat)
 
+    def stock(self, *flat: Any) -> Any:
+        return self._vmap(self.call.stock)(*flat)
+
     def rule(self, *flat: Any) -> Any:
         avals = map(jax.typeof, flat)
         types = [jx.unbatched_type(self.size, x) if m else x for x, m in zip(avals, self.mapped, strict=True)]

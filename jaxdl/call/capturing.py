@@ -35,12 +35,20 @@ class CapturingCall(WrappedCall):
         """None: the rule is traced already."""
         return ()
 
+    @property
+    def stock_function(self) -> Any:
+        """None where values are captured: it would use them by closure."""
+        return None if self.names else self.call.stock_function
+
     def __repr__(self) -> str:
         return self.name
 
     def primal(self, *flat: Any) -> Any:
         flat, captured = self._parted(flat)
         return self.traced_primal(captured, *flat)
+
+    def stock(self, *flat: Any) -> Any:
+        return self.primal(*flat) if self.stock_function is None else self.call.stock(*flat)
 
     def rule(self, *flat: Any) -> Any:
         flat, captured = self._parted(flat)

@@ -46,7 +46,8 @@ class OpCall:
     """An op called with settings, on arguments of the pytree structure `tree`.
 
     It holds the op's functions, not the op: a trace of the op itself would keep it alive forever. numbers: those among
-    the settings, as keys that distinguish 1 from 1.0. forms: the op's further rules by name.
+    the settings, as keys that distinguish 1 from 1.0. forms: the op's further rules by name. stock_function: what a
+    program without jaxdl has in the op's place; None where that is the definition.
     """
 
     name: str
@@ -57,6 +58,7 @@ class OpCall:
     surroundings: tuple[Any, ...] | None
     numbers: tuple[Any, ...] = ()
     forms: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    stock_function: Callable[..., Any] | None = None
 
     @property
     def lasts(self) -> bool:
@@ -80,13 +82,19 @@ class OpCall:
         with jax.named_scope(self.name):
             return self.definition(*self.tree.unflatten(flat), **dict(self.settings))
 
+    def stock(self, *flat: Any) -> Any:
+        with jax.named_scope(self.name):
+            y = (self.stock_function or self.definition)(*self.tree.unflatten(flat), **dict(self.settings))
+        self._check_output("stock function", *jax.tree.flatten(y), primal.eval_shape(self, *flat))
+        return y
+
     def rule(self, *flat: Any) -> Any:
         with jax.named_scope(self.name), _running(self, flat):
             returned = self.derivative(*self.tree.unflatten(flat), **dict(self.settings))
         y, bound = self._checked(returned)
         residuals, residual_tree = jax.tree.flatten(bound.residuals)
         y, y_tree = jax.tree.flatten(y)
-        self._check_output(y, y_tree, primal.eval_shape(self, *flat))
+        self._check_output("rule", y, y_tree, primal.eval_shape(self, *flat))
         types = tuple((x.shape, x.dtype) for x in map(jax.typeof, flat))
         return y, BoundPullback(OpPullback(self, bound.pullback, residual_tree, y_tree, types), residuals)
 
@@ -117,13 +125,13 @@ class OpCall:
                     )
         return returned
 
-    def _check_output(self, y, y_tree, expected):
+    def _check_output(self, what, y, y_tree, expected):
         expected, expected_tree = jax.tree.flatten(expected)
         if y_tree != expected_tree:
-            raise self.fault(f"the rule returns a {y_tree}, the primal a {expected_tree}")
+            raise self.fault(f"the {what} returns a {y_tree}, the primal a {expected_tree}")
         for got, want in zip(y, expected, strict=True):
             if (jnp.shape(got), jnp.result_type(got)) != (want.shape, want.dtype):
-                raise self.fault(f"the rule returns {describe(got)}, the primal {describe(want)}")
+                raise self.fault(f"the {what} returns {describe(got)}, the primal {describe(want)}")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ class WrappedCall:
     def forms(self) -> Any:
         return self.call.forms
 
+    @property
+    def stock_function(self) -> Any:
+        return self.call.stock_function
+
     def in_form(self, name: str) -> Any:
         """The call with another of the op's rules."""
         return replace(self, call=self.call.in_form(name))

@@ -40,6 +40,7 @@ from jaxdl.ops.pointwise import (
 from jaxdl.ops.pooling import avg_pool, global_avg_pool, max_pool
 from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, softmax, sum
 from jaxdl.ops.regularization import dropout
+from jaxdl.ops.stock_functions import STOCK_FUNCTIONS
 from jaxdl.ops.tiled_attention import attention
 from jaxdl.rule import Op
 
@@ -116,3 +117,7 @@ def all_ops() -> dict[str, Op[..., Any]]:
         The operations by name.
     """
     return {name: value for name, value in globals().items() if isinstance(value, Op)}
+
+
+for _op, _function in STOCK_FUNCTIONS.items():
+    _op.stock(_function)

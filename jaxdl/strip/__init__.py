@@ -1,7 +1,21 @@
-"""`automatic(f)` is f without its hand-written derivative rules; `rules(f)` lists them."""
+"""`automatic(f)` is f without its hand-written derivative rules, `stock(f)` without ops; `rules(f)` lists the rules."""
 
 from jaxdl.strip.observation import Observed, moving, observe
-from jaxdl.strip.sites import Choice, Site, chosen, rules, site_of
-from jaxdl.strip.without_rules import automatic
+from jaxdl.strip.sites import Choice, Site, chosen, rule_primal, rules, site_of, stock_program
+from jaxdl.strip.without_rules import automatic, removal, stock
 
-__all__ = ["Choice", "Observed", "Site", "automatic", "chosen", "moving", "observe", "rules", "site_of"]
+__all__ = [
+    "Choice",
+    "Observed",
+    "Site",
+    "automatic",
+    "chosen",
+    "moving",
+    "observe",
+    "removal",
+    "rule_primal",
+    "rules",
+    "site_of",
+    "stock",
+    "stock_program",
+]

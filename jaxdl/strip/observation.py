@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
-from jaxdl.strip.sites import Site, chosen, rules, site_of
-from jaxdl.strip.without_rules import evaluated_primal, removal
+from jaxdl.strip.sites import Site, chosen, rule_primal, rules, site_of, stock_program
+from jaxdl.strip.without_rules import evaluated, removal
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Observed:
         inputs: The values of the first call.
         hand: The function with its hand-written rule; it takes the inputs and returns the list of outputs.
         automatic: The same function without rules.
+        stock: The same function without ops; None where an op has no stock function or the site is no op.
         find_moving: Computes `moving`.
     """
 
@@ -31,6 +32,7 @@ class Observed:
     inputs: list[Any]
     hand: Callable[..., list[Any]]
     automatic: Callable[..., list[Any]]
+    stock: Callable[..., list[Any]] | None
     find_moving: Callable[[], tuple[int, ...]]
 
     @property
@@ -114,9 +116,11 @@ def _observed(site_of_equation, site, moving, eqn, wraps, values):
     inputs = [wrap(jnp.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
     count = jx.rule_constants(eqn)
     constants, inputs = inputs[:count], inputs[count:]
-    plain = functools.partial(evaluated_primal, eqn, site, removal(chosen(None, None)), *constants)
+    plain = functools.partial(evaluated, rule_primal, eqn, site, removal(chosen(None, None)), *constants)
+    has_stock = getattr(jx.op_call(eqn), "stock_function", None) is not None
+    stock = functools.partial(evaluated, stock_program, eqn, site, lambda inner: None) if has_stock else None
     find_moving = lambda: tuple(sorted(i - count for i in moving()[site_of_equation] if i >= count))
-    return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain, find_moving)
+    return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain, stock, find_moving)
 
 
 def _wrapping(x):

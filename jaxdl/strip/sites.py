@@ -124,10 +124,31 @@ def site_of(eqn: Any, count: int = 1, within: tuple[str, ...] = ()) -> Site | No
 
 
 def rule_primal(eqn: Any, *args: Any) -> Any:
-    """The jaxpr of a rule's primal. An op's is traced for the arguments; JAX's are already traced."""
+    """The jaxpr of a rule's primal. An op's is traced for the arguments; JAX's are already traced.
+
+    Args:
+        eqn: The equation that calls the rule.
+        *args: Its inputs.
+
+    Returns:
+        A closed jaxpr.
+    """
     if eqn.primitive is op_p:
         return jx.trace(jx.op_call(eqn).primal, *args)[0]
     return jx.rule_jaxpr(eqn)
+
+
+def stock_program(eqn: Any, *args: Any) -> Any:
+    """The jaxpr of an op's stock function, or of its primal if it has none.
+
+    Args:
+        eqn: The equation that calls the op.
+        *args: Its inputs.
+
+    Returns:
+        A closed jaxpr.
+    """
+    return jx.trace(jx.op_call(eqn).stock, *args)[0]
 
 
 def _sites(jaxpr, count, within, where):

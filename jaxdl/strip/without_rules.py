@@ -1,4 +1,4 @@
-"""`automatic(f)`: f without its hand-written derivative rules."""
+"""`automatic(f)`: f without its hand-written derivative rules; `stock(f)`: f without ops of jaxdl."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 
 from jaxdl import jaxpr as jx
 from jaxdl.strip.obstacles import find_obstacles, obstacle_p, one_way_p
-from jaxdl.strip.sites import Choice, Site, chosen, rule_primal, site_of
+from jaxdl.strip.sites import Choice, Site, chosen, rule_primal, site_of, stock_program
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -41,31 +41,71 @@ def automatic(
         >>> float(jax.grad(automatic(jax.nn.relu))(2.0))
         1.0
     """
-    replacement = removal(chosen(only, keep))
+    return _replaced(f, removal(chosen(only, keep)))
 
+
+def stock(f: Callable[Arguments, Result], *, only: Choice = None, keep: Choice = None) -> Callable[Arguments, Result]:
+    """Puts what one would write without jaxdl in place of each op in f: a function of `jax.nn`, `jax.numpy` or `lax`.
+
+    `jaxdl.ops.stock_functions` has the functions; losses and normalisations are those of optax and Flax. An op without
+    such a function is replaced by its definition, with the ops in it replaced. Rules of other libraries stay, as do
+    those of `jax.nn`. `only` and `keep` narrow the selection, as in `automatic`.
+
+    Args:
+        f: Any JAX function.
+        only: The ops to replace; by default all.
+        keep: The ops to keep; by default none.
+
+    Returns:
+        A function of the same arguments that computes the same values up to rounding. It composes with every JAX
+        transformation, and has no cost at run time once it is jitted.
+
+    Raises:
+        TypeError: By the returned function, as that of `automatic`.
+
+    Example:
+        >>> from jaxdl import ops
+        >>> [site.kind for site in jaxdl.rules(stock(ops.relu), 2.0)]  # jax.nn.relu has a rule too
+        ['custom_jvp']
+    """
+    wanted = chosen(only, keep)
+    return _replaced(f, removal(lambda site: site.kind == "op" and wanted(site), stock_program))
+
+
+def _replaced(f, replacement):
     @functools.wraps(f)
-    def without_rules(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def with_replacements(*args, **kwargs):
         jaxpr, result, arrays = jx.trace_arrays(f, args, kwargs)
         return jax.tree.unflatten(result, jx.evaluate(jaxpr, arrays, replacement))
 
-    return without_rules
+    return with_replacements
 
 
-def removal(wanted: Callable[[Site], bool]) -> Callable[[Any], Callable[..., list[Any]] | None]:
-    """The replacement, for `jaxpr.evaluate`, that puts primals in place of the rules of wanted sites."""
+def removal(
+    wanted: Callable[[Site], bool], program: Callable[..., Any] = rule_primal
+) -> Callable[[Any], Callable[..., list[Any]] | None]:
+    """The replacement, for `jaxpr.evaluate`, of the rules of wanted sites.
+
+    Args:
+        wanted: The sites whose rules are replaced.
+        program: `rule_primal` or `stock_program`: gives the jaxpr in place of an equation, from it and its inputs.
+
+    Returns:
+        A function from an equation to the function that is called in its place, or None.
+    """
 
     def replacement(eqn):
         site = site_of(eqn)
         if site is None or not wanted(site):
             return None
-        return functools.partial(evaluated_primal, eqn, site, replacement)
+        return functools.partial(evaluated, program, eqn, site, replacement)
 
     return replacement
 
 
-def evaluated_primal(eqn: Any, site: Site, replacement: Any, *args: Any) -> list[Any]:
-    """The outputs of a rule's primal, for which a derivative that JAX does not have raises `RuleNeeded`."""
-    primal = rule_primal(eqn, *args)
+def evaluated(program: Callable[..., Any], eqn: Any, site: Site, replacement: Any, *args: Any) -> list[Any]:
+    """The outputs of a program in place of a rule; a derivative of it that JAX does not have raises `RuleNeeded`."""
+    primal = program(eqn, *args)
     forward, backward = find_obstacles(primal, replacement)
     inputs = [obstacle_p.bind(x, site=site, **forward[i])[0] if i in forward else x for i, x in enumerate(args)]
     with jax.named_scope(site.name):
