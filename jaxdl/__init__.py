@@ -6,6 +6,7 @@ audit(f)        which derivatives are wrong, and who says so
 stock(f)        f with functions of jax.nn, jax.numpy and lax in place of operations
 trace(f)        the computation as a graph, with values forward and gradients backward
 source(f)       the derivative as Python, in the form of a rule
+rematerialized(f, max_bytes=…)  f with a backward pass that keeps so many bytes of the forward pass
 """
 
 import importlib
@@ -25,9 +26,23 @@ if TYPE_CHECKING:
     from jaxdl.measure import contrast
     from jaxdl.rule import Op, op, saving
     from jaxdl.strip import Site, automatic, rules, stock
+    from jaxdl.tuner import rematerialized
 
 __version__ = "0.1.0"
-__all__ = ["Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "source", "stock", "trace"]
+__all__ = [
+    "Op",
+    "Site",
+    "audit",
+    "automatic",
+    "contrast",
+    "op",
+    "rematerialized",
+    "rules",
+    "saving",
+    "source",
+    "stock",
+    "trace",
+]
 
 _MODULES = ["data", "exact", "interop", "jacobian", "nn", "ops", "testing", "train"]
 _ROOMS = {
@@ -37,6 +52,7 @@ _ROOMS = {
     "automatic": "strip",
     "contrast": "measure",
     "op": "rule",
+    "rematerialized": "tuner",
     "rules": "strip",
     "saving": "rule",
     "source": "graph",

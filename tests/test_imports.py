@@ -11,7 +11,20 @@ import jaxdl
 
 HEAVY = ("matplotlib", "optax", "flax", "tensorflow_datasets", "orbax", "grain")
 MODULES = ("data", "exact", "interop", "jacobian", "nn", "ops", "testing", "train")
-FUNCTIONS = ("Op", "Site", "audit", "automatic", "contrast", "op", "rules", "saving", "source", "stock", "trace")
+FUNCTIONS = (
+    "Op",
+    "Site",
+    "audit",
+    "automatic",
+    "contrast",
+    "op",
+    "rematerialized",
+    "rules",
+    "saving",
+    "source",
+    "stock",
+    "trace",
+)
 
 
 def loaded(code):

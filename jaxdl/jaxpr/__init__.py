@@ -28,6 +28,7 @@ from jaxdl.jaxpr.indexing import moved, scatter_targets, update_window
 from jaxdl.jaxpr.known_parameters import KNOWN, unknown_parameter
 from jaxdl.jaxpr.loops import advanced, while_loop
 from jaxdl.jaxpr.operation_counts import count, counted, flops, products, size
+from jaxdl.jaxpr.placeholders import placeholder, stands_for
 from jaxdl.jaxpr.pointwise import called, is_elementwise
 from jaxdl.jaxpr.reading import (
     argument_names,
@@ -45,6 +46,7 @@ from jaxdl.jaxpr.reading import (
 )
 from jaxdl.jaxpr.records import (
     Dot,
+    Scan,
     branches,
     convolution,
     dot,
@@ -87,6 +89,7 @@ from jaxdl.jaxpr.versions import (
     is_spoilt_trace,
     keep_weakly,
     threefry_2x32,
+    trace_context,
 )
 
 __all__ = [
@@ -103,6 +106,7 @@ __all__ = [
     "Dot",
     "Equation",
     "Primitive",
+    "Scan",
     "advanced",
     "argument_names",
     "as_array",
@@ -155,6 +159,7 @@ __all__ = [
     "opened",
     "output_types",
     "parameters",
+    "placeholder",
     "primal_of",
     "primitives",
     "products",
@@ -169,9 +174,11 @@ __all__ = [
     "scatter_targets",
     "size",
     "split",
+    "stands_for",
     "threefry_2x32",
     "trace",
     "trace_arrays",
+    "trace_context",
     "typed",
     "unbatched_type",
     "unknown_parameter",

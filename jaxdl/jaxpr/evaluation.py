@@ -1,6 +1,6 @@
 """Evaluating a jaxpr, with some equations replaced."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -54,10 +54,10 @@ def value_of(atom: Any, values: dict[Any, Any]) -> Any:
     return values[atom] if is_variable(atom) else atom.val
 
 
-def inlined(jaxpr: AnyJaxpr) -> AnyJaxpr:
-    """The closed jaxpr with every call of a jitted function replaced by its body."""
+def inlined(jaxpr: AnyJaxpr, calls: Container[str] = ("jit",)) -> AnyJaxpr:
+    """The closed jaxpr with every call of a jitted function replaced by its body, or every call by one of `calls`."""
     into = lambda eqn: (
-        (lambda *args: evaluate(eqn.params["jaxpr"], args, into)) if eqn.primitive.name == "jit" else None
+        (lambda *args: evaluate(inner_jaxprs(eqn)[0], args, into)) if eqn.primitive.name in calls else None
     )
     types = [v.aval for v in opened(jaxpr).invars]
     return jax.make_jaxpr(lambda *args: evaluate(jaxpr, args, into))(*types)

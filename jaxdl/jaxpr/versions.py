@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
-from jax._src import util
+from jax._src import config, util
 from jax.experimental import jet
 from jax.extend import linear_util
 from jax.extend import random as _random
@@ -45,6 +45,11 @@ def keep_weakly(*classes: type) -> None:
     Versions without this keep the last few thousand traces.
     """
     getattr(util, "weakref_cache_key_types", set()).update(classes)
+
+
+def trace_context() -> Any:
+    """What the trace of a function depends on besides its arguments and closures: settings, meshes, named axes."""
+    return config.trace_context()
 
 
 def scan_counts(eqn: Equation) -> tuple[int, int]:

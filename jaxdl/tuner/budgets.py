@@ -1,0 +1,87 @@
+"""The best choice of kept values within a budget of bytes.
+
+A minimum cut at a price of a byte is the best choice for the bytes that it keeps. The price is bisected until the
+budget is met; what is left of the budget is filled with the values that save most time for their bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from jaxdl.report import bytes_text
+from jaxdl.tuner.costs import machine
+from jaxdl.tuner.networks import Network
+from jaxdl.tuner.regions import Region
+from jaxdl.tuner.schedules import Choice, Schedule, kept_bytes, repeated_seconds, scheduled
+
+CLOSE = 1.002  # the ratio of prices at which the bisection ends
+MOST_CANDIDATES = 200  # values that are tried for the rest of a budget
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A choice with what it costs."""
+
+    choice: Choice
+    schedule: Schedule
+    bytes: int
+    seconds: float
+
+
+def within(region: Region, max_bytes: int | None) -> Kept:
+    """The best choice that keeps at most `max_bytes`; without a budget, what is cheaper kept than computed again.
+
+    Raises:
+        ValueError: No choice keeps so few bytes.
+    """
+    network = Network(region)
+    at = lambda price: costed(region, network.cheapest(price))
+    traffic = 2 / machine().memory  # a kept byte is written once and read once
+    if max_bytes is None:
+        return at(traffic)
+    dear = at(traffic * 1e-6)
+    if dear.bytes <= max_bytes:
+        return dear
+    low, high = traffic * 1e-6, traffic * 1e-6
+    cheap = dear
+    while cheap.bytes > max_bytes:
+        if high > traffic * 1e9:
+            raise ValueError(
+                f"rematerialized: max_bytes={max_bytes} cannot be kept: the backward pass needs at least {cheap.bytes} "
+                f"bytes ({bytes_text(cheap.bytes)}) of the forward pass, of values that are never computed again or "
+                f"that each step of a scan starts from"
+            )
+        low, high = high, high * 100
+        cheap = at(high)
+    while high / low > CLOSE:
+        price = (low * high) ** 0.5
+        tried = at(price)
+        if tried.bytes <= max_bytes:
+            high, cheap = price, tried
+        else:
+            low, dear = price, tried
+    return _filled(region, cheap, dear.choice, max_bytes)
+
+
+def costed(region: Region, choice: Choice) -> Kept:
+    """A choice with its schedule, bytes and time."""
+    schedule = scheduled(region, choice)
+    return Kept(choice, schedule, kept_bytes(region, schedule), repeated_seconds(region, schedule))
+
+
+def _filled(region, kept, more, max_bytes):
+    """Adds values that a dearer choice keeps, as far as the budget allows, those first that save most for a byte."""
+    candidates = itertools.islice(sorted(more.kept - kept.choice.kept, key=_order(region)), MOST_CANDIDATES)
+    with_one = lambda kept, v: costed(region, Choice(kept.choice.kept | {v}, kept.choice.again))
+    gain = lambda new: (kept.seconds - new.seconds) / max(new.bytes - kept.bytes, 1)
+    for _, _, v in sorted(((-gain(with_one(kept, v)), i, v) for i, v in enumerate(candidates)), key=lambda t: t[:2]):
+        tried = with_one(kept, v)
+        if tried.bytes <= max_bytes and tried.seconds < kept.seconds:
+            kept = tried
+    return kept
+
+
+def _order(region):
+    """Values in the order of the program."""
+    return {v: i for i, v in enumerate(v for part in region.all() for v in part.values)}.__getitem__
