@@ -6,7 +6,8 @@ audit(f)        which derivatives are wrong, and who says so
 stock(f)        f with functions of jax.nn, jax.numpy and lax in place of operations
 trace(f)        the computation as a graph, with values forward and gradients backward
 source(f)       the derivative as Python, in the form of a rule
-rematerialized(f, max_bytes=…)  f with a backward pass that keeps so many bytes of the forward pass
+tune(f)         f with the fastest mix of the two derivatives on this machine
+rematerialized(f)   f with a backward pass that keeps few bytes of the forward pass
 """
 
 import importlib
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from jaxdl.measure import contrast
     from jaxdl.rule import Op, op, saving
     from jaxdl.strip import Site, automatic, rules, stock
-    from jaxdl.tuner import rematerialized
+    from jaxdl.tuner import Tuned, rematerialized, tune
 
 __version__ = "0.1.0"
 __all__ = [
     "Op",
     "Site",
+    "Tuned",
     "audit",
     "automatic",
     "contrast",
@@ -42,6 +44,7 @@ __all__ = [
     "source",
     "stock",
     "trace",
+    "tune",
 ]
 
 _MODULES = ["data", "exact", "interop", "jacobian", "nn", "ops", "testing", "train"]
@@ -58,6 +61,8 @@ _ROOMS = {
     "source": "graph",
     "stock": "strip",
     "trace": "graph",
+    "Tuned": "tuner",
+    "tune": "tuner",
 }
 
 

@@ -14,6 +14,7 @@ MODULES = ("data", "exact", "interop", "jacobian", "nn", "ops", "testing", "trai
 FUNCTIONS = (
     "Op",
     "Site",
+    "Tuned",
     "audit",
     "automatic",
     "contrast",
@@ -24,6 +25,7 @@ FUNCTIONS = (
     "source",
     "stock",
     "trace",
+    "tune",
 )
 
 

@@ -24,6 +24,12 @@ class BatchedCall(WrappedCall):
     def __repr__(self) -> str:
         return f"vmap({self.call})"
 
+    @property
+    def described(self) -> str:
+        """The settings as text, and which arguments have a batch axis."""
+        mapped = ", ".join(str(i) for i, m in enumerate(self.mapped) if m)
+        return f"{self.call.described}; vmap over arguments {mapped}"
+
     def refuse(self, moving: tuple[int, ...]) -> None:
         self.call.refuse(moving)
 

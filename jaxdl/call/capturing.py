@@ -1,6 +1,6 @@
 """Calls of ops whose functions or settings close over traced values, which become further arguments of the call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -31,9 +31,17 @@ class CapturingCall(WrappedCall):
         return False
 
     @property
-    def forms(self) -> tuple[()]:
-        """None: the rule is traced already."""
-        return ()
+    def forms(self) -> Any:
+        """The op's further rules; none where values are captured, as those of another rule may be others."""
+        return () if self.names else self.call.forms
+
+    def in_form(self, name: str) -> "CapturingCall":
+        """The call with another of the op's rules."""
+        call, types = self.call.in_form(name), [v.aval for v in self.traced_primal.jaxpr.invars]
+        (rule,), captured = traced((call.rule, *types))
+        if captured:
+            raise self.call.fault(f"its form {name!r} closes over traced values: pass them as arguments of the op")
+        return replace(self, call=call, traced_rule=rule)
 
     @property
     def stock_function(self) -> Any:

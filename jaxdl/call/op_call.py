@@ -71,6 +71,11 @@ class OpCall:
         _, _, gain = (inspect.getdoc(self.derivative) or "").partition("Gain:")
         return " ".join(gain.split())
 
+    @property
+    def described(self) -> str:
+        """The settings as text."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings)
+
     def in_form(self, name: str) -> "OpCall":
         """The call with another of the op's rules."""
         return replace(self, derivative=dict(self.forms)[name])

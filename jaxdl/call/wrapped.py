@@ -23,6 +23,11 @@ class WrappedCall:
         return self.call.lasts
 
     @property
+    def described(self) -> str:
+        """The settings as text."""
+        return self.call.described
+
+    @property
     def forms(self) -> Any:
         return self.call.forms
 

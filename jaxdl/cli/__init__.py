@@ -1,4 +1,4 @@
-"""The command line: `jaxdl contrast`, `audit`, `graph`, `train`, `plan` and `data`."""
+"""The command line: `jaxdl contrast`, `audit`, `graph`, `tune`, `train`, `plan` and `data`."""
 
 import io
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import tyro
 from rich.text import Text
 
-from jaxdl.cli.commands import audit, contrast, data, graph, plan, train_command
+from jaxdl.cli.commands import audit, contrast, data, graph, plan, train_command, tune
 from jaxdl.cli.usage_errors import BadUsage, Ended
 from jaxdl.report import terminal
 
@@ -16,6 +16,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "contrast": contrast,
     "audit": audit,
     "graph": graph,
+    "tune": tune,
     "plan": plan,
     "data": data,
 }

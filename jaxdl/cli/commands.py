@@ -96,6 +96,36 @@ def graph(
     return show_graph(target, args, out, steps, costs, depth)
 
 
+def tune(
+    target: Annotated[str, Positional, arg(metavar="MODEL|MODULE:FUNCTION")],
+    args: Arguments = None,
+    batch: int = 64,
+    argnums: Annotated[tuple[int, ...] | None, arg(metavar="N ...")] = None,
+    seconds: float = 30.0,
+    compiler_options: bool = False,
+    out: File = None,
+    quiet: bool = False,
+) -> int:
+    """Find the fastest mix of hand-written and automatic derivatives for a model or a function, by measurement.
+
+    The function's module is imported and the function is called: give none that you would not run.
+    Exit status: 0 tuned, 2 bad usage.
+
+    Args:
+        target: A model of `jaxdl train`, in its parameters, or package.module:function.
+        args: Python file with the function's arguments, as a tuple under its name. Without it they are generated.
+        batch: Examples in a batch, for a model.
+        argnums: The positions of a function's arguments in which it will be differentiated; by default all.
+        seconds: About how long to measure.
+        compiler_options: Choose options of the compiler too.
+        out: File for the result: .json, which jaxdl.Tuned.load reads, .html, .md or .txt.
+        quiet: No progress bar and no tables, only errors.
+    """
+    from jaxdl.cli.tuning import tune_target
+
+    return tune_target(target, args, batch, argnums, seconds, compiler_options, out, quiet)
+
+
 def plan(
     model: Annotated[str, Positional],
     batch: int = 64,

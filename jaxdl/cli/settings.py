@@ -35,6 +35,8 @@ class Settings:
     """Read the training images from disk when they are needed, for sets that do not fit in memory."""
     automatic: bool = False
     """Without the hand-written rules: with the derivatives that JAX derives."""
+    tune: bool = False
+    """Measure first, for about half a minute, which derivatives are the fastest here, and use those."""
     optimizer: Optimizer = "adam"
     """momentum is sgd with momentum 0.9; adamw has a weight decay of 0.01."""
     rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None

@@ -23,7 +23,9 @@ from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_s
 from jaxdl.train.processes import INDEX, initialize_launched
 
 STOPPED = 130  # as a shell reports Ctrl-C
-SAME = "model", "data", "automatic", "optimizer", "schedule", "batch", "bfloat16", "checkpointed", "seed"  # in a run
+SAME = (  # in a run
+    "model", "data", "automatic", "tune", "optimizer", "schedule", "batch", "bfloat16", "checkpointed", "seed",
+)  # fmt: skip
 
 
 def train_in_folder(
@@ -89,7 +91,8 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
             batch=settings.batch, test=test, metrics=chosen.metrics, log=metrics,
             checkpoint=Checkpoint(out / "checkpoints", settings.every, settings.keep, same, begun),
             mesh=mesh, shard=fully_sharded if settings.shard else replicated,
-            accumulate=settings.accumulate, skip_nonfinite=settings.skip_nonfinite, title=chosen.title, quiet=quiet,
+            accumulate=settings.accumulate, skip_nonfinite=settings.skip_nonfinite, tune=settings.tune,
+            title=chosen.title, quiet=quiet,
         )  # fmt: skip
         if metrics and trained.history:
             _table(chosen, trained, metrics, time.perf_counter() - start, out).print(console)

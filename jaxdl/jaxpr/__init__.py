@@ -42,6 +42,7 @@ from jaxdl.jaxpr.reading import (
     opened,
     primal_of,
     primitives,
+    without_addresses,
     written_out,
 )
 from jaxdl.jaxpr.records import (
@@ -191,6 +192,7 @@ __all__ = [
     "while_",
     "while_loop",
     "window",
+    "without_addresses",
     "written_out",
     "zero_tangent",
     "zeros",

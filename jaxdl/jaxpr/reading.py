@@ -4,6 +4,7 @@ A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opene
 """
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -100,6 +101,11 @@ def likeness(eqn: Equation) -> tuple[Any, ...]:
     except TypeError:
         params = id(eqn)
     return eqn.primitive, params, tuple(v.aval.str_short() for v in eqn.invars)
+
+
+def without_addresses(text: str) -> str:
+    """A text, such as a jaxpr's, without the addresses of objects, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-f]+|(?<=id=)\d+", "", text)
 
 
 def function_name(jaxpr: AnyJaxpr) -> str:

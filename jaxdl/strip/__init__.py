@@ -2,7 +2,7 @@
 
 from jaxdl.strip.observation import Observed, moving, observe
 from jaxdl.strip.sites import Choice, Site, chosen, rule_primal, rules, site_of, stock_program
-from jaxdl.strip.without_rules import automatic, removal, stock
+from jaxdl.strip.without_rules import automatic, evaluated, removal, stock
 
 __all__ = [
     "Choice",
@@ -10,6 +10,7 @@ __all__ = [
     "Site",
     "automatic",
     "chosen",
+    "evaluated",
     "moving",
     "observe",
     "removal",

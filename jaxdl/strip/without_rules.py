@@ -104,7 +104,18 @@ def removal(
 
 
 def evaluated(program: Callable[..., Any], eqn: Any, site: Site, replacement: Any, *args: Any) -> list[Any]:
-    """The outputs of a program in place of a rule; a derivative of it that JAX does not have raises `RuleNeeded`."""
+    """The outputs of a program in place of a rule; a derivative of it that JAX does not have raises `RuleNeeded`.
+
+    Args:
+        program: `rule_primal` or `stock_program`.
+        eqn: The equation that calls the rule.
+        site: Its site.
+        replacement: The replacement of equations inside the program, as for `jaxpr.evaluate`.
+        *args: The inputs of the equation.
+
+    Returns:
+        The list of outputs.
+    """
     primal = program(eqn, *args)
     forward, backward = find_obstacles(primal, replacement)
     inputs = [obstacle_p.bind(x, site=site, **forward[i])[0] if i in forward else x for i, x in enumerate(args)]

@@ -67,7 +67,7 @@ class Run:
         self.end, self.ignore_nonfinite = steps, self._ignores_nonfinite()
         while self.step < steps:
             self._advance(self._next_stop(self.step))
-            bar(self.step, self.losses[-1])
+            bar(self.step, f"loss {self.losses[-1]:.4f}")
             if self.step % self.batches.epoch_steps == 0:
                 now = time.perf_counter()
                 self._end_epoch(now - start)

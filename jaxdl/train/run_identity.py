@@ -1,7 +1,6 @@
 """What identifies a run. Each checkpoint holds it, and a run with another fingerprint cannot resume from it."""
 
 import hashlib
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +8,11 @@ import jax
 import numpy as np
 
 from jaxdl import __version__
+from jaxdl import jaxpr as jx
 from jaxdl.data import Batches, Records
 from jaxdl.nn import parameter_count
 
 PROGRAM, VERSIONS = "program (model, loss, optimiser, rate and schedule)", "versions"
-ADDRESS = re.compile(r" at 0x[0-9a-f]+|(?<=id=)\d+")  # of an object in this process
 
 
 def run_fingerprint(
@@ -38,7 +37,7 @@ def program_fingerprint(step: Callable[..., Any], *args: Any) -> dict[str, Any]:
     Other versions of JAX and jaxdl trace the same step differently: digests compare only within the same versions.
     """
     closed = jax.make_jaxpr(step)(*args)
-    digest = _digest([ADDRESS.sub("", str(closed)).encode(), *map(_content, map(np.asarray, closed.consts))])
+    digest = _digest([jx.without_addresses(str(closed)).encode(), *map(_content, map(np.asarray, closed.consts))])
     return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {__version__}"}
 
 

@@ -2,7 +2,7 @@
 
 Both runners take (params, state, start, stop, keys, ignore_nonfinite) and return (params, state, (losses, are_finite)).
 They donate the parameters and state passed to them. The step is a `stopping_step`: after a non-finite step, the
-parameters returned are those before it, unless `ignore_nonfinite` is true.
+parameters returned are those before it, unless `ignore_nonfinite` is true. `options` are those of the compiler.
 """
 
 import functools
@@ -16,13 +16,17 @@ from jaxdl.data import Batches
 from jaxdl.train.devices import Placement
 from jaxdl.train.steps import scanned
 
+Options = dict[str, str] | None
+
 
 class ScannedSteps:
     """The data are on the devices, transferred once; the steps are one compiled scan."""
 
     most = None  # steps at once
 
-    def __init__(self, batches: Batches, step: Callable[..., Any], place: Placement, arrays: tuple[Any, ...]):
+    def __init__(
+        self, batches: Batches, step: Callable[..., Any], place: Placement, options: Options, arrays: tuple[Any, ...]
+    ):
         self.arrays: Any = place.on_every_device(arrays)
         self.prepare: Callable[..., Any] = functools.lru_cache(2)(
             lambda start, stop: place.on_every_device(batches.rows(start, stop))
@@ -33,7 +37,7 @@ class ScannedSteps:
             params, state, _, losses = scanned(on)((params, state, True), x, y, rows, keys)
             return params, state, losses
 
-        self.steps: Callable[..., Any] = jax.jit(steps, donate_argnums=(0, 1))
+        self.steps: Callable[..., Any] = jax.jit(steps, donate_argnums=(0, 1), compiler_options=options)
 
     def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool) -> Any:
         return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys, ignore_nonfinite)
@@ -44,11 +48,11 @@ class StreamedSteps:
 
     most = 20  # steps at once
 
-    def __init__(self, batches: Batches, step: Callable[..., Any], place: Placement, steps: int):
+    def __init__(self, batches: Batches, step: Callable[..., Any], place: Placement, options: Options, steps: int):
         self.batches: Batches = batches
         self.place: Placement = place
         self.end: int = steps
-        self.step: Callable[..., Any] = jax.jit(step, donate_argnums=(0, 1))
+        self.step: Callable[..., Any] = jax.jit(step, donate_argnums=(0, 1), compiler_options=options)
         self.position: int = -1
         self.ahead: Iterator[Any] = iter(())
 

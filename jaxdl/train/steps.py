@@ -66,12 +66,16 @@ def checked_step(
     accumulate: int,
     skip_nonfinite: bool,
     over_devices: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda value_and_grad: value_and_grad,
+    tuned: Callable[..., Any] | None = None,
 ) -> Callable[..., tuple[Any, Any, tuple[jax.Array, jax.Array]]]:
-    """As `training_step`, with (loss, whether loss and new parameters are finite) in place of the loss."""
+    """As `training_step`, with (loss, whether loss and new parameters are finite) in place of the loss.
+
+    The `objective` of model and loss may be given as a tuned function.
+    """
     with install_hint("optax", "jaxdl.train"):
         from optax import apply_updates
 
-    value_and_grad = over_devices(gradient(model, loss, accumulate))
+    value_and_grad = over_devices(gradient(tuned or objective(model, loss), accumulate))
 
     def step(params, state, x, y, key):
         value, gradients = value_and_grad(params, x, y, key)
@@ -93,15 +97,20 @@ def are_finite(tree: Any) -> jax.Array:
     return jnp.stack([jnp.isfinite(x).all() for x in inexact] or [jnp.bool_(True)]).all()
 
 
-def gradient(model: Layer, loss: Callable[..., jax.Array], parts: int = 1) -> Callable[..., Any]:
-    """The function (params, x, y, key) → (loss, gradients), computed from `parts` parts of the batch."""
+def objective(model: Layer, loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The function (params, x, y, key) → loss that is minimised."""
 
-    def objective(params, x, y, key):
+    def of_batch(params, x, y, key):
         return averaged(loss)(model.apply(params, scaled(x), key=key), y)
 
+    return of_batch
+
+
+def gradient(minimized: Callable[..., jax.Array], parts: int = 1) -> Callable[..., Any]:
+    """The function (params, x, y, key) → (loss, gradients) of an objective, from `parts` parts of the batch."""
     if parts == 1:
-        return jax.value_and_grad(objective)
-    of_part = lambda params, x, y, keys: jax.value_and_grad(objective)(params, x, y, keys[0])
+        return jax.value_and_grad(minimized)
+    of_part = lambda params, x, y, keys: jax.value_and_grad(minimized)(params, x, y, keys[0])
     in_parts = accumulated(of_part, parts)
     return lambda params, x, y, key: in_parts(params, x, y, jax.random.split(key, parts))
 

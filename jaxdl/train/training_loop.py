@@ -12,16 +12,17 @@ import numpy as np
 
 from jaxdl.data import Batches, Records
 from jaxdl.nn import Layer
+from jaxdl.report import ProgressBar
 from jaxdl.train.argument_checks import check_classes, check_metrics, check_numbers, check_test, source_of
 from jaxdl.train.checkpoints import Checkpoint, Store
 from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interruption
-from jaxdl.train.progress import StepsBar
 from jaxdl.train.run import Run
 from jaxdl.train.run_identity import program_fingerprint, run_fingerprint
 from jaxdl.train.step_runners import ScannedSteps, StreamedSteps
-from jaxdl.train.steps import averaged, checked_step, gradient, scaled, shape_of_example, stopping_step
+from jaxdl.train.steps import averaged, checked_step, gradient, objective, scaled, shape_of_example, stopping_step
 from jaxdl.train.trained import Trained
+from jaxdl.train.tuned_runs import keep_tuned, tuned_objective
 
 if TYPE_CHECKING:
     import optax
@@ -45,6 +46,7 @@ def fit(
     shard: Callable[[Any, Any], Any] = replicated,
     accumulate: int = 1,
     skip_nonfinite: bool = False,
+    tune: bool = False,
     title: str = "training",
     quiet: bool = False,
 ) -> Trained:
@@ -76,6 +78,9 @@ def fit(
         accumulate: In how many parts a batch is computed, one after the other, to save memory.
         skip_nonfinite: Whether a step with a non-finite loss, gradient, update or parameter is skipped. By default it
             stops the run.
+        tune: Whether the derivatives of the model and the loss are tuned on the first batch, as by `jaxdl.tune`, with
+            the options of the compiler; this takes about half a minute. The choices are saved beside the checkpoints,
+            so that a resumed run has the same. On one device only.
         title: The title of the progress bar.
         quiet: Whether no progress bar is shown.
 
@@ -115,26 +120,38 @@ def fit(
     state = place.started(lambda: optimizer.init(params))
     check_classes(loss, _output(model, params, x), source, [pair[1] for pair in (arrays, test) if pair])
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}
+    where = checkpoint if checkpoint is None or isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    tuned = None
+    if tune:
+        if mesh is not None:
+            raise ValueError("fit: tune=True is for one device; with a mesh, tune the model beforehand")
+        rows = batches.batch // accumulate
+        tuned = tuned_objective(objective(model, loss), params, source, rows, noise_key, where, quiet)
+        settings["tuned"] = tuned
     plain_step = checked_step(model, loss, optimizer, **settings)
     if mesh is not None and _is_data_parallel(model, loss, params, source, place, noise_key):
         settings["over_devices"] = place.data_parallel
     step = stopping_step(place.step(checked_step(model, loss, optimizer, **settings)), with_state=skip_nonfinite)
     steps = epochs * batches.epoch_steps
+    options = tuned.compiler_options if tuned else None
     run = Run(
         batches, noise_key, params, state, skip_nonfinite,
-        ScannedSteps(batches, step, place, arrays) if arrays else StreamedSteps(batches, step, place, steps),
+        ScannedSteps(batches, step, place, options, arrays)
+        if arrays
+        else StreamedSteps(batches, step, place, options, steps),
         _evaluation(model, loss, metrics or {}, test and place.spread(test)), watch, log,
     )  # fmt: skip
     with contextlib.ExitStack() as stack:
-        if checkpoint is not None:
-            where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        if where is not None:
             same = run_fingerprint(batches, key, accumulate, data, params, state)
             if where.settings is None:
                 same |= program_fingerprint(plain_step, params, state, *_examples((x, y), batches.batch), noise_key)
             run.keep_in(stack.enter_context(Store(where)), dict(where.settings or {}) | same)
             if where.begun:
                 where.begun()
-        bar = stack.enter_context(StepsBar(title, steps, quiet))
+            if tuned is not None:
+                keep_tuned(tuned, where.folder)
+        bar = stack.enter_context(ProgressBar(title, steps, quiet))
         run.to(steps, bar, stack.enter_context(Interruption(run.store is not None)))
     return run.trained()
 
@@ -153,7 +170,7 @@ def _examples(tree, count):
 def _is_data_parallel(model, loss, params, source, place, key):
     """Whether each device can compute its rows alone, tried on a few examples."""
     x, y = place.on_every_device(source.read(np.arange(min(4, len(source)))))
-    return is_mean_of_parts(gradient(model, loss), params, x, y, key)
+    return is_mean_of_parts(gradient(objective(model, loss)), params, x, y, key)
 
 
 def _evaluation(model, loss, metrics, test):

@@ -1,0 +1,217 @@
+"""`tune` chooses the faster derivative, whichever it is, keeps values and derivatives, and saves and loads choices."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdl
+from jaxdl import Tuned, automatic, ops, saving, tune
+from tests.draws import draw
+from tests.tolerance import assert_close
+
+X = draw(0, 64, 64)
+
+
+def wasteful(x):
+    """The identity, after many products of matrices."""
+    return jax.lax.fori_loop(0, 60, lambda _, y: 0.5 * (y + x + 0 * jnp.tanh(y @ y).sum()), x)
+
+
+def op_with(name, value, pullback, primal=jnp.sin, forms=()):
+    """sin, with a rule of this value and pullback, and forms."""
+    operation = jaxdl.op(lambda x: primal(x))
+    operation.__name__ = name
+
+    def rule_of(value, pullback):
+        return lambda x: (value(x), saving(pullback, x))
+
+    operation.rule(rule_of(value, pullback))
+    for form, (value_of_form, pullback_of_form) in forms:
+        operation.form(form)(rule_of(value_of_form, pullback_of_form))
+    return operation
+
+
+def cosine(x, dy):
+    return (jnp.cos(x) * dy,)
+
+
+def slow_cosine(x, dy):
+    return cosine(wasteful(x), dy)
+
+
+def of_mean(operation):
+    def f(x):
+        return operation(x).mean()
+
+    return f
+
+
+def choice_of(tuned, name):
+    return next(d.choice for d in tuned.decisions if d.name == name)
+
+
+def tuned_for(f, *args, **settings):
+    return tune(f, **{"seconds": 4, "quiet": True} | settings)(*args)
+
+
+SLOW_RULE = op_with("slow_rule", jnp.sin, slow_cosine)
+SLOW_DEFINITION = op_with("slow_definition", jnp.sin, cosine, primal=lambda x: jnp.sin(wasteful(x)))
+QUICK_FORM = op_with(
+    "quick_form", jnp.sin, slow_cosine, primal=lambda x: jnp.sin(wasteful(x)), forms=[("quick", (jnp.sin, cosine))]
+)
+
+
+@pytest.mark.parametrize(
+    ("operation", "choice"), [(SLOW_RULE, "automatic"), (SLOW_DEFINITION, "hand"), (QUICK_FORM, "quick")]
+)
+def test_the_faster_derivative_is_chosen(operation, choice):
+    f = of_mean(operation)
+    tuned = tuned_for(f, X)
+    assert choice_of(tuned, operation.__name__) == choice
+    assert_close(tuned(X), f(X), "float32")
+    assert_close(jax.grad(tuned)(X), jnp.cos(X) / X.size, "float32")
+
+
+def test_each_of_several_rules_gets_its_own_choice():
+    def f(x):  # of different arguments: the compiler merges equal computations
+        return (SLOW_RULE(x) * SLOW_DEFINITION(2 * x) * QUICK_FORM(3 * x)).mean()
+
+    tuned = tuned_for(f, X, seconds=10)
+    assert [choice_of(tuned, name) for name in ("slow_rule", "slow_definition", "quick_form")] == [
+        "automatic", "hand", "quick",
+    ]  # fmt: skip
+    by_name = {a.name: a for a in tuned.alternatives}
+    assert by_name["tuned"].ratio == 1
+    assert by_name["hand"].ratio > 1.5
+    assert by_name["automatic"].ratio > 1.5
+    assert_close(jax.grad(tuned)(X), jax.grad(automatic(f))(X), "float32")
+
+
+def test_rules_under_scan_vmap_and_jit_are_chosen_too():
+    def f(xs):
+        step = lambda total, x: (total + jax.jit(jax.vmap(SLOW_RULE))(x).mean(), None)
+        return jax.lax.scan(step, 0.0, xs)[0]
+
+    xs = draw(1, 2, 3, 32, 32)
+    tuned = tuned_for(f, xs)
+    (decision,) = tuned.decisions
+    assert (decision.choice, decision.count) == ("automatic", 2)
+    assert "vmap over arguments 0" in decision.key
+    assert not [rule for rule in jaxdl.rules(tuned, xs) if rule.name == "slow_rule"]
+    assert_close(jax.grad(tuned)(xs), jax.grad(f)(xs), "float32")
+
+
+def test_a_tuned_function_composes_with_transformations():
+    f = of_mean(SLOW_RULE)
+    small = draw(2, 3)
+    tuned, plain = tuned_for(f, small), of_mean(jnp.sin)
+    for transform in (
+        jax.jit,
+        jax.jacfwd,
+        jax.hessian,
+        lambda g: lambda x: jax.jvp(g, (x,), (2 * x,)),
+        lambda g: lambda x: jax.vmap(jax.grad(g))(jnp.stack([x, 2 * x])),
+        lambda g: lambda x: jax.grad(jax.checkpoint(g))(x),
+    ):
+        got, want = (jax.tree.leaves(transform(g)(small)) for g in (tuned, plain))
+        for a, b in zip(got, want, strict=True):
+            assert_close(a, b, "float32")
+    assert "cos" in jaxdl.source(tuned, small)
+
+
+def test_derivatives_that_differ_are_refused():
+    """Where the automatic derivative is another one, the rule's is that of the function."""
+    clipped = op_with("clipped", jnp.sin, lambda x, dy: (0.5 * slow_cosine(x, dy)[0],))
+    tuned = tuned_for(of_mean(clipped), X)
+    assert choice_of(tuned, "clipped") == "hand"
+    (alternative,) = [a for a in tuned.alternatives if a.name == "automatic"]
+    assert alternative.ratio is None
+    assert "differs from the function as written by 1.0e+00" in alternative.refused
+    assert alternative.refused in str(tuned)
+
+
+def test_derivatives_that_jax_does_not_have_are_refused():
+    def search(x):
+        return jax.lax.while_loop(lambda y: (y < 0).all(), lambda y: y + 1, jnp.sin(x))
+
+    needed = op_with("needed", jnp.sin, cosine, primal=search)
+    tuned = tuned_for(of_mean(needed), X)
+    assert choice_of(tuned, "needed") == "hand"
+    assert any("cannot be differentiated" in a.refused for a in tuned.alternatives)
+
+
+def test_kept_rules_stay():
+    tuned = tuned_for(of_mean(SLOW_RULE), X, keep="slow_rule")
+    assert choice_of(tuned, "slow_rule") == "hand"
+    assert [a.name for a in tuned.alternatives] == ["tuned", "hand"]
+
+
+def test_argnums_are_those_of_grad():
+    f = lambda w, x: ops.tanh(x @ w).sum()
+    w, x = draw(3, 4, 2), draw(4, 5, 4)
+    assert_close(jax.grad(tuned_for(f, w, x, argnums=-1), 1)(w, x), jax.grad(f, 1)(w, x), "float32")
+    with pytest.raises(ValueError, match="argnums has 2, but there are 2 positional arguments"):
+        tuned_for(f, w, x, argnums=2)
+    with pytest.raises(ValueError, match="no floating-point array among the arguments"):
+        tuned_for(lambda w, x: (w * x).sum(), 1.0, x, argnums=0)
+
+
+def test_functions_without_derivative_are_named():
+    with pytest.raises(TypeError, match="no derivative in reverse mode"):
+        tuned_for(lambda x: jax.lax.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x), X)
+    with pytest.raises(ValueError, match="nothing to differentiate"):
+        tuned_for(lambda n: n + 1, jnp.arange(3))
+
+
+# --- saved choices ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tuned") / "tuned.json"
+    tuned = tuned_for(of_mean(QUICK_FORM), X)
+    tuned.save(path)
+    return tuned, path
+
+
+def test_saved_choices_are_loaded(saved):
+    tuned, path = saved
+    again = Tuned.load(path, of_mean(QUICK_FORM))
+    assert (again.choices, again.decisions) == (tuned.choices, tuned.decisions)
+    assert str(again) == str(tuned)
+    np.testing.assert_array_equal(jax.grad(again)(X), jax.grad(tuned)(X))
+
+
+def test_other_arguments_are_refused_by_name(saved):
+    tuned, _ = saved
+    with pytest.raises(ValueError, match=r"f was tuned for types float32\[64,64\], got float32\[3\]: tune it again"):
+        tuned(jnp.ones(3))
+
+
+def test_another_program_is_refused_by_name(saved):
+    _, path = saved
+    other = Tuned.load(path, of_mean(ops.tanh))
+    with pytest.raises(ValueError, match=r"f calls tanh\(float32\[64,64\]\), which it did not call when it was tuned"):
+        other(X)
+
+
+@pytest.mark.parametrize(("name", "value"), [("jax", "0.1"), ("platform", "tpu"), ("device", "TPU v9")])
+def test_another_setting_is_refused_by_name(saved, tmp_path, name, value):
+    _, path = saved
+    data = json.loads(path.read_text())
+    data["setting"][name] = value
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=f"was measured with {name} {value}, here is .*: tune it again"):
+        Tuned.load(changed, of_mean(QUICK_FORM))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"setting": 3}'])
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="does not hold a tuned function"):
+        Tuned.load(path, of_mean(QUICK_FORM))
