@@ -29,6 +29,7 @@ from jaxdl.jaxpr.known_parameters import KNOWN, unknown_parameter
 from jaxdl.jaxpr.loops import advanced, while_loop
 from jaxdl.jaxpr.operation_counts import count, counted, flops, products, size
 from jaxdl.jaxpr.placeholders import placeholder, stands_for
+from jaxdl.jaxpr.platforms import chosen_for
 from jaxdl.jaxpr.pointwise import called, is_elementwise
 from jaxdl.jaxpr.reading import (
     argument_names,
@@ -115,6 +116,7 @@ __all__ = [
     "binding",
     "branches",
     "called",
+    "chosen_for",
     "convolution",
     "count",
     "counted",

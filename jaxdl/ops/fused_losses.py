@@ -17,12 +17,16 @@ from jaxdl.ops.losses import (
     softmax_cross_entropy_with_integer_labels,
     spread_over_losses,
 )
+from jaxdl.ops.platforms import by_platform, einsum, over_blocks
 from jaxdl.ops.precision import like, upcast, zeros
 from jaxdl.rule import op, saving
 
 CACHE = 4_200_000  # bytes of a block of logits
 NEAR_CACHE = 1_050_000  # bytes of a part of w̄ and of what is added to it
 FEWEST_ROWS = 128  # of a block; with fewer, adding to w̄ takes longer than computing the summands
+
+BLOCK_ELSEWHERE = 268_000_000  # bytes of a block of logits elsewhere than on a CPU
+FEWEST_ROWS_ELSEWHERE = 1024
 
 
 @op
@@ -71,19 +75,12 @@ def linear_cross_entropy_rule(x, w, labels, weights, *, reduce):
 
     Gain: computes logits one block of rows at a time, together with their cotangents.
     """
-    (n, d), c = x.shape, w.shape[1]
-    x_type, w_type, wide_w = jax.typeof(x), jax.typeof(w), upcast(w)
+    n, x_type, w_type = x.shape[0], jax.typeof(x), jax.typeof(w)
     reduce = _reduction(weights, reduce)
     weights_type = None if weights is None else jax.typeof(weights)
     slopes_of_losses = spread_over_losses(reduce, jax.ShapeDtypeStruct((n,), x.dtype), jnp.ones((), x.dtype))
 
-    def of_rows(dw, x, labels, weights):
-        losses, slopes = cross_entropies(x @ wide_w, labels)
-        slopes = slopes * weights[:, None]
-        return _with_product_added(dw, x, slopes), (losses, _times_transposed(slopes, wide_w))
-
-    rows = upcast(x), labels, slopes_of_losses
-    dw, (losses, dx) = _over_blocks(of_rows, zeros((d, c), w), rows, max(FEWEST_ROWS, CACHE // (4 * c)))
+    dw, losses, dx = by_platform(_near_cache, _in_large_blocks)(x, w, labels, slopes_of_losses)
     losses = like(x, losses)
 
     def pullback(dx, dw, dweights, dy):
@@ -106,18 +103,32 @@ def _reduction(weights, reduce):
     return reduce if weights is None else lambda losses: (weights.astype(losses.dtype) * losses).sum()
 
 
-def _over_blocks(f, carry, rows, most):
-    """Scans f(carry, *rows) → (carry, outputs) over blocks of `most` rows, the last of which may be smaller."""
-    n = rows[0].shape[0]
-    most = min(most, n)
-    count, rest = divmod(n, most)
-    blocks = [a[: count * most].reshape(count, most, *a.shape[1:]) for a in rows]
-    carry, outputs = lax.scan(lambda carry, block: f(carry, *block), carry, blocks)
-    outputs = jax.tree.map(lambda y: y.reshape(count * most, *y.shape[2:]), outputs)
-    if rest:
-        carry, last = f(carry, *(a[count * most :] for a in rows))
-        outputs = jax.tree.map(lambda y, z: jnp.concatenate([y, z]), outputs, last)
-    return carry, outputs
+def _near_cache(x, w, labels, weights):
+    """w̄, the losses and x̄ for a sum of losses with these weights: on a CPU, in parts that fit in its cache."""
+    wide_w, c = upcast(w), w.shape[1]
+
+    def of_rows(dw, x, labels, weights):
+        losses, slopes = cross_entropies(x @ wide_w, labels)
+        slopes = slopes * weights[:, None]
+        return _with_product_added(dw, x, slopes), (losses, _times_transposed(slopes, wide_w))
+
+    rows = upcast(x), labels, weights
+    dw, (losses, dx) = over_blocks(of_rows, zeros(w.shape, w), rows, max(FEWEST_ROWS, CACHE // (4 * c)))
+    return dw, losses, dx
+
+
+def _in_large_blocks(x, w, labels, weights):
+    """The same elsewhere, where a product of few rows or columns leaves most of the device idle."""
+
+    def of_rows(dw, x, labels, weights):
+        losses, slopes = cross_entropies(einsum("nd,dc->nc", x, w, w.dtype), labels)
+        slopes = slopes * weights[:, None]
+        dw += einsum("nd,nc->dc", x, slopes, w.dtype)
+        return dw, (losses, einsum("nc,dc->nd", slopes, w, w.dtype))
+
+    most = max(FEWEST_ROWS_ELSEWHERE, BLOCK_ELSEWHERE // (4 * w.shape[1]))
+    dw, (losses, dx) = over_blocks(of_rows, zeros(w.shape, w), (x, labels, weights), most)
+    return dw, losses, dx
 
 
 def _times_transposed(x, w):

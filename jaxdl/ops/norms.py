@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxdl.ops.platforms import by_platform
 from jaxdl.ops.precision import like, upcast
 from jaxdl.rule import op, saving
 
@@ -315,15 +316,21 @@ def _row(parameter, x):
     return upcast(parameter).reshape((1,) * (x.ndim - 1) + parameter.shape)
 
 
-# A mean is a product with a column, in full precision: XLA on a CPU stores or recomputes the operand of several
-# reductions, while a product reads it once and runs on all cores.
-
-
 def _mean(x, weights=None):
     """The mean over the last axis, or that of x·weights; the axis stays with length 1."""
+    return by_platform(_mean_by_product, _mean_by_sum)(x, weights)
+
+
+def _mean_by_product(x, weights):
+    """XLA on a CPU stores or recomputes the operand of several reductions. A product reads it once, on all cores."""
     d = x.shape[-1]
     column = jnp.ones((d, 1), x.dtype) if weights is None else weights[:, None]
     return jnp.matmul(x, column, precision=lax.Precision.HIGHEST) / d
+
+
+def _mean_by_sum(x, weights):
+    """On a GPU a product would store its operand, and round it to TF32 or bfloat16 unless told otherwise."""
+    return (x if weights is None else x * _row(weights, x)).sum(-1, keepdims=True) / x.shape[-1]
 
 
 def _over_rows(x):

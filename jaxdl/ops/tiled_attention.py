@@ -6,6 +6,7 @@ al. 2022). One number, the logsumexp, would bring the rounding error of large sc
 Σ p p̄ has another rounding error than p̄, so that their difference is not 0 where one weight is 1 and all others are 0.
 
 For short sequences, tiles would be too small to be faster: all heads are computed at once, and the weights are stored.
+Elsewhere than on a CPU, a tile has all examples and heads (`attention_blocks.py`).
 """
 
 import math
@@ -15,6 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from jaxdl.ops.attention_blocks import Blocks, is_allowed, masked, softmax_parts
+from jaxdl.ops.platforms import by_platform
 from jaxdl.ops.precision import like, unbroadcast, upcast, zeros
 from jaxdl.rule import op, saving
 
@@ -57,11 +60,11 @@ def attention(
     k, v = _repeated(k, q), _repeated(v, q)
     scores = jnp.einsum("nlhd,nmhd->nhlm", q, k) / math.sqrt(q.shape[-1])
     if causal:
-        scores = jnp.where(_is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
+        scores = jnp.where(is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
     if mask is None:
         weights = jax.nn.softmax(scores)
     else:
-        scores = _masked(scores, _four_axes(mask))
+        scores = masked(scores, _four_axes(mask))
         blind = (scores == -jnp.inf).all(-1, keepdims=True)
         weights = jnp.where(blind, 0, jax.nn.softmax(jnp.where(blind, 0, scores)))
     return jnp.einsum("nhlm,nmhe->nlhe", weights, v)
@@ -86,10 +89,10 @@ def _at_once(q, k, v, mask, causal):
     wide_q, wide_k, wide_v = upcast((q, _repeated(k, q), _repeated(v, q)))
     scores = jnp.einsum("nlhd,nmhd->nhlm", wide_q * scale, wide_k)
     if mask is not None:
-        scores = _masked(scores, _four_axes(mask))
+        scores = masked(scores, _four_axes(mask))
     if causal:
-        scores = jnp.where(_is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
-    e, _, share = _softmax_parts(scores)
+        scores = jnp.where(is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
+    e, _, share = softmax_parts(scores)
     p = e * share
 
     def pullback(q, k, v, mask, p, do):
@@ -107,16 +110,6 @@ def _at_once(q, k, v, mask, causal):
     return like(v, jnp.einsum("nhlm,nmhe->nlhe", p, wide_v)), saving(pullback, q, k, v, mask, p)
 
 
-def _softmax_parts(scores):
-    """e^(score − largest), the largest score and 1/Σ e^(score − largest) of each query; 0 where no key is allowed."""
-    top = scores.max(-1, keepdims=True)
-    top = jnp.where(top == -jnp.inf, 0, top)
-    e = jnp.exp(scores - top)
-    total = e.sum(-1, keepdims=True)
-    share = jnp.where(total == 0, 0, 1 / total)
-    return e, top, share
-
-
 def _of_group(dx, x):
     """The cotangent of keys or values, from those for each head of the queries."""
     n, m, heads, width = dx.shape
@@ -124,49 +117,62 @@ def _of_group(dx, x):
 
 
 def _in_tiles(q, k, v, mask, causal):
-    tiles = _Tiles(q, k, causal)
-    whole_q, whole_mask = tiles.whole(q), tiles.whole_mask(mask)
+    tiles, blocks = _Tiles(q, k, causal), Blocks(q, k, causal)
 
-    def forward(_, i):
-        e, top, share = _softmax_parts(tiles.scores(whole_q, k, whole_mask, i))
-        return None, ((e @ tiles.keys(v, i)) * share, top, share)
+    def in_blocks(q, k, v, mask):
+        o, top, share = blocks.forward(q, k, v, mask)
+        return o, tiles.apart(top), tiles.apart(share)
 
-    o, top, share = lax.scan(forward, None, tiles.every)[1]
+    def pullback_in_blocks(q, k, v, mask, top, share, do):
+        return blocks.pullback(q, k, v, mask, tiles.together(top), tiles.together(share), do)
 
-    def pullback(q, k, v, mask, top, share, do):
-        whole_q, whole_do, whole_mask = tiles.whole(q), tiles.whole(do), tiles.whole_mask(mask)
-
-        def backward(sums, i):
-            dk, dv, dmask = sums
-            q_i, do_i = tiles.queries(whole_q, i), tiles.queries(whole_do, i)
-            k_i, v_i = tiles.keys(k, i), tiles.keys(v, i)
-            p = jnp.exp(tiles.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
-            dv_i, p = lax.optimization_barrier((p.T @ do_i, p))
-            dp = do_i @ v_i.T
-            # As an einsum: under vmap over keys or values, XLA for CPUs (JAX 0.10) fuses a sum of products with
-            # do_i @ v_i.T and computes that of another example.
-            ds = p * (dp - jnp.einsum("lm,lm->l", p, dp)[:, None])
-            dq_i, ds = lax.optimization_barrier((ds @ k_i, ds))
-            return (tiles.to_keys(dk, ds.T @ q_i, i), tiles.to_keys(dv, dv_i, i), tiles.to_mask(dmask, ds, i)), dq_i
-
-        dmask = None if whole_mask is None or whole_mask.dtype == bool else zeros(whole_mask.shape, q)
-        sums = zeros(k.shape, q), zeros(v.shape, q), dmask
-        (dk, dv, dmask), dq = lax.scan(backward, sums, tiles.every)
-        scale = 1 / math.sqrt(q.shape[-1])
-        dq = tiles.together(dq) * scale
-        return like(q, dq), like(k, dk * scale), like(v, dv), tiles.mask_cotangent(dmask, mask)
-
-    return like(v, tiles.together(o)), saving(pullback, q, k, v, mask, top, share)
+    o, top, share = by_platform(tiles.forward, in_blocks)(q, k, v, mask)
+    return o, saving(by_platform(tiles.pullback, pullback_in_blocks), q, k, v, mask, top, share)
 
 
 class _Tiles:
-    """Slices the parts of the arrays that belong to tile i."""
+    """Attention on a CPU, a tile after the other: some queries of one head."""
 
     def __init__(self, q, k, causal):
         self.n, self.length, self.heads, self.d = q.shape
         self.m, self.group, self.causal = k.shape[1], q.shape[2] // k.shape[2], causal
         self.of_head = -(-self.length // max(16, CACHE // (4 * self.m)))
         self.rows = -(-self.length // self.of_head)
+
+    def forward(self, q, k, v, mask):
+        """The output, and for each tile the largest score of each query and the share of that."""
+        whole_q, whole_mask = self.whole(q), self.whole_mask(mask)
+
+        def of_tile(_, i):
+            e, top, share = softmax_parts(self.scores(whole_q, k, whole_mask, i))
+            return None, ((e @ self.keys(v, i)) * share, top, share)
+
+        o, top, share = lax.scan(of_tile, None, self.every)[1]
+        return like(v, self.together(o)), top, share
+
+    def pullback(self, q, k, v, mask, top, share, do):
+        """The cotangents of q, k, v and the mask."""
+        whole_q, whole_do, whole_mask = self.whole(q), self.whole(do), self.whole_mask(mask)
+
+        def of_tile(sums, i):
+            dk, dv, dmask = sums
+            q_i, do_i = self.queries(whole_q, i), self.queries(whole_do, i)
+            k_i, v_i = self.keys(k, i), self.keys(v, i)
+            p = jnp.exp(self.scores(whole_q, k, whole_mask, i) - top[i]) * share[i]
+            dv_i, p = lax.optimization_barrier((p.T @ do_i, p))
+            dp = do_i @ v_i.T
+            # As an einsum: under vmap over keys or values, XLA for CPUs (JAX 0.10) fuses a sum of products with
+            # do_i @ v_i.T and computes that of another example.
+            ds = p * (dp - jnp.einsum("lm,lm->l", p, dp)[:, None])
+            dq_i, ds = lax.optimization_barrier((ds @ k_i, ds))
+            return (self.to_keys(dk, ds.T @ q_i, i), self.to_keys(dv, dv_i, i), self.to_mask(dmask, ds, i)), dq_i
+
+        dmask = None if whole_mask is None or whole_mask.dtype == bool else zeros(whole_mask.shape, q)
+        sums = zeros(k.shape, q), zeros(v.shape, q), dmask
+        (dk, dv, dmask), dq = lax.scan(of_tile, sums, self.every)
+        scale = 1 / math.sqrt(self.d)
+        dq = self.together(dq) * scale
+        return like(q, dq), like(k, dk * scale), like(v, dv), self.mask_cotangent(dmask, mask)
 
     @property
     def every(self):
@@ -226,9 +232,9 @@ class _Tiles:
     def scores(self, q, k, mask, i):
         scores = (self.queries(q, i) * (1 / math.sqrt(self.d))) @ self.keys(k, i).T
         if mask is not None:
-            scores = _masked(scores, lax.dynamic_slice(mask, *self._of_mask(mask, i))[0, 0])
+            scores = masked(scores, lax.dynamic_slice(mask, *self._of_mask(mask, i))[0, 0])
         if self.causal:
-            scores = jnp.where(_is_allowed(self.place(i)[2] + jnp.arange(self.rows), self.m), scores, -jnp.inf)
+            scores = jnp.where(is_allowed(self.place(i)[2] + jnp.arange(self.rows), self.m), scores, -jnp.inf)
         return scores
 
     def together(self, tiles):
@@ -236,19 +242,15 @@ class _Tiles:
         x = tiles.reshape(self.n, self.heads, self.rows * self.of_head, tiles.shape[-1])
         return x[:, :, : self.length].swapaxes(1, 2)
 
+    def apart(self, x):
+        """The transpose of `together`: an array (n, l, h, e) as tiles, the last of a head filled up with zeros."""
+        return self.whole(x).swapaxes(1, 2).reshape(-1, self.rows, x.shape[-1])
+
 
 def _repeated(x, q):
     """Keys or values once for each head of the queries."""
     group = q.shape[2] // x.shape[2]
     return jnp.repeat(x, group, 2) if group > 1 else x
-
-
-def _is_allowed(queries, keys):
-    return queries[:, None] >= jnp.arange(keys)[None]
-
-
-def _masked(scores, mask):
-    return jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask.astype(scores.dtype)
 
 
 def _four_axes(mask):
