@@ -11,15 +11,17 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from jaxdl.ops.platforms import einsum, over_blocks
+from jaxdl.ops.platforms import einsum, over_blocks, rows_of_block
 from jaxdl.ops.precision import like, zeros
 
-BLOCK = 67_000_000  # bytes of the scores of a block; backward has four of that size
+BLOCK = 2**26  # bytes of the scores of a block; backward has a few arrays of that size
 FEWEST = 128  # queries of a block; with fewer, reading keys and values takes longer than computing the scores
 
 
-def masked(scores: Array, mask: Array) -> Array:
+def masked(scores: Array, mask: Array | None) -> Array:
     """Scores, −∞ where a boolean mask is False, or with a mask of numbers added."""
+    if mask is None:
+        return scores
     return jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask.astype(scores.dtype)
 
 
@@ -44,7 +46,7 @@ class Blocks:
     def __init__(self, q, k, causal):
         self.n, self.length, self.heads, self.d = q.shape
         self.keys, self.groups, self.causal = k.shape[1], k.shape[2], causal
-        self.rows = max(FEWEST, BLOCK // max(1, 4 * self.n * self.heads * self.keys))
+        self.rows = rows_of_block(4 * self.n * self.heads * self.keys, BLOCK, FEWEST)
         self.scale = 1 / math.sqrt(self.d)
 
     def forward(self, q: Array, k: Array, v: Array, mask: Array | None) -> tuple[Array, Array, Array]:
@@ -61,39 +63,49 @@ class Blocks:
         return like(v, self._together(o)), self._together(top), self._together(share)
 
     def pullback(
-        self, q: Array, k: Array, v: Array, mask: Array | None, top: Array, share: Array, do: Array
+        self, q: Array, k: Array, v: Array, mask: Array | None, top: Array, do: Array
     ) -> tuple[Array, Array, Array, Array | None]:
-        """The cotangents of q, k, v and the mask."""
+        """The cotangents of q, k, v and the mask.
+
+        The weights are divided by their own sum, not by that of the forward pass: another product may round large
+        scores otherwise. Then a weight of 1 is exactly 1, and its s̄ is 0.
+        """
         dtype, smooth = jnp.result_type(q, k, v), mask is not None and mask.dtype != bool
 
-        def of_block(sums, q, do, top, share, at, by_query):
+        def of_block(sums, q, do, top, at, by_query):
             dk, dv, dmask = sums
-            top, share = jnp.moveaxis(top, 0, 2), jnp.moveaxis(share, 0, 2)
-            p = jnp.exp(self._scores(q, k, self._whole(mask, by_query), at, dtype) - top) * share
+            e = jnp.exp(self._scores(q, k, self._whole(mask, by_query), at, dtype) - jnp.moveaxis(top, 0, 2))
+            total = e.sum(-1, keepdims=True)
+            p = e / jnp.where(total == 0, 1, total)
             dp = einsum("lngre,nmge->nglrm", do, v, dtype)
             ds = p * (dp - (p * dp).sum(-1, keepdims=True))
             dk += einsum("nglrm,lngrd->nmgd", ds, q, dtype)
             dv += einsum("nglrm,lngre->nmge", p, do, dtype)
-            of_mask = self._of_mask(ds, mask) if smooth else None
-            if of_mask is not None and by_query is None:
-                dmask, of_mask = dmask + of_mask, None
             dq = jnp.moveaxis(einsum("nglrm,nmgd->nglrd", ds, k, dtype), 2, 0)
-            return (dk, dv, dmask), (dq, None if of_mask is None else jnp.moveaxis(of_mask, 2, 0))
+            if not smooth:
+                return (dk, dv, None), (dq, None)
+            if by_query is None:
+                return (dk, dv, dmask + self._of_mask(ds, mask)), (dq, None)
+            return (dk, dv, None), (dq, jnp.moveaxis(self._of_mask(ds, mask), 2, 0))
 
         by_query = self._mask_by_query(mask)
-        start = zeros(self._whole(mask, None).shape, q) if smooth and by_query is None else None
-        rows = *map(self._by_query, (q, do, top, share)), jnp.arange(self.length), by_query
+        start = zeros(self._five_axes(mask).shape, q) if smooth and by_query is None else None
+        rows = *map(self._by_query, (q, do, top)), jnp.arange(self.length), by_query
         sums = zeros(k.shape, q), zeros(v.shape, q), start
         (dk, dv, total), (dq, of_queries) = over_blocks(of_block, sums, rows, self.rows)
         dmask = total if of_queries is None else jnp.moveaxis(of_queries, 0, 2)
-        cotangents = like(q, self._together(dq) * self.scale), like(k, dk * self.scale), like(v, dv)
-        return *cotangents, None if dmask is None else like(mask, jnp.moveaxis(dmask, 2, 3).reshape(mask.shape))
+        if mask is not None and dmask is not None:
+            dmask = like(mask, jnp.moveaxis(dmask, 2, 3).reshape(mask.shape))
+        return like(q, self._together(dq) * self.scale), like(k, dk * self.scale), like(v, dv), dmask
 
     def _scores(self, q, k, mask, at, dtype):
-        """(n, g, l, r, m)"""
-        scores = einsum("lngrd,nmgd->nglrm", q, k, dtype) * self.scale
-        if mask is not None:
-            scores = masked(scores, mask)
+        """(n, g, l, r, m)
+
+        Queries of 32 bits are scaled, not the scores: fused with a difference, that product would not be rounded.
+        """
+        before = self.scale if dtype.itemsize > 2 else 1
+        scores = einsum("lngrd,nmgd->nglrm", q.astype(dtype) * before, k, dtype) * (self.scale / before)
+        scores = masked(scores, mask)
         return jnp.where(is_allowed(at, self.keys)[:, None], scores, -jnp.inf) if self.causal else scores
 
     def _by_query(self, x):

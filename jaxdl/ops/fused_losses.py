@@ -17,7 +17,7 @@ from jaxdl.ops.losses import (
     softmax_cross_entropy_with_integer_labels,
     spread_over_losses,
 )
-from jaxdl.ops.platforms import by_platform, einsum, over_blocks
+from jaxdl.ops.platforms import by_platform, einsum, over_blocks, rows_of_block
 from jaxdl.ops.precision import like, upcast, zeros
 from jaxdl.rule import op, saving
 
@@ -25,8 +25,9 @@ CACHE = 4_200_000  # bytes of a block of logits
 NEAR_CACHE = 1_050_000  # bytes of a part of w̄ and of what is added to it
 FEWEST_ROWS = 128  # of a block; with fewer, adding to w̄ takes longer than computing the summands
 
-BLOCK_ELSEWHERE = 268_000_000  # bytes of a block of logits elsewhere than on a CPU
-FEWEST_ROWS_ELSEWHERE = 1024
+# Elsewhere than on a CPU:
+LARGE_BLOCK = 2**28  # bytes of a block of logits
+LEAST_ROWS = 1024  # of a block; with fewer, reading w and w̄ takes longer than the products
 
 
 @op
@@ -126,7 +127,7 @@ def _in_large_blocks(x, w, labels, weights):
         dw += einsum("nd,nc->dc", x, slopes, w.dtype)
         return dw, (losses, einsum("nc,dc->nd", slopes, w, w.dtype))
 
-    most = max(FEWEST_ROWS_ELSEWHERE, BLOCK_ELSEWHERE // (4 * w.shape[1]))
+    most = rows_of_block(4 * w.shape[1], LARGE_BLOCK, LEAST_ROWS)
     dw, (losses, dx) = over_blocks(of_rows, zeros(w.shape, w), (x, labels, weights), most)
     return dw, losses, dx
 

@@ -26,7 +26,8 @@ def over_blocks(
 ) -> tuple[Any, Any]:
     """Scans f(carry, *rows) → (carry, outputs) over blocks of `most` rows, the last of which may be smaller."""
     n = jax.tree.leaves(rows)[0].shape[0]
-    most = min(most, n)
+    if n <= most:
+        return f(carry, *rows)
     count, rest = divmod(n, most)
     blocks = jax.tree.map(lambda a: a[: count * most].reshape(count, most, *a.shape[1:]), rows)
     carry, outputs = lax.scan(lambda carry, block: f(carry, *block), carry, blocks)
@@ -37,10 +38,17 @@ def over_blocks(
     return carry, outputs
 
 
-def einsum(spec: str, x: jax.Array, y: jax.Array, dtype: Any) -> jax.Array:
-    """A product of arrays in `dtype`, whose sums have at least 32 bits.
+def rows_of_block(bytes_of_row: int, block: int, least: int) -> int:
+    """How many rows have at most `block` bytes, as a multiple of `least`, and at least that."""
+    return least * max(1, block // max(1, least * bytes_of_row))
 
-    Elsewhere than on a CPU, products of 16-bit numbers are fast, and copies in 32 bits take time and memory.
+
+def einsum(spec: str, x: jax.Array, y: jax.Array, dtype: Any) -> jax.Array:
+    """A product for accelerators of arrays in `dtype`, whose sums have at least 32 bits.
+
+    Products of bfloat16 are fast there, and copies in 32 bits take time and memory. float16 is widened nevertheless:
+    cotangents of a mean over many examples are smaller than its smallest numbers.
     """
+    dtype = jnp.dtype(jnp.float32) if dtype == jnp.float16 else dtype
     sums = dtype if dtype.itemsize > 2 else jnp.float32
     return jnp.einsum(spec, x.astype(dtype), y.astype(dtype), preferred_element_type=sums)

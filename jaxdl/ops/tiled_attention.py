@@ -88,8 +88,7 @@ def _at_once(q, k, v, mask, causal):
     scale = 1 / math.sqrt(q.shape[-1])
     wide_q, wide_k, wide_v = upcast((q, _repeated(k, q), _repeated(v, q)))
     scores = jnp.einsum("nlhd,nmhd->nhlm", wide_q * scale, wide_k)
-    if mask is not None:
-        scores = masked(scores, _four_axes(mask))
+    scores = masked(scores, _four_axes(mask))
     if causal:
         scores = jnp.where(is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
     e, _, share = softmax_parts(scores)
@@ -124,10 +123,13 @@ def _in_tiles(q, k, v, mask, causal):
         return o, tiles.apart(top), tiles.apart(share)
 
     def pullback_in_blocks(q, k, v, mask, top, share, do):
-        return blocks.pullback(q, k, v, mask, tiles.together(top), tiles.together(share), do)
+        return blocks.pullback(q, k, v, mask, tiles.together(top), do)
+
+    def pullback(q, k, v, mask, top, share, do):
+        return by_platform(tiles.pullback, pullback_in_blocks)(q, k, v, mask, top, share, do)
 
     o, top, share = by_platform(tiles.forward, in_blocks)(q, k, v, mask)
-    return o, saving(by_platform(tiles.pullback, pullback_in_blocks), q, k, v, mask, top, share)
+    return o, saving(pullback, q, k, v, mask, top, share)
 
 
 class _Tiles:

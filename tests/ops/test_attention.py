@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from jaxdl import automatic, ops
+from jaxdl.ops import attention_blocks
 from jaxdl.ops.tiled_attention import _Tiles
 from tests.draws import draw
+from tests.platforms import as_on
 from tests.tolerance import assert_close
 
 
@@ -27,12 +29,14 @@ def arguments(mask, queries=7):
     return draw(0, n, queries, h, d), draw(1, n, m, g, d), draw(2, n, m, g, e), *masks[mask]
 
 
-@pytest.fixture(params=["at once", "in tiles"])
+@pytest.fixture(params=["at once", "in tiles", "in blocks"])
 def form(request, monkeypatch):
-    """Both forms on short sequences."""
+    """All forms on short sequences; the last is that for accelerators, in blocks of three queries."""
     jax.clear_caches()
     monkeypatch.setattr(sys.modules["jaxdl.ops.tiled_attention"], "SHORT", 4096 if request.param == "at once" else 0)
-    yield request.param
+    monkeypatch.setattr(attention_blocks, "BLOCK", 1)
+    monkeypatch.setattr(attention_blocks, "FEWEST", 3)
+    yield lambda f: as_on("cuda" if request.param == "in blocks" else "cpu", f)
     jax.clear_caches()
 
 
@@ -60,7 +64,7 @@ def test_agrees_with_the_plain_definition(mask, causal, form, monkeypatch):
         return ops.attention(*full, causal=causal)
 
     dy = draw(4, 2, 8, 4, 3)
-    both = lambda f: jax.jit(lambda *x: (lambda y, back: (y, *back(dy)))(*jax.vjp(f, *x)))(*(args[i] for i in smooth))
+    both = lambda f: form(lambda *x: (lambda y, back: (y, *back(dy)))(*jax.vjp(f, *x)))(*(args[i] for i in smooth))
     for got, want in zip(both(f), both(automatic(f)), strict=True):
         assert_close(got, want, "float32")
 
@@ -71,7 +75,8 @@ def test_equals_jaxs_own_attention(form):
     bias = draw(5, 2, 4, 7, 9)
     for causal in (False, True):
         want = jax.nn.dot_product_attention(q, k, v, bias, is_causal=causal)
-        assert_close(ops.attention(q, k, v, bias, causal=causal), want, "float32")
+        got = form(lambda *args, causal=causal: ops.attention(*args, causal=causal))(q, k, v, bias)
+        assert_close(got, want, "float32")
 
 
 @pytest.mark.parametrize("forbidden", [False, -jnp.inf], ids=["booleans", "numbers"])
@@ -80,10 +85,9 @@ def test_a_query_that_may_see_nothing_gets_zeros(forbidden, form):
     allowed = jnp.full((7, 9), True if forbidden is False else 0.0)
     mask = allowed.at[2].set(forbidden)
     f = lambda q, k, v: ops.attention(q, k, v, mask)
-    y, back = jax.vjp(f, q, k, v)
+    y, cotangents = form(lambda *x: (lambda y, back: (y, back(jnp.ones_like(y))))(*jax.vjp(f, *x)))(q, k, v)
     assert (y[:, 2] == 0).all()
     assert (y[:, 3] != 0).all()
-    cotangents = back(jnp.ones_like(y))
     assert (cotangents[0][:, 2] == 0).all()
     assert all(jnp.isfinite(c).all() for c in cotangents)
 
@@ -93,7 +97,7 @@ def test_as_close_to_float64_as_the_automatic_derivative(sizes, form):
     """Also where scores are large: logsumexp alone would round them away, and Σ ō o leave its rounding in q̄ = 0."""
     q, k, v = (size * draw(i, 1, 64, 2, 8) for i, size in enumerate(sizes))
     dy = draw(3, 1, 64, 2, 8)
-    run = lambda f, *x: jax.tree.leaves(jax.vjp(f, *x)[1](dy.astype(x[0].dtype)))
+    run = lambda f, *x: form(lambda *x: jax.vjp(f, *x)[1](dy.astype(x[0].dtype)))(*x)
     with jax.enable_x64(True):
         truth = map(np.asarray, run(automatic(ops.attention), *(a.astype(jnp.float64) for a in (q, k, v))))
     for hand, plain, true in zip(

@@ -9,16 +9,18 @@ import pytest
 from jaxdl import automatic, ops
 from jaxdl.ops import fused_losses
 from tests.draws import draw
+from tests.platforms import as_on
 from tests.tolerance import assert_close
 
 CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
 
 
-def errors(f, args, dy=1.0):
+def errors(f, args, dy=1.0, platform=None):
     """For each cotangent: the distance of hand and automatic from float64, over its largest entry."""
-    run = lambda f, args: jax.tree.leaves(
-        (lambda y, back: back(jax.tree.map(lambda v: dy * jnp.ones_like(v), y)))(*jax.vjp(f, *args))
+    pulled = lambda f: (
+        lambda *args: (lambda y, back: back(jax.tree.map(lambda v: dy * jnp.ones_like(v), y)))(*jax.vjp(f, *args))
     )
+    run = lambda f, args: jax.tree.leaves((as_on(platform, pulled(f)) if platform else pulled(f))(*args))
     with jax.enable_x64(True):
         truth = [np.asarray(t) for t in run(automatic(f), [a.astype(jnp.float64) for a in args])]
     for hand, plain, true in zip(run(f, args), run(automatic(f), args), truth, strict=True):
@@ -26,8 +28,11 @@ def errors(f, args, dy=1.0):
         yield tuple(float(np.abs(np.asarray(a, np.float64) - true).max()) / scale for a in (hand, plain))
 
 
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
 @pytest.mark.parametrize("rows", [1, 4, 5, 100])
-def test_blocks_of_rows_make_no_difference(rows, monkeypatch):
+def test_blocks_of_rows_make_no_difference(rows, platform, monkeypatch):
+    monkeypatch.setattr(fused_losses, "LARGE_BLOCK", 1)
+    monkeypatch.setattr(fused_losses, "LEAST_ROWS", rows)
     monkeypatch.setattr(fused_losses, "CACHE", 4 * 7 * rows)
     monkeypatch.setattr(fused_losses, "NEAR_CACHE", 8 * 7 * rows)
     monkeypatch.setattr(fused_losses, "FEWEST_ROWS", 1)
@@ -36,7 +41,8 @@ def test_blocks_of_rows_make_no_difference(rows, monkeypatch):
     for reduce in (jnp.mean, jnp.sum, lambda losses: losses @ jnp.linspace(0, 1, 9)):
         fused = lambda x, w, reduce=reduce: ops.linear_cross_entropy(x, w, labels, reduce=reduce)
         plain = lambda x, w, reduce=reduce: CROSS_ENTROPY.primal(x @ w, labels, reduce=reduce)
-        for got, want in zip(*(jax.value_and_grad(f, (0, 1))(x, w) for f in (fused, plain)), strict=True):
+        run = lambda f: as_on(platform, jax.value_and_grad(f, (0, 1)))(x, w)
+        for got, want in zip(run(fused), run(plain), strict=True):
             for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
                 assert_close(a, b, "float32")
     jax.clear_caches()
@@ -123,6 +129,18 @@ ROWS = {
 def test_as_close_to_float64_as_the_automatic_derivative(name, rows, dtype):
     weights = draw(1, 64, 8)
     for hand, plain in errors(lambda x: ON_ROWS[name](x) * weights.astype(x.dtype), [ROWS[rows].astype(dtype)]):
+        assert np.isfinite(hand)
+        assert hand <= max(1.5 * plain, 4 * float(jnp.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("name", ["linear_cross_entropy", "layer_norm", "rms_norm"])
+def test_as_close_to_float64_on_a_gpu(name, rows, dtype):
+    """The forms of the ops that have another there, but in the arithmetic of this machine."""
+    weights = draw(1, 64, 8)
+    f = lambda x: ON_ROWS[name](x) * weights.astype(x.dtype)
+    for hand, plain in errors(f, [ROWS[rows].astype(dtype)], platform="cuda"):
         assert np.isfinite(hand)
         assert hand <= max(1.5 * plain, 4 * float(jnp.finfo(dtype).eps))
 

@@ -1,0 +1,118 @@
+"""Programs for platforms that are not at hand: every op is lowered for them, loops are short, means are exact."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from benchmarks.accelerators import counted, figures, problems
+from jaxdl import automatic, ops
+from jaxdl import jaxpr as jx
+from jaxdl.ops.op_cases import cases
+from tests.platforms import as_on, program
+from tests.tolerance import assert_close
+
+ACCELERATORS = ("cuda", "tpu")
+FORMATS = ("float32", "bfloat16")
+
+
+def step(case, dtype, derivative=lambda f: f):
+    """Value and pullback of a case as a function of its differentiable arguments, and those."""
+    args = case.make(1, jnp.dtype(dtype))
+    smooth = [i for i, a in enumerate(args) if jnp.issubdtype(a.dtype, jnp.inexact)]
+
+    def f(*x):
+        given = dict(zip(smooth, x, strict=True))
+        return case.op(*[given.get(i, a) for i, a in enumerate(args)], **case.settings)
+
+    def both(*x):
+        y, pullback = jax.vjp(derivative(f), *x)
+        return y, pullback(jax.tree.map(_cotangent, y))
+
+    return both, [args[i] for i in smooth]
+
+
+def _cotangent(y):
+    inexact = jnp.issubdtype(y.dtype, jnp.inexact)
+    return jnp.ones_like(y) if inexact else np.zeros(y.shape, jax.dtypes.float0)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_every_op_is_lowered_for_accelerators(dtype):
+    """Forward pass and pullback of all cases as one module for both platforms."""
+    steps, arguments = zip(*[step(case, dtype) for case in cases()], strict=True)
+    every = lambda arguments: [f(*x) for f, x in zip(steps, arguments, strict=True)]
+    lowered = export.export(jax.jit(every), platforms=ACCELERATORS)(arguments)
+    assert lowered.platforms == ACCELERATORS
+
+
+DEPENDENT = [case for case in cases() if "platform_index" in jx.primitives(jax.make_jaxpr(step(case, "float32")[0])(
+    *step(case, "float32")[1]
+))]  # fmt: skip
+
+
+def test_which_ops_choose():
+    """Another op whose form depends on the platform belongs here; the next test then runs it."""
+    assert {case.op.__name__ for case in DEPENDENT} == {
+        "attention", "conv2d", "conv2d_kernel_gradient", "conv_transpose2d", "layer_norm", "linear_cross_entropy",
+        "rms_norm",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("case", DEPENDENT, ids=str)
+def test_values_on_accelerators(case, dtype):
+    """Against the automatic derivative in float32 at the same, already rounded points."""
+    hand, x = step(case, dtype)
+    plain, _ = step(case, dtype, automatic)
+    got, want = as_on("tpu", hand)(*x), jax.jit(plain)(*[a.astype(jnp.float32) for a in x])
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert a.dtype == x[0].dtype
+        assert_close(a, b, dtype)
+
+
+def floats(*shapes):
+    return [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+
+
+HEADS = floats(*[(8, 1024, 8, 64)] * 3)
+LABELS = jax.ShapeDtypeStruct((8192,), jnp.int32)
+LARGE = {
+    "attention": (ops.attention, HEADS, 128, 8),
+    "causal attention": (lambda *qkv: ops.attention(*qkv, causal=True), HEADS, 128, 8),
+    "linear_cross_entropy": (
+        lambda x, w: ops.linear_cross_entropy(x, w, jnp.zeros(8192, int)), floats((8192, 1024), (1024, 50_000)),
+        32768, 8,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_loops_are_short_except_on_a_cpu(name):
+    """At most 1,024/128 blocks of queries, at most 8,192/1,024 blocks of rows; and still small parts on a CPU."""
+    f, types, on_cpu, most = LARGE[name]
+    assert counted(f, types, "cpu")["steps"] == on_cpu
+    for platform in ACCELERATORS:
+        assert 0 < counted(f, types, platform)["steps"] <= most
+
+
+@pytest.mark.parametrize("op", [ops.layer_norm, ops.rms_norm])
+def test_means_on_accelerators_are_no_products(op):
+    """A product of float32 is rounded there to TF32 or bfloat16."""
+    types = floats((16, 8), *[(8,)] * (2 if op is ops.layer_norm else 1))
+    both = lambda *x: (lambda y, back: (y, back(y)))(*jax.vjp(op, *x))
+    assert "dot_general" in jx.primitives(program("cpu", both, *types))
+    assert "dot_general" not in jx.primitives(program("cuda", both, *types))
+
+
+def test_the_benchmark_has_every_op_and_runs():
+    """All problems small, and a few of them with times, on this machine."""
+    small = [problem.shrunk() for problem in problems()]
+    assert {op.__name__ for op in ops.all_ops().values()} - {"cross_entropies", "conv2d_kernel_gradient"} <= {
+        problem.name.split()[0].strip(",") for problem in small
+    }
+    for problem in small:
+        assert figures(problem)["bfloat16"]["hand"]["largest_bytes"] > 0
+    for problem in small[::20]:
+        assert figures(problem, rounds=2)["float32"]["time"]["ratio"] > 0
