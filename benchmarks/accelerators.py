@@ -152,7 +152,7 @@ def counted(f: Callable[..., Any], types: list[Any], platform: str = "cuda") -> 
     jaxpr = jx.chosen_for(platform, jx.trace(step, *types)[0])
     return {
         "steps": steps(jaxpr),
-        "residual_bytes": both.residual_bytes()[0],
+        **dict(zip(("residual_bytes", "argument_bytes"), both.residual_bytes(), strict=True)),
         "largest_bytes": largest(jaxpr),
         "flops": jx.flops(jaxpr),
     }
@@ -220,6 +220,12 @@ def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def larger(data: dict[str, Any], *what: str) -> int:
+    """In how many problems the sum of these figures is larger by hand than automatic, in any format."""
+    total = lambda side: sum(side[w] for w in what)
+    return sum(any(total(f["hand"]) > total(f["automatic"]) for f in found.values()) for found in data.values())
+
+
 def main(only: str = "", rounds: int = 0) -> None:
     """Count for every op, and measure where an accelerator is at hand.
 
@@ -241,7 +247,10 @@ def main(only: str = "", rounds: int = 0) -> None:
     )  # fmt: skip
     where = f"times on {machine()['device']}" if timed else "counted; no accelerator was at hand, so nothing is timed"
     note = (
-        "Each pair is hand / automatic; operations and times are ratios hand : automatic. `benchmarks/accelerators.md`."
+        "Each pair is hand / automatic; operations and times are ratios hand : automatic. Residuals are without "
+        f"arguments: a rule keeps more than the automatic derivative in {larger(data, 'residual_bytes')} of {len(data)} "
+        f"rows; with the arguments that the backward pass needs, in {larger(data, 'residual_bytes', 'argument_bytes')}. "
+        "See `benchmarks/accelerators.md`."
     )
     table = Table(f"Rules on accelerators ({where})", columns, [row(n, found) for n, found in data.items()], note)
     keep("accelerators", {"problems": data}, table)
