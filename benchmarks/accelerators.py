@@ -246,11 +246,11 @@ def main(only: str = "", rounds: int = 0) -> None:
         "bfloat16", "operations", *["time, float32", "bfloat16"] * timed,
     )  # fmt: skip
     where = f"times on {machine()['device']}" if timed else "counted; no accelerator was at hand, so nothing is timed"
+    more, more_with_arguments = larger(data, "residual_bytes"), larger(data, "residual_bytes", "argument_bytes")
     note = (
         "Each pair is hand / automatic; operations and times are ratios hand : automatic. Residuals are without "
-        f"arguments: a rule keeps more than the automatic derivative in {larger(data, 'residual_bytes')} of {len(data)} "
-        f"rows; with the arguments that the backward pass needs, in {larger(data, 'residual_bytes', 'argument_bytes')}. "
-        "See `benchmarks/accelerators.md`."
+        f"arguments: a rule keeps more than the automatic derivative in {more} of {len(data)} rows; with the arguments "
+        f"that the backward pass needs, in {more_with_arguments}. See `benchmarks/accelerators.md`."
     )
     table = Table(f"Rules on accelerators ({where})", columns, [row(n, found) for n, found in data.items()], note)
     keep("accelerators", {"problems": data}, table)
