@@ -101,6 +101,7 @@ def tune(
     args: Arguments = None,
     batch: int = 64,
     argnums: Annotated[tuple[int, ...] | None, arg(metavar="N ...")] = None,
+    max_bytes: Count = None,
     seconds: float = 30.0,
     compiler_options: bool = False,
     out: File = None,
@@ -116,6 +117,7 @@ def tune(
         args: Python file with the function's arguments, as a tuple under its name. Without it they are generated.
         batch: Examples in a batch, for a model.
         argnums: The positions of a function's arguments in which it will be differentiated; by default all.
+        max_bytes: How many bytes the backward pass may keep of the forward pass, besides the arguments.
         seconds: About how long to measure.
         compiler_options: Choose options of the compiler too.
         out: File for the result: .json, which jaxdl.Tuned.load reads, .html, .md or .txt.
@@ -123,7 +125,7 @@ def tune(
     """
     from jaxdl.cli.tuning import tune_target
 
-    return tune_target(target, args, batch, argnums, seconds, compiler_options, out, quiet)
+    return tune_target(target, args, batch, argnums, max_bytes, seconds, compiler_options, out, quiet)
 
 
 def plan(

@@ -26,6 +26,7 @@ def tune_target(
     args: Path | None,
     batch: int,
     argnums: tuple[int, ...] | None,
+    max_bytes: int | None,
     seconds: float,
     compiler_options: bool,
     out: Path | None,
@@ -39,7 +40,8 @@ def tune_target(
     f, given = _function(target, args) if ":" in target else _of_model(target, batch)
     if ":" not in target:
         argnums = (0,)
-    find = tune(f, argnums=argnums, seconds=seconds, choose_compiler_options=compiler_options, quiet=quiet)
+    settings = {"argnums": argnums, "max_bytes": max_bytes, "seconds": seconds, "quiet": quiet}
+    find = tune(f, choose_compiler_options=compiler_options, **settings)
     try:
         found = find(*given)
     except (Exception, SystemExit) as error:  # whatever the user's function raises

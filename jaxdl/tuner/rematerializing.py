@@ -95,12 +95,18 @@ def rematerialized(
         >>> f.plan(jnp.zeros(10)).kept_bytes
         40
     """
-    if max_bytes is not None:
-        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int | np.integer):
-            raise TypeError(f"rematerialized: max_bytes must be a whole number of bytes, got {max_bytes!r}")
-        if max_bytes < 0:
-            raise ValueError(f"rematerialized: max_bytes must be at least 0, got {max_bytes}")
+    check_max_bytes("rematerialized", max_bytes)
     return Rematerialized(f, None if max_bytes is None else int(max_bytes))
+
+
+def check_max_bytes(tool: str, max_bytes: Any) -> None:
+    """Raises TypeError or ValueError, in the name of a tool, for a budget that is no number of bytes."""
+    if max_bytes is None:
+        return
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int | np.integer):
+        raise TypeError(f"{tool}: max_bytes must be a whole number of bytes, got {max_bytes!r}")
+    if max_bytes < 0:
+        raise ValueError(f"{tool}: max_bytes must be at least 0, got {max_bytes}")
 
 
 def cut(

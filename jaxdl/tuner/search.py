@@ -33,6 +33,25 @@ class Tried:
     refused: str = ""
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A program that may be the result.
+
+    Attributes:
+        name: "hand" (the function as written), "automatic", "stock", or "tuned".
+        choices: Its choices.
+        options: The compiler options.
+        variant: The program, compiled.
+        residuals: Which values its backward pass keeps, as `cut` says it; None for what the derivatives keep.
+    """
+
+    name: str
+    choices: Choices
+    options: Options
+    variant: Variant
+    residuals: dict[str, Any] | None = None
+
+
 @dataclass
 class Search:
     """Finds the best choices for a jaxpr under one set of compiler options.
@@ -65,40 +84,31 @@ class Search:
         held = tuple((group.key, HAND) for group in self.groups if self.keep(group.site))
         return Choices(option, held)
 
-    def variant(self, choices: Choices) -> Variant:
-        """The compiled gradient with these choices."""
-        return self.trials.variant(with_choices(self.jaxpr, choices), self.options)
-
-    def starts(self) -> dict[str, tuple[Choices, Variant]]:
+    def starts(self) -> list[Candidate]:
         """The function as written, all of it automatic, and all of it stock."""
-        names = [HAND]
-        if self.free:
-            names.append(AUTOMATIC)
-        if any(STOCK in group.options for group in self.free):
-            names.append(STOCK)
-        found = {}
-        for name in names:
-            self.report(f"all {name}")
-            choices = self.uniform(name)
-            found[name] = choices, self.variant(choices)
-        return found
+        has_stock = any(STOCK in group.options for group in self.free)
+        names = [HAND, *[AUTOMATIC] * bool(self.free), *[STOCK] * has_stock]
+        return [self._candidate(name, self.uniform(name), f"all {name}") for name in names]
 
-    def best(self, starts: dict[str, tuple[Choices, Variant]]) -> tuple[Choices, Variant]:
+    def best(self, start: Candidate) -> Candidate:
         """The best choices that are found in the time."""
-        choices, best = fastest([*starts.values()])
-        self.start = choices
-        near = []
+        self.start, best, near = start.choices, start, []
         for changed, option in self._changes():
             if self.trials.is_over:
                 self.left_out += 1
                 continue
-            choices, best, tried = self._try(choices, best, changed, option)
+            best, tried = self._try(best, changed, option)
             if tried and not tried.adopted and tried.ratio is not None and tried.ratio <= NEAR:
                 near.append((changed, option))
         for changed, option in near:  # what did not pay alone may pay beside the others
             if not self.trials.is_over:
-                choices, best, _ = self._try(choices, best, changed, option)
-        return choices, best
+                best, _ = self._try(best, changed, option)
+        return best
+
+    def _candidate(self, name, choices, what):
+        self.report(what)
+        variant = self.trials.variant(with_choices(self.jaxpr, choices), self.options)
+        return Candidate(name, choices, self.options, variant)
 
     def _changes(self) -> Iterator[tuple[list[Group], str]]:
         """First all groups of a name at once, then each group of those; the most expensive first."""
@@ -114,23 +124,23 @@ class Search:
             if len(by_name[group.site.name]) > 1:
                 yield from (([group], option) for option in group.options)
 
-    def _try(self, choices, best, changed, option):
-        new = choices.changed(changed, option)
-        if new == choices:
-            return choices, best, None
-        self.report(f"{changed[0].site.name}: {option}")
-        variant = self.variant(new)
+    def _try(self, best, changed, option):
+        choices = best.choices.changed(changed, option)
+        if choices == best.choices:
+            return best, None
+        new = self._candidate("tuned", choices, f"{changed[0].site.name}: {option}")
         keys = tuple(group.key for group in changed)
-        if variant.refused:
-            tried = Tried(keys, option, None, 0, False, variant.refused)
-        elif variant is best:
+        if new.variant.refused:
+            tried = Tried(keys, option, None, 0, False, new.variant.refused)
+        elif new.variant is best.variant:
             tried = Tried(keys, option, 1.0, 0, False)
         else:
-            times = self.trials.race(variant, best)
-            adopted = is_better(variant, best, times)
-            tried = Tried(keys, option, times.ratio, variant.residual_bytes - best.residual_bytes, adopted)
+            times = self.trials.race(new.variant, best.variant)
+            adopted = is_better(new.variant, best.variant, times)
+            less = new.variant.residual_bytes - best.variant.residual_bytes
+            tried = Tried(keys, option, times.ratio, less, adopted)
         self.tried.append(tried)
-        return (new, variant, tried) if tried.adopted else (choices, best, tried)
+        return new if tried.adopted else best, tried
 
     def alternatives(self, group: Group) -> dict[str, Tried]:
         """What was measured for a group, by the option, as if tried last: with ratio and bytes over the final choice.
@@ -151,15 +161,15 @@ class Search:
         return found
 
 
-def fastest(found: Sequence[tuple[Any, Variant]], seconds: float = 0.5) -> tuple[Any, Variant]:
-    """The fastest of several variants, with what is beside it; the first of those that are equally fast."""
-    usable = [(what, variant) for what, variant in found if not variant.refused]
-    distinct = list({id(variant): (what, variant) for what, variant in reversed(usable)}.values())[::-1]
+def fastest(candidates: Sequence[Candidate], seconds: float = 0.5) -> Candidate:
+    """The fastest of several candidates, of those that are equally fast one with fewer bytes, or the first."""
+    usable = [c for c in candidates if not c.variant.refused]
+    distinct = list({id(c.variant): c for c in reversed(usable)}.values())[::-1]
     if len(distinct) == 1:
         return distinct[0]
-    times = rounds(*[variant.run for _, variant in distinct], seconds=seconds, least=5)
+    times = rounds(*[c.variant.run for c in distinct], seconds=seconds, least=5)
     best = 0
     for i in range(1, len(distinct)):
-        if is_better(distinct[i][1], distinct[best][1], Pairs(times[i], times[best])):
+        if is_better(distinct[i].variant, distinct[best].variant, Pairs(times[i], times[best])):
             best = i
     return distinct[best]

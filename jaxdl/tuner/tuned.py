@@ -15,6 +15,7 @@ from jaxdl import __version__
 from jaxdl import jaxpr as jx
 from jaxdl.report import Report, Table, bytes_text, ratio_text
 from jaxdl.tuner.choices import Choices, groups, with_choices
+from jaxdl.tuner.rematerializing import cut
 
 AGAIN = "tune it again"
 
@@ -111,6 +112,8 @@ class Tuned(Report):
         setting: What the choices were measured for.
         choices: The choices.
         compiler_options: The options to compile it with: `jax.jit(…, compiler_options=tuned.compiler_options)`.
+        max_bytes: The budget for what the backward pass keeps, if there is one.
+        residuals: Which values the backward pass keeps, as `cut` says it; None for what the derivatives keep.
         alternatives: The tuned program and the uniform ones, with their costs.
         decisions: What was chosen for each group of identical sites.
         note: What was not tried.
@@ -120,6 +123,8 @@ class Tuned(Report):
     setting: Setting
     choices: Choices
     compiler_options: dict[str, str]
+    max_bytes: int | None
+    residuals: dict[str, Any] | None
     alternatives: tuple[Alternative, ...]
     decisions: tuple[Decision, ...]
     note: str = ""
@@ -137,7 +142,10 @@ class Tuned(Report):
         """
         jaxpr, result, arrays = jx.trace_arrays(self.f, args, kwargs)
         self._check(jaxpr, arrays)
-        return jax.tree.unflatten(result, with_choices(jaxpr, self.choices)(*arrays))
+        program = with_choices(jaxpr, self.choices)
+        if self.residuals is not None:
+            program, _ = cut(program, arrays, self.max_bytes, decisions=self.residuals)
+        return jax.tree.unflatten(result, program(*arrays))
 
     def _check(self, jaxpr, arrays):
         here = Setting.here(arrays)
@@ -176,7 +184,13 @@ class Tuned(Report):
         options = [f"compiler option {name}={value!r}" for name, value in self.compiler_options.items()]
         where = f"{self.setting.device} ({self.setting.platform}), JAX {self.setting.jax}"
         title = f"{self.__name__}, tuned: time of the gradient over that of the tuned one, on {where}"
-        return Table(title, columns, rows, "\n".join([*options, *refused, *filter(None, [self.note])]))
+        return Table(title, columns, rows, "\n".join(filter(None, [self._memory(), *options, *refused, self.note])))
+
+    def _memory(self):
+        if self.residuals is None:
+            return ""
+        budget = "" if self.max_bytes is None else f", within {bytes_text(self.max_bytes)}"
+        return f"some values are computed again in the backward pass, rather than kept{budget}"
 
     def table(self) -> Table:
         """One row for each choice, with the alternatives that were measured."""
@@ -199,6 +213,8 @@ class Tuned(Report):
             "setting": asdict(self.setting),
             "choices": {"default": self.choices.default, "chosen": dict(self.choices.chosen)},
             "compiler_options": self.compiler_options,
+            "max_bytes": self.max_bytes,
+            "residuals": self.residuals,
             "alternatives": [asdict(a) for a in self.alternatives],
             "decisions": [asdict(d) for d in self.decisions],
             "note": self.note,
@@ -229,6 +245,8 @@ class Tuned(Report):
                 setting=setting,
                 choices=Choices(data["choices"]["default"], chosen),
                 compiler_options=dict(data["compiler_options"]),
+                max_bytes=data["max_bytes"],
+                residuals=data["residuals"],
                 alternatives=tuple(_made(Alternative, a) for a in data["alternatives"]),
                 decisions=tuple(_decision(d) for d in data["decisions"]),
                 note=data["note"],

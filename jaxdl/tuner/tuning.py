@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import jax
@@ -15,12 +16,16 @@ from jaxdl.measure import Pairs, rounds
 from jaxdl.measure.differentiated import check_differentiable
 from jaxdl.report import ProgressBar, error_text
 from jaxdl.strip import Choice, chosen
+from jaxdl.tuner.choices import with_choices
+from jaxdl.tuner.rematerializing import check_max_bytes, cut
 from jaxdl.tuner.search import Search, fastest
 from jaxdl.tuner.trials import Options, Trials
 from jaxdl.tuner.tuned import Alternative, Decision, Other, Setting, Tuned
 
 # Options of XLA's compiler that make some programs faster, by platform. A version without one refuses it.
 COMPILER_OPTIONS: dict[str, tuple[Options, ...]] = {"cpu": ((("xla_cpu_experimental_ynn_fusion_type", ""),),)}
+
+NOTABLE = 0.99  # a uniform program is taken instead if it takes at most so much of the time
 
 
 @overload
@@ -29,6 +34,7 @@ def tune(  # pyright: ignore[reportOverlappingOverload]
     /,
     *,
     argnums: int | Sequence[int] | None = None,
+    max_bytes: int | None = None,
     keep: Choice = None,
     choose_compiler_options: bool = False,
     seconds: float = 30.0,
@@ -42,6 +48,7 @@ def tune(
     /,
     *args: object,
     argnums: int | Sequence[int] | None = None,
+    max_bytes: int | None = None,
     keep: Choice = None,
     choose_compiler_options: bool = False,
     seconds: float = 30.0,
@@ -57,6 +64,7 @@ def tune(
     kwargs: dict[str, Any],
     *,
     argnums: int | Sequence[int] | None = None,
+    max_bytes: int | None = None,
     keep: Choice = None,
     choose_compiler_options: bool = False,
     seconds: float = 30.0,
@@ -71,6 +79,9 @@ def tune(
     choice is refused if outputs or cotangents differ from those of f by more than half of their digits. Identical
     sites get one choice. Nothing is random; results differ from run to run where choices are equally fast.
 
+    Last, the values that the backward pass keeps are chosen, as by `rematerialized`, for the best choices and for the
+    uniform ones; with a budget, the fastest program within it is the result.
+
     `tune(f, seconds=10)`, without arguments of f, is a function of them: all keywords of that second call go to f.
 
     Args:
@@ -79,6 +90,7 @@ def tune(
         **kwargs: Its keyword arguments.
         argnums: The positions of the arguments in which it will be differentiated, as in `jax.grad`; by default all,
             the keyword arguments too. Time is spent on these derivatives alone.
+        max_bytes: How many bytes of values, besides f's own arguments, the backward pass may keep; by default any.
         keep: The rules that stay, as in `automatic`: a name, names or a predicate on the `Site`.
         choose_compiler_options: Whether options of the compiler are chosen too. They take effect only where the caller
             compiles: use `tuned.jit` in place of `jax.jit`.
@@ -90,8 +102,9 @@ def tune(
         `Tuned.load("tuned.json", f)`. It takes arguments of these types only.
 
     Raises:
-        ValueError: There is no floating-point array among the arguments, or none in the result.
-        TypeError: f has no derivative in reverse mode.
+        ValueError: There is no floating-point array among the arguments, or none in the result; or no program keeps so
+            few bytes, and the message has the least number.
+        TypeError: f has no derivative in reverse mode; or max_bytes is not a whole number.
 
     Example:
         >>> from jaxdl import ops
@@ -102,50 +115,76 @@ def tune(
         (3, 2)
     """
     end = time.perf_counter() + seconds
+    check_max_bytes("tune", max_bytes)
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     arrays = [jnp.asarray(x) for x in arrays]
     check_differentiable("tune", jaxpr, arrays)
     trials = Trials(arrays, _smooth(args, kwargs, argnums), end)
     setting = Setting.here(arrays)
-    name = getattr(f, "__name__", type(f).__name__)
-    with ProgressBar(f"tuning {name}", seconds, quiet) as bar:
-        start = end - seconds
-        report = lambda what: bar(min(time.perf_counter() - start, seconds), what)
-        sides = [
-            Search(jaxpr, trials, options, chosen(keep, None) if keep else lambda site: False, report)
-            for options in _compiler_options(setting.platform if choose_compiler_options else None)
-        ]
+    stays = chosen(keep, None) if keep else lambda site: False
+    with ProgressBar(f"tuning {getattr(f, '__name__', type(f).__name__)}", seconds, quiet) as bar:
+        report = lambda what: bar(min(time.perf_counter() - end + seconds, seconds), what)
+        platform = setting.platform if choose_compiler_options else None
+        searches = [Search(jaxpr, trials, o, stays, report) for o in _compiler_options(platform)]
         try:
-            starts = [side.starts() for side in sides]
+            starts = [start for search in searches for start in search.starts()]
         except Exception as error:  # JAX's, or that of a rule
             raise TypeError(f"tune: the function has no derivative in reverse mode ({error_text(error)})") from error
-        side, _ = fastest([(s, v) for s, found in zip(sides, starts, strict=True) for _, v in found.values()])
-        choices, best = side.best(starts[sides.index(side)])
-        (choices, side, best), alternatives = _compared(choices, side, best, sides, starts)
-    left_out = f"{side.left_out} of the possible changes were not tried in {seconds:g} s" if side.left_out else ""
-    decisions = tuple(_decision(side, group, choices.at(group.key)) for group in side.groups)
-    return Tuned(f, setting, choices, dict(side.options), alternatives, decisions, left_out)
-
-
-def _compared(choices, side, best, sides, starts):
-    """The best program, and what it and the uniform ones cost, by one last measurement."""
-    found = [("tuned", choices, side, best)]
-    for other, start in zip(sides, starts, strict=True):
-        options = ", other compiler options" if other is not sides[0] else ""
-        found += [(name + options, c, other, v) for name, (c, v) in start.items()]
-    usable = [entry for entry in found if not entry[3].refused]
-    distinct = list({id(entry[3]): entry[3] for entry in usable}.values())
-    times = dict(zip(map(id, distinct), rounds(*[v.run for v in distinct], seconds=1.0, least=5), strict=True))
-    ratio = lambda v, base: Pairs(times[id(v)], times[id(base)]).ratio
-    quickest = min(usable, key=lambda entry: ratio(entry[3], best))
-    if ratio(quickest[3], best) < 0.99:
-        _, choices, side, best = quickest
-        found[0] = ("tuned", choices, side, best)
-    alternatives = tuple(
-        Alternative(name, None if v.refused else ratio(v, best), v.residual_bytes, v.temporary_bytes, v.refused)
-        for name, _, _, v in found
+        best = fastest(starts)
+        search = next(s for s in searches if s.options == best.options)
+        best = search.best(best)
+        report("what the backward pass keeps")
+        best = _remembering(trials, jaxpr, [best, *starts], max_bytes)
+        report("the last comparison")
+        best, alternatives = _compared(best, starts, max_bytes)
+    left_out = f"{search.left_out} of the possible changes were not tried in {seconds:g} s" if search.left_out else ""
+    decisions = tuple(_decision(search, group, best.choices.at(group.key)) for group in search.groups)
+    return Tuned(
+        f, setting, best.choices, dict(best.options), max_bytes, best.residuals, alternatives, decisions, left_out
     )
-    return (choices, side, best), alternatives
+
+
+def _remembering(trials, jaxpr, candidates, max_bytes):
+    """The fastest candidate, with the values that its backward pass keeps chosen too, within the budget."""
+    found, errors = [], []
+    for candidate in candidates if max_bytes is not None else candidates[:1]:
+        if candidate.variant.refused:
+            continue
+        if max_bytes is None or candidate.variant.residual_bytes <= max_bytes:
+            found.append(candidate)
+        try:
+            program, plan = cut(with_choices(jaxpr, candidate.choices), trials.arrays, max_bytes)
+        except ValueError as error:
+            errors.append(error)
+            continue
+        variant = trials.variant(program, candidate.options)
+        found.append(replace(candidate, variant=variant, residuals=plan.decisions))
+    if not found:
+        raise ValueError(str(errors[0]).replace("rematerialized", "tune", 1))
+    return fastest(found)
+
+
+def _compared(best, starts, max_bytes):
+    """The best candidate, and what it and the uniform ones cost, by one last measurement."""
+    usable = [c for c in (best, *starts) if not c.variant.refused]
+    distinct = list({id(c.variant): c.variant for c in usable}.values())
+    times = dict(zip(map(id, distinct), rounds(*[v.run for v in distinct], seconds=1.0, least=5), strict=True))
+    ratio = lambda c, base: Pairs(times[id(c.variant)], times[id(base.variant)]).ratio
+    within = [c for c in usable if max_bytes is None or c.variant.residual_bytes <= max_bytes]
+    quickest = min(within, key=lambda c: ratio(c, best))
+    best = quickest if ratio(quickest, best) < NOTABLE else best
+    name = lambda c: c.name + (", other compiler options" if c.options != best.options else "")
+    entries = [("tuned", best), *((name(c), c) for c in starts)]
+    return best, tuple(
+        Alternative(
+            name,
+            None if c.variant.refused else ratio(c, best),
+            c.variant.residual_bytes,
+            c.variant.temporary_bytes,
+            c.variant.refused,
+        )
+        for name, c in entries
+    )
 
 
 def _compiler_options(platform):

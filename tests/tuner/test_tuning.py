@@ -9,6 +9,7 @@ import pytest
 
 import jaxdl
 from jaxdl import Tuned, automatic, ops, saving, tune
+from jaxdl.measure import Differentiated
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -164,6 +165,40 @@ def test_functions_without_derivative_are_named():
         tuned_for(lambda x: jax.lax.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x), X)
     with pytest.raises(ValueError, match="nothing to differentiate"):
         tuned_for(lambda n: n + 1, jnp.arange(3))
+
+
+# --- what is kept -----------------------------------------------------------------------------------
+
+
+def layers(params, x):
+    for w in params:
+        x = ops.tanh(jnp.sin(x @ w))
+    return (x**2).mean()
+
+
+PARAMS = [draw(i, 16, 16) / 4 for i in range(6)]
+BATCH = draw(9, 128, 16)
+
+
+def test_a_budget_is_kept(tmp_path):
+    budget = 3 * BATCH.nbytes
+    tuned = tuned_for(layers, PARAMS, BATCH, argnums=0, max_bytes=budget, seconds=2)
+    by_name = {a.name: a for a in tuned.alternatives}
+    assert by_name["tuned"].residual_bytes <= budget < by_name["hand"].residual_bytes / 2
+    assert Differentiated(lambda *params: tuned(params, BATCH), PARAMS).residual_bytes()[0] <= budget
+    tuned.save(tmp_path / "tuned.json")
+    for f in (tuned, Tuned.load(tmp_path / "tuned.json", layers)):
+        for got, want in zip(jax.grad(f)(PARAMS, BATCH), jax.grad(layers)(PARAMS, BATCH), strict=True):
+            assert_close(got, want, "float32")
+    assert "within 24.6 kB" in str(tuned)
+
+
+def test_impossible_budgets_are_named():
+    f = lambda key, x: (jnp.sin(x) * jax.random.normal(key, x.shape)).sum()
+    with pytest.raises(ValueError, match=r"tune: max_bytes=10 cannot be kept: the backward pass needs at least \d+"):
+        tuned_for(f, jax.random.key(0), X, max_bytes=10)
+    with pytest.raises(TypeError, match=r"tune: max_bytes must be a whole number of bytes, got 0\.5"):
+        tuned_for(f, jax.random.key(0), X, max_bytes=0.5)
 
 
 # --- saved choices ----------------------------------------------------------------------------------
