@@ -16,6 +16,7 @@ from jaxdl.tuner.regions import Region
 from jaxdl.tuner.schedules import Choice, Schedule, kept_bytes, repeated_seconds, scheduled
 
 CLOSE = 1.002  # the ratio of prices at which the bisection ends
+MOST_SECONDS = 1.0  # the price of a byte at which nothing is kept that need not be
 MOST_CANDIDATES = 200  # values that are tried for the rest of a budget
 
 
@@ -30,29 +31,26 @@ class Kept:
 
 
 def within(region: Region, max_bytes: int | None) -> Kept:
-    """The best choice that keeps at most `max_bytes`; without a budget, what is cheaper kept than computed again.
+    """The best choice that keeps at most `max_bytes`, and nothing that is cheaper computed again than kept.
 
     Raises:
         ValueError: No choice keeps so few bytes.
     """
     network = Network(region)
     at = lambda price: costed(region, network.cheapest(price))
-    traffic = 2 / machine().memory  # a kept byte is written once and read once
-    if max_bytes is None:
-        return at(traffic)
-    dear = at(traffic * 1e-6)
-    if dear.bytes <= max_bytes:
-        return dear
-    low, high = traffic * 1e-6, traffic * 1e-6
-    cheap = dear
+    low = high = 1 / machine().kept
+    cheap = at(high)
+    if max_bytes is None or cheap.bytes <= max_bytes:
+        return cheap
+    dear = cheap
     while cheap.bytes > max_bytes:
-        if high > traffic * 1e9:
+        if high > MOST_SECONDS:
             raise ValueError(
                 f"rematerialized: max_bytes={max_bytes} cannot be kept: the backward pass needs at least {cheap.bytes} "
                 f"bytes ({bytes_text(cheap.bytes)}) of the forward pass, of values that are never computed again or "
                 f"that each step of a scan starts from"
             )
-        low, high = high, high * 100
+        low, high, dear = high, high * 100, cheap
         cheap = at(high)
     while high / low > CLOSE:
         price = (low * high) ** 0.5

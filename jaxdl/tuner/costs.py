@@ -32,12 +32,21 @@ NEVER_REPEATED = RANDOM | COLLECTIVES | jx.CALLBACKS | {"while", "ffi_call", "cu
 
 @dataclass(frozen=True)
 class Machine:
-    """Rates of a machine, in operations or bytes a second: products, simple and other elementwise functions, memory."""
+    """Rates of a machine, in operations or bytes a second.
+
+    Attributes:
+        products: Products of numbers in matrix products and convolutions.
+        simple: Elementwise functions of one or two instructions.
+        functions: Other elementwise functions.
+        memory: Bytes that an equation reads or writes.
+        kept: Bytes that are kept from the forward to the backward pass: written to fresh memory, and read back.
+    """
 
     products: float
     simple: float
     functions: float
     memory: float
+    kept: float
 
     def seconds(self, eqn: Any) -> float:
         """How long an equation takes."""
@@ -63,9 +72,9 @@ class Machine:
 
 
 MACHINES = {
-    "cpu": Machine(5e10, 2e10, 2e9, 2e10),
-    "gpu": Machine(2e13, 1e13, 2e12, 1e12),
-    "tpu": Machine(5e13, 5e12, 1e12, 1e12),
+    "cpu": Machine(1e11, 2e10, 2e9, 2e10, 2e9),
+    "gpu": Machine(2e13, 1e13, 2e12, 1e12, 5e11),
+    "tpu": Machine(5e13, 5e12, 1e12, 1e12, 5e11),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxdl import jaxpr as jx
+from jaxdl.tuner.products import as_matrices
 from jaxdl.tuner.regions import Loop, Region
 from jaxdl.tuner.schedules import Schedule
 
@@ -82,12 +83,10 @@ def backward(
         again.run(missing, eqn.invars, values)
         loop = (jx.stands_for(eqn) or (None,))[0]
         if loop is None:
-            jx.run([eqn], values)
+            jx.run([eqn], values, as_matrices)
             continue
-        i = index[loop]
-        results = _pulled(
-            loop, schedule.bodies[i], loops_stored[i], values, [jx.value_of(v, values) for v in eqn.invars]
-        )
+        i, given = index[loop], [jx.value_of(v, values) for v in eqn.invars]
+        results = _pulled(loop, schedule.bodies[i], loops_stored[i], values, given)
         values.update(zip(eqn.outvars, results, strict=True))
     again.run(schedule.again[-1], [], values)
     return [jx.value_of(v, values) for v in region.results]

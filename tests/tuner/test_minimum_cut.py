@@ -72,10 +72,10 @@ def test_a_budget_is_used_layer_by_layer():
             x = jnp.tanh(x @ w[i])
         return x.sum()
 
-    shapes = jax.ShapeDtypeStruct((64, 64), jnp.float32), jax.ShapeDtypeStruct((6, 64, 64), jnp.float32)
-    region = of_program(f, *shapes)
-    kept = [budgets.within(region, n * 4 * 64 * 64) for n in range(7)]
-    assert [k.bytes // (4 * 64 * 64) for k in kept] == list(range(7))
+    shapes = jax.ShapeDtypeStruct((1024, 1024), jnp.float32), jax.ShapeDtypeStruct((6, 1024, 1024), jnp.float32)
+    region, layer = of_program(f, *shapes), 4 * 1024**2
+    kept = [budgets.within(region, n * layer) for n in range(7)]
+    assert [k.bytes // layer for k in kept] == list(range(7))
     assert all(a.seconds > b.seconds for a, b in itertools.pairwise(kept))
 
 
