@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 COLUMNS = (
-    "model", "parameters", "test result hand / auto", "gradient diff.", "step (ratio)", "residuals hand / auto",
-    "temporary hand / auto",
+    "model", "parameters", "test result hand / auto", "gradient diff.", "step (ratio)", "stock",
+    "residuals hand / auto", "temporary hand / auto",
 )  # fmt: skip
 NOTE = (
     "Gradient difference: the largest during training, over the largest entry of the gradient. Step: forward and "
-    f"backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs."
+    f"backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs. Stock: the "
+    "same ratio, stock : automatic, of the model with functions of jax.nn, jax.numpy and lax, or as Flax and optax "
+    "write them, in place of operations of jaxdl."
 )
 ABOUT = (
     "Every model below was trained twice from the same seed on the same batches: once with hand-written derivative "
@@ -132,6 +134,7 @@ def _row(name, training):
         result,
         number_text(training.largest_difference),
         f"{seconds_text(whole.step.medians[0])} ({ratio_text(whole.step.ratio)})" if whole.step else "–",
+        ratio_text(whole.step and whole.beside["stock"].step.ratio if "stock" in whole.beside else None),
         f"{bytes_text(whole.hand.residual_bytes)} / {bytes_text(whole.automatic.residual_bytes)}",
         f"{bytes_text(whole.hand.temporary_bytes)} / {bytes_text(whole.automatic.temporary_bytes)}",
     )

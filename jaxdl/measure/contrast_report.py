@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import functools
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from jaxdl.measure.contrast_tables import comparison_figure, comparison_table, gains_table
+from jaxdl.measure.differences import Difference, largest, telling, worst_ulp
 from jaxdl.measure.differentiated import DerivativeCost
 from jaxdl.measure.timing import Pairs
 from jaxdl.report import Report, Table, plain, terminal
@@ -18,28 +18,36 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDE = 150  # columns that a terminal needs for all columns of the table
+FURTHER = 40  # for each side beside hand and automatic
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How far hand and automatic lie apart in one array, and each from a float64 run of the automatic derivative.
+class Side:
+    """A function with one of its derivatives: by hand, automatic, or that of a further function such as stock.
 
     Attributes:
-        name: The output, or the cotangent, that was compared.
-        absolute: The largest difference.
-        relative: The largest difference over the largest entry.
-        hand_ulp: The largest distance of the hand-written derivative from the float64 run, in units in the last place
-            of the largest entry; None where f does not run in float64.
-        automatic_ulp: The same of the automatic derivative.
-        is_noise: Whether neither has a correct digit, as where the truth is 0 and both are rounding errors.
+        cost: What its derivative costs.
+        difference: Its largest difference from the automatic derivative, over the largest entry; None where they could
+            not be compared.
+        ulp: Its largest distance from a float64 run of the automatic derivative, in units in the last place of the
+            largest entry; None where f does not run in float64.
+        step: Times of forward and backward pass, compiled in one, its own and automatic's; None where nothing was
+            timed.
     """
 
-    name: str
-    absolute: float
-    relative: float
-    hand_ulp: float | None
-    automatic_ulp: float | None
-    is_noise: bool = False
+    cost: DerivativeCost
+    difference: float | None
+    ulp: float | None
+    step: Pairs | None
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """The figures as plain data.
+
+        Args:
+            name: The name of the side in the keys of its times.
+        """
+        times = self.step and self.step.to_json(name, "automatic")
+        return {"cost": self.cost.to_json(), "difference": self.difference, "ulp": self.ulp, "step": times}
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Comparison:
         step: Times of both passes, compiled in one.
         gain: What the rule says that it does better.
         missing: What could not be measured, each with the reason.
+        beside: Further functions of the same value by name: "stock" where ops of jaxdl have stock functions, and those
+            given to `contrast`.
     """
 
     name: str
@@ -73,6 +83,7 @@ class Comparison:
     step: Pairs | None
     gain: str = ""
     missing: tuple[tuple[str, str], ...] = ()
+    beside: dict[str, Side] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as plain data: numbers, strings, lists and dictionaries."""
@@ -88,17 +99,27 @@ class Comparison:
             **{part: timed and timed.to_json("hand", "automatic") for part, timed in times.items()},
             "gain": self.gain,
             "missing": dict(self.missing),
+            "beside": {name: side.to_json(name) for name, side in self.beside.items()},
         }
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """Hand, automatic and all functions beside them, by name."""
+        most, ulp = self.largest, functools.partial(worst_ulp, self.differences)
+        hand = Side(self.hand, most and most.relative, ulp("hand"), self.step)
+        itself = self.step and Pairs(self.step.second, self.step.second)
+        automatic = Side(self.automatic, most and 0.0, ulp("automatic"), itself)
+        return {"hand": hand, "automatic": automatic, **self.beside}
 
     @property
     def telling(self) -> tuple[Difference, ...]:
         """The differences that are more than noise, or all of them if none is."""
-        return tuple(d for d in self.differences if not d.is_noise) or self.differences
+        return telling(self.differences)
 
     @property
     def largest(self) -> Difference | None:
         """The largest relative difference that is more than noise; None where nothing could be compared."""
-        return max(self.telling, key=lambda d: np.nan_to_num(d.relative, nan=np.inf), default=None)
+        return largest(self.differences)
 
 
 @dataclass(frozen=True)
@@ -141,13 +162,13 @@ class Contrast(Report):
         return (self.table(brief=brief), *([self.gains()] if self.sites else []))
 
     def print(self, console: Console | None = None) -> None:
-        """Prints all tables, brief where the terminal is narrower than 150 columns.
+        """Prints all tables, brief where the terminal is narrower than 150 columns, or 40 more for each further side.
 
         Args:
             console: A console of rich; by default the standard output.
         """
         console = console or terminal()
-        for table in self.tables(brief=console.width < WIDE):
+        for table in self.tables(brief=console.width < WIDE + FURTHER * len(self.whole.beside)):
             table.print(console)
 
     def _figure(self) -> Figure:

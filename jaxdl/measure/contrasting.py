@@ -1,27 +1,33 @@
 """`contrast(f, *args)`: hand against automatic, for a function as a whole and for each rule in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
-from jaxdl.double_precision import as_double
-from jaxdl.measure.contrast_report import Comparison, Contrast, Difference
+from jaxdl.measure.contrast_report import Comparison, Contrast, Side
+from jaxdl.measure.differences import differences, float64_run, largest, worst_ulp
 from jaxdl.measure.differentiated import Differentiated, check_differentiable
-from jaxdl.measure.timing import pairs
+from jaxdl.measure.timing import Pairs, pairs, rounds
 from jaxdl.report import error_text
-from jaxdl.strip import Choice, Site, automatic, chosen, observe
+from jaxdl.strip import Choice, Site, automatic, chosen, observe, rules, stock
 
-NO_DIGIT = 0.5  # of the largest entry: an error beyond which no digit is right
+Beside = Mapping[str, Callable[..., Any]]
 
 
 @overload
 def contrast(  # pyright: ignore[reportOverlappingOverload]
-    f: Callable[..., Any], /, *, time: bool = True, sites: bool = True, only: Choice = None, keep: Choice = None
+    f: Callable[..., Any],
+    /,
+    *,
+    time: bool = True,
+    sites: bool = True,
+    only: Choice = None,
+    keep: Choice = None,
+    beside: Beside | None = None,
 ) -> Callable[..., Contrast]: ...
 
 
@@ -34,6 +40,7 @@ def contrast(
     sites: bool = True,
     only: Choice = None,
     keep: Choice = None,
+    beside: Beside | None = None,
     **kwargs: object,
 ) -> Contrast: ...
 
@@ -48,6 +55,7 @@ def contrast(
     sites: bool = True,
     only: Choice = None,
     keep: Choice = None,
+    beside: Beside | None = None,
 ) -> Contrast:
     """Compares the hand-written derivative rules in f with the automatic derivative, at these arguments.
 
@@ -57,6 +65,9 @@ def contrast(
     that f calls, on the values that it is called with there, in those of its inputs in which f differentiates it. A
     figure that cannot be measured (a solver in f refuses the random cotangent, or float64) is left empty, and the table
     says why.
+
+    Where f has ops of jaxdl with stock functions, f as a whole and each of them stand also with those functions
+    (`jaxdl.stock`), and f as a whole beside each function in `beside`; times are measured in the same rounds.
 
     `contrast(f, time=False)`, without arguments of f, is a function of them: all keywords of that second call go to f.
 
@@ -68,12 +79,15 @@ def contrast(
         sites: Whether each rule in f is compared too.
         only: The rules that are replaced by their primals, as in `automatic`; by default all.
         keep: The rules that stay on both sides, as in `automatic`.
+        beside: Further functions by name, of the arguments of f and with its results, such as
+            `{"flax": g, "tuned": h}`. They stand as they are, with their own rules.
 
     Returns:
         The report, or without arguments of f a function of them that returns it.
 
     Raises:
-        ValueError: There is no floating-point array among the arguments or the outputs of f.
+        ValueError: There is no floating-point array among the arguments or the outputs of f, or a function in `beside`
+            does not return what f returns.
         TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
             the rule to keep); or a keyword given is also a parameter of f.
 
@@ -91,20 +105,35 @@ def contrast(
     arrays = [jnp.asarray(x) for x in arrays]
     in_arrays = jx.in_arrays(f, args, kwargs)
     plain = automatic(in_arrays, only=only, keep=keep)
+    further = {name: jx.in_arrays(g, args, kwargs) for name, g in (beside or {}).items()}
+    _check_beside(in_arrays, further, arrays)
+    wanted = chosen(only, keep)
+    if any(site.has_stock and wanted(site) for site in rules(in_arrays, *arrays)):
+        further = {"stock": stock(in_arrays, only=only, keep=keep), **further}
     try:
-        whole = _compare(Site("whole", "", "", (), ()), in_arrays, plain, arrays, None, names, time)
+        whole = _compare(Site("whole", "", "", (), ()), in_arrays, plain, further, arrays, None, names, time)
     except Exception:
         _check_reverse_mode(in_arrays, arrays)
         raise
     found, left_out = [], []
     for observed in observe(in_arrays, *arrays) if sites else ():
-        if chosen(only, keep)(observed.site):
+        if wanted(observed.site):
             try:
                 found.append(_compare_site(observed, time))
             except Exception as error:  # of any kind: JAX's, the rule's, or that of a function the rule calls
                 left_out.append((observed.site, error_text(error)))
     device = jax.devices()[0]
     return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found), tuple(left_out))
+
+
+def _check_beside(f, further, arrays):
+    """Raises ValueError where the name of a further function is taken, or it returns something else than f."""
+    shape = lambda g: jax.tree.map(jx.typed, jax.eval_shape(g, *arrays))
+    for name, g in further.items():
+        if name in ("hand", "automatic", "stock"):
+            raise ValueError(f"contrast: {name!r} is a column already; choose another name in beside")
+        if (got := shape(g)) != (expected := shape(f)):
+            raise ValueError(f"contrast: beside[{name!r}] must return what the function returns, {expected}, got {got}")
 
 
 def _check_reverse_mode(f, arrays):
@@ -124,22 +153,27 @@ def _compare_site(observed, time):
     if not smooth or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in observed.site.outputs):
         raise ValueError("it is not differentiated here")
     names = [f"input {i}" for i in range(len(observed.inputs))]
-    return _compare(observed.site, observed.hand, observed.automatic, observed.inputs, smooth, names, time)
+    beside = {"stock": observed.stock} if observed.stock else {}
+    return _compare(observed.site, observed.hand, observed.automatic, beside, observed.inputs, smooth, names, time)
 
 
-def _compare(site, hand, plain, arrays, smooth, names, time):
+def _compare(site, hand, plain, beside, arrays, smooth, names, time):
+    missing = {}
     by_hand, by_jax = Differentiated(hand, arrays, smooth), Differentiated(plain, arrays, smooth)
     hand_cost, automatic_cost = by_hand.cost(), by_jax.cost()
-    missing = {}
-    differences = _measured(missing, "differences", lambda: _differences(by_hand, by_jax, names, missing)) or ()
-    time_each = lambda: [pairs(*both) for both in zip(by_hand.parts(), by_jax.parts(), strict=True)]
-    forward, backward, step = (time and _measured(missing, "times", time_each)) or (None, None, None)
+    sides = {name: Differentiated(f, arrays, smooth) for name, f in beside.items()}
+    costs = {n: cost for n, side in sides.items() if (cost := _measured(missing, f"column {n}", side.cost))}
+    sides = {name: sides[name] for name in costs}
+    apart = lambda: _apart([by_hand, *sides.values()], by_jax, names, missing)
+    found = _measured(missing, "differences", apart) or [()] * (1 + len(sides))
+    times = time and _measured(missing, "times", lambda: _times(by_hand, by_jax, sides.values()))
+    forward, backward, step, *steps = times or [None] * (3 + len(sides))
     return Comparison(
         name=site.name,
         shape=arrays[0].shape,
         where=site.where,
         count=site.count,
-        differences=differences,
+        differences=found[0],
         hand=hand_cost,
         automatic=automatic_cost,
         forward=forward,
@@ -147,7 +181,29 @@ def _compare(site, hand, plain, arrays, smooth, names, time):
         step=step,
         gain=site.gain,
         missing=tuple(missing.items()),
+        beside={
+            name: Side(costs[name], (most := largest(apart)) and most.relative, worst_ulp(apart), times)
+            for name, apart, times in zip(sides, found[1:], steps, strict=True)
+        },
     )
+
+
+def _apart(sides, by_jax, names, missing):
+    """The differences of each side from automatic."""
+    *runs, (y, dx) = (side.run() for side in (*sides, by_jax))
+    truth = _measured(missing, "ULP, by a float64 run", lambda: float64_run(by_jax))
+    labels = [f"output {i}" if len(y) > 1 else "output" for i in range(len(y))]
+    labels += [f"cotangent of {names[i]}" for i in by_jax.smooth]
+    return [differences(labels, [*y_side, *dx_side], [*y, *dx], truth) for y_side, dx_side in runs]
+
+
+def _times(by_hand, by_jax, others):
+    """Times against automatic: of forward and backward pass by hand, and of both in one by each side."""
+    passes = zip(by_hand.passes(), by_jax.passes(), strict=True)
+    forward, backward = (pairs(*both, seconds=0.1) for both in passes)
+    steps = [side.timed_step() for side in (by_jax, by_hand, *others)]
+    automatic, *each = rounds(*steps)
+    return [forward, backward, *(Pairs(times, automatic) for times in each)]
 
 
 def _measured(missing, what, measure):
@@ -157,50 +213,6 @@ def _measured(missing, what, measure):
     except Exception as error:  # of any kind: f may check its values
         missing[what] = error_text(error)
         return None
-
-
-def _differences(by_hand, by_jax, names, missing):
-    (y, dx), (y_auto, dx_auto) = by_hand.run(), by_jax.run()
-    labels = [f"output {i}" if len(y) > 1 else "output" for i in range(len(y))]
-    labels += [f"cotangent of {names[i]}" for i in by_hand.smooth]
-    truth = _measured(missing, "ULP, by a float64 run", lambda: _float64_run(by_jax)) or [None] * len(labels)
-    return tuple(map(_difference, labels, [*y, *dx], [*y_auto, *dx_auto], truth))
-
-
-def _difference(name, hand, plain, truth):
-    dtype = hand.dtype
-    hand, plain = as_double(np.asarray(hand)), as_double(np.asarray(plain))
-    if hand.size == 0:
-        return Difference(name, 0.0, 0.0, None, None)
-    largest = float(np.max(np.abs(plain)))
-    absolute = _largest_distance(hand, plain)
-    relative = absolute / largest if largest else float(absolute > 0) and np.inf
-    if truth is None:
-        return Difference(name, absolute, relative, None, None)
-    ulp = _last_place(truth, dtype)
-    hand_ulp, automatic_ulp = _largest_distance(hand, truth) / ulp, _largest_distance(plain, truth) / ulp
-    is_noise = min(hand_ulp, automatic_ulp) * float(jnp.finfo(dtype).eps) > NO_DIGIT
-    return Difference(name, absolute, relative, hand_ulp, automatic_ulp, is_noise)
-
-
-def _last_place(x, dtype) -> float:
-    """The unit in the last place, in a format, of the largest entry of an array."""
-    finfo, largest = jnp.finfo(dtype), np.max(np.abs(x))
-    exponent = np.floor(np.log2(largest)) if largest > 0 and np.isfinite(largest) else 0.0
-    return float(2.0 ** max(exponent, float(finfo.minexp)) * float(finfo.eps))
-
-
-def _largest_distance(a, b):
-    with np.errstate(invalid="ignore"):  # equal infinities are at distance 0
-        return float(np.max(np.where(a == b, 0, np.abs(a - b))))
-
-
-def _float64_run(by_jax):
-    """Outputs and cotangents of the automatic derivative in float64; f raises if it insists on another precision."""
-    arrays, dy = ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
-    with jax.enable_x64(True):
-        y, dx = jax.jit(Differentiated(by_jax.f, arrays, by_jax.smooth).step)(arrays, dy)
-        return [np.asarray(x) for x in (*y, *dx)]
 
 
 def _argument_names(args, kwargs):

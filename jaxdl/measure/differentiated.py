@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,6 +67,10 @@ class Differentiated:
 
     def cotangent(self) -> list[Any]:
         """Cotangents of the outputs: 1 for scalars, else normal numbers, the same in every run."""
+        return list(self._cotangent)
+
+    @functools.cached_property
+    def _cotangent(self):
         y, _ = jax.eval_shape(self.forward, *self.arrays)
         # A seed that is unlikely to have been used for the arguments.
         random = np.random.default_rng(list(b"cotangent"))
@@ -105,17 +110,24 @@ class Differentiated:
         given = kept & {*plain.invars, *plain.constvars}
         return sum(map(_bytes, kept - given)), sum(map(_bytes, given))
 
-    def parts(self) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-        """Functions without arguments to be timed: forward pass, backward pass, both compiled in one."""
-        forward = jax.jit(self.forward)
-        backward = jax.jit(lambda pullback, dy: pullback(dy))
+    def passes(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Functions without arguments to be timed: forward pass, and backward pass."""
+        dy = self.cotangent()
+        forward = jax.jit(self.forward).lower(*self.arrays)
+        backward = jax.jit(lambda pullback, dy: pullback(dy)).lower(forward.out_info[1], dy)
+        with ThreadPoolExecutor() as pool:
+            forward, backward = pool.map(lambda lowered: lowered.compile(), (forward, backward))
         _, pullback = forward(*self.arrays)
+        return lambda: forward(*self.arrays), lambda: backward(pullback, dy)
+
+    def timed_step(self) -> Callable[..., Any]:
+        """A function without arguments to be timed: forward and backward pass, compiled in one."""
         dy, (step, _) = self.cotangent(), self.compiled
-        return (
-            lambda: forward(*self.arrays),
-            lambda: backward(pullback, dy),
-            lambda: step(self.arrays, dy),
-        )
+        return lambda: step(self.arrays, dy)
+
+    def parts(self) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+        """`passes` and `timed_step`."""
+        return (*self.passes(), self.timed_step())
 
 
 def check_differentiable(name: str, jaxpr: Any, arrays: Sequence[Any]) -> None:

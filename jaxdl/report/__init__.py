@@ -5,13 +5,14 @@ from jaxdl.report.errors import error_text
 from jaxdl.report.files import draft_of, plain, sync, write_whole
 from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text, seconds_text
 from jaxdl.report.page import Page
-from jaxdl.report.plot import AUTOMATIC, HAND, figure, picture, png
+from jaxdl.report.plot import AUTOMATIC, FURTHER, HAND, figure, picture, png
 from jaxdl.report.progress import ProgressBar
 from jaxdl.report.report import Report
 from jaxdl.report.table import Table
 
 __all__ = [
     "AUTOMATIC",
+    "FURTHER",
     "HAND",
     "Page",
     "ProgressBar",

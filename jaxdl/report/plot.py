@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 # Hand and automatic differ in colour, in lightness and in dash, so that grey print keeps them apart.
 HAND: dict[str, Any] = {"color": "#0b6e4f", "linestyle": "-", "linewidth": 1.6}
 AUTOMATIC: dict[str, Any] = {"color": "#e07a1f", "linestyle": (0, (4, 2)), "linewidth": 1.6}
+# For further functions beside the two.
+FURTHER: tuple[dict[str, Any], ...] = (
+    {"color": "#3b6ea8", "linestyle": ":", "linewidth": 1.6},
+    {"color": "#8c4a86", "linestyle": "-.", "linewidth": 1.6},
+    {"color": "#777777", "linestyle": (0, (1, 1)), "linewidth": 1.6},
+)
 
 _STYLE: Any = {
     "figure.dpi": 110,

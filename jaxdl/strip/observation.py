@@ -117,8 +117,7 @@ def _observed(site_of_equation, site, moving, eqn, wraps, values):
     count = jx.rule_constants(eqn)
     constants, inputs = inputs[:count], inputs[count:]
     plain = functools.partial(evaluated, rule_primal, eqn, site, removal(chosen(None, None)), *constants)
-    has_stock = getattr(jx.op_call(eqn), "stock_function", None) is not None
-    stock = functools.partial(evaluated, stock_program, eqn, site, lambda inner: None) if has_stock else None
+    stock = functools.partial(evaluated, stock_program, eqn, site, lambda inner: None) if site.has_stock else None
     find_moving = lambda: tuple(sorted(i - count for i in moving()[site_of_equation] if i >= count))
     return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain, stock, find_moving)
 

@@ -27,6 +27,7 @@ class Site:
         count: How often one call of the function calls it there. The body of a scan counts once for each step, the
             body of a while loop once.
         gain: What an op's rule does better than the automatic derivative, from its docstring.
+        has_stock: Whether it is an op with a stock function.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Site:
     within: tuple[str, ...] = ()
     count: int = 1
     gain: str = ""
+    has_stock: bool = False
 
     def __str__(self) -> str:
         types = lambda avals: ", ".join(map(jx.typed, avals))
@@ -120,7 +122,8 @@ def site_of(eqn: Any, count: int = 1, within: tuple[str, ...] = ()) -> Site | No
     name = jx.op_call(eqn).name if kind == "op" else jx.rule_name(eqn)
     shapes = lambda atoms: tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in atoms)
     gain = jx.op_call(eqn).gain if kind == "op" else ""
-    return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count, gain)
+    has_stock = kind == "op" and jx.op_call(eqn).stock_function is not None
+    return Site(name, kind, jx.where(eqn), shapes(eqn.invars), shapes(eqn.outvars), within, count, gain, has_stock)
 
 
 def rule_primal(eqn: Any, *args: Any) -> Any:

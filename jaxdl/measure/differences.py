@@ -1,0 +1,102 @@
+"""How far derivatives lie apart, and from a run of the automatic derivative in float64."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.double_precision import as_double
+from jaxdl.measure.differentiated import Differentiated
+
+NO_DIGIT = 0.5  # of the largest entry: an error beyond which no digit is right
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far hand and automatic lie apart in one array, and each from a float64 run of the automatic derivative.
+
+    Attributes:
+        name: The output, or the cotangent, that was compared.
+        absolute: The largest difference.
+        relative: The largest difference over the largest entry.
+        hand_ulp: The largest distance of the hand-written derivative from the float64 run, in units in the last place
+            of the largest entry; None where f does not run in float64.
+        automatic_ulp: The same of the automatic derivative.
+        is_noise: Whether neither has a correct digit, as where the truth is 0 and both are rounding errors.
+    """
+
+    name: str
+    absolute: float
+    relative: float
+    hand_ulp: float | None
+    automatic_ulp: float | None
+    is_noise: bool = False
+
+
+def telling(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The differences that are more than noise, or all of them if none is."""
+    return tuple(d for d in differences if not d.is_noise) or tuple(differences)
+
+
+def largest(differences: Sequence[Difference]) -> Difference | None:
+    """The largest relative difference that is more than noise; None where nothing could be compared."""
+    return max(telling(differences), key=lambda d: np.nan_to_num(d.relative, nan=np.inf), default=None)
+
+
+def worst_ulp(differences: Sequence[Difference], side: str = "hand") -> float | None:
+    """The largest distance of a side, "hand" or "automatic", from the float64 run; None where there is none."""
+    known = (getattr(d, f"{side}_ulp") for d in telling(differences))
+    return max((ulp for ulp in known if ulp is not None), default=None)
+
+
+def differences(
+    names: Sequence[str], by_hand: Sequence[Any], automatic: Sequence[Any], truth: Sequence[Any] | None
+) -> tuple[Difference, ...]:
+    """The differences of two lists of arrays.
+
+    Args:
+        names: The names of the arrays.
+        by_hand: Those of the derivative by hand, or of another.
+        automatic: Those of the automatic derivative.
+        truth: Those of `float64_run`; None where there are none.
+    """
+    return tuple(map(_difference, names, by_hand, automatic, truth or [None] * len(names)))
+
+
+def float64_run(by_jax: Differentiated) -> list[Any]:
+    """Outputs and cotangents of the automatic derivative in float64; f raises if it insists on another precision."""
+    arrays, dy = ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
+    with jax.enable_x64(True):
+        y, dx = jax.jit(Differentiated(by_jax.f, arrays, by_jax.smooth).step)(arrays, dy)
+        return [np.asarray(x) for x in (*y, *dx)]
+
+
+def _difference(name, hand, plain, truth):
+    dtype = hand.dtype
+    hand, plain = as_double(np.asarray(hand)), as_double(np.asarray(plain))
+    if hand.size == 0:
+        return Difference(name, 0.0, 0.0, None, None)
+    largest_entry = float(np.max(np.abs(plain)))
+    absolute = _largest_distance(hand, plain)
+    relative = absolute / largest_entry if largest_entry else float(absolute > 0) and np.inf
+    if truth is None:
+        return Difference(name, absolute, relative, None, None)
+    ulp = _last_place(truth, dtype)
+    hand_ulp, automatic_ulp = _largest_distance(hand, truth) / ulp, _largest_distance(plain, truth) / ulp
+    is_noise = min(hand_ulp, automatic_ulp) * float(jnp.finfo(dtype).eps) > NO_DIGIT
+    return Difference(name, absolute, relative, hand_ulp, automatic_ulp, is_noise)
+
+
+def _last_place(x, dtype) -> float:
+    """The unit in the last place, in a format, of the largest entry of an array."""
+    finfo, largest_entry = jnp.finfo(dtype), np.max(np.abs(x))
+    exponent = np.floor(np.log2(largest_entry)) if largest_entry > 0 and np.isfinite(largest_entry) else 0.0
+    return float(2.0 ** max(exponent, float(finfo.minexp)) * float(finfo.eps))
+
+
+def _largest_distance(a, b):
+    with np.errstate(invalid="ignore"):  # equal infinities are at distance 0
+        return float(np.max(np.where(a == b, 0, np.abs(a - b))))
