@@ -25,6 +25,7 @@ def contrast(
     epochs: Count = None,
     seed: int = 0,
     float64: bool = False,
+    tuned: bool = False,
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("jaxdl-report"),
     quiet: bool = False,
 ) -> int:
@@ -39,12 +40,13 @@ def contrast(
         epochs: Number of epochs; by default what each model needs.
         seed: Seed of parameters, batches and dropout.
         float64: Compute in float64 in place of float32.
+        tuned: Show also what jaxdl.tune finds for each model, which takes 10 seconds each.
         out: Folder for report.json, report.html and the plots.
         quiet: No progress bars and no tables, only errors.
     """
     from jaxdl.cli.contrasting import contrast_trainings
 
-    return contrast_trainings(model, data, epochs, seed, float64, out, quiet)
+    return contrast_trainings(model, data, epochs, seed, float64, tuned, out, quiet)
 
 
 def audit(

@@ -30,14 +30,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-COLUMNS = (
-    "model", "parameters", "test result hand / auto", "gradient diff.", "step (ratio)", "stock",
-    "residuals hand / auto", "temporary hand / auto",
-)  # fmt: skip
+COLUMNS = ("model", "parameters", "test result hand / auto", "gradient diff.", "step (ratio)")
+MEMORY = ("residuals hand / auto", "temporary hand / auto")
 NOTE = (
     "Gradient difference: the largest during training, over the largest entry of the gradient. Step: forward and "
-    f"backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs. Stock: the "
-    "same ratio, stock : automatic, of the model with functions of jax.nn, jax.numpy and lax, or as Flax and optax "
+    f"backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs. The other "
+    "ratios are to automatic too. Stock: the model with functions of jax.nn, jax.numpy and lax, or as Flax and optax "
     "write them, in place of operations of jaxdl."
 )
 ABOUT = (
@@ -64,11 +62,13 @@ class TrainingReport(Report):
     def table(self) -> Table:
         """One row for each model: its result with each derivative, and what each costs."""
         title = "The same training with hand-written rules and with the automatic derivative"
-        return Table(title, COLUMNS, [_row(name, t) for name, t in self.trainings.items()], NOTE)
+        further = list(dict.fromkeys(side for t in self.trainings.values() for side in t.contrast.whole.beside))
+        rows = [_row(name, t, further) for name, t in self.trainings.items()]
+        return Table(title, (*COLUMNS, *further, *MEMORY), rows, NOTE)
 
     def tables(self) -> tuple[Table, ...]:
-        """The table of models, then those of each contrast."""
-        return (self.table(), *(table for t in self.trainings.values() for table in t.contrast.tables()))
+        """The table of models, then those of each contrast, and of what was tuned."""
+        return (self.table(), *(table for t in self.trainings.values() for table in _tables(t)))
 
     def print(self, console: Console | None = None) -> None:
         """Prints the table of models, then the contrast of each model under its title."""
@@ -77,6 +77,8 @@ class TrainingReport(Report):
         for training in self.trainings.values():
             console.print(f"\n{training.recipe.title}: where the differences come from", style="bold")
             training.contrast.print(console)
+            if training.tuned:
+                training.tuned.print(console)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data: numbers, strings, lists and dictionaries."""
@@ -116,12 +118,16 @@ class TrainingReport(Report):
             for file, (plot, caption) in figures.items():
                 if file.startswith(f"{name}-"):
                     page.picture(png(plot), caption)
-            for table in training.contrast.tables():
+            for table in _tables(training):
                 page.table(table)
         return page
 
 
-def _row(name, training):
+def _tables(training):
+    return (*training.contrast.tables(), *(training.tuned.tables() if training.tuned else ()))
+
+
+def _row(name, training, further):
     hand, auto = training.hand.history[-1], training.automatic.history[-1]
     whole = training.contrast.whole
     if "accuracy" in hand:
@@ -134,7 +140,7 @@ def _row(name, training):
         result,
         number_text(training.largest_difference),
         f"{seconds_text(whole.step.medians[0])} ({ratio_text(whole.step.ratio)})" if whole.step else "–",
-        ratio_text(whole.step and whole.beside["stock"].step.ratio if "stock" in whole.beside else None),
+        *(ratio_text(side and side.step and side.step.ratio) for side in map(whole.beside.get, further)),
         f"{bytes_text(whole.hand.residual_bytes)} / {bytes_text(whole.automatic.residual_bytes)}",
         f"{bytes_text(whole.hand.temporary_bytes)} / {bytes_text(whole.automatic.temporary_bytes)}",
     )

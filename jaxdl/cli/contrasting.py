@@ -18,7 +18,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-11}  # of the gradients, over their 
 
 
 def contrast_trainings(
-    model: str, data: str, epochs: int | None, seed: int, float64: bool, out: Path, quiet: bool
+    model: str, data: str, epochs: int | None, seed: int, float64: bool, tuned: bool, out: Path, quiet: bool
 ) -> int:
     """Trains models with both derivatives, prints and writes the report, and returns the exit status."""
     console = terminal(quiet=quiet)
@@ -38,7 +38,7 @@ def contrast_trainings(
         trainings = {}
         for name, recipe in chosen.items():
             try:
-                trainings[name] = train_both(recipe, dataset, epochs or recipe.epochs, seed, quiet)
+                trainings[name] = train_both(recipe, dataset, epochs or recipe.epochs, seed, tuned, quiet)
             except Diverged as error:
                 raise BadUsage(f"{name}: {error}") from error
     settings = {"data": data, "seed": seed, "precision": precision, "device": str(device), "jax": jax.__version__}

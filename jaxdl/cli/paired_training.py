@@ -14,8 +14,10 @@ from jaxdl.measure import Contrast, contrast
 from jaxdl.strip import automatic
 from jaxdl.train import Trained, fit
 from jaxdl.train.steps import averaged
+from jaxdl.tuner import Tuned, tune
 
 BATCH = 64
+TUNING_SECONDS = 10
 SHOWN = 10  # test examples whose outputs are kept
 
 
@@ -31,6 +33,7 @@ class PairedTraining:
         gradient_differences: Before training and after each epoch, the largest difference between the two gradients at
             the hand-trained parameters, over the largest entry of the gradient.
         contrast: Hand against automatic at the end of the training.
+        tuned: The tuned objective, if one was asked for.
         test_outputs: Outputs of the hand-trained model for the first test examples.
     """
 
@@ -40,6 +43,7 @@ class PairedTraining:
     automatic: Trained
     gradient_differences: list[float]
     contrast: Contrast
+    tuned: Tuned | None
     test_outputs: np.ndarray
 
     @property
@@ -56,10 +60,11 @@ class PairedTraining:
             "automatic": self.automatic.history,
             "gradient_differences": self.gradient_differences,
             "contrast": self.contrast.to_json(),
+            "tuned": self.tuned and self.tuned.to_json(),
         }
 
 
-def train_both(recipe: Recipe, data: Dataset, epochs: int, seed: int, quiet: bool) -> PairedTraining:
+def train_both(recipe: Recipe, data: Dataset, epochs: int, seed: int, tuned: bool, quiet: bool) -> PairedTraining:
     """Trains a model with hand-written rules and with the automatic derivative, and contrasts the two."""
     model = _in_precision(recipe.model(data), data.train_x.dtype)
     train = data.train_x, recipe.target(data.train_x, data.train_y)
@@ -83,13 +88,16 @@ def train_both(recipe: Recipe, data: Dataset, epochs: int, seed: int, quiet: boo
     watch = lambda epoch, params: differences.append(relative_difference(*gradients(params)))
     by_hand = run(model, recipe.loss, f"{recipe.title}, by hand", watch)
     by_jax = run(nn.with_function(model, automatic), automatic(recipe.loss), f"{recipe.title}, automatically")
+    given = by_hand.params, *batch
+    found = tune(objective, *given, seconds=TUNING_SECONDS, quiet=quiet) if tuned else None
     return PairedTraining(
         recipe=recipe,
         parameters=nn.parameter_count(by_hand.params),
         hand=by_hand,
         automatic=by_jax,
         gradient_differences=differences,
-        contrast=contrast(objective, by_hand.params, *batch),
+        contrast=contrast(objective, *given, beside={"tuned": found} if found else None),
+        tuned=found,
         test_outputs=np.asarray(model.apply(by_hand.params, test[0][:SHOWN])),
     )
 

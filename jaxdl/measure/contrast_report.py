@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jaxdl.measure.contrast_tables import comparison_figure, comparison_table, gains_table
-from jaxdl.measure.differences import Difference, largest, telling, worst_ulp
 from jaxdl.measure.differentiated import DerivativeCost
+from jaxdl.measure.distances import Difference, largest, telling, worst_ulp
 from jaxdl.measure.timing import Pairs
 from jaxdl.report import Report, Table, plain, terminal
 from jaxdl.strip import Site

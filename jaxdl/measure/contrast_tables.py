@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.measure.differences import worst_ulp
+from jaxdl.measure.distances import worst_ulp
 from jaxdl.report import (
     AUTOMATIC,
     FURTHER,

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
 from jaxdl.measure.contrast_report import Comparison, Contrast, Side
-from jaxdl.measure.differences import differences, float64_run, largest, worst_ulp
 from jaxdl.measure.differentiated import Differentiated, check_differentiable
+from jaxdl.measure.distances import differences, float64_run, largest, worst_ulp
 from jaxdl.measure.timing import Pairs, pairs, rounds
 from jaxdl.report import error_text
 from jaxdl.strip import Choice, Site, automatic, chosen, observe, rules, stock

@@ -27,6 +27,7 @@ def test_the_report_is_whole(report):
     saved = json.loads((report / "report.json").read_text())
     model = saved["models"]["mlp"]
     assert saved["settings"]["precision"] == "float32"
+    assert model["contrast"]["whole"]["beside"]["stock"]["step"]["ratio"] > 0
     assert [row["epoch"] for row in model["hand"]] == [1, 2]
     assert len(model["gradient_differences"]) == 3
     assert max(model["gradient_differences"]) < 1e-4
@@ -44,6 +45,18 @@ def test_the_page_stands_alone_and_shows_all(report):
     assert not list(report.glob("*.part"))
     for name in ("mlp-training.png", "mlp-costs.png"):
         assert (report / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_tuned_column(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("jaxdl.cli.paired_training.TUNING_SECONDS", 1)
+    assert run("--epochs", "1", "--out", str(tmp_path), "--model", "mlp", "--tuned") == 0
+    model = json.loads((tmp_path / "report.json").read_text())["models"]["mlp"]
+    assert list(model["contrast"]["whole"]["beside"]) == ["stock", "tuned"]
+    assert model["contrast"]["whole"]["beside"]["tuned"]["step"]["ratio"] > 0
+    assert {d["name"] for d in model["tuned"]["decisions"]} == {site["name"] for site in model["contrast"]["sites"]}
+    said = capsys.readouterr().out
+    assert "time tuned" in " ".join(said.split())
+    assert "Choices, and the whole gradient" in (tmp_path / "report.html").read_text()
 
 
 def test_float64_agrees_far_better(tmp_path):
@@ -113,7 +126,7 @@ def test_help_and_typos_are_for_people():
     command = [sys.executable, "-m", "jaxdl"]
     shown = subprocess.run([*command, "contrast", "--help"], capture_output=True, text=True)
     assert shown.returncode == 0
-    for option in ("--model", "--data", "--epochs", "--seed", "--float64", "--quiet", "--out"):
+    for option in ("--model", "--data", "--epochs", "--seed", "--float64", "--tuned", "--quiet", "--out"):
         assert option in shown.stdout
     typo = subprocess.run([*command, "contrast", "--modle", "mlp"], capture_output=True, text=True)
     assert typo.returncode == 2
