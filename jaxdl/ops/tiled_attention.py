@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxdl.ops.attention_blocks import Blocks, is_allowed, masked, softmax_parts
+from jaxdl.ops import attention_blocks
+from jaxdl.ops.attention_blocks import four_axes, is_allowed, masked, softmax_parts
 from jaxdl.ops.platforms import by_platform
 from jaxdl.ops.precision import like, unbroadcast, upcast, zeros
 from jaxdl.rule import op, saving
@@ -64,7 +65,7 @@ def attention(
     if mask is None:
         weights = jax.nn.softmax(scores)
     else:
-        scores = masked(scores, _four_axes(mask))
+        scores = masked(scores, four_axes(mask))
         blind = (scores == -jnp.inf).all(-1, keepdims=True)
         weights = jnp.where(blind, 0, jax.nn.softmax(jnp.where(blind, 0, scores)))
     return jnp.einsum("nhlm,nmhe->nlhe", weights, v)
@@ -88,7 +89,7 @@ def _at_once(q, k, v, mask, causal):
     scale = 1 / math.sqrt(q.shape[-1])
     wide_q, wide_k, wide_v = upcast((q, _repeated(k, q), _repeated(v, q)))
     scores = jnp.einsum("nlhd,nmhd->nhlm", wide_q * scale, wide_k)
-    scores = masked(scores, _four_axes(mask))
+    scores = masked(scores, four_axes(mask))
     if causal:
         scores = jnp.where(is_allowed(jnp.arange(q.shape[1]), k.shape[1]), scores, -jnp.inf)
     e, _, share = softmax_parts(scores)
@@ -116,14 +117,14 @@ def _of_group(dx, x):
 
 
 def _in_tiles(q, k, v, mask, causal):
-    tiles, blocks = _Tiles(q, k, causal), Blocks(q, k, causal)
+    tiles = _Tiles(q, k, causal)
 
     def in_blocks(q, k, v, mask):
-        o, top, share = blocks.forward(q, k, v, mask)
+        o, top, share = attention_blocks.forward(q, k, v, mask, causal)
         return o, tiles.apart(top), tiles.apart(share)
 
     def pullback_in_blocks(q, k, v, mask, top, share, do):
-        return blocks.pullback(q, k, v, mask, tiles.together(top), do)
+        return attention_blocks.pullback(q, k, v, mask, tiles.together(top), do, causal)
 
     def pullback(q, k, v, mask, top, share, do):
         return by_platform(tiles.pullback, pullback_in_blocks)(q, k, v, mask, top, share, do)
@@ -191,7 +192,7 @@ class _Tiles:
         return jnp.pad(x, [(0, missing * (a == axis)) for a in range(x.ndim)]) if missing else x
 
     def whole_mask(self, mask):
-        mask = _four_axes(mask)
+        mask = four_axes(mask)
         return mask if mask is None or mask.shape[2] == 1 else self.whole(mask, 2)
 
     def queries(self, x, i):
@@ -253,10 +254,6 @@ def _repeated(x, q):
     """Keys or values once for each head of the queries."""
     group = q.shape[2] // x.shape[2]
     return jnp.repeat(x, group, 2) if group > 1 else x
-
-
-def _four_axes(mask):
-    return None if mask is None else mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
 
 
 def _check(q, k, v, mask):

@@ -36,6 +36,7 @@ def form(request, monkeypatch):
     monkeypatch.setattr(sys.modules["jaxdl.ops.tiled_attention"], "SHORT", 4096 if request.param == "at once" else 0)
     monkeypatch.setattr(attention_blocks, "BLOCK", 1)
     monkeypatch.setattr(attention_blocks, "FEWEST", 3)
+    monkeypatch.setattr(attention_blocks, "MOST_STRETCHES", 2)  # of six and two queries
     yield lambda f: as_on("cuda" if request.param == "in blocks" else "cpu", f)
     jax.clear_caches()
 
