@@ -113,6 +113,7 @@ def cases() -> list[Case]:
     table += [
         Case(ops.leaky_relu, "slope", normal((5,)), {"slope": 0.3}),
         Case(ops.elu, "alpha", normal((5,)), {"alpha": 0.5}),
+        Case(ops.tanh, "accurate-tails", normal((5,)), {"accurate_tails": True}, True),
     ]
     for binary in (ops.add, ops.subtract, ops.multiply, ops.divide, ops.power):
         make = positive if binary in (ops.divide, ops.power) else normal
@@ -272,7 +273,13 @@ def edges() -> list[EdgePoint]:
         EdgePoint(ops.elu, "overflow", (a(-200, 0, 100),), (a(0, 1, 1),)),
         EdgePoint(ops.selu, "overflow", (a(100),), (a(1.0507009873554805),)),
         EdgePoint(ops.sigmoid, "tails", (a(-200, -40, 40, 200),), (a(0, 4.248354e-18, 4.248354e-18, 0),)),
-        EdgePoint(ops.tanh, "tails", (a(-100, -20, 20, 100),), (a(0, 1.699342e-17, 1.699342e-17, 0),)),
+        EdgePoint(
+            ops.tanh,
+            "tails",
+            (a(-100, -20, 20, 100),),
+            (a(0, 1.699342e-17, 1.699342e-17, 0),),
+            {"accurate_tails": True},
+        ),
         EdgePoint(ops.softplus, "tails", (a(-200, -40, 200),), (a(0, 4.248354e-18, 1),)),
         EdgePoint(ops.silu, "tails", (a(-200, 200),), (a(0, 1),)),
         EdgePoint(ops.gelu, "tails", (a(-100, 100),), (a(0, 1),)),

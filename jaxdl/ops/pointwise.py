@@ -1,6 +1,6 @@
 """Elementwise operations, one entry each: the derivative, then the definition.
 
-The derivative is a function of x, of y, or of what `saved` stores of x, and only that one array is a residual. Where
+The derivative is a function of x, of y, or of what `saved` makes of them, and only that one array is a residual. Where
 the definition overflows or cancels, `value` computes the same y in a way that does not. 16-bit numbers are computed in
 32 bits and rounded once.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxdl.ops import stable_formulas as stable
@@ -27,7 +27,7 @@ def elementwise_op(
     derivative: Callable[..., Any],
     *,
     value: Callable[..., Array] | None = None,
-    saved: Callable[[Array], Any] | None = None,
+    saved: Callable[..., Any] | None = None,
     analytic: bool = False,
 ) -> Callable[[Callable[Concatenate[Array, Settings], Array]], Op[Concatenate[ArrayLike, Settings], Array]]:
     """A decorator that makes an op of an elementwise function y = f(x); the arguments are those of `elementwise`."""
@@ -47,7 +47,7 @@ def elementwise_op(
 
         def rule(x, **settings):
             y = like(x, compute(upcast(x), **settings))
-            residual = saved(x) if saved else {"x": x, "y": y}[name_of_residual]
+            residual = saved(x, y, **settings) if saved else {"x": x, "y": y}[name_of_residual]
             smooth = is_differentiable(x.dtype)
 
             def pullback(residual, dy):
@@ -74,7 +74,7 @@ def elementwise(
     *,
     about: str,
     value: Callable[..., Array] | None = None,
-    saved: Callable[[Array], Any] | None = None,
+    saved: Callable[..., Any] | None = None,
     analytic: bool = False,
 ) -> Op[Concatenate[ArrayLike, Settings], Array]:
     """Makes an op y = f(x) of arrays of any shape, whose pullback multiplies ȳ by the derivative of f.
@@ -83,10 +83,10 @@ def elementwise(
         name: The op's name.
         definition: f. Its keyword-only arguments are the op's settings, which all functions given here must take.
         derivative: f′, a function of one array. The name of its parameter says what is stored for it: `x`, `y`, or any
-            other name for `saved(x)`. It may return booleans, for a derivative that is 1 or 0.
+            other name for what `saved` returns. It may return booleans, for a derivative that is 1 or 0.
         about: The docstring.
         value: Computes f where the definition overflows or cancels; by default the definition does.
-        saved: What is stored of x.
+        saved: What is stored, a function of x and y.
         analytic: Whether f is holomorphic; only then does the op take complex numbers.
 
     Returns:
@@ -121,7 +121,7 @@ def _documented(about, analytic):
     return about if analytic else f"{about}\n\nRaises:\n    TypeError: x is complex."
 
 
-@elementwise_op(lambda none: -1.0, saved=lambda x: (), analytic=True)
+@elementwise_op(lambda none: -1.0, saved=lambda x, y: (), analytic=True)
 def negate(x: Array) -> Array:
     """y = −x,  y′ = −1"""
     return -x
@@ -151,7 +151,7 @@ def log(x: Array) -> Array:
     return jnp.log(x)
 
 
-@elementwise_op(lambda none: 0.0, saved=lambda x: ())
+@elementwise_op(lambda none: 0.0, saved=lambda x, y: ())
 def step(x: Array) -> Array:
     """y = 1 where x ≥ 0, else 0 (McCulloch and Pitts 1943).  y′ = 0, by convention also at 0."""
     return jnp.where(jnp.isnan(x), x, (x >= 0).astype(x.dtype))
@@ -163,19 +163,33 @@ def sigmoid(x: Array) -> Array:
     return 1 / (1 + jnp.exp(-x))
 
 
-@elementwise_op(stable.tanh_slope, analytic=True)
-def tanh(x: Array) -> Array:
-    """y = tanh x,  y′ = 1/cosh² x"""
+@elementwise_op(
+    lambda x_or_y, *, accurate_tails: stable.tanh_slope(x_or_y) if accurate_tails else (1 - x_or_y) * (1 + x_or_y),
+    saved=lambda x, y, *, accurate_tails: x if accurate_tails else y,
+    analytic=True,
+)
+def tanh(x: Array, *, accurate_tails: bool = False) -> Array:
+    """y = tanh x,  y′ = 1/cosh² x = (1 − y)(1 + y)
+
+    Args:
+        x: Array of real or complex numbers, of any shape.
+        accurate_tails: Whether y′ is computed from x instead of y. From y, as the automatic derivative does it, digits
+            are lost where y is near 1: half of them at |x| = 4, all at 9. From x, y′ is within 4 ULP of the truth
+            everywhere, which takes 1.1 to 1.5 times as long.
+
+    Returns:
+        Array of the shape and dtype of x.
+    """
     return jnp.tanh(x)
 
 
-@elementwise_op(lambda positive: positive, saved=lambda x: x > 0)
+@elementwise_op(lambda positive: positive, saved=lambda x, y: x > 0)
 def relu(x: Array) -> Array:
     """y = max(x, 0),  y′ = 1 where x > 0, else 0; by convention 0 at the kink, x = 0."""
     return jnp.where(x <= 0, 0, x)
 
 
-@elementwise_op(lambda positive, *, slope=0.01: jnp.where(positive, 1.0, slope), saved=lambda x: x > 0)
+@elementwise_op(lambda positive, *, slope=0.01: jnp.where(positive, 1.0, slope), saved=lambda x, y, *, slope: x > 0)
 def leaky_relu(x: Array, *, slope: float = 0.01) -> Array:
     """y = x where x > 0, else slope·x (Maas et al. 2013).  By convention y′ = slope at the kink, x = 0.
 
@@ -227,10 +241,10 @@ def silu(x: Array) -> Array:
     return x / (1 + jnp.exp(-x))
 
 
-@elementwise_op(stable.gelu_slope)
+@elementwise_op(stable.gelu_slope, value=stable.gelu)
 def gelu(x: Array) -> Array:
     """y = xΦ(x), Φ the normal distribution (Hendrycks and Gimpel 2016),  y′ = Φ(x) + xφ(x)"""
-    return x * stable.normal_cdf(x)
+    return x * lax.erfc(-x * math.sqrt(0.5)) / 2
 
 
 @elementwise_op(stable.gelu_tanh_slope, value=stable.gelu_tanh)

@@ -1,5 +1,6 @@
 """Number formats: what rules need to be no less accurate than the automatic derivative."""
 
+import math
 from typing import Any
 
 import jax
@@ -54,12 +55,15 @@ def unbroadcast(dy: jax.Array, type: Any) -> jax.Array | None:
 
 
 def upper_half(x: Any) -> Any:
-    """The upper half of the significand, so that products of two halves are exact.
+    """The upper half of the significand, so that products of two halves are exact; arguments as for `upper_bits`."""
+    return upper_bits(x, 26 if getattr(x, "dtype", None) == jnp.float64 else 12)
 
-    Takes an array of float32 or float64, or a Python number, which is first rounded to float32.
-    """
+
+def upper_bits(x: Any, n: int) -> Any:
+    """The first n bits of the significand of an array of float32 or float64, or of a Python number."""
     if isinstance(x, float):
-        return float((np.float32(x).view(np.uint32) & np.uint32(0xFFFFF000)).view(np.float32))
-    bits, integer = {4: (12, jnp.uint32), 8: (27, jnp.uint64)}[x.dtype.itemsize]
-    mask = integer(np.iinfo(integer).max << bits & np.iinfo(integer).max)
+        significand, exponent = math.frexp(x)
+        return math.ldexp(math.trunc(significand * 2**n), exponent - n)
+    digits, integer = {4: (24, jnp.uint32), 8: (53, jnp.uint64)}[x.dtype.itemsize]
+    mask = integer(np.iinfo(integer).max << (digits - n) & np.iinfo(integer).max)
     return lax.bitcast_convert_type(lax.bitcast_convert_type(x, integer) & mask, x.dtype)

@@ -1,6 +1,7 @@
 """Values and derivatives of elementwise functions, computed so that nothing overflows, underflows or cancels.
 
-The value and the derivative of one function share their exponential: compiled together, they cost one.
+The value and the derivative of one function share their expensive part: compiled together, they cost one. That part is
+256 times a small number, so that its products with large ones are right (see `exponential`).
 """
 
 import math
@@ -8,82 +9,72 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxdl.ops.precision import upper_half
+from jaxdl.ops.exponential import LOWEST, SCALE, expm1, polynomial, scaled_exp, scaled_exp2
+from jaxdl.ops.precision import upper_bits, upper_half
 
 SELU_SCALE = 1.0507009873554804934193349852946  # Klambauer et al. 2017
 SELU_ALPHA = 1.6732632423543772848170429916717
 
 
-def _exp_parts(x):
-    """eˣ = t·s for x ≤ 0, so that (factor·t)·s is right also where eˣ is below the smallest normal number."""
-    far = x < -80
-    return jnp.exp(jnp.where(far, x + 64, x)), jnp.where(far, math.exp(-64), 1.0).astype(x.dtype)
+def _size(x, largest=1000.0, largest_double=1000.0):
+    """|x|, or a bound for it: that from which on an exponential is 0, or one that keeps 0 · |x| from being NaN.
+
+    These bounds differ. XLA would compute and store |x| for all kernels that use the same bound of it.
+    """
+    a, bound = jnp.abs(x), largest if x.dtype == jnp.float32 else largest_double
+    return jnp.where(a > bound, bound, a)
 
 
-def _small_expm1(x, terms=8):
-    """eˣ − 1 by its series: to float32's precision for |x| ≤ ½ with 8 terms, |x| ≤ 0.05 with 4."""
-    y = jnp.ones_like(x)
-    for n in range(terms, 1, -1):
-        y = 1 + x / n * y
-    return x * y
+def _decay(x, rate=1):
+    """256 e^−rate·|x|"""
+    return scaled_exp(-rate * _size(x, -LOWEST / rate, 750 / rate))
 
 
 def sigmoid(x: Array) -> Array:
     """σ(x) = 1/(1+e) to the right, e/(1+e) to the left, e = e^−|x|"""
     if jnp.iscomplexobj(x):
         return 1 / (1 + jnp.exp(-x))
-    e = jnp.exp(-jnp.abs(x))
-    return jnp.where(x < 0, e, jnp.ones_like(x)) / (1 + e)
+    e = _decay(x)
+    return jnp.where(x < 0, e, SCALE) / (SCALE + e)
 
 
 def sigmoid_slope(x: Array) -> Array:
     """σ′ = σ(x)σ(−x) = e/(1+e)², e = e^−|x|; y(1−y) would cancel."""
     if jnp.iscomplexobj(x):
         return sigmoid(x) * sigmoid(-x)
-    e = jnp.exp(-jnp.abs(x))
-    return e / (1 + e * (2 + e))
+    e = _decay(x)
+    return e / jnp.square(16 + e / 16)
 
 
 def tanh_slope(x: Array) -> Array:
     """tanh′ = 1/cosh² = 4e/(1+e)², e = e^−2|x|; 1−y² would cancel."""
     if jnp.iscomplexobj(x):
         return 1 / jnp.cosh(x) ** 2
-    t, s = _exp_parts(-2 * jnp.abs(x))
-    e = t * s
-    return (4 * t) * s / (1 + e * (2 + e))
+    e = _decay(x, 2)
+    return e / jnp.square(8 + e / 32)
 
 
-def _swish(x, t, s):
-    """xσ(v), e^−|v| = t·s, for v with the sign of x"""
-    return x * jnp.where(x < 0, t * s, jnp.ones_like(x)) / (1 + t * s)
+# log(1 + e)/e for 0 ≤ e ≤ 1, with a relative error of 2⁻²⁵
+LOG1P = (
+    (0.999999981008, 0.867188375266, 0.123762323916),
+    (1.0, 1.36718642793, 0.47405434316, 0.031093956375),
+)
 
 
-def _swish_slope(x, w, t, s):
-    """(xσ(v))′ = σ(v)(1 + wσ(−v)), w = xv′: e(1+w+e)/(1+e)² to the left, 1 + e(w−1−e)/(1+e)² to the right"""
-    e = t * s
-    square = 1 + e * (2 + e)
-    return jnp.where(x < 0, (((1 + w) + e) * t) * s / square, 1 + e * ((w - 1) - e) / square)
-
-
-def silu(x: Array) -> Array:
-    return _swish(x, *_exp_parts(-jnp.abs(x)))
-
-
-def silu_slope(x: Array) -> Array:
-    return _swish_slope(x, x, *_exp_parts(-jnp.abs(x)))
+def softplus(x: Array) -> Array:
+    """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)"""
+    if x.dtype != jnp.float32:
+        return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+    e = _decay(x) / SCALE
+    return jnp.where(x < 0, 0, x) + e * polynomial(LOG1P[0], e) / polynomial(LOG1P[1], e)
 
 
 def elu(x: Array, *, alpha: float = 1.0) -> Array:
-    low = jnp.minimum(x, 0)
-    if x.dtype != jnp.float32:
-        return jnp.where(x > 0, x, alpha * jnp.expm1(low))
-    t, s = _exp_parts(low)
-    return jnp.where(x > 0, x, alpha * jnp.where(low > -0.5, _small_expm1(low), t * s - 1))
+    return jnp.where(x > 0, x, alpha * expm1(-_size(x, -LOWEST, 750)))
 
 
 def elu_slope(x: Array, *, alpha: float = 1.0) -> Array:
-    t, s = _exp_parts(jnp.minimum(x, 0))
-    return jnp.where(x > 0, jnp.ones_like(x), (alpha * t) * s)
+    return jnp.where(x > 0, jnp.ones_like(x), alpha * _decay(x) / SCALE)
 
 
 def selu(x: Array) -> Array:
@@ -91,98 +82,128 @@ def selu(x: Array) -> Array:
 
 
 def selu_slope(x: Array) -> Array:
-    t, s = _exp_parts(jnp.minimum(x, 0))
-    return jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), (SELU_SCALE * SELU_ALPHA * t) * s)
+    return jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), SELU_SCALE * SELU_ALPHA * _decay(x) / SCALE)
 
 
-def normal_cdf(x: Array) -> Array:
-    return lax.erfc(-x * math.sqrt(0.5)) / 2
+# The functions y = xF(x) for a distribution F that is symmetric about 0: with a = |x| and the tail t = 256 F(−a),
+# y = max(x, 0) − at/256.
 
 
-def _density_times(x):
-    """xφ(x) for the normal density φ(x) = e^−x²/2/√2π, |x| ≤ 14.
-
-    x² is split into an exact square and a small remainder; else e^−x²/2 would amplify its rounding error by x². The
-    factor e^−x²/4 is multiplied twice; else e^−x²/2 could underflow before it is multiplied by x.
-    """
-    high = upper_half(x)
-    root = jnp.exp(-high * high / 4)
-    y = (x / math.sqrt(2 * math.pi) * root) * root
-    return y + y * _small_expm1(-(x - high) * (x + high) / 2, 4)
+def _gated(x, tail):
+    """xF(x)"""
+    return jnp.where(x < 0, 0, x) - _size(x) * tail / SCALE
 
 
-def gelu_slope(x: Array) -> Array:
-    """y′ = Φ(x) + xφ(x); far to the left, where Φ underflows, Φ = −φ/x (1 − 1/x² + 3/x⁴ − 15/x⁶ + …)"""
-    if x.dtype != jnp.float32:
-        near = jnp.clip(x, -40, 40)
-        return normal_cdf(x) + near * jnp.exp(-near * near / 2) / math.sqrt(2 * math.pi)
-    near = jnp.clip(x, -14, 14)
-    xphi = _density_times(near)
-    t = 1 / jnp.square(jnp.minimum(near, -9))
-    beyond = 1 - t * (1 - t * (1 - t * (3 - t * (15 - t * (105 - t * 945)))))
-    return jnp.where(x < -9, xphi * beyond, xphi + normal_cdf(x))
+def _tail(e):
+    """256 σ(−v) for e = 256 e⁻ᵛ"""
+    return e / (1 + e / SCALE)
 
 
-# gelu_tanh is xσ(v) with v = x(c + c′x²), so σ = e^v to the left, and an absolute error of v is a relative error
-# of the result. So v is computed as high + low, from factors whose products are exact.
+def _logistic_slope(x, w, one_minus_w, tail):
+    """(xσ(v))′ for w = |x|v′(x): σ(−|v|)(1 − wσ(|v|)) to the left, 1 minus that to the right"""
+    left = tail * (one_minus_w + w * (tail / SCALE)) / SCALE
+    return jnp.where(x < 0, left, 1 - left)
+
+
+def _silu_tail(x):
+    return _tail(_decay(x))
+
+
+def silu(x: Array) -> Array:
+    return _gated(x, _silu_tail(x))
+
+
+def silu_slope(x: Array) -> Array:
+    w = _size(x)
+    return _logistic_slope(x, w, 1 - w, _silu_tail(x))
+
+
+# gelu_tanh is xσ(v) with v = x(c + c′x²), and an absolute error of v is a relative error of σ(−v). So v is computed as
+# high + low in units of log 2, from factors whose products are exact: with the first 6 bits of a, those of c′, and the
+# first 18 bits of c.
 _C = 2 * math.sqrt(2 / math.pi)
 _C3 = 0.044715 * _C
-_C_HIGH, _C3_HIGH = upper_half(_C), upper_half(_C3)
+_B, _B3 = _C / math.log(2), _C3 / math.log(2)
+_B_HIGH, _B3_HIGH = upper_bits(_B, 18), upper_bits(_B3, 6)
+_B_LOW, _B3_LOW = _B - _B_HIGH, _B3 - _B3_HIGH
 
 
-def _gelu_tanh_exponent(x):
-    x_high = upper_half(x)
-    x_low = x - x_high
-    square = x * x
-    square_high = upper_half(square)
-    square_low = (x_high * x_high - square_high) + 2 * x_high * x_low + x_low * x_low
-    factor = _C + _C3 * square
-    factor_high = upper_half(factor)
-    factor_low = ((_C_HIGH - factor_high) + _C3_HIGH * square_high) + (
-        (_C - _C_HIGH) + _C3_HIGH * square_low + (_C3 - _C3_HIGH) * square
-    )
-    high = upper_half(x * factor)
-    return high, (x_high * factor_high - high) + (x_high * factor_low + x_low * factor)
+def _gelu_tanh_tail(x):
+    a = _size(x, 10.2656, 21.6)
+    if x.dtype != jnp.float32:
+        return _tail(scaled_exp(-a * (_C + _C3 * (a * a))))
+    return _tail(scaled_exp2(*_gelu_tanh_exponent(a)))
 
 
-def _gelu_tanh_parts(x):
-    """e^−|v| = t·s; beyond |x| = 30 it is 0 times the largest number, in float64 too"""
-    high, low = _gelu_tanh_exponent(jnp.clip(x, -30, 30))
-    t, s = _exp_parts(-jnp.abs(high))
-    return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4), s
+def _gelu_tanh_exponent(a):
+    h = upper_bits(a, 6)
+    square = h * h
+    cube = h * square
+    large = cube * _B3_HIGH
+    high = large + h * _B_HIGH
+    rest = cube * _B3_LOW + (a - h) * (_B + _B3 * (square + a * (a + h)))
+    return -high, -(((large - high) + h * _B_HIGH) + (h * _B_LOW + rest))
 
 
 def gelu_tanh(x: Array) -> Array:
-    return _swish(x, *_gelu_tanh_parts(x))
+    return _gated(x, _gelu_tanh_tail(x))
 
 
 def gelu_tanh_slope(x: Array) -> Array:
-    near = jnp.clip(x, -30, 30)
-    return _swish_slope(x, near * (_C + 3 * _C3 * near * near), *_gelu_tanh_parts(x))
+    a = _size(x)
+    w = a * (_C + 3 * _C3 * (a * a))
+    return _logistic_slope(x, w, 1 - w, _gelu_tanh_tail(x))
 
 
-# quick_gelu is xσ(cx); the product cx is computed as high + low for the same reason.
+# quick_gelu is xσ(cx); the product c|x| is computed as high + low for the same reason.
 QUICK = 1.702
 _QUICK_HIGH = upper_half(QUICK)
+_QUICK_LOW = QUICK - _QUICK_HIGH
 
 
-def _quick_gelu_parts(x):
-    """e^−|cx| = t·s; beyond |x| = 900 it is 0 times the largest number, in float64 too"""
-    x = jnp.clip(x, -900, 900)
-    x_high = upper_half(x)
-    high, low = x_high * _QUICK_HIGH, x_high * (QUICK - _QUICK_HIGH) + (x - x_high) * QUICK
-    t, s = _exp_parts(-jnp.abs(high))
-    return t + t * _small_expm1(jnp.where(x < 0, low, -low), 4 if x.dtype == jnp.float32 else 8), s
+def _quick_gelu_exponent(a):
+    first = upper_half(a)
+    return first * _QUICK_HIGH, first * _QUICK_LOW + (a - first) * QUICK
+
+
+def _quick_gelu_tail(x):
+    high, low = _quick_gelu_exponent(_size(x, 54.9793, 440.0))
+    return _tail(scaled_exp(-high, -low))
 
 
 def quick_gelu(x: Array) -> Array:
-    return _swish(x, *_quick_gelu_parts(x))
+    return _gated(x, _quick_gelu_tail(x))
 
 
 def quick_gelu_slope(x: Array) -> Array:
-    return _swish_slope(x, QUICK * jnp.clip(x, -900, 900), *_quick_gelu_parts(x))
+    high, low = _quick_gelu_exponent(_size(x))
+    return _logistic_slope(x, high + low, (1 - high) - low, _quick_gelu_tail(x))
 
 
-def softplus(x: Array) -> Array:
-    """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)"""
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+# gelu is xΦ(x). Φ(−a)/e^−a²/2 is a smooth function of a, here a ratio of two polynomials, with a relative error of
+# 2⁻²⁷ for 0 ≤ a ≤ 13.7. The square of a, whose absolute error is a relative error of Φ(−a), is computed as high + low.
+MILLS = (
+    (0.50000000266, 0.43657598754, 0.18196314911, 0.040204777165, 0.0040527853252),
+    (1.0, 1.6710369157, 1.197216496, 0.46611280636, 0.10078548394, 0.010158691428),
+)
+
+
+def _gelu_parts(x):
+    """256 Φ(−|x|) and 256 φ(x) for the normal density φ(x) = e^−x²/2/√2π"""
+    a = _size(x, 13.68, 40.0)
+    if x.dtype != jnp.float32:
+        return SCALE / 2 * lax.erfc(a * math.sqrt(0.5)), scaled_exp(-a * a / 2) / math.sqrt(2 * math.pi)
+    high = upper_half(a)
+    e = scaled_exp(-(high * high) / 2, (high - a) * (high + a) / 2)
+    return e * polynomial(MILLS[0], a) / polynomial(MILLS[1], a), e / math.sqrt(2 * math.pi)
+
+
+def gelu(x: Array) -> Array:
+    return _gated(x, _gelu_parts(x)[0])
+
+
+def gelu_slope(x: Array) -> Array:
+    """y′ = Φ(x) + xφ(x): Φ(−a) − aφ(a) to the left, 1 minus that to the right"""
+    tail, density = _gelu_parts(x)
+    left = (tail - _size(x) * density) / SCALE
+    return jnp.where(x < 0, left, 1 - left)

@@ -1,5 +1,7 @@
 """The derivatives of elementwise operations, in units of the last place, against 60 digits of mpmath."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath as mp
@@ -43,6 +45,7 @@ TRUTH = {
     "leaky_relu": (lambda x: mp.mpf(1) if x > 0 else mp.mpf(np.float32(0.01).item()), None),
 }
 ALLOWED = {"gelu": 32, "gelu_tanh": 32}
+ACCURATE = {"tanh": functools.partial(ops.tanh, accurate_tails=True)}
 LARGEST, SMALLEST = float(jnp.finfo(jnp.float32).max), float(jnp.finfo(jnp.float32).tiny)
 
 
@@ -67,7 +70,7 @@ def ulps(got, truth):
 def test_derivative_within_4_ulp_of_the_truth(name):
     truth, zero = TRUTH[name]
     x = points(only_positive=name in ("sqrt", "log"))
-    got = np.asarray(jax.jit(jax.vmap(jax.grad(getattr(ops, name))))(x))
+    got = np.asarray(jax.jit(jax.vmap(jax.grad(ACCURATE.get(name, getattr(ops, name)))))(x))
     for xi, slope in zip(x.tolist(), got, strict=True):
         if zero is not None and abs(xi - zero) < 0.1:
             continue
@@ -82,6 +85,14 @@ def test_second_derivative(name):
     x = np.array([0, -1e-30, 1e-30, -1e-3, 0.25, -0.5, 1, -2, 3, -6], np.float32)
     got = jax.vmap(jax.grad(jax.grad(getattr(ops, name))))(x)
     np.testing.assert_allclose(got, [float(mp.diff(truth, mp.mpf(v))) for v in x.tolist()], rtol=1e-4, atol=1e-6)
+
+
+def test_tanh_by_default_loses_digits_only_where_its_output_is_near_1():
+    x = np.linspace(-0.4, 0.4, 401, dtype=np.float32)
+    slopes = jax.jit(jax.vmap(jax.grad(ops.tanh)))(x)
+    assert max(ulps(slope, 1 / mp.cosh(mp.mpf(v)) ** 2) for v, slope in zip(x.tolist(), slopes, strict=True)) <= 4
+    assert float(jax.grad(ops.tanh)(12.0)) == 0
+    assert float(jax.grad(ACCURATE["tanh"])(12.0)) == pytest.approx(1 / np.cosh(12.0) ** 2, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["silu", "gelu", "gelu_tanh", "quick_gelu"])
