@@ -16,10 +16,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Inexact
 
 from jaxdl.ops import convolution_forms as forms
+from jaxdl.ops.platforms import by_platform
 from jaxdl.ops.windows import Padding, Pads, Pair, check_positive, padding_pairs, pair
 from jaxdl.rule import op, saving
 
@@ -311,6 +311,4 @@ def _spans(window, dilation):
 
 
 def _by_platform(on_cpu, elsewhere, *settings):
-    return lambda x, y: lax.platform_dependent(
-        x, y, cpu=lambda x, y: on_cpu(x, y, *settings), default=lambda x, y: elsewhere(x, y, *settings)
-    )
+    return by_platform(lambda x, y: on_cpu(x, y, *settings), lambda x, y: elsewhere(x, y, *settings))
