@@ -64,7 +64,7 @@ class TrainingReport(Report):
         title = "The same training with hand-written rules and with the automatic derivative"
         further = list(dict.fromkeys(side for t in self.trainings.values() for side in t.contrast.whole.beside))
         rows = [_row(name, t, further) for name, t in self.trainings.items()]
-        return Table(title, (*COLUMNS, *further, *MEMORY), rows, NOTE)
+        return Table(title, (*COLUMNS, *(f"step {side}" for side in further), *MEMORY), rows, NOTE)
 
     def tables(self) -> tuple[Table, ...]:
         """The table of models, then those of each contrast, and of what was tuned."""

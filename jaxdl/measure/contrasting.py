@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
 from jaxdl.measure.contrast_report import Comparison, Contrast, Side
-from jaxdl.measure.differentiated import Differentiated, check_differentiable
+from jaxdl.measure.differentiated import Differentiated, check_differentiable, timed_passes
 from jaxdl.measure.distances import differences, float64_run, largest, worst_ulp
 from jaxdl.measure.timing import Pairs, pairs, rounds
 from jaxdl.report import error_text
@@ -199,7 +199,7 @@ def _apart(sides, by_jax, names, missing):
 
 def _times(by_hand, by_jax, others):
     """Times against automatic: of forward and backward pass by hand, and of both in one by each side."""
-    passes = zip(by_hand.passes(), by_jax.passes(), strict=True)
+    passes = zip(*timed_passes(by_hand, by_jax), strict=True)
     forward, backward = (pairs(*both, seconds=0.1) for both in passes)
     steps = [side.timed_step() for side in (by_jax, by_hand, *others)]
     automatic, *each = rounds(*steps)

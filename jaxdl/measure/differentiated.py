@@ -1,6 +1,7 @@
 """A function with one of its derivatives: forward pass, residuals, backward pass, and what they cost."""
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,15 +111,11 @@ class Differentiated:
         given = kept & {*plain.invars, *plain.constvars}
         return sum(map(_bytes, kept - given)), sum(map(_bytes, given))
 
-    def passes(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Functions without arguments to be timed: forward pass, and backward pass."""
-        dy = self.cotangent()
+    def lowered_passes(self) -> tuple[jax.stages.Lowered, jax.stages.Lowered]:
+        """Forward and backward pass, not yet compiled."""
         forward = jax.jit(self.forward).lower(*self.arrays)
-        backward = jax.jit(lambda pullback, dy: pullback(dy)).lower(forward.out_info[1], dy)
-        with ThreadPoolExecutor() as pool:
-            forward, backward = pool.map(lambda lowered: lowered.compile(), (forward, backward))
-        _, pullback = forward(*self.arrays)
-        return lambda: forward(*self.arrays), lambda: backward(pullback, dy)
+        backward = jax.jit(lambda pullback, dy: pullback(dy)).lower(forward.out_info[1], self.cotangent())
+        return forward, backward
 
     def timed_step(self) -> Callable[..., Any]:
         """A function without arguments to be timed: forward and backward pass, compiled in one."""
@@ -126,8 +123,22 @@ class Differentiated:
         return lambda: step(self.arrays, dy)
 
     def parts(self) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-        """`passes` and `timed_step`."""
-        return (*self.passes(), self.timed_step())
+        """Functions without arguments to be timed: forward pass, backward pass, both compiled in one."""
+        ((forward, backward),) = timed_passes(self)
+        return forward, backward, self.timed_step()
+
+
+def timed_passes(*sides: Differentiated) -> list[tuple[Callable[..., Any], Callable[..., Any]]]:
+    """Functions without arguments to be timed, forward and backward pass of each side; all are compiled at once."""
+    lowered = [side.lowered_passes() for side in sides]
+    with ThreadPoolExecutor() as pool:
+        compiled = iter(pool.map(lambda program: program.compile(), itertools.chain(*lowered)))
+    return [_on_arrays(side, next(compiled), next(compiled)) for side in sides]
+
+
+def _on_arrays(side, forward, backward):
+    (_, pullback), dy = forward(*side.arrays), side.cotangent()
+    return lambda: forward(*side.arrays), lambda: backward(pullback, dy)
 
 
 def check_differentiable(name: str, jaxpr: Any, arrays: Sequence[Any]) -> None:
