@@ -4,8 +4,9 @@
 
 Compares the training gradient by hand-written rules with the automatic one, for each model of the lectures at a size
 for digits, with a batch of 64 and the same parameters: time (interleaved pairs), bytes kept from the forward to the
-backward pass, temporary bytes, and error against a float64 run; and for each rule, over all calls in the models, in how
-many it is better.
+backward pass, temporary bytes, and error against a float64 run, beside the same model with stock functions (those of
+jax.nn, jax.numpy and lax, or of Flax and optax); and for each rule, over all calls in the models, in how many it is
+better.
 Prints the finding, and writes it with its figures to results/hand_vs_automatic.json, with a picture and a page,
 results/hand_vs_automatic.html, beside it.
 """
@@ -104,6 +105,17 @@ def _figures(c):
         "temporary": [c.hand.temporary_bytes, c.automatic.temporary_bytes],
         "ulp": [worst("hand_ulp"), worst("automatic_ulp")],
         "difference": c.largest.relative,
+        "stock": _stock(c.beside.get("stock")),
+    }
+
+
+def _stock(side):
+    """The figures of the function with stock functions; None where its ops have none."""
+    return side and {
+        "time": side.step.ratio,
+        "residuals": side.cost.residual_bytes,
+        "temporary": side.cost.temporary_bytes,
+        "ulp": side.ulp,
     }
 
 
@@ -122,6 +134,7 @@ def finding(data) -> str:
     slowest = max(times, key=times.get)
     residuals = geometric_mean(memory_ratio(m["residuals"]) for m in data.values())
     temporary = geometric_mean(memory_ratio(m["temporary"]) for m in data.values())
+    stock = geometric_mean(m["stock"]["time"] if m["stock"] else 1 for m in data.values())
     known = [m["ulp"] for m in data.values() if None not in m["ulp"]]
     closer = sum(hand <= automatic for hand, automatic in known)
     return (
@@ -129,7 +142,8 @@ def finding(data) -> str:
         f"time (least {min(times.values()):.2f}, most {times[slowest]:.2f}, {slowest}), keeps {residuals:.2f} of its "
         f"residuals and takes {temporary:.2f} of its temporary memory (geometric means); it is at least as close to "
         f"float64 in {closer} of {len(known)}, and the two differ by at most "
-        f"{number_text(max(m['difference'] for m in data.values()))} of the largest entry."
+        f"{number_text(max(m['difference'] for m in data.values()))} of the largest entry. The models with stock "
+        f"functions take {stock:.2f} of the automatic one's time."
     )
 
 
@@ -168,21 +182,27 @@ def draw(data) -> dict[str, bytes]:
 
 def models_table(data) -> Table:
     both = lambda pair, text: " / ".join(map(text, pair))
+    stock = lambda m, what: m["stock"] and m["stock"][what]
     rows = [
         (
             name, f"{m['parameters']:,}", f"{ratio_text(m['time'])} ({m['quartiles'][0]:.2f}–{m['quartiles'][1]:.2f})",
-            both(m["residuals"], bytes_text), both(m["temporary"], bytes_text), both(m["ulp"], number_text),
+            ratio_text(stock(m, "time")), both([*m["residuals"], stock(m, "residuals")], bytes_text),
+            both([*m["temporary"], stock(m, "temporary")], bytes_text), both([*m["ulp"], stock(m, "ulp")], number_text),
             number_text(m["difference"]),
         )
         for name, m in data.items()
     ]  # fmt: skip
-    columns = ("model", "parameters", "time (quartiles)", "residuals", "temporary memory", "error, ULP", "difference")
+    columns = (
+        "model", "parameters", "time (quartiles)", "time stock", "residuals", "temporary memory", "error, ULP",
+        "difference",
+    )  # fmt: skip
     note = (
         "Times are ratios hand : automatic of a gradient of the loss on 64 examples, below 1 where the hand-written "
-        "rules are faster. Elsewhere hand / automatic. Errors are the largest distance from a float64 run, in units "
-        "of the largest entry's last place; the difference is between hand and automatic, over the largest entry."
+        "rules are faster; of stock functions stock : automatic. Elsewhere hand / automatic / stock. Errors are the "
+        "largest distance from a float64 run, in units of the largest entry's last place; the difference is between "
+        "hand and automatic, over the largest entry."
     )
-    return Table("Every model, by hand / automatic", columns, rows, note)
+    return Table("Every model, by hand / automatic / stock", columns, rows, note)
 
 
 def rules_table(data) -> Table:

@@ -18,6 +18,8 @@ def test_by_hand_less_is_kept_and_answers_are_the_same(found):
     for model in found.values():
         assert model["residuals"][0] < model["residuals"][1]
         assert model["difference"] < 1e-4
+        assert model["stock"]["residuals"] > model["residuals"][0]
+        assert model["stock"]["time"] > 0
     assert {"attention", "dense"} <= {site["rule"] for site in found["sentiment classifier"]["sites"]}
 
 
@@ -25,6 +27,9 @@ def test_the_finding_is_in_the_data(found):
     sentence = hand_vs_automatic.finding(found)
     residuals = [max(m["residuals"][0], 4096) / max(m["residuals"][1], 4096) for m in found.values()]
     said = float(re.search(r"keeps ([\d.]+) of its residuals", sentence).group(1))
+    stock = float(re.search(r"stock functions take ([\d.]+) of", sentence).group(1))
+    times = [m["stock"]["time"] for m in found.values()]
+    assert stock == pytest.approx((times[0] * times[1]) ** 0.5, abs=0.006)
     assert said == pytest.approx((residuals[0] * residuals[1]) ** 0.5, abs=0.006)
 
 
