@@ -9,6 +9,7 @@ from jaxdl.tuner.choices import AUTOMATIC, HAND, STOCK, Choices, Group, groups, 
 from jaxdl.tuner.trials import Options, Trials, Variant, is_better
 
 NEAR = 1.1  # a change that took at most so much longer is tried again after other changes
+SLOW = 2.0  # times the fastest; what takes longer is not measured further
 SMALL = 0.002  # of the estimated time: smaller groups are not tried
 
 
@@ -163,13 +164,30 @@ class Search:
 
 def fastest(candidates: Sequence[Candidate], seconds: float = 0.5) -> Candidate:
     """The fastest of several candidates, of those that are equally fast one with fewer bytes, or the first."""
-    usable = [c for c in candidates if not c.variant.refused]
-    distinct = list({id(c.variant): c for c in reversed(usable)}.values())[::-1]
-    if len(distinct) == 1:
-        return distinct[0]
-    times = rounds(*[c.variant.run for c in distinct], seconds=seconds, least=5)
-    best = 0
-    for i in range(1, len(distinct)):
-        if is_better(distinct[i].variant, distinct[best].variant, Pairs(times[i], times[best])):
-            best = i
-    return distinct[best]
+    times = in_turn(candidates, seconds)
+    best = next(c for c in candidates if id(c.variant) in times)
+    for candidate in candidates:
+        if candidate.variant is not best.variant and id(candidate.variant) in times:
+            faster = is_better(candidate.variant, best.variant, paired(times, candidate, best))
+            best = candidate if faster else best
+    return best
+
+
+def in_turn(candidates: Sequence[Candidate], seconds: float) -> dict[int, tuple[float, ...]]:
+    """The times of the candidates' variants, by their identity, run in turn; without those that were refused.
+
+    Those that take more than twice the time of the fastest run in the first rounds only.
+    """
+    variants = list({id(c.variant): c.variant for c in candidates if not c.variant.refused}.values())
+    first = dict(zip(variants, rounds(*[v.run for v in variants], seconds=0, least=2), strict=True))
+    shortest = min(map(min, first.values()))
+    close = [v for v in variants if min(first[v]) <= SLOW * shortest]
+    more = dict(zip(close, rounds(*[v.run for v in close], seconds=seconds, least=3), strict=True))
+    return {id(v): first[v] + more.get(v, ()) for v in variants}
+
+
+def paired(times: dict[int, tuple[float, ...]], first: Candidate, second: Candidate) -> Pairs:
+    """The times of two candidates in the rounds in which both ran."""
+    a, b = (times[id(candidate.variant)] for candidate in (first, second))
+    both = min(len(a), len(b))
+    return Pairs(a[:both], b[:both])

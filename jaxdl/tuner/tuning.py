@@ -12,13 +12,12 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
-from jaxdl.measure import Pairs, rounds
 from jaxdl.measure.differentiated import check_differentiable
 from jaxdl.report import ProgressBar, error_text
 from jaxdl.strip import Choice, chosen
 from jaxdl.tuner.choices import with_choices
 from jaxdl.tuner.rematerializing import check_max_bytes, cut
-from jaxdl.tuner.search import Search, fastest
+from jaxdl.tuner.search import Search, fastest, in_turn, paired
 from jaxdl.tuner.trials import Options, Trials
 from jaxdl.tuner.tuned import Alternative, Decision, Other, Setting, Tuned
 
@@ -166,10 +165,9 @@ def _remembering(trials, jaxpr, candidates, max_bytes):
 
 def _compared(best, starts, max_bytes):
     """The best candidate, and what it and the uniform ones cost, by one last measurement."""
+    times = in_turn([best, *starts], seconds=1.0)
+    ratio = lambda c, base: paired(times, c, base).ratio
     usable = [c for c in (best, *starts) if not c.variant.refused]
-    distinct = list({id(c.variant): c.variant for c in usable}.values())
-    times = dict(zip(map(id, distinct), rounds(*[v.run for v in distinct], seconds=1.0, least=5), strict=True))
-    ratio = lambda c, base: Pairs(times[id(c.variant)], times[id(base.variant)]).ratio
     within = [c for c in usable if max_bytes is None or c.variant.residual_bytes <= max_bytes]
     quickest = min(within, key=lambda c: ratio(c, best))
     best = quickest if ratio(quickest, best) < NOTABLE else best
