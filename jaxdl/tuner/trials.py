@@ -1,5 +1,6 @@
 """Variants of a program with their gradients compiled, and races between them."""
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -87,7 +88,7 @@ class Trials:
     def _compiled(self, program, side, lowered, options):
         compiled, dy = lowered.compile(compiler_options=dict(options)), side.cotangent()
         memory = compiled.memory_analysis()
-        run = lambda: compiled(self.arrays, dy)
+        run = functools.partial(compiled, self.arrays, dy)
         fault = self._fault(run())
         temporary = memory.temp_size_in_bytes if memory else None
         return Variant(program, run, side.residual_bytes()[0], temporary, fault)
