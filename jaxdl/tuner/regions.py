@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
+from jaxdl.report import error_text
 from jaxdl.rule import op, saving
+from jaxdl.tuner.segments import in_segments
 
 
 @dataclass(eq=False)
@@ -36,6 +38,7 @@ class Region:
         smooth: For each output whether it has a cotangent.
         consts: How many of the inputs are a scan's constants.
         seconds: What it costs to compute each forward equation again, once that is known.
+        form: The settings of `region_of` with which it was made.
     """
 
     inputs: list[Any]
@@ -51,6 +54,7 @@ class Region:
     consts: int = 0
     carried: int = 0
     seconds: dict[int, float] = field(default_factory=dict)
+    form: dict[str, bool] = field(default_factory=dict)
 
     @property
     def carry(self) -> list[Any]:
@@ -86,22 +90,37 @@ class Loop:
     inputs: list[Any] = field(default_factory=list)
 
 
-def region_of(jaxpr: Any, *, through_checkpoints: bool = True) -> Region | None:
+def region_of(jaxpr: Any, *, through_checkpoints: bool = True, segmented: bool = False) -> Region | None:
     """The forward and backward pass of a closed jaxpr, differentiated in all its floating-point inputs.
 
     Args:
         jaxpr: The jaxpr.
         through_checkpoints: Whether `jax.checkpoint` in it has no effect.
+        segmented: Whether scans become scans over segments.
 
     Returns:
         The region; None where no output depends on a floating-point input.
+
+    Raises:
+        TypeError: JAX has no reverse mode for it.
     """
     calls = jx.CALLS | (jx.CHECKPOINTS if through_checkpoints else set())
     jaxpr = jx.inlined(jaxpr, calls)
+    jaxpr = in_segments(jaxpr) if segmented else jaxpr
     moving = [_is_inexact(v) for v in jx.opened(jaxpr).invars]
     moved = _moved(jaxpr, moving)
     smooth = [jx.is_variable(v) and v in moved for v in jx.opened(jaxpr).outvars]
-    return _region(jaxpr, moving, smooth) if any(smooth) else None
+    if not any(smooth):
+        return None
+    try:
+        region = _region(jaxpr, moving, smooth)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise TypeError(
+            f"rematerialized: the function has no reverse mode in all floating-point arrays among its arguments "
+            f"({error_text(error)}); put jax.lax.stop_gradient around those in which it is not differentiated"
+        ) from error
+    region.form = {"through_checkpoints": through_checkpoints, "segmented": segmented}
+    return region
 
 
 def _is_inexact(v):

@@ -142,16 +142,37 @@ def cut(
 def _cut(f, arrays, name, max_bytes, decisions=None):
     """The planned function, its region with what it keeps (None where f has no derivative), and captured values."""
     (of_arrays,), captured = traced((f, *arrays))
-    flat_f = lambda *flat: jax.tree.leaves(of_arrays(flat[: len(captured)], *flat[len(captured) :]))
     types = jx.output_types(lambda *flat: jx.vary_alike(flat), *captured, *arrays)
+    if [v.aval for v in of_arrays.jaxpr.invars] != types[len(captured) :]:  # inside shard_map
+        (of_arrays,), captured = traced((f, *types[len(captured) :]))
+    flat_f = lambda *flat: jax.tree.leaves(of_arrays(flat[: len(captured)], *flat[len(captured) :]))
     jaxpr, _ = jx.trace(flat_f, *types)
+    made = _chosen(jaxpr, max_bytes) if decisions is None else _read(jaxpr, decisions)
+    if made is None:
+        return f, None, captured
+    planned = _planned(name, flat_f, *made)
+    call = lambda *given: jax.tree.unflatten(of_arrays.result, planned(*captured, *given))
+    return call, made, captured
+
+
+def _chosen(jaxpr: Any, max_bytes: int | None) -> tuple[Region, Kept] | None:
+    """The region of a jaxpr and the best choice; scans become scans over segments only for a budget that needs it."""
     region = region_of(jaxpr, through_checkpoints=max_bytes is not None)
     if region is None:
-        return f, None, captured
-    kept = within(region, max_bytes) if decisions is None else costed(region, choice_of(region, decisions))
-    planned = _planned(name, flat_f, region, kept)
-    call = lambda *given: jax.tree.unflatten(of_arrays.result, planned(*captured, *given))
-    return call, (region, kept), captured
+        return None
+    try:
+        return region, within(region, max_bytes)
+    except ValueError:
+        segmented = region_of(jaxpr, segmented=True)
+        if not region.loops or segmented is None:
+            raise
+    return segmented, within(segmented, max_bytes)
+
+
+def _read(jaxpr: Any, decisions: dict[str, Any]) -> tuple[Region, Kept] | None:
+    """The region of a jaxpr and the choice that decisions describe; None where there are none."""
+    region = region_of(jaxpr, **decisions["form"]) if decisions else None
+    return None if region is None else (region, costed(region, choice_of(region, decisions)))
 
 
 def _planned(name: str, primal: Callable[..., Any], region: Region, kept: Kept):

@@ -125,7 +125,7 @@ def decisions_of(region: Region, choice: Choice) -> dict[str, Any]:
         }
         for part in region.all()
     ]
-    return {"program": fingerprint(region), "regions": regions}
+    return {"program": fingerprint(region), "form": region.form, "regions": regions}
 
 
 def choice_of(region: Region, decisions: dict[str, Any]) -> Choice:

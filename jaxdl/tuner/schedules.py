@@ -79,11 +79,10 @@ def scheduled(region: Region, choice: Choice) -> Schedule:
         i = index[loop]
         schedule.bodies[i] = body = scheduled(loop.body, choice)
         read = [outer for outer, v in zip(loop.inputs, loop.body.inputs, strict=True) if v in body.arguments]
-        if loop in choice.again:
-            schedule.again.append(missing(read, [i] if i not in schedule.repeated else []))
-        else:
+        runs = [i] if loop in choice.again and i not in schedule.repeated else []
+        schedule.again.append(missing([*read, *eqn.invars], runs))
+        if loop not in choice.again:
             schedule.stored.append(i)
-            schedule.again.append(missing(read))
     schedule.again.append(missing(region.results))
     schedule.kept.sort(key={v: k for k, v in enumerate(region.values)}.__getitem__)
     return schedule

@@ -130,6 +130,11 @@ def without_rules(s):
     return {name: of(s, f) for name, of in references(s).items() if name != "jacobian"}
 
 
+def rematerialized(s):
+    f = jaxdl.rematerialized(s.f)
+    return {name: of(s, f) for name, of in references(s).items() if name != "jacobian"}
+
+
 def products(s):
     f, argnums = s.f, s.places
     found = {
@@ -167,6 +172,7 @@ TRACED = {
     "eliminate": method("eliminate", seconds=0.1),
     "structured": multiplied_out,
     "products": products,
+    "rematerialized": rematerialized,
 }
 NOISE_OF_FLOAT64 = 1e-13
 OF_REAL_FUNCTIONS = {"reverse", "forward", "sparse", "cut", "eliminate", "structured", "products", "best", "finite"}

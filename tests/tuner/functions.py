@@ -54,6 +54,29 @@ def nested_scans(w, x):
     return h.sum() * y.sum()
 
 
+@with_arguments(normal(6, 16), normal(5, 2))
+def recurrent(w, xs):
+    """A long short-term memory, whose last state has no cotangent."""
+
+    def cell(state, x):
+        h, c = state
+        i, f, g, o = jnp.split(jnp.concatenate([x, h]) @ w, 4)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    return (jax.lax.scan(cell, (jnp.zeros(4), jnp.zeros(4)), xs)[1] ** 2).sum()
+
+
+@with_arguments(normal(3, 3), normal(13, 3))
+def long_scans(w, xs):
+    """A scan that is not a whole number of segments, in both directions."""
+    step = lambda h, x: (jnp.tanh(h @ w + x), jnp.sin(h) * x)
+    first, y = jax.lax.scan(step, xs[0], xs)
+    last, z = jax.lax.scan(step, first, y, reverse=True)
+    return (z * xs).sum() + last.sum()
+
+
 @with_arguments(normal(5, 6), jax.random.key(3))
 def dropped_out(x, key):
     for k in jax.random.split(key):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from jaxdl import automatic, rematerialized
 from jaxdl import jaxpr as jx
@@ -114,6 +115,39 @@ def test_collectives_are_never_repeated():
     assert list(jx.primitives(shape)).count("psum") == list(jx.primitives(plain)).count("psum")
     with pytest.raises(ValueError, match="at least 12 bytes"):
         gradient(rematerialized(f, max_bytes=11))
+
+
+def test_inside_shard_map_and_around_it():
+    def f(w, x):
+        step = lambda h, w: (jnp.sin(jnp.tanh(h @ w)), jax.lax.psum(h.sum(), "d"))
+        h, sums = jax.lax.scan(step, x, w)
+        return jax.lax.pmean((h**2).sum(), "d") + sums.sum()
+
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    over_devices = lambda f: jax.shard_map(f, mesh=mesh, in_specs=(P(), P("d")), out_specs=P())
+    args = normal(3, 4, 4), normal(6, 4)
+    gradient = lambda f: jax.jit(jax.grad(f, (0, 1)))(*args)
+    want = gradient(over_devices(f))
+    all_close(gradient(over_devices(rematerialized(f))), want)
+    all_close(gradient(rematerialized(over_devices(f))), want)
+
+
+def test_long_scans_keep_what_their_segments_start_from():
+    step = lambda x, _: (jnp.sin(x) * x, None)
+    f = lambda x: jax.lax.scan(step, x, None, length=64)[0].sum()
+    x = normal(10) / 10
+    assert 7 * 40 <= least(f, x) <= 9 * 40
+    plain = rematerialized(f, max_bytes=64 * 40)
+    assert plain.plan(x).kept_bytes == 64 * 40
+    all_close(jax.grad(rematerialized(f, max_bytes=9 * 40))(x), jax.grad(f)(x))
+
+
+def test_functions_without_reverse_mode_are_refused():
+    f = lambda x, t: jax.lax.while_loop(lambda y: y.sum() < t, lambda y: 2 * y, jnp.sin(x)).sum()
+    with pytest.raises(TypeError, match="rematerialized: the function has no reverse mode in all floating-point"):
+        rematerialized(f)(normal(3), jnp.float32(5))
+    stopped = rematerialized(lambda x, t: f(jax.lax.stop_gradient(x), t) * x.sum())
+    assert jax.grad(stopped)(jnp.ones(3), jnp.float32(5))[0] > 0
 
 
 def test_the_compiler_does_not_merge_both_passes():
