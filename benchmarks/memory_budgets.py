@@ -32,10 +32,15 @@ BUDGETS = {"half": 2, "tenth": 10}
 
 
 class Case(NamedTuple):
-    """A loss, with its arguments. layers: the loss with a function around each layer, if it is a scan of layers."""
+    """A loss, with its arguments.
+
+    with_rules: the loss with hand-written rules, if it has any.
+    layers: the loss with a function around each layer, if it is a scan of layers.
+    """
 
     loss: Callable
     args: tuple
+    with_rules: Callable | None = None
     layers: Callable | None = None
 
 
@@ -63,7 +68,8 @@ def of_model(model, shape, batch, loss):
     random = np.random.default_rng(0)
     x = jnp.asarray(random.random((batch, *shape)), jnp.float32)
     labels = jnp.asarray(random.integers(0, 10, batch), jnp.int32)
-    return Case(automatic(lambda params, x: loss(model.apply(params, x), x, labels)), (params, x))
+    with_rules = lambda params, x: loss(model.apply(params, x), x, labels)
+    return Case(automatic(with_rules), (params, x), with_rules)
 
 
 def cases() -> dict[str, Case]:
@@ -71,7 +77,9 @@ def cases() -> dict[str, Case]:
     classified = lambda logits, x, labels: ops.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
     rebuilt = lambda y, x, labels: ((y - x) ** 2).mean()
     return {
-        "transformer, 12 layers by scan": Case(*transformer_by_scan(), lambda around: transformer_by_scan(around)[0]),
+        "transformer, 12 layers by scan": Case(
+            *transformer_by_scan(), layers=lambda around: transformer_by_scan(around)[0]
+        ),
         "MLP 512–512": of_model(nn.mlp(512, 512, 10), (28, 28, 1), 64, classified),
         "LeNet-5": of_model(nn.lenet5(), (28, 28, 1), 64, classified),
         "convolutional autoencoder": of_model(nn.conv_autoencoder(32), (28, 28, 1), 64, rebuilt),
@@ -108,28 +116,32 @@ def checkpointed_steps(case: Case) -> dict[str, Step]:
     return found
 
 
-def measured(name: str, seconds: float = 20.0) -> list[dict]:
-    """One row for each budget."""
+def measured(name: str, seconds: float = 12.0) -> list[dict]:
+    """One row for each budget, and for the program without and with its rules."""
     case = cases()[name]
-    plain = Step(case.loss, case.args)
-    within = lambda n: Step(rematerialized(case.loss, max_bytes=plain.kept // n), case.args)
-    steps = {budget: within(n) for budget, n in BUDGETS.items()}
-    policies = checkpointed_steps(case)
+    plain, policies = Step(case.loss, case.args), checkpointed_steps(case)
     fitting = {p: step for p, step in policies.items() if step.kept <= plain.kept // 2}
+    programs = {"": case.loss} | ({", with rules": case.with_rules} if case.with_rules else {})
+    steps = {
+        budget + which: Step(rematerialized(loss, max_bytes=plain.kept // n), case.args)
+        for which, loss in programs.items()
+        for budget, n in BUDGETS.items()
+    }
     timed = {"automatic": plain, **steps, **fitting}
     times = dict(zip(timed, rounds(*(step.run for step in timed.values()), seconds=seconds), strict=True))
     ratio = lambda a, b: Pairs(times[a], times[b]).ratio
     rows = []
-    for budget, n in BUDGETS.items():
-        allowed = [p for p, step in fitting.items() if step.kept <= plain.kept // n]
+    for budget, step in steps.items():
+        most = plain.kept // BUDGETS[budget.split(",")[0]]
+        allowed = [p for p, policy in fitting.items() if policy.kept <= most]
         best = min(allowed, key=lambda p: ratio(p, "automatic"), default=None)
         rows.append(
             {
                 "program": name,
                 "budget": budget,
-                "max_bytes": plain.kept // n,
-                "kept_bytes": steps[budget].kept,
-                "temporary_bytes": steps[budget].temporary,
+                "max_bytes": most,
+                "kept_bytes": step.kept,
+                "temporary_bytes": step.temporary,
                 "automatic_temporary_bytes": plain.temporary,
                 "time_to_automatic": ratio(budget, "automatic"),
                 "best_policy": best,

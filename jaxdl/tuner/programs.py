@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxdl import jaxpr as jx
+from jaxdl.tuner.costs import bytes_of
 from jaxdl.tuner.products import as_matrices
 from jaxdl.tuner.regions import Loop, Region
 from jaxdl.tuner.schedules import Schedule
@@ -116,23 +117,16 @@ class _Again:
             values.update(new)
 
     def _set_apart(self, missing, waiting, values):
-        shadowed, kept = set(self.shadows), set(self.schedule.kept)
-        chosen = {}
+        """Puts barriers before the smallest inputs that make each equation another one than in the forward pass."""
+        chosen, apart = {}, set()
         for i in missing:
             inputs = [v for v in self.region.forward[i].invars if jx.is_variable(v)]
-            fresh = [v for v in inputs if v not in shadowed and v in kept]
-            if not any(v in shadowed for v in inputs) and not fresh:
-                fresh = inputs
-            chosen.update(dict.fromkeys(fresh))
-            shadowed.update(fresh, self.region.forward[i].outvars)
-        if not chosen:
-            return
-        late = [
-            v
-            for v in dict.fromkeys(waiting)
-            if jx.is_variable(v) and v in values and v not in self.available and v not in self.shadows
-        ]
-        barred = jax.lax.optimization_barrier([*(self.available[v] for v in chosen), *(values[v] for v in late)])
+            if inputs and apart.isdisjoint(inputs):
+                chosen[min(inputs, key=bytes_of)] = None
+            apart.update(chosen, self.region.forward[i].outvars)
+        inner, early = self.available | self.shadows, self.available.keys() | self.shadows.keys()
+        late = [v for v in dict.fromkeys(waiting) if jx.is_variable(v) and v in values and v not in early]
+        barred = jax.lax.optimization_barrier([*(inner[v] for v in chosen), *(values[v] for v in late)])
         self.shadows.update(zip(chosen, barred, strict=False))
         values.update(zip(late, barred[len(chosen) :], strict=True))
 

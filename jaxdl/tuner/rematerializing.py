@@ -92,8 +92,8 @@ def rematerialized(
         >>> f = rematerialized(lambda x: jnp.sin(jnp.sin(jnp.sin(x))).sum(), max_bytes=40)
         >>> jax.grad(f)(jnp.zeros(10))[0]
         Array(1., dtype=float32)
-        >>> f.plan(jnp.zeros(10)).kept_bytes
-        40
+        >>> f.plan(jnp.zeros(10)).kept_bytes <= 40
+        True
     """
     check_max_bytes("rematerialized", max_bytes)
     return Rematerialized(f, None if max_bytes is None else int(max_bytes))

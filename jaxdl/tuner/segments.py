@@ -30,7 +30,7 @@ def steps_of_segments(length: int) -> int:
 
     Example:
         >>> [steps_of_segments(n) for n in (4, 7, 12, 100)]
-        [2, 3, 3, 10]
+        [2, 2, 3, 10]
     """
     kept = lambda steps: length // steps + length % steps
     return min(range(2, length), key=lambda steps: kept(steps) + steps)
