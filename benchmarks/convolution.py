@@ -1,22 +1,28 @@
 """conv2d on the shapes of published networks: the rule against the automatic derivative and PyTorch.
 
-    python -m benchmarks.convolution [--full]          (needs the extra `peers` for PyTorch)
+    python -m benchmarks.convolution [--full | --tune]          (needs the extra `peers` for PyTorch)
 
-Forward pass and both cotangents are compiled as one program, and timed in interleaved pairs in one process with the
-same number of threads; the figures are median ratios. PyTorch gets contiguous images (n, c, h, w), its usual order.
+Forward pass and both cotangents are compiled as one program, and timed in turn in one process with the same number of
+threads; the figures are median ratios. PyTorch gets contiguous images (n, c, h, w), its usual order. Both sides also
+run with XLA's library YNNPACK turned off, which a caller of `jax.jit` may do.
 """
 
 import os
+from typing import Annotated
 
 import jax
 import numpy as np
 import tyro
 
+from benchmarks.convolution_tuning import Program, models, tune
 from benchmarks.results_folder import keep, machine
 from jaxdl import automatic, ops
 from jaxdl.measure.differentiated import Differentiated
-from jaxdl.measure.timing import pairs
+from jaxdl.measure.timing import Pairs, rounds
 from jaxdl.report import AUTOMATIC, HAND, Table, bytes_text, figure, png, ratio_text
+
+WITHOUT_YNNPACK: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+BATCHES = (16, 64)
 
 # name: image, channels in, kernel, channels out, settings
 SHAPES = {
@@ -78,70 +84,81 @@ def by_torch(name, x, w, dy):
 def measured(name, batch, seconds) -> dict:
     """The figures of one shape, as JSON."""
     f, args = problem(name, batch)
-    hand, auto = Differentiated(f, args), Differentiated(automatic(f), args)
-    step = hand.parts()[2]
-    entry = {
-        **pairs(step, auto.parts()[2], seconds=seconds).to_json("hand", "automatic"),
-        "hand": hand.cost().to_json(),
-        "automatic": auto.cost().to_json(),
-    }
+    sides = {"hand": Differentiated(f, args), "automatic": Differentiated(automatic(f), args)}
+    dy = sides["hand"].cotangent()
+    runs = {side: d.parts()[2] for side, d in sides.items()}
+    for side, d in sides.items():
+        step = jax.jit(d.step).lower(d.arrays, dy).compile(compiler_options=WITHOUT_YNNPACK)
+        runs[f"{side}, no YNNPACK"] = lambda step=step, d=d: step(d.arrays, dy)
     try:
-        torch_step = by_torch(name, *args, hand.cotangent()[0])
-        entry["to_torch"] = pairs(step, torch_step, seconds=seconds).to_json("hand", "torch")
+        runs["torch"] = by_torch(name, *args, dy[0])
     except ImportError:
         print("PyTorch is left out: pip install 'jaxdl[peers]'")
-    return entry
+    times = dict(zip(runs, rounds(*runs.values(), seconds=len(runs) * seconds), strict=True))
+    to_hand = lambda side: Pairs(times["hand"], times[side]).to_json("hand", side)
+    return {
+        **{side: to_hand(side) for side in runs if side != "hand"},
+        **{f"cost of {side}": d.cost().to_json() for side, d in sides.items()},
+    }
+
+
+OTHERS = ("automatic", "hand, no YNNPACK", "automatic, no YNNPACK", "torch")
 
 
 def row(name, batch, entry) -> tuple[str, ...]:
     """A shape's line in the table."""
-    temporary = [bytes_text(entry[side]["temporary_bytes"]) for side in ("hand", "automatic")]
-    to_torch = ratio_text(entry["to_torch"]["ratio"]) if "to_torch" in entry else "–"
-    return name, str(batch), ratio_text(entry["ratio"]), to_torch, " / ".join(temporary)
+    ratios = [ratio_text(entry[side]["ratio"]) if side in entry else "–" for side in OTHERS]
+    temporary = [bytes_text(entry[f"cost of {side}"]["temporary_bytes"]) for side in ("hand", "automatic")]
+    return name, str(batch), *ratios, " / ".join(temporary)
 
 
 def geometric_means(data) -> dict[str, float]:
     """Of all shapes, hand-written against each alternative."""
     mean = lambda values: float(np.exp(np.mean(np.log(list(values)))))
-    temporary = lambda side: mean(max(d[side]["temporary_bytes"], 1000) for d in data.values())
-    means = {"automatic": mean(d["ratio"] for d in data.values())}
-    if all("to_torch" in d for d in data.values()):
-        means["torch"] = mean(d["to_torch"]["ratio"] for d in data.values())
+    temporary = lambda side: mean(max(d[f"cost of {side}"]["temporary_bytes"], 1000) for d in data.values())
+    measured = [side for side in OTHERS if all(side in d for d in data.values())]
+    means = {side: mean(d[side]["ratio"] for d in data.values()) for side in measured}
     return means | {"temporary memory": temporary("hand") / temporary("automatic")}
 
 
-def main(full: bool = False) -> None:
+def main(full: bool = False, tune_forms: Annotated[bool, tyro.conf.arg(name="tune")] = False) -> None:
     """Measure every shape.
 
     Args:
         full: Also batches of 64, and longer runs.
+        tune_forms: Instead, find the best forms for this version of JAX, and write them into the table of `jaxdl.ops`.
     """
+    if tune_forms:
+        tune(Program(f"{name}, batch {batch}", *problem(name, batch)) for batch in BATCHES for name in SHAPES)
+        tune(models(64), seconds=0.8)
+        return
     rows, data = [], {}
-    for batch in (16, 64) if full else (16,):
+    for batch in BATCHES if full else BATCHES[:1]:
         for name in SHAPES:
-            entry = measured(name, batch, seconds=2.0 if full else 0.6)
+            entry = measured(name, batch, seconds=0.6 if full else 0.2)
             data[f"{name}, batch {batch}"] = entry
             rows.append(row(name, batch, entry))
             print(rows[-1], flush=True)
     means, where = geometric_means(data), machine()
     table = Table(
-        f"conv2d, forward and both cotangents, {where['device']}, {where['cores']} cores",
-        ("shape", "batch", "time, hand : automatic", "time, hand : PyTorch", "temporary hand / auto"),
+        f"conv2d, forward and both cotangents, {where['device']}, {where['cores']} cores, JAX {where['jax']}",
+        ("shape", "batch", *(f"time, hand : {side}" for side in OTHERS), "temporary hand / auto"),
         rows,
         "Geometric means: " + ", ".join(f"hand : {what} {value:.2f}" for what, value in means.items())
         + " (memory below 1 kB counted as 1 kB).",
     )  # fmt: skip
-    keep("convolution", {"shapes": data, "geometric_means": means}, table, plot(data))
+    minor = "_".join(where["jax"].split(".")[:2])
+    keep(f"convolution_jax_{minor}", {"shapes": data, "geometric_means": means}, table, plot(data))
 
 
 def plot(data) -> bytes:
     """Both ratios of every shape."""
     at = np.arange(len(data))
     with figure(1, 1, width=7, height=1 + len(data) * 0.24) as (fig, axes):
-        axes.plot([d["ratio"] for d in data.values()], at, "o", color=HAND["color"], label="hand : automatic")
-        if all("to_torch" in d for d in data.values()):
-            ratios = [d["to_torch"]["ratio"] for d in data.values()]
-            axes.plot(ratios, at, "s", color=AUTOMATIC["color"], label="hand : PyTorch")
+        ratios = lambda side: [d[side]["ratio"] for d in data.values()]
+        axes.plot(ratios("automatic"), at, "o", color=HAND["color"], label="hand : automatic")
+        if all("torch" in d for d in data.values()):
+            axes.plot(ratios("torch"), at, "s", color=AUTOMATIC["color"], label="hand : PyTorch")
         axes.axvline(1, color="#333333", linewidth=1)
         axes.set(xlabel="ratio of times", xscale="log", title="conv2d, forward and both cotangents")
         axes.set_yticks(at, list(data), fontsize=8)

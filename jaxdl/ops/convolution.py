@@ -11,16 +11,17 @@ As usual in deep learning, "convolution" is the correlation Σ x[i + a, j + b] w
 mathematics, with the kernel flipped.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from jaxdl.ops import convolution_choice as choice
 from jaxdl.ops import convolution_forms as forms
+from jaxdl.ops.convolution_choice import Geometry
 from jaxdl.ops.platforms import by_platform
-from jaxdl.ops.windows import Padding, Pads, Pair, check_positive, padding_pairs, pair
+from jaxdl.ops.windows import Padding, Pair, check_positive, padding_pairs, pair
 from jaxdl.rule import op, saving
 
 
@@ -72,7 +73,7 @@ def conv2d_rule(x, w, *, stride, padding, dilation, groups):
         dx = conv_transpose2d(dy, w, **g.to_size(dy.shape[1:3], window, size).settings)
         return dx, conv2d_kernel_gradient(x, dy, window=window, **g.settings)
 
-    return _by_platform(forms.correlate, forms.plain_correlate, g)(x, w), saving(pullback, x, w)
+    return _by_platform(choice.correlate, forms.plain_correlate, g)(x, w), saving(pullback, x, w)
 
 
 @op
@@ -123,7 +124,7 @@ def conv_transpose2d_rule(z, w, *, stride, padding, dilation, groups):
     def pullback(z, w, dx):
         return conv2d(dx, w, **g.settings), conv2d_kernel_gradient(dx, z, window=window, **g.settings)
 
-    return _by_platform(forms.spread, forms.plain_spread, g)(z, w), saving(pullback, z, w)
+    return _by_platform(choice.spread, forms.plain_spread, g)(z, w), saving(pullback, z, w)
 
 
 @op
@@ -170,8 +171,62 @@ def conv2d_kernel_gradient_rule(x, z, *, window, stride, padding, dilation, grou
         dx = conv_transpose2d(z, dw, **g.to_size(z.shape[1:3], dw.shape[:2], size).settings)
         return dx, conv2d(x, dw, **g.settings)
 
-    y = _by_platform(forms.kernel_gradient, forms.plain_kernel_gradient, g, pair(window))(x, z)
+    y = _by_platform(choice.kernel_gradient, forms.plain_kernel_gradient, g, pair(window))(x, z)
     return y, saving(pullback, x, z)
+
+
+# Further rules: the forms of the value, of its transpose and of its kernel's gradient. Where a form does not fit the
+# sizes, the compiler's runs.
+FORMS = {
+    "compiler": ("compiler", "compiler", "compiler"),
+    "eigen": ("eigen", "eigen", "eigen"),
+    "eigen for the kernel": ("compiler", "compiler", "eigen"),
+    "cells": ("eigen", "cells", "eigen"),
+    "products": ("products", "products", "products"),
+    "neighbours": ("neighbours", "neighbours", "neighbours"),
+}
+
+
+def _add_forms(name, correlate, spread, kernel_gradient):
+    """A rule in given forms for a convolution and its transpose; their cotangents are ops in the same forms."""
+
+    @conv2d.form(name)
+    def value(x, w, *, stride, padding, dilation, groups):
+        g = _geometry("conv2d", x, w, stride, padding, dilation, groups)
+        size, window = x.shape[1:3], w.shape[:2]
+
+        def pullback(x, w, dy):
+            back = g.to_size(dy.shape[1:3], window, size).settings
+            dw = conv2d_kernel_gradient.in_form(name)(x, dy, window=window, **g.settings)
+            return conv_transpose2d.in_form(name)(dy, w, **back), dw
+
+        return choice.correlate(x, w, g, correlate), saving(pullback, x, w)
+
+    @conv_transpose2d.form(name)
+    def transpose(z, w, *, stride, padding, dilation, groups):
+        g = _transposed_geometry("conv_transpose2d", z, w, stride, padding, dilation, groups)
+        window = w.shape[:2]
+
+        def pullback(z, w, dx):
+            dw = conv2d_kernel_gradient.in_form(name)(dx, z, window=window, **g.settings)
+            return conv2d.in_form(name)(dx, w, **g.settings), dw
+
+        return choice.spread(z, w, g, spread), saving(pullback, z, w)
+
+    @conv2d_kernel_gradient.form(name)
+    def gradient(x, z, *, window, stride, padding, dilation, groups):
+        g = _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups)
+        size = x.shape[1:3]
+
+        def pullback(x, z, dw):
+            back = g.to_size(z.shape[1:3], dw.shape[:2], size).settings
+            return conv_transpose2d.in_form(name)(z, dw, **back), conv2d.in_form(name)(x, dw, **g.settings)
+
+        return choice.kernel_gradient(x, z, g, pair(window), kernel_gradient), saving(pullback, x, z)
+
+
+for _name, _forms in FORMS.items():
+    _add_forms(_name, *_forms)
 
 
 def convolve(
@@ -209,40 +264,6 @@ def conv2d_by_loops(x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw c o"]
             row.append(patch.reshape(x.shape[0], -1) @ w.reshape(-1, o))
         rows.append(jnp.stack(row, 1))
     return jnp.stack(rows, 1)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The positions of windows. Stride, padding and dilation are pairs (down, across)."""
-
-    stride: tuple[int, int]
-    padding: Pads
-    dilation: tuple[int, int]
-    groups: int
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return vars(self)
-
-    def size(self, size: tuple[int, ...], window: tuple[int, ...]) -> tuple[int, ...]:
-        """The size of the output for the sizes of an image and a window."""
-        return tuple(
-            (n + low + high - (d * (k - 1) + 1)) // s + 1
-            for n, (low, high), d, k, s in zip(size, self.padding, self.dilation, window, self.stride, strict=True)
-        )
-
-    def transposed_size(self, size: tuple[int, ...], window: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(
-            (a - 1) * s + d * (k - 1) + 1 - low - high
-            for a, (low, high), d, k, s in zip(size, self.padding, self.dilation, window, self.stride, strict=True)
-        )
-
-    def to_size(self, out: tuple[int, ...], window: tuple[int, ...], size: tuple[int, ...]) -> "Geometry":
-        """The same with that padding at the bottom and right for which `out` is transposed to exactly `size`."""
-        excess = [n - m for n, m in zip(self.transposed_size(out, window), size, strict=True)]
-        ((top, bottom), (left, right)), (rows, columns) = self.padding, excess
-        padding = ((top, bottom + rows), (left, right + columns))
-        return Geometry(self.stride, padding, self.dilation, self.groups)
 
 
 def _geometry(name, x, w, stride, padding, dilation, groups):

@@ -1,6 +1,7 @@
 """Convolutions: the lectures' numbers, the forms against plain ones, one trilinear form."""
 
 import itertools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from jaxdl import automatic, nn, ops
+from jaxdl.ops import convolution_choice as choice
 from jaxdl.ops import convolution_forms as forms
-from jaxdl.ops.convolution import Geometry
+from jaxdl.ops.convolution_choice import Geometry
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -70,31 +72,84 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_forms_on_the_cpu_equal_the_plain_ones(name, monkeypatch):
+def faces(name):
+    """The arguments of each face of a convolution, and its geometry."""
     images, kernel, stride, padding, dilation, groups = SETTINGS[name]
     g = Geometry((stride, stride), ((padding, padding),) * 2, (dilation, dilation), groups)
     x, w = draw(0, *images), draw(1, *kernel)
     z = draw(2, *jax.eval_shape(lambda x, w: forms.plain_correlate(x, w, g), x, w).shape)
     back = g.to_size(z.shape[1:3], kernel[:2], images[1:3])
     assert back.transposed_size(z.shape[1:3], kernel[:2]) == images[1:3]
+    return {"correlate": (x, w, g), "spread": (z, w, back), "kernel gradient": (x, z, g, kernel[:2])}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_all_forms_have_one_value(name, monkeypatch):
     monkeypatch.setattr(forms, "CACHE", 1)  # blocks of one image
-    monkeypatch.setattr(forms, "WORTH_CORES", 0)
+    for face, (x, y, *settings) in faces(name).items():
+        sizes = choice.sizes_of(face, x, y, *settings)
+        fitting = ["products"] if sizes.g.groups > 1 else choice.names(face, sizes)
+        plain, *others = (in_form(face, form, x, y, settings) for form in ("compiler", *fitting))
+        for form, other in zip(fitting, others, strict=True):
+            assert_close(other, plain, "float32", f"{face}, {form}")
+
+
+def in_form(face, form, x, y, settings):
+    f = getattr(choice, face.replace(" ", "_"))
     quickly = {"xla_backend_optimization_level": 0}  # compiling takes the time here
-    run = lambda form, *args: jax.jit(lambda x, y: form(x, y, *args[2:]), compiler_options=quickly)(*args[:2])
-    assert_close(run(forms.correlate, x, w, g), run(forms.plain_correlate, x, w, g), "float32", "correlate")
-    assert_close(run(forms.spread, z, w, back), run(forms.plain_spread, z, w, back), "float32", "spread")
-    plain = run(forms.plain_kernel_gradient, x, z, g, kernel[:2])
-    for cache in (1, 10_000_000):
-        monkeypatch.setattr(forms, "CACHE", cache)
-        assert_close(run(forms.kernel_gradient, x, z, g, kernel[:2]), plain, "float32", "kernel gradient")
+    return jax.jit(lambda x, y: f(x, y, *settings, form=form), compiler_options=quickly)(x, y)
+
+
+def test_kernel_gradients_in_one_block():
+    x, z, *settings = faces("taller, padding")["kernel gradient"]
+    gradient = choice.kernel_gradient(x, z, *settings, form="products")
+    assert_close(gradient, forms.plain_kernel_gradient(x, z, *settings), "float32")
+
+
+def sizes(images, image, window, channels, padding=0):
+    g = Geometry((1, 1), ((padding, padding),) * 2, (1, 1), 1)
+    return forms.Sizes(images, (image, image), g.size((image, image), window), window, *channels, g)
+
+
+@pytest.mark.parametrize("version", ["0.10.2", "0.11.2", "0.12.0", "99.1"])
+def test_the_table_of_forms_has_forms_that_fit(version):
+    tables = choice.measured(version)
+    assert len(tables) == (1 if version != "99.1" else len(json.loads(choice.TABLE.read_text())))
+    for entry in itertools.chain(*tables):
+        assert all(form in choice.names(face, entry.sizes) for face, form in entry.forms.items()), entry
+
+
+def test_near_sizes_get_the_measured_form_and_far_ones_the_compilers():
+    assert choice.chosen("correlate", sizes(64, 28, (5, 5), (1, 6), 2)) == "neighbours"
+    assert choice.chosen("correlate", sizes(50, 32, (5, 5), (1, 8), 2)) == "neighbours"
+    assert choice.chosen("correlate", sizes(64, 28, (5, 5), (100, 6), 2)) == "compiler"
+
+
+def test_a_version_that_was_not_measured_gets_what_all_measured_ones_agree_on(monkeypatch):
+    first, second = sizes(64, 28, (5, 5), (1, 6), 2), sizes(64, 40, (3, 3), (64, 64), 1)
+    entry = lambda s, form: choice.Entry(s, {"correlate": form})
+    tables = [[entry(first, "neighbours"), entry(second, form)] for form in ("compiler", "eigen")]
+    monkeypatch.setattr(choice, "measured", lambda: tables)
+    choice._near.cache_clear()
+    assert choice.chosen("correlate", first) == "neighbours"
+    assert choice.chosen("correlate", second) == "compiler"
+    choice._near.cache_clear()
+
+
+def test_the_form_is_chosen_by_a_function():
+    x, w = draw(0, 2, 8, 8, 1), draw(1, 3, 3, 1, 5)
+    asked = []
+    with choice.choosing(lambda face, s: asked.append((face, s.window)) or "compiler"):
+        jax.eval_shape(lambda x, w: choice.correlate(x, w, Geometry((1, 1), ((0, 0),) * 2, (1, 1), 1)), x, w)
+    assert asked == [("correlate", (3, 3))]
 
 
 def test_blocks_that_do_not_divide_the_batch(monkeypatch):
     monkeypatch.setattr(forms, "_block", lambda *_: 3)
     g = Geometry((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     x, z = draw(0, 7, 6, 6, 2), draw(1, 7, 6, 6, 5)
-    gradient, plain = (f(x, z, g, (3, 3)) for f in (forms.kernel_gradient, forms.plain_kernel_gradient))
+    of = forms.KERNEL_GRADIENT
+    gradient, plain = (of[form].run(x, z, g, (3, 3)) for form in ("products", "compiler"))
     assert_close(gradient, plain, "float32")
 
 

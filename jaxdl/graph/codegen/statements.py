@@ -12,7 +12,7 @@ from jaxdl.graph.codegen.control_flow import CONTROL
 from jaxdl.graph.codegen.expressions import check_parameters, check_primitive, expression, targets
 from jaxdl.graph.codegen.literals import FEW, Number, constant, tuple_of
 
-OPENED = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES | {"jaxdl_op"}
+OPENED = jx.CALLS | jx.CHECKPOINTS | jx.CUSTOM_RULES | {"custom_vmap_call", "jaxdl_op"}
 PASSING = jx.IDENTITIES | {"jaxdl_obstacle", "jaxdl_one_way", "jaxdl_back"}
 
 
