@@ -1,6 +1,6 @@
 """Hand-written rules against the automatic derivative, operation by operation: time, memory, accuracy.
 
-    python -m benchmarks.rules [--full] [--only attention]
+    python -m benchmarks.rules [--full] [--only attention gelu]
 
 Forward pass and pullback are compiled as one program and timed in interleaved pairs; the figure is the median ratio.
 Residuals are the bytes stored from the forward to the backward pass, without the arguments. The error is the largest
@@ -104,51 +104,76 @@ def larger_problems(draw, full):
     )
 
 
-def main(full: bool = False, only: str = "") -> None:
-    """Measure every operation.
+def main(full: bool = False, only: tuple[str, ...] = ()) -> None:
+    """Measure every operation with this version of JAX. The table also has the figures of the other versions.
 
     Args:
         full: Also attention of length 4096; the median of three runs instead of one run.
-        only: Only operations with this text in their name; the others keep their stored figures.
+        only: Only operations with one of these texts in their name; the others keep their stored figures.
     """
     kept = FOLDER / "rules.json"
-    data = json.loads(kept.read_text())["operations"] if only else {}
+    versions = json.loads(kept.read_text())["versions"] if kept.exists() else {}
+    operations = versions[jax.__version__]["operations"] if only and jax.__version__ in versions else {}
     for name, f, args in problems(full):
-        if only in name:
+        if not only or any(text in name for text in only):
             runs = [contrast(f, *args, sites=False).whole.to_json() for _ in range(3 if full else 1)]
-            data[name] = sorted(runs, key=lambda measured: measured["step"]["ratio"])[len(runs) // 2]
-            print(row(name, data[name]), flush=True)
-    means = {
-        "time": geometric_mean(d["step"]["ratio"] for d in data.values()),
-        "temporary memory": bytes_mean(data, "temporary_bytes"),
-        "residuals": bytes_mean(data, "residual_bytes"),
+            operations[name] = sorted(runs, key=lambda measured: measured["step"]["ratio"])[len(runs) // 2]
+            versions[jax.__version__] = {"machine": machine(), "operations": operations, "geometric_means": {}}
+            kept.write_text(json.dumps({"versions": versions}))  # what is measured outlasts an interrupted run
+            print(*row(name, {jax.__version__: operations}), flush=True)
+    versions[jax.__version__]["geometric_means"] = {
+        "time": geometric_mean(d["step"]["ratio"] for d in operations.values()),
+        "temporary memory": bytes_mean(operations, "temporary_bytes"),
+        "residuals": bytes_mean(operations, "residual_bytes"),
     }
-    where = machine()
+    show(dict(sorted(versions.items())))
+
+
+def show(versions) -> None:
+    """Writes figures, table and picture of all versions of JAX."""
+    by_version = {version: v["operations"] for version, v in versions.items()}
+    newest = list(versions)[-1]
+    where = versions[newest]["machine"]
     table = Table(
         f"Hand-written rules against the automatic derivative, {where['device']}, {where['cores']} cores",
-        ("operation", "time (quartiles)", "residuals hand / auto", "temporary hand / auto", "error hand / auto, ULP"),
-        [row(name, d) for name, d in data.items()],
+        (
+            "operation", *(f"time, JAX {version}" for version in versions),
+            "residuals hand / auto", "temporary hand / auto", "error hand / auto, ULP",
+        ),
+        [row(name, by_version) for name in by_version[newest]],
         f"Arrays of {N} × {M} float32, matrices of {N} × {N}, images of 64 × 28 × 28 × 32. Times are ratios "
-        "hand : automatic of forward and pullback in one. Geometric means, hand : automatic: "
-        + ", ".join(f"{what} {value:.2f}" for what, value in means.items())
+        "hand : automatic of forward and pullback in one, with quartiles. Bytes and errors are those of JAX "
+        f"{newest}. Geometric means, hand : automatic: "
+        + "; ".join(
+            f"JAX {version}: " + ", ".join(f"{what} {value:.2f}" for what, value in v["geometric_means"].items())
+            for version, v in versions.items()
+        )
         + " (of memory where either side takes any, less than 4 kB counted as 4 kB).",
-    )
-    keep("rules", {"operations": data, "geometric_means": means}, table, plot(data))
+    )  # fmt: skip
+    keep("rules", {"versions": versions}, table, plot(by_version))
 
 
-def row(name, measured) -> tuple[str, ...]:
-    """An operation's line in the table."""
-    step, low_high = measured["step"]["ratio"], measured["step"]["ratio_quartiles"]
+def row(name, versions) -> tuple[str, ...]:
+    """An operation's line in the table: the time with each version of JAX, the rest with the newest."""
+    measured = list(versions.values())[-1][name]
     cotangents = measured["differences"][1:] or measured["differences"]
     error = lambda side: number_text(max(d[f"{side}_ulp"] or 0.0 for d in cotangents))
     both = lambda what: " / ".join(bytes_text(measured[side][what]) for side in ("hand", "automatic"))
     return (
         name.replace("_", " "),
-        "{} ({:.2f}–{:.2f})".format(ratio_text(step), *low_high),
+        *(time_text(operations.get(name)) for operations in versions.values()),
         both("residual_bytes"),
         both("temporary_bytes"),
         f"{error('hand')} / {error('automatic')}",
     )
+
+
+def time_text(measured) -> str:
+    """The ratio of times with its quartiles."""
+    if measured is None:
+        return ""
+    step = measured["step"]
+    return "{} ({:.2f}–{:.2f})".format(ratio_text(step["ratio"]), *step["ratio_quartiles"])
 
 
 def geometric_mean(values) -> float:
@@ -161,17 +186,24 @@ def bytes_mean(data, what) -> float:
     return geometric_mean(max(hand, 4096) / max(auto, 4096) for hand, auto in both if hand or auto)
 
 
-def plot(data) -> bytes:
-    """Time ratio and residual bytes of every operation."""
+def plot(versions) -> bytes:
+    """Time ratio of every operation with each version of JAX, and residual bytes with the newest."""
+    data = list(versions.values())[-1]
     names = list(data)
     at = np.arange(len(names))
     with figure(1, 2, width=9.2, height=12, sharey=True) as (fig, (times, residuals)):
-        ratios = [d["step"]["ratio"] for d in data.values()]
-        quartiles = np.array([d["step"]["ratio_quartiles"] for d in data.values()]).T
-        spread = np.abs(quartiles - np.array(ratios))
-        times.errorbar(ratios, at, xerr=spread, fmt="o", color=HAND["color"], markersize=4)
+        styles = zip(np.linspace(-0.15, 0.15, len(versions)), (("o", 1.0), ("D", 0.5), ("s", 0.3)), strict=False)
+        for (version, operations), (shift, (marker, alpha)) in zip(versions.items(), styles, strict=True):
+            steps = [operations[name]["step"] if name in operations else None for name in names]
+            ratios = np.array([s["ratio"] if s else np.nan for s in steps])
+            quartiles = np.array([s["ratio_quartiles"] if s else [np.nan] * 2 for s in steps]).T
+            times.errorbar(
+                ratios, at + shift, xerr=np.abs(quartiles - ratios), fmt=marker, color=HAND["color"], alpha=alpha,
+                markersize=4, label=f"JAX {version}",
+            )  # fmt: skip
         times.axvline(1, color="#333333", linewidth=1)
         times.set(xlabel="time, hand : automatic", xscale="log", title="Time, forward and pullback")
+        times.legend()
         times.set_yticks(at, [n.replace("_", " ") for n in names], fontsize=8)
         times.set_xticks([1 / 16, 1 / 8, 0.25, 0.5, 1, 2], ["1/16", "⅛", "¼", "½", "1", "2"])
         times.minorticks_off()

@@ -1,8 +1,8 @@
 """Exponentials of numbers ≤ 0 in float32, for rules: fewer instructions than XLA's exp, and no underflow.
 
-eˣ = 2ⁿeʳ with n the integer next to x/log 2, and a polynomial gives eʳ for |r| ≤ ½ log 2. The exponent may have a
-second part, `low`, with the digits that one float32 cannot hold: it is added to r. The result is multiplied by 256, so
-that it is an ordinary number also where eˣ times a large factor is one and eˣ itself is not.
+eˣ = 2ⁿeʳ with n the integer next to x/log 2, and a polynomial gives eʳ for |r| ≤ ½ log 2. The exponent may have parts,
+with digits that one float32 cannot hold: they are added to r. The result is multiplied by 256, so that it is an
+ordinary number also where eˣ times a large factor is one and eˣ itself is not.
 
 `tests/ops/minimax.py` computes the coefficients.
 """
@@ -36,12 +36,11 @@ def scaled_exp(x: Array, low: ArrayLike = 0.0) -> Array:
     return polynomial(EXP, ((x - n * _LOG2_HIGH) - n * _LOG2_LOW) + low) * power
 
 
-def scaled_exp2(x: Array, low: ArrayLike = 0.0) -> Array:
-    """256 · 2ˣ⁺ˡᵒʷ for −135 ≤ x + low ≤ 0."""
-    if x.dtype != jnp.float32:
-        return SCALE * jnp.exp2(x + low)
-    n, power = _power_of_2(x + low, 8)
-    return polynomial(EXP2, (x - n) + low) * power
+def scaled_exp2(*parts: Array) -> Array:
+    """256 · 2ˣ, where x is the sum of the parts, which are given from the largest to the smallest; −135 ≤ x ≤ 0."""
+    first, *others = parts
+    n, power = _power_of_2(sum(others, first), 8)
+    return polynomial(EXP2, sum(others, first - n)) * power
 
 
 def expm1(x: Array) -> Array:

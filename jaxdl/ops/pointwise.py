@@ -58,10 +58,21 @@ def elementwise_op(
 
             return y, saving(pullback, residual)
 
+        def rule_saving_the_slope(x, **settings):
+            y, slope = compute(upcast(x), **settings), derivative(upcast(x), **settings)
+            smooth = is_differentiable(x.dtype)
+
+            def pullback(slope, dy):
+                return (like(dy, upcast(dy) * upcast(slope)) if smooth else None,)
+
+            return like(x, y), saving(pullback, like(x, slope))
+
         primal.__doc__ = _documented(definition.__doc__ or "", analytic)
         rule.__doc__ = f"Gain: {GAINS.get(name_of_residual, 'stores only the sign of x')}."
         operation = op(primal)
         operation.rule(rule)
+        if value and name_of_residual == "x":  # both are expensive, and share most of it
+            operation.form("slope saved")(rule_saving_the_slope)
         return operation
 
     return decorate

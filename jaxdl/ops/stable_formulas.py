@@ -30,20 +30,25 @@ def _decay(x, rate=1):
     return scaled_exp(-rate * _size(x, -LOWEST / rate, 750 / rate))
 
 
+def _tail(e):
+    """256 σ(−v) for e = 256 e⁻ᵛ"""
+    return e / (1 + e / SCALE)
+
+
 def sigmoid(x: Array) -> Array:
-    """σ(x) = 1/(1+e) to the right, e/(1+e) to the left, e = e^−|x|"""
+    """σ(x) = σ(−|x|) to the left, 1 − σ(−|x|) to the right"""
     if jnp.iscomplexobj(x):
         return 1 / (1 + jnp.exp(-x))
-    e = _decay(x)
-    return jnp.where(x < 0, e, SCALE) / (SCALE + e)
+    tail = _tail(_decay(x))
+    return jnp.where(x < 0, tail, SCALE - tail) / SCALE
 
 
 def sigmoid_slope(x: Array) -> Array:
-    """σ′ = σ(x)σ(−x) = e/(1+e)², e = e^−|x|; y(1−y) would cancel."""
+    """σ′ = σ(−|x|)(1 − σ(−|x|)); y(1−y) would cancel."""
     if jnp.iscomplexobj(x):
         return sigmoid(x) * sigmoid(-x)
-    e = _decay(x)
-    return e / jnp.square(16 + e / 16)
+    tail = _tail(_decay(x))
+    return tail * (1 - tail / SCALE) / SCALE
 
 
 def tanh_slope(x: Array) -> Array:
@@ -94,11 +99,6 @@ def _gated(x, tail):
     return jnp.where(x < 0, 0, x) - _size(x) * tail / SCALE
 
 
-def _tail(e):
-    """256 σ(−v) for e = 256 e⁻ᵛ"""
-    return e / (1 + e / SCALE)
-
-
 def _logistic_slope(x, w, one_minus_w, tail):
     """(xσ(v))′ for w = |x|v′(x): σ(−|v|)(1 − wσ(|v|)) to the left, 1 minus that to the right"""
     left = tail * (one_minus_w + w * (tail / SCALE)) / SCALE
@@ -118,12 +118,12 @@ def silu_slope(x: Array) -> Array:
     return _logistic_slope(x, w, 1 - w, _silu_tail(x))
 
 
-# gelu_tanh is xσ(v) with v = x(c + c′x²), and an absolute error of v is a relative error of σ(−v). So v is computed as
-# high + low in units of log 2, from factors whose products are exact: with the first 6 bits of a, those of c′, and the
-# first 18 bits of c.
+# gelu_tanh is xσ(v) with v = x(c + c′x²), and an absolute error of v is a relative error of σ(−v). So −v is computed as
+# a sum of three parts in units of log 2, of which the first two are exact: products of the first 6 bits of a = |x| with
+# the first 6 bits of c′ and 18 bits of c.
 _C = 2 * math.sqrt(2 / math.pi)
 _C3 = 0.044715 * _C
-_B, _B3 = _C / math.log(2), _C3 / math.log(2)
+_B, _B3 = -_C / math.log(2), -_C3 / math.log(2)
 _B_HIGH, _B3_HIGH = upper_bits(_B, 18), upper_bits(_B3, 6)
 _B_LOW, _B3_LOW = _B - _B_HIGH, _B3 - _B3_HIGH
 
@@ -139,10 +139,8 @@ def _gelu_tanh_exponent(a):
     h = upper_bits(a, 6)
     square = h * h
     cube = h * square
-    large = cube * _B3_HIGH
-    high = large + h * _B_HIGH
-    rest = cube * _B3_LOW + (a - h) * (_B + _B3 * (square + a * (a + h)))
-    return -high, -(((large - high) + h * _B_HIGH) + (h * _B_LOW + rest))
+    rest = (a - h) * (_B + _B3 * (square + a * (a + h)))
+    return cube * _B3_HIGH, h * _B_HIGH, rest + (cube * _B3_LOW + h * _B_LOW)
 
 
 def gelu_tanh(x: Array) -> Array:
