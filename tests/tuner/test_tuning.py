@@ -240,7 +240,7 @@ def test_other_arguments_are_refused_by_name(saved):
 def test_another_program_is_refused_by_name(saved):
     _, path = saved
     other = Tuned.load(path, of_mean(ops.tanh))
-    with pytest.raises(ValueError, match=r"f calls tanh\(float32\[64,64\].*\), which it did not call when it was tuned"):
+    with pytest.raises(ValueError, match=r"f calls tanh\(.*\), which it did not call when it was tuned"):
         other(X)
 
 
