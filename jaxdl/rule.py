@@ -91,6 +91,9 @@ class Op(Generic[Arguments, Result]):
     def form(self, name: str) -> Callable[[Rule], Rule]:
         """Adds another rule for the same derivative, which `jaxdl.tune` uses where it is faster or smaller.
 
+        A rule or a form that reads a dict, a list or an array from around it, which may change without notice, makes
+        every call of the op be traced anew, without a warning.
+
         Args:
             name: What is different about it, for tables and saved choices; "hand", "automatic" and "stock" are taken.
 

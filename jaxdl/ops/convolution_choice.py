@@ -182,6 +182,8 @@ def _in_a_form(face: str, x: Array, y: Array, settings: tuple[Any, ...], form: s
         of = lambda a, b: _in_a_form(face, a, b, settings, form)
         return lax.complex(of(x.real, y.real) - of(x.imag, y.imag), of(x.real, y.imag) + of(x.imag, y.real))
     g, *window = settings
+    if not (x.size and y.size):
+        return like(x, FACES[face][COMPILER].run(upcast(x), upcast(y), *settings))
     sizes, to_compiler = sizes_of(face, x, y, *settings), form == COMPILER
     if sizes.is_depthwise and not to_compiler:
         return like(x, depthwise_forms.FACES[face](upcast(x), upcast(y), *settings))

@@ -16,7 +16,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxdl.ops import stable_formulas as stable
-from jaxdl.ops.precision import is_differentiable, like, upcast
+from jaxdl.ops.precision import floating, is_differentiable, like, upcast
 from jaxdl.rule import Op, op, saving
 
 Settings = ParamSpec("Settings")
@@ -38,17 +38,18 @@ def elementwise_op(
     ) -> Op[Concatenate[ArrayLike, Settings], Array]:
         name = definition.__name__
         compute: Callable[..., Array] = value or definition
+        prepared = floating if value else lambda x: x
 
         @functools.wraps(definition)
         def primal(x, *args: Settings.args, **settings: Settings.kwargs) -> Array:
             if jnp.iscomplexobj(x) and not analytic:
                 raise TypeError(f"{name}: x must be real, got {x.dtype}: the function is not holomorphic")
-            return definition(x, *args, **settings)
+            return definition(prepared(x), *args, **settings)
 
         def rule(x, **settings):
+            smooth, x = is_differentiable(x.dtype), prepared(x)
             y = like(x, compute(upcast(x), **settings))
             residual = saved(x, y, **settings) if saved else {"x": x, "y": y}[name_of_residual]
-            smooth = is_differentiable(x.dtype)
 
             def pullback(residual, dy):
                 if not smooth:
@@ -59,8 +60,8 @@ def elementwise_op(
             return y, saving(pullback, residual)
 
         def rule_saving_the_slope(x, **settings):
+            smooth, x = is_differentiable(x.dtype), prepared(x)
             y, slope = compute(upcast(x), **settings), derivative(upcast(x), **settings)
-            smooth = is_differentiable(x.dtype)
 
             def pullback(slope, dy):
                 return (like(dy, upcast(dy) * upcast(slope)) if smooth else None,)
@@ -96,7 +97,8 @@ def elementwise(
         derivative: f′, a function of one array. The name of its parameter says what is stored for it: `x`, `y`, or any
             other name for what `saved` returns. It may return booleans, for a derivative that is 1 or 0.
         about: The docstring.
-        value: Computes f where the definition overflows or cancels; by default the definition does.
+        value: Computes f where the definition overflows or cancels; by default the definition does. With it, the op
+            takes integers as floating-point numbers.
         saved: What is stored, a function of x and y.
         analytic: Whether f is holomorphic; only then does the op take complex numbers.
 

@@ -13,6 +13,11 @@ def is_differentiable(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.inexact)
 
 
+def floating(x: Any) -> Any:
+    """Integers and booleans as floating-point numbers of the default size, everything else unchanged."""
+    return x if is_differentiable(jnp.result_type(x)) else jnp.asarray(x, float)
+
+
 def upcast(x: Any) -> Any:
     """16-bit floating-point arrays of a pytree in float32, everything else unchanged."""
     to_float32 = lambda leaf: leaf.astype(jnp.float32) if leaf.dtype in (jnp.bfloat16, jnp.float16) else leaf

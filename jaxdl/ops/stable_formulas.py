@@ -74,12 +74,18 @@ def softplus(x: Array) -> Array:
     return jnp.where(x < 0, 0, x) + e * polynomial(LOG1P[0], e) / polynomial(LOG1P[1], e)
 
 
+def _below_0(x):
+    """min(x, 0), or a bound for it. Its derivative at 0 is that from the left, where −|x| has that from the right."""
+    lowest = LOWEST if x.dtype == jnp.float32 else -750.0
+    return jnp.where(x > 0, 0, jnp.where(x < lowest, lowest, x))
+
+
 def elu(x: Array, *, alpha: float = 1.0) -> Array:
-    return jnp.where(x > 0, x, alpha * expm1(-_size(x, -LOWEST, 750)))
+    return jnp.where(x > 0, x, alpha * expm1(_below_0(x)))
 
 
 def elu_slope(x: Array, *, alpha: float = 1.0) -> Array:
-    return jnp.where(x > 0, jnp.ones_like(x), alpha * _decay(x) / SCALE)
+    return jnp.where(x > 0, jnp.ones_like(x), alpha * scaled_exp(_below_0(x)) / SCALE)
 
 
 def selu(x: Array) -> Array:
@@ -87,7 +93,7 @@ def selu(x: Array) -> Array:
 
 
 def selu_slope(x: Array) -> Array:
-    return jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), SELU_SCALE * SELU_ALPHA * _decay(x) / SCALE)
+    return jnp.where(x > 0, jnp.full_like(x, SELU_SCALE), SELU_SCALE * SELU_ALPHA * scaled_exp(_below_0(x)) / SCALE)
 
 
 # The functions y = xF(x) for a distribution F that is symmetric about 0: with a = |x| and the tail t = 256 F(−a),

@@ -13,17 +13,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdl.ops import feed_forward, fused_losses, lookup, losses, norms, pointwise, reductions, tiled_attention
-from jaxdl.ops.precision import at_least_32_bits, is_differentiable, like, upcast
+from jaxdl.ops.precision import at_least_32_bits, floating, like, upcast
 from jaxdl.ops.stable_formulas import QUICK
 from jaxdl.rule import Op
 
 
-def _floating(x):
-    return x if is_differentiable(x.dtype) else x.astype(float)
-
-
 def _quick_gelu(x):
-    x = _floating(x)
+    x = floating(x)
     return x * jax.nn.sigmoid(QUICK * x)
 
 
@@ -140,13 +136,13 @@ def _swiglu_feed_forward(x, w_gate, w_up, w_down):
 
 
 STOCK_FUNCTIONS: dict[Op[..., Any], Callable[..., Any]] = {
-    pointwise.sigmoid: lambda x: jax.nn.sigmoid(_floating(x)),
+    pointwise.sigmoid: lambda x: jax.nn.sigmoid(floating(x)),
     pointwise.relu: jax.nn.relu,
     pointwise.leaky_relu: lambda x, *, slope: jax.nn.leaky_relu(x, slope),
     pointwise.elu: lambda x, *, alpha: jax.nn.elu(x, alpha),
     pointwise.selu: jax.nn.selu,
     pointwise.softplus: jax.nn.softplus,
-    pointwise.silu: lambda x: jax.nn.silu(_floating(x)),
+    pointwise.silu: lambda x: jax.nn.silu(floating(x)),
     pointwise.gelu: lambda x: jax.nn.gelu(x, approximate=False),
     pointwise.gelu_tanh: lambda x: jax.nn.gelu(x, approximate=True),
     pointwise.quick_gelu: _quick_gelu,

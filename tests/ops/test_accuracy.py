@@ -95,6 +95,15 @@ def test_tanh_by_default_loses_digits_only_where_its_output_is_near_1():
     assert float(jax.grad(ACCURATE["tanh"])(12.0)) == pytest.approx(1 / np.cosh(12.0) ** 2, rel=1e-6)
 
 
+@pytest.mark.parametrize("form", [None, "slope saved"])
+@pytest.mark.parametrize(("name", "slope"), [("elu", 1.0), ("selu", float(LAMBDA * ALPHA))])
+def test_second_derivative_at_0_is_that_from_the_left(name, slope, form):
+    """As y′ is: eˣ′ = 1, not the −1 of e^−|x|."""
+    op = getattr(ops, name)
+    curvature = jax.grad(jax.grad(op.in_form(form) if form else op))
+    assert [float(curvature(x)) for x in (0.0, -0.0, 1.0)] == pytest.approx([slope, slope, 0], rel=1e-6)
+
+
 @pytest.mark.parametrize("name", ["silu", "gelu", "gelu_tanh", "quick_gelu"])
 def test_nothing_is_left_far_below_0(name):
     """In float64 e^−v for the v of float32's range is an ordinary number: times a large x it would not be 0."""
@@ -137,3 +146,15 @@ def test_confident_cross_entropy_does_not_cancel():
         m = mp.mpf(margin)
         assert ulps(value, mp.log1p(mp.exp(-m))) <= 4
         assert ulps(slope[0, 0], -mp.exp(-m) / (1 + mp.exp(-m))) <= 4
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "bool"])
+@pytest.mark.parametrize("name", [n for n in TRUTH if getattr(ops, n).forms])
+def test_integers_are_numbers(name, dtype):
+    """No integer overflows or wraps, such as the negative of an unsigned one."""
+    integers = jnp.array([0, 1, 3, 100] if dtype in ("uint8", "bool") else [-128, -100, -3, 0, 1, 100], dtype)
+    op, numbers = getattr(ops, name), integers.astype("float32")
+    with jax.numpy_dtype_promotion("standard"):
+        for f in (op, op.primal, *map(op.in_form, op.forms)):
+            np.testing.assert_allclose(f(integers), op(numbers), rtol=1e-4, atol=1e-6)
+            assert f(integers).dtype == "float32"

@@ -207,3 +207,17 @@ def test_narrow_formats_accumulate_in_32_bits():
     x, w = jnp.ones((1, 40, 40, 4), jnp.bfloat16), jnp.ones((3, 3, 4, 2), jnp.bfloat16)
     dw = jax.grad(lambda w: ops.conv2d(x, w).astype(jnp.float32).sum())(w)
     assert (dw == 1444).all() or (dw == jnp.bfloat16(1444)).all()
+
+
+@pytest.mark.parametrize("form", [None, *ops.conv2d.forms])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_no_images(form, groups):
+    x, w = jnp.ones((0, 6, 6, 4)), jnp.ones((3, 3, 4 // groups, 4))
+    op = ops.conv2d.in_form(form) if form else ops.conv2d
+    f = lambda x, w: op(x, w, stride=2, groups=groups)
+    y, pullback = jax.vjp(f, x, w)
+    dx, dw = pullback(y)
+    assert (y.shape, dx.shape) == ((0, 2, 2, 4), x.shape)
+    assert not dw.any()
+    per_kernel = jax.vmap(jax.grad(lambda w: f(x, w).sum()))
+    assert not per_kernel(jnp.stack([w, w])).any()
