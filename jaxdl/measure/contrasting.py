@@ -89,7 +89,7 @@ def contrast(
         ValueError: There is no floating-point array among the arguments or the outputs of f, or a function in `beside`
             does not return what f returns.
         TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
-            the rule to keep); or a keyword given is also a parameter of f.
+            the rule to keep); `beside` has no functions by name; or a keyword given is also a parameter of f.
 
     Example:
         >>> x = jnp.linspace(-2.0, 2.0, 8)
@@ -105,7 +105,7 @@ def contrast(
     arrays = [jnp.asarray(x) for x in arrays]
     in_arrays = jx.in_arrays(f, args, kwargs)
     plain = automatic(in_arrays, only=only, keep=keep)
-    further = {name: jx.in_arrays(g, args, kwargs) for name, g in (beside or {}).items()}
+    further = {name: jx.in_arrays(g, args, kwargs) for name, g in _functions_by_name(beside).items()}
     _check_beside(in_arrays, further, arrays)
     wanted = chosen(only, keep)
     if any(site.has_stock and wanted(site) for site in rules(in_arrays, *arrays)):
@@ -124,6 +124,17 @@ def contrast(
                 left_out.append((observed.site, error_text(error)))
     device = jax.devices()[0]
     return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found), tuple(left_out))
+
+
+def _functions_by_name(beside):
+    """Raises TypeError where the further functions are no functions by name."""
+    beside = {} if beside is None else beside
+    if not isinstance(beside, Mapping):
+        raise TypeError(f"contrast: beside must be functions by name, such as {{'flax': g}}, got {beside!r}")
+    for name, g in beside.items():
+        if not isinstance(name, str) or not callable(g):
+            raise TypeError(f"contrast: beside must be functions by name, such as {{'flax': g}}, got {name!r}: {g!r}")
+    return beside
 
 
 def _check_beside(f, further, arrays):

@@ -72,7 +72,12 @@ def with_choices(jaxpr: Any, choices: Choices) -> Callable[..., list[Any]]:
             return None
         if option in PROGRAMS:
             return functools.partial(evaluated, PROGRAMS[option], eqn, site, replacement)
-        return None if option == HAND else jx.binding(eqn, call=jx.op_call(eqn).in_form(option))
+        if option == HAND:
+            return None
+        if option not in _options(eqn, site):
+            has = ", ".join(_options(eqn, site))
+            raise ValueError(f"tune: {site.name} has {has}, and not the chosen derivative {option!r}: tune it again")
+        return jx.binding(eqn, call=jx.op_call(eqn).in_form(option))
 
     return lambda *arrays: jx.evaluate(jaxpr, arrays, replacement)
 

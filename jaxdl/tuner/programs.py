@@ -125,7 +125,7 @@ class _Again:
                 chosen[min(inputs, key=bytes_of)] = None
             apart.update(chosen, self.region.forward[i].outvars)
         inner, early = self.available | self.shadows, self.available.keys() | self.shadows.keys()
-        late = [v for v in dict.fromkeys(waiting) if jx.is_variable(v) and v in values and v not in early]
+        late = dict.fromkeys(v for v in waiting if jx.is_variable(v) and v in values and v not in early)
         barred = jax.lax.optimization_barrier([*(inner[v] for v in chosen), *(values[v] for v in late)])
         self.shadows.update(zip(chosen, barred, strict=False))
         values.update(zip(late, barred[len(chosen) :], strict=True))

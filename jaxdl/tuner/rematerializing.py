@@ -23,7 +23,7 @@ from jaxdl.rule import op, saving
 from jaxdl.tuner.budgets import Kept, costed, within
 from jaxdl.tuner.programs import backward, forward
 from jaxdl.tuner.regions import Region, region_of
-from jaxdl.tuner.residual_plans import ResidualPlan, choice_of, decisions_of, planned_values
+from jaxdl.tuner.residual_plans import ResidualPlan, choice_of, decisions_of, form_of, planned_values
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -171,7 +171,7 @@ def _chosen(jaxpr: Any, max_bytes: int | None) -> tuple[Region, Kept] | None:
 
 def _read(jaxpr: Any, decisions: dict[str, Any]) -> tuple[Region, Kept] | None:
     """The region of a jaxpr and the choice that decisions describe; None where there are none."""
-    region = region_of(jaxpr, **decisions["form"]) if decisions else None
+    region = region_of(jaxpr, **form_of(decisions)) if decisions else None
     return None if region is None else (region, costed(region, choice_of(region, decisions)))
 
 

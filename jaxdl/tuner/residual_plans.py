@@ -12,6 +12,9 @@ from jaxdl.tuner.costs import bytes_of
 from jaxdl.tuner.regions import Region
 from jaxdl.tuner.schedules import Choice, Schedule, first_time_seconds
 
+FORM = {"through_checkpoints", "segmented"}
+DAMAGED = "rematerialized: the plan is damaged: it does not say which values are kept; make a new plan"
+
 
 @dataclass(frozen=True)
 class PlannedValue:
@@ -132,7 +135,7 @@ def choice_of(region: Region, decisions: dict[str, Any]) -> Choice:
     """The choice that `decisions_of` wrote.
 
     Raises:
-        ValueError: It was made for another program.
+        ValueError: It was made for another program, or is damaged.
     """
     if decisions["program"] != fingerprint(region):
         raise ValueError(
@@ -140,10 +143,25 @@ def choice_of(region: Region, decisions: dict[str, Any]) -> Choice:
             "make a new plan"
         )
     kept, again = set(), set()
-    for part, chosen in zip(region.all(), decisions["regions"], strict=True):
-        kept.update(part.values[i] for i in chosen["kept"])
-        again.update(part.loops[i] for i in chosen["again"])
+    try:
+        for part, chosen in zip(region.all(), decisions["regions"], strict=True):
+            kept.update(part.values[i] for i in chosen["kept"])
+            again.update(part.loops[i] for i in chosen["again"])
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(DAMAGED) from error
     return Choice(frozenset(kept), frozenset(again))
+
+
+def form_of(decisions: Any) -> dict[str, bool]:
+    """The settings of `region_of` in decisions.
+
+    Raises:
+        ValueError: They are not what `decisions_of` writes.
+    """
+    names = {"program", "form", "regions"}
+    if not isinstance(decisions, dict) or not names <= decisions.keys() or set(decisions["form"]) != FORM:
+        raise ValueError(DAMAGED)
+    return decisions["form"]
 
 
 def fingerprint(region: Region) -> str:

@@ -15,7 +15,7 @@ from jaxdl import __version__
 from jaxdl import jaxpr as jx
 from jaxdl.report import Report, Table, bytes_text, ratio_text
 from jaxdl.tuner.choices import Choices, groups, with_choices
-from jaxdl.tuner.rematerializing import cut
+from jaxdl.tuner.rematerializing import check_max_bytes, cut
 
 AGAIN = "tune it again"
 
@@ -240,6 +240,7 @@ class Tuned(Report):
             data = json.loads(Path(path).read_text())
             setting = _made(Setting, data["setting"], types=tuple(data["setting"]["types"]))
             chosen = tuple(sorted(data["choices"]["chosen"].items()))
+            check_max_bytes("Tuned.load", data["max_bytes"])
             found = cls(
                 f=f,
                 setting=setting,
@@ -270,3 +271,6 @@ def _made(kind, data, **changed):
 def _decision(data):
     others = tuple(_made(Other, other) for other in data["alternatives"])
     return _made(Decision, data, types=tuple(data["types"]), alternatives=others)
+
+
+jx.hide_from_source_lines(__file__)

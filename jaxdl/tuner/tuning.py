@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
@@ -103,7 +104,8 @@ def tune(
     Raises:
         ValueError: There is no floating-point array among the arguments, or none in the result; or no program keeps so
             few bytes, and the message has the least number.
-        TypeError: f has no derivative in reverse mode; or max_bytes is not a whole number.
+        TypeError: f has no derivative in reverse mode; an argument has another type than is stated here; or tune is
+            called inside of a transformation such as jit.
 
     Example:
         >>> from jaxdl import ops
@@ -113,9 +115,11 @@ def tune(
         >>> jax.grad(tuned)(w, x).shape
         (3, 2)
     """
-    end = time.perf_counter() + seconds
     check_max_bytes("tune", max_bytes)
+    _check_seconds(seconds)
+    end = time.perf_counter() + seconds
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
+    _check_concrete([*arrays, *jaxpr.consts])
     arrays = [jnp.asarray(x) for x in arrays]
     check_differentiable("tune", jaxpr, arrays)
     trials = Trials(arrays, _smooth(args, kwargs, argnums), end)
@@ -153,13 +157,16 @@ def _remembering(trials, jaxpr, candidates, max_bytes):
             found.append(candidate)
         try:
             program, plan = cut(with_choices(jaxpr, candidate.choices), trials.arrays, max_bytes)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # the budget is too small, or no derivative in all arguments
             errors.append(error)
             continue
         variant = trials.variant(program, candidate.options)
-        found.append(replace(candidate, variant=variant, residuals=plan.decisions))
+        if variant.refused:
+            errors.append(ValueError(f"tune: no program within max_bytes={max_bytes} can be used: {variant.refused}"))
+        else:
+            found.append(replace(candidate, variant=variant, residuals=plan.decisions))
     if not found:
-        raise ValueError(str(errors[0]).replace("rematerialized", "tune", 1))
+        raise type(errors[0])(str(errors[0]).replace("rematerialized", "tune", 1))
     return fastest(found)
 
 
@@ -197,9 +204,28 @@ def _compiler_options(platform):
     return found
 
 
+def _check_seconds(seconds):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"tune: seconds must be a number, got {seconds!r}")
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"tune: seconds must be a finite number, 0 or more, got {seconds}")
+
+
+def _check_concrete(arrays):
+    """Raises TypeError for values that cannot be measured with."""
+    for x in arrays:
+        if isinstance(x, Tracer | jax.ShapeDtypeStruct):
+            raise TypeError(
+                f"tune: measures on arrays, got a value without numbers, {type(x).__name__} of type {jx.typed(x)}: "
+                f"call tune outside of jit, grad, vmap and the like, with arrays, and the tuned function inside of them"
+            )
+
+
 def _smooth(args, kwargs, argnums):
     """The positions, among the arrays in the arguments, of those to differentiate in."""
     wanted = range(len(args)) if argnums is None else [argnums] if isinstance(argnums, int) else argnums
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable) or not all(isinstance(i, int) for i in wanted):
+        raise TypeError(f"tune: argnums must be a whole number or a sequence of them, got {argnums!r}")
     for i in wanted:
         if not -len(args) <= i < len(args):
             raise ValueError(f"tune: argnums has {i}, but there are {len(args)} positional arguments")

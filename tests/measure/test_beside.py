@@ -74,3 +74,9 @@ def test_what_a_column_needs_does_not_end_the_rest():
     report = contrast(reversible, X, keep="<lambda>", time=False, beside={"loop": halved})
     assert "loop" not in report.whole.beside
     assert "whole has no column loop: " in report.table().note
+
+
+@pytest.mark.parametrize("beside", [[relu_sum], relu_sum, {3: relu_sum}, {"flax": 3}])
+def test_beside_has_functions_by_name(beside):
+    with pytest.raises(TypeError, match="contrast: beside must be functions by name"):
+        contrast(relu_sum, X, time=False, beside=beside)

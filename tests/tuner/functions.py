@@ -136,6 +136,11 @@ def of_ops(x):
     return ops.softmax(block.apply(params, x)).max()
 
 
+@with_arguments(jnp.float32(0.7))
+def of_scalar(x):
+    return jax.nn.relu(jnp.sin(jnp.exp(jnp.tanh(x))))
+
+
 @with_arguments(normal(4, 3))
 def jitted_parts(x):
     part = jax.jit(lambda x, n: jnp.sin(x) ** n, static_argnums=1)

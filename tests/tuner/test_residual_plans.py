@@ -44,3 +44,22 @@ def test_the_report_names_values_lines_and_bytes(tmp_path):
     saved = json.loads((tmp_path / "plan.json").read_text())
     assert saved["kept_bytes"] == plan.kept_bytes
     assert saved["decisions"] == plan.decisions
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"form": {}},
+        {"form": {"through_checkpoints": True, "unknown": True}},
+        {"regions": []},
+        {"regions": [{"kept": [0], "again": []}, {"kept": [999], "again": []}]},
+        {"regions": [{"kept": [0], "again": [999]}, {"kept": [], "again": []}]},
+        {"regions": [{"kept": [0]}, {"kept": []}]},
+    ],
+)
+def test_damaged_decisions_are_refused(damage):
+    _, plan = cut(scanned, ARGS)
+    with pytest.raises(ValueError, match="the plan is damaged"):
+        cut(scanned, ARGS, decisions=plan.decisions | damage)
+    with pytest.raises(ValueError, match="the plan is damaged"):
+        cut(scanned, ARGS, decisions={"program": plan.decisions["program"]})

@@ -178,6 +178,32 @@ def test_functions_without_derivative_are_named():
         tuned_for(lambda n: n + 1, jnp.arange(3))
 
 
+def test_arguments_without_reverse_mode_may_stand_beside():
+    f = lambda x, t: jax.lax.while_loop(lambda y: y < t, lambda y: 2 * y, t / 8) * jnp.sin(x).sum()
+    tuned = tuned_for(f, X, jnp.float32(3), argnums=0)
+    assert_close(jax.grad(tuned)(X, jnp.float32(3)), 3 * jnp.cos(X), "float32")
+    with pytest.raises(TypeError, match="tune: the function has no reverse mode in all floating-point arrays"):
+        tuned_for(f, X, jnp.float32(3), argnums=0, max_bytes=0)
+
+
+def test_values_without_numbers_are_refused():
+    inside = lambda x: tuned_for(jnp.sin, x)
+    for call in (lambda: jax.jit(inside)(X), lambda: jax.eval_shape(lambda x: tuned_for(lambda y: x * y, X), X)):
+        with pytest.raises(TypeError, match=r"tune: measures on arrays, got .*: call tune outside of jit"):
+            call()
+    with pytest.raises(TypeError, match=r"got a value without numbers, ShapeDtypeStruct of type float32\[3\]"):
+        inside(jax.ShapeDtypeStruct((3,), jnp.float32))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"seconds": "3"}, {"seconds": float("nan")}, {"seconds": -1}, {"argnums": "x"}, {"argnums": 0.5}]
+)
+def test_wrong_settings_are_named(settings):
+    (name,) = settings
+    with pytest.raises((TypeError, ValueError), match=f"tune: {name} must be a .*, got"):
+        tune(jnp.sin, quiet=True, **settings)(X)
+
+
 # --- what is kept -----------------------------------------------------------------------------------
 
 
@@ -261,3 +287,23 @@ def test_other_files_are_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match="does not hold a tuned function"):
         Tuned.load(path, of_mean(QUICK_FORM))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "choices",
+            {"default": "unknown", "chosen": {}},
+            "quick_form has .*, and not the chosen derivative 'unknown'",
+        ),
+        ("residuals", [1], "the plan is damaged"),
+        ("max_bytes", "many", "does not hold a tuned function"),
+    ],
+)
+def test_damaged_files_are_refused(saved, tmp_path, name, value, message):
+    _, path = saved
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(ValueError, match=message):
+        Tuned.load(changed, of_mean(QUICK_FORM))(X)
