@@ -75,7 +75,7 @@ def checked_step(
     with install_hint("optax", "jaxdl.train"):
         from optax import apply_updates
 
-    value_and_grad = over_devices(gradient(tuned or objective(model, loss), accumulate))
+    value_and_grad = over_devices(gradient(model, loss, accumulate, tuned))
 
     def step(params, state, x, y, key):
         value, gradients = value_and_grad(params, x, y, key)
@@ -106,8 +106,14 @@ def objective(model: Layer, loss: Callable[..., jax.Array]) -> Callable[..., jax
     return of_batch
 
 
-def gradient(minimized: Callable[..., jax.Array], parts: int = 1) -> Callable[..., Any]:
-    """The function (params, x, y, key) → (loss, gradients) of an objective, from `parts` parts of the batch."""
+def gradient(
+    model: Layer, loss: Callable[..., jax.Array], parts: int = 1, tuned: Callable[..., jax.Array] | None = None
+) -> Callable[..., Any]:
+    """The function (params, x, y, key) → (loss, gradients), computed from `parts` parts of the batch.
+
+    The `objective` may be given as a tuned function.
+    """
+    minimized = tuned or objective(model, loss)
     if parts == 1:
         return jax.value_and_grad(minimized)
     of_part = lambda params, x, y, keys: jax.value_and_grad(minimized)(params, x, y, keys[0])

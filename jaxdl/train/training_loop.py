@@ -170,7 +170,7 @@ def _examples(tree, count):
 def _is_data_parallel(model, loss, params, source, place, key):
     """Whether each device can compute its rows alone, tried on a few examples."""
     x, y = place.on_every_device(source.read(np.arange(min(4, len(source)))))
-    return is_mean_of_parts(gradient(objective(model, loss)), params, x, y, key)
+    return is_mean_of_parts(gradient(model, loss), params, x, y, key)
 
 
 def _evaluation(model, loss, metrics, test):
