@@ -73,7 +73,7 @@ def _parts(f):
         return *defaults, *named(f).values()
     if isinstance(f, functools.partial):
         return f.func, *f.args, *f.keywords.values()
-    if hasattr(f, "derivative"):  # an op
+    if hasattr(f, "derivative") and hasattr(f, "primal"):  # an op
         return f.primal, f.derivative
     return (f.__wrapped__,) if is_importable(f) and hasattr(f, "__wrapped__") else None
 

@@ -81,7 +81,7 @@ def backward(
     again = _Again(region, schedule, available, loops_stored, apart)
     index = {loop: i for i, loop in region.loops.items()}
     for eqn, missing in zip(region.backward, schedule.again, strict=False):
-        again.run(missing, eqn.invars, values)
+        again.run(missing, () if eqn.effects else eqn.invars, values)  # no barrier may have a reference as input
         loop = (jx.stands_for(eqn) or (None,))[0]
         if loop is None:
             jx.run([eqn], values, as_matrices)

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.closures import CONSTANTS, traced
+from jaxdl.closures import CONSTANTS, Surroundings, traced
 from jaxdl.measure import Differentiated
 from jaxdl.rule import op, saving
 from jaxdl.tuner.budgets import Kept, costed, within
@@ -41,16 +41,19 @@ class Rematerialized(Generic[Arguments, Result]):
         functools.update_wrapper(self, f)
         self.f: Callable[Arguments, Result] = f
         self.max_bytes: int | None = max_bytes
-        self.planned: dict[Any, Callable[..., Any]] = {}
+        self.planned: dict[Any, tuple[Callable[..., Any], Surroundings]] = {}
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         arrays = [leaf for leaf in jax.tree.leaves((args, kwargs)) if jx.is_array(leaf)]
         key = _key(args, kwargs, arrays)
         if key in self.planned:
-            return self.planned[key](*arrays)
+            call, surroundings = self.planned[key]
+            if surroundings.are_the_same():
+                return call(*arrays)
+        surroundings = Surroundings(self.f)
         call, _, captured = _cut(jx.in_arrays(self.f, args, kwargs), arrays, _name(self.f), self.max_bytes)
         if key is not None and not captured:
-            self.planned[key] = call
+            self.planned[key] = call, surroundings
             if len(self.planned) > MOST_PLANS:
                 self.planned.pop(next(iter(self.planned)))
         return call(*arrays)
@@ -73,7 +76,8 @@ def rematerialized(
     Which values are kept is a minimum cut of the program of both passes: those whose computation would take longest for
     their bytes. Scans are opened: what each step keeps is chosen like all else. Random numbers, collectives, callbacks
     and while loops are never computed again; `jax.checkpoint` inside f has no effect where there is a budget. The plan
-    is made when the function is called, once for each structure and types of the arguments.
+    is made when the function is called, once for each structure and types of the arguments, and again when a name that
+    f reads has another value.
 
     Args:
         f: Any JAX function.
@@ -204,6 +208,8 @@ def _key(args, kwargs, arrays):
     """What a plan depends on: types, fixed arguments and settings of JAX; None where that cannot be compared."""
     leaves, tree = jax.tree.flatten((args, kwargs))
     fixed = [leaf for leaf in leaves if not jx.is_array(leaf)]
+    if not all(isinstance(v, CONSTANTS) or callable(v) for v in fixed):  # other objects may change
+        return None
     exact = [jx.exactly(v) if isinstance(v, CONSTANTS) else v for v in fixed]
     key = (tree, tuple(map(jx.is_array, leaves)), tuple(map(jax.typeof, arrays)), tuple(exact), jx.trace_context())
     try:

@@ -1,6 +1,7 @@
 """`rematerialized`: values and derivatives are those of the function, and the budget is kept."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -191,6 +192,32 @@ def test_one_plan_for_equal_types():
     once = len(traced)
     g(normal(4, seed=2))
     assert len(traced) == once
+
+
+def test_a_name_that_the_function_reads_may_get_another_value():
+    scale = 1.0
+    g = rematerialized(lambda x: scale * jnp.sin(x).sum())
+    once = g(normal(3))
+    scale = 3.0
+    assert_close(g(normal(3)), 3 * once, "float32")
+
+
+def test_an_argument_may_change():
+    settings = types.SimpleNamespace(scale=1.0)
+    g = rematerialized(lambda settings, x: settings.scale * jnp.sin(x).sum())
+    once = g(settings, normal(3))
+    settings.scale = 3.0
+    assert_close(g(settings, normal(3)), 3 * once, "float32")
+
+
+def test_references_inside():
+    def f(x):
+        y = jax.new_ref(jnp.zeros(4))
+        y[...] = jnp.sin(x)
+        return (y[...] * x).sum()
+
+    x = normal(4)
+    all_close(jax.grad(rematerialized(f))(x), jnp.sin(x) + x * jnp.cos(x))
 
 
 def test_functions_without_a_derivative():
