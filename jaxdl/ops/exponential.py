@@ -30,8 +30,9 @@ _ROUNDING = 1.5 * 2**23  # a float32 of this size has no digits after the point:
 
 def scaled_exp(x: Array, low: ArrayLike = 0.0) -> Array:
     """256 eˣ⁺ˡᵒʷ for LOWEST ≤ x ≤ 0 and a small `low`."""
-    if x.dtype != jnp.float32:
-        return SCALE * jnp.exp(x + low)
+    if x.dtype != jnp.float32:  # as a square, whose root does not underflow
+        root = jnp.exp((x + low) / 2)
+        return (SCALE * root) * root
     n, power = _power_of_2(x * (1 / math.log(2)), 8)
     return polynomial(EXP, ((x - n * _LOG2_HIGH) - n * _LOG2_LOW) + low) * power
 

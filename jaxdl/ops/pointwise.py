@@ -177,7 +177,7 @@ def sigmoid(x: Array) -> Array:
 
 
 @elementwise_op(
-    lambda x_or_y, *, accurate_tails: stable.tanh_slope(x_or_y) if accurate_tails else (1 - x_or_y) * (1 + x_or_y),
+    lambda x_or_y, *, accurate_tails: stable.tanh_slope(x_or_y) if accurate_tails else stable.one_minus_square(x_or_y),
     saved=lambda x, y, *, accurate_tails: x if accurate_tails else y,
     analytic=True,
 )

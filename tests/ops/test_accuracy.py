@@ -119,6 +119,20 @@ def test_power_is_smooth_in_its_base_where_the_exponent_is_0():
     assert float(jax.grad(jax.grad(ops.power), 1)(3.0, 0.0)) == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize("tanh", [ops.tanh, ACCURATE["tanh"]])
+def test_tanh_near_0_has_the_second_derivative_minus_2x(tanh):
+    x = np.array([1e-30, -1e-10, 1e-5, -1e-3], np.float32)
+    np.testing.assert_allclose(jax.vmap(jax.grad(jax.grad(tanh)))(x), -2 * x, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "x"), [("silu", -709.5), ("quick_gelu", -416.9)])
+def test_products_of_large_numbers_and_small_ones_in_float64(name, x):
+    """Also where e^x is too small for a number and xe^x is not."""
+    v = mp.mpf(x) * (Q if name == "quick_gelu" else 1)
+    with jax.enable_x64(True):
+        assert float(getattr(ops, name)(x)) == pytest.approx(float(mp.mpf(x) * sigma(v)), rel=1e-11)
+
+
 def test_jax_sigmoid_is_what_it_is_measured_against():
     """At 40 the derivative of jax.nn.sigmoid is 0; the truth is 4.2e-18, and the rule here says so."""
     assert jax.grad(jax.nn.sigmoid)(40.0) == 0
