@@ -32,7 +32,7 @@ class CapturingCall(WrappedCall):
 
     @property
     def forms(self) -> Any:
-        """The op's further rules; none where values are captured, as those of another rule may be others."""
+        """The op's further rules; none where values are captured, since another rule may capture other values."""
         return () if self.names else self.call.forms
 
     def in_form(self, name: str) -> "CapturingCall":

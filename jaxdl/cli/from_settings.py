@@ -74,6 +74,12 @@ def _read(recipe, settings):
     return dataclasses.replace(train, read=lambda rows: pair(*train.read(rows))), test, dataset
 
 
+def without_examples(name: str, shape: tuple[int, ...], classes: int) -> Dataset:
+    """A data set of images of a shape that has no examples, for models that are not trained."""
+    empty = np.zeros((0, *shape), np.float32)
+    return Dataset(name, empty, empty, empty, empty, classes)
+
+
 def model_of(recipe: Recipe, settings: Settings, data: Dataset) -> tuple[nn.Layer, Callable[..., Any]]:
     """The model and its loss, with or without hand-written rules."""
     model, loss = recipe.model(data), recipe.loss

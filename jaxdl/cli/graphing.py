@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.auditor import generated
 from jaxdl.cli.usage_errors import BadUsage, usage
-from jaxdl.cli.user_functions import arguments_in, function_of
+from jaxdl.cli.user_functions import function_and_arguments
 from jaxdl.example_calls import EXAMPLES
 from jaxdl.graph import trace
 from jaxdl.report import Table, error_text, terminal
@@ -48,14 +47,7 @@ def _chosen(target, path) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         raise BadUsage(
             f"there is no example {target!r}; there are {', '.join(EXAMPLES)}, or give package.module:function"
         )
-    name, f = function_of(target)
-    given = arguments_in(path)
-    if path and name not in given:
-        raise BadUsage(f"--args {path} has no tuple named {name}; it has {', '.join(given) or 'none'}")
-    found, reason = (given[name], "") if path else generated(f)
-    if found is None:
-        raise BadUsage(f"no arguments for {target} could be generated ({reason}); give them with --args")
-    return f, found
+    return function_and_arguments(target, path)
 
 
 def _ones(output):

@@ -34,6 +34,12 @@ class Recipe(NamedTuple):
     rate: float
     size: int | None = None
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of an image that the model was made for, or that of the digits."""
+        size = self.size or 8
+        return size, size, 1 if size <= 28 else 3
+
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Adam with a cosine schedule that decays to zero over a number of steps."""
         return optax.adam(optax.cosine_decay_schedule(self.rate, max(steps, 1)))

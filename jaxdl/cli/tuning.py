@@ -1,19 +1,16 @@
 """`jaxdl tune`: the fastest mix of derivatives for a model or a function of the user's."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.auditor import generated
-from jaxdl.cli.from_settings import model_of
+from jaxdl.cli.from_settings import model_of, without_examples
 from jaxdl.cli.settings import Settings
 from jaxdl.cli.training_recipes import recipe
 from jaxdl.cli.usage_errors import BadUsage, usage
-from jaxdl.cli.user_functions import arguments_in, function_of
-from jaxdl.data import Dataset
+from jaxdl.cli.user_functions import function_and_arguments
 from jaxdl.report import error_text, terminal
 from jaxdl.train.steps import averaged
 from jaxdl.tuner import tune
@@ -35,9 +32,11 @@ def tune_target(
     """Tunes a model or a function, prints and writes the report, and returns the exit status."""
     if out and out.suffix not in (".json", ".html", ".md", ".txt"):
         raise BadUsage(f"--out ends in .json, .html, .md or .txt, got {out}")
+    if out and not out.parent.is_dir():
+        raise BadUsage(f"--out {out}: there is no folder {out.parent}")
     if batch < 1:
         raise BadUsage(f"--batch must be 1 or more, got {batch}")
-    f, given = _function(target, args) if ":" in target else _of_model(target, batch)
+    f, given = function_and_arguments(target, args) if ":" in target else _of_model(target, batch)
     if ":" not in target:
         argnums = (0,)
     settings = {"argnums": argnums, "max_bytes": max_bytes, "seconds": seconds, "quiet": quiet}
@@ -54,24 +53,11 @@ def tune_target(
     return 0
 
 
-def _function(target, path) -> tuple[Any, tuple[Any, ...]]:
-    name, f = function_of(target)
-    given = arguments_in(path)
-    if path and name not in given:
-        raise BadUsage(f"--args {path} has no tuple named {name}; it has {', '.join(given) or 'none'}")
-    found, reason = (given[name], "") if path else generated(f)
-    if found is None:
-        raise BadUsage(f"no arguments for {target} could be generated ({reason}); give them with --args")
-    return f, found
-
-
 def _of_model(name, batch):
     """The loss of a model as a function of (params, x, y), with random images."""
     chosen = usage(recipe, name)
-    size = chosen.size or 8
-    shape = size, size, 1 if size <= 28 else 3
-    empty = np.zeros((0, *shape), np.float32)
-    model, loss = model_of(chosen, Settings(name), Dataset(name, empty, empty, empty, empty, CLASSES))
+    shape = chosen.shape
+    model, loss = model_of(chosen, Settings(name), without_examples(name, shape, CLASSES))
     random = np.random.default_rng(0)
     x = jnp.asarray(random.standard_normal((batch, *shape)).astype(np.float32))
     y = chosen.target(x, jnp.asarray(random.integers(0, CLASSES, batch, np.int32)))

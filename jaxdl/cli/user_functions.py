@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxdl.auditor import public_callables
+from jaxdl.auditor import generated, public_callables
 from jaxdl.cli.usage_errors import BadUsage
 from jaxdl.report import error_text
 
@@ -46,3 +46,15 @@ def arguments_in(path: Path | None) -> dict[str, tuple[Any, ...]]:
     except (Exception, SystemExit) as error:  # whatever the file does
         raise BadUsage(f"--args {path}: {error_text(error)}") from error
     return {name: value for name, value in found.items() if isinstance(value, tuple) and not name.startswith("_")}
+
+
+def function_and_arguments(target: str, path: Path | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function of `package.module:function`, and its arguments: those in a Python file, or else generated."""
+    name, f = function_of(target)
+    given = arguments_in(path)
+    if path and name not in given:
+        raise BadUsage(f"--args {path} has no tuple named {name}; it has {', '.join(given) or 'none'}")
+    found, reason = (given[name], "") if path else generated(f)
+    if found is None:
+        raise BadUsage(f"no arguments for {target} could be generated ({reason}); give them with --args")
+    return f, found

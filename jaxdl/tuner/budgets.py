@@ -1,7 +1,7 @@
 """The best choice of kept values within a budget of bytes.
 
-A minimum cut at a price of a byte is the best choice for the bytes that it keeps. The price is bisected until the
-budget is met; what is left of the budget is filled with the values that save most time for their bytes.
+Each kept byte has a price, in seconds. For a given price a minimum cut is the best choice. The price is bisected until
+the choice is within the budget. The rest of the budget is used for the values that save the most time per byte.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from jaxdl.tuner.schedules import Choice, first_time_seconds
 
 SOURCE, SINK = 0, 1
 LIMIT = np.iinfo(np.int32).max // 2  # SciPy's capacities have 32 bits
-DRIFT = 0.05  # by how much bytes early in the program weigh more than late ones, so that equal layers are told apart
+DRIFT = 0.05  # the first bytes of a program weigh so much more than the last: equal layers get different weights
 
 
 class Network:

@@ -232,10 +232,13 @@ class Tuned(Report):
             The tuned function, without a new measurement.
 
         Raises:
+            TypeError: f is not a function.
             ValueError: The file is none of `Tuned`, or was written on another platform, device or version of JAX or
                 jaxdl, whose choices may be wrong here.
             OSError: The file cannot be read.
         """
+        if not callable(f):
+            raise TypeError(f"Tuned.load: f must be the function that was tuned, got {f!r}")
         try:
             data = json.loads(Path(path).read_text())
             setting = _made(Setting, data["setting"], types=tuple(data["setting"]["types"]))

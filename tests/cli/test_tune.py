@@ -32,6 +32,7 @@ def test_mistakes(capsys):
         ("mpl",): "did you mean mlp?",
         ("mlp", "--batch", "0"): "--batch must be 1 or more, got 0",
         ("mlp", "--out", "a.png"): "--out ends in .json",
+        ("mlp", "--out", "nowhere/a.json"): "there is no folder nowhere",
         ("jax.nn:gelo",): "jax.nn has no gelo",
         ("jax.numpy:argmax",): "no arguments for jax.numpy:argmax could be generated",
     }.items():

@@ -161,6 +161,11 @@ def test_kept_rules_stay():
     assert [a.name for a in tuned.alternatives] == ["tuned", "hand"]
 
 
+def test_a_kept_rule_must_exist():
+    with pytest.raises(ValueError, match="tune: keep names slow_rul, which f does not call; its rules are slow_rule"):
+        tuned_for(of_mean(SLOW_RULE), X, keep="slow_rul")
+
+
 def test_argnums_are_those_of_grad():
     f = lambda w, x: ops.tanh(x @ w).sum()
     w, x = draw(3, 4, 2), draw(4, 5, 4)
@@ -279,6 +284,11 @@ def test_another_setting_is_refused_by_name(saved, tmp_path, name, value):
     changed.write_text(json.dumps(data))
     with pytest.raises(ValueError, match=f"was measured with {name} {value}, here is .*: tune it again"):
         Tuned.load(changed, of_mean(QUICK_FORM))
+
+
+def test_the_function_must_be_given(saved):
+    with pytest.raises(TypeError, match="f must be the function that was tuned, got 3"):
+        Tuned.load(saved[1], 3)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"setting": 3}'])
