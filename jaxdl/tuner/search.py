@@ -73,6 +73,7 @@ class Search:
     tried: list[Tried] = field(default_factory=list)
     left_out: int = 0
     start: Choices = field(default_factory=Choices)
+    end: Choices = field(default_factory=Choices)
 
     def __post_init__(self):
         self.groups: list[Group] = groups(self.jaxpr)
@@ -104,6 +105,7 @@ class Search:
         for changed, option in near:  # what did not pay alone may pay beside the others
             if not self.trials.is_over:
                 best, _ = self._try(best, changed, option)
+        self.end = best.choices
         return best
 
     def _candidate(self, name, choices, what):

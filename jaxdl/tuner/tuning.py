@@ -248,7 +248,8 @@ def _smooth(args, kwargs, argnums):
     return found
 
 
-def _decision(side, group, choice):
-    site, found = group.site, side.alternatives(group).items()
-    others = tuple(Other(option, t.ratio, t.bytes, t.refused) for option, t in found if option != choice)
+def _decision(search, group, choice):
+    site = group.site
+    measured = search.alternatives(group) if search.end.at(group.key) == choice else {}  # else beside another program
+    others = tuple(Other(option, t.ratio, t.bytes, t.refused) for option, t in measured.items() if option != choice)
     return Decision(group.key, site.name, tuple(map(jx.typed, site.inputs)), site.where, site.count, choice, others)

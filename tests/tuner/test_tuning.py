@@ -145,6 +145,16 @@ def test_derivatives_that_differ_are_refused():
     assert alternative.refused in str(tuned)
 
 
+@pytest.mark.parametrize("other", [-jnp.inf, jnp.inf, jnp.nan])
+def test_so_are_other_infinities(other):
+    """At 0 the definition's slope is −∞."""
+    rule = lambda x, dy: (jnp.full_like(x, other) * dy,)
+    operation = op_with("edge", lambda x: -jnp.sqrt(x), rule, primal=lambda x: -jnp.sqrt(x))
+    tuned = tuned_for(of_mean(operation), jnp.zeros(3))
+    refused = [a.refused for a in tuned.alternatives if a.name == "automatic"]
+    assert ("infinities differ" in refused[0]) == (other != -jnp.inf)
+
+
 def test_derivatives_that_jax_does_not_have_are_refused():
     def search(x):
         return jax.lax.while_loop(lambda y: (y < 0).all(), lambda y: y + 1, jnp.sin(x))
