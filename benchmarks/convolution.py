@@ -52,10 +52,24 @@ SHAPES = {
     "5×5, 64": (28, 64, 5, 64, {"padding": 2}),
 }
 
+# Further sizes for the table of forms, between those of the published networks.
+BETWEEN = {
+    "1×1, 32, 28²": (28, 32, 1, 64, {}),
+    "1×1, 64, 14²": (14, 64, 1, 128, {}),
+    "1×1, 256, 14²": (14, 256, 1, 64, {}),
+    "3×3, 16, 28²": (28, 16, 3, 32, {"padding": 1}),
+    "3×3, 32, 28²": (28, 32, 3, 32, {"padding": 1}),
+    "3×3, 64, 28²": (28, 64, 3, 64, {"padding": 1}),
+    "3×3, 64, 14²": (14, 64, 3, 64, {"padding": 1}),
+    "3×3, 128, 14²": (14, 128, 3, 128, {"padding": 1}),
+    "3×3, stride 2, 32, 28²": (28, 32, 3, 64, {"stride": 2, "padding": 1}),
+    "3×3, stride 2, 64, 14²": (14, 64, 3, 128, {"stride": 2, "padding": 1}),
+}
+
 
 def problem(name, batch):
     """The convolution and its arguments."""
-    size, c, k, o, settings = SHAPES[name]
+    size, c, k, o, settings = (SHAPES | BETWEEN)[name]
     p = settings.get("padding", 0)
     settings = {**settings, "padding": ((p, p), (p, p))}
     x = jax.random.normal(jax.random.key(0), (batch, size, size, c))
@@ -129,7 +143,7 @@ def main(full: bool = False, tune_forms: Annotated[bool, tyro.conf.arg(name="tun
         tune_forms: Instead, find the best forms for this version of JAX, and write them into the table of `jaxdl.ops`.
     """
     if tune_forms:
-        tune(Program(f"{name}, batch {batch}", *problem(name, batch)) for batch in BATCHES for name in SHAPES)
+        tune(Program(f"{name}, batch {batch}", *problem(name, batch)) for batch in BATCHES for name in SHAPES | BETWEEN)
         tune(models(64), seconds=0.8)
         return
     rows, data = [], {}
