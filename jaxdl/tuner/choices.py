@@ -7,10 +7,10 @@ from typing import Any
 
 from jaxdl import jaxpr as jx
 from jaxdl.strip import Site, evaluated, rule_primal, site_of, stock_program
+from jaxdl.tuner.costs import machine
 
 HAND, AUTOMATIC, STOCK = "hand", "automatic", "stock"
 PROGRAMS = {AUTOMATIC: rule_primal, STOCK: stock_program}
-FLOPS_PER_SECOND, BYTES_PER_SECOND = 1e11, 1e10  # to sort sites by their share of time; only the order counts
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,6 @@ def _key(eqn, site):
 
 
 def _cost(eqn):
-    """The time of one call, from its operations and the bytes of its inputs and outputs."""
-    moved = sum(jx.size(v) * getattr(v.aval.dtype, "itemsize", 4) for v in (*eqn.invars, *eqn.outvars))
-    return jx.flops(rule_primal(eqn, *[v.aval for v in eqn.invars])) / FLOPS_PER_SECOND + moved / BYTES_PER_SECOND
+    """The estimated time of one call."""
+    primal = rule_primal(eqn, *[v.aval for v in eqn.invars])
+    return sum(map(machine().seconds, jx.needed_equations(primal)))

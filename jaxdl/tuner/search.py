@@ -10,7 +10,6 @@ from jaxdl.tuner.trials import Options, Trials, Variant, is_better
 
 NEAR = 1.1  # a change that took at most so much longer is tried again after other changes
 SLOW = 2.0  # times the fastest; what takes longer is not measured further
-SMALL = 0.002  # of the estimated time: smaller groups are not tried
 
 
 @dataclass(frozen=True)
@@ -115,15 +114,13 @@ class Search:
 
     def _changes(self) -> Iterator[tuple[list[Group], str]]:
         """First all groups of a name at once, then each group of those; the most expensive first."""
-        total = sum(group.cost for group in self.free)
-        large = [group for group in self.free if group.cost > SMALL * total]
         by_name: dict[str, list[Group]] = {}
-        for group in large:
+        for group in self.free:
             by_name.setdefault(group.site.name, []).append(group)
         for alike in by_name.values():
             for option in dict.fromkeys(o for group in alike for o in group.options):
                 yield [group for group in alike if option in group.options], option
-        for group in large:
+        for group in self.free:
             if len(by_name[group.site.name]) > 1:
                 yield from (([group], option) for option in group.options)
 
