@@ -182,15 +182,16 @@ class Tuned(Report):
         ]
         refused = [f"{a.name}: {a.refused}" for a in self.alternatives if a.refused]
         options = [f"compiler option {name}={value!r}" for name, value in self.compiler_options.items()]
-        where = f"{self.setting.device} ({self.setting.platform}), JAX {self.setting.jax}"
-        title = f"{self.__name__}, tuned: time of the gradient over that of the tuned one, on {where}"
-        return Table(title, columns, rows, "\n".join(filter(None, [self._memory(), *options, *refused, self.note])))
+        note = "Time of the gradient over that of the tuned one."
+        lines = filter(None, [note, self._memory(), *options, *refused, self.note])
+        title = f"{self.__name__}, tuned on {self.setting.device}, JAX {self.setting.jax}"
+        return Table(title, columns, rows, "\n".join(lines))
 
     def _memory(self):
         if self.residuals is None:
             return ""
         budget = "" if self.max_bytes is None else f", within {bytes_text(self.max_bytes)}"
-        return f"some values are computed again in the backward pass, rather than kept{budget}"
+        return f"Some values are computed again in the backward pass instead of kept{budget}."
 
     def table(self) -> Table:
         """One row for each choice, with the alternatives that were measured."""

@@ -14,7 +14,7 @@ run = functools.partial(exit_status, "tune", promotion="standard")
 def test_a_model_is_tuned(capsys):
     assert run("mlp", "--batch", "4", "--seconds", "1") == 0
     out = capsys.readouterr().out
-    assert "time of the gradient over that of the tuned one" in " ".join(out.split())
+    assert "Time of the gradient over that of the tuned one" in " ".join(out.split())
     for part in ("tuned", "hand", "automatic", "dense", "float32[4,64]"):
         assert part in out
 
