@@ -13,7 +13,7 @@ from jaxdl.measure.differentiated import Differentiated, check_differentiable, t
 from jaxdl.measure.distances import differences, float64_run, largest, worst_ulp
 from jaxdl.measure.timing import Pairs, pairs, rounds
 from jaxdl.report import error_text
-from jaxdl.strip import Choice, Site, automatic, chosen, observe, rules, stock
+from jaxdl.strip import Choice, Site, automatic, check_called, chosen, observe, rules, stock
 
 Beside = Mapping[str, Callable[..., Any]]
 
@@ -86,8 +86,8 @@ def contrast(
         The report, or without arguments of f a function of them that returns it.
 
     Raises:
-        ValueError: There is no floating-point array among the arguments or the outputs of f, or a function in `beside`
-            does not return what f returns.
+        ValueError: There is no floating-point array among the arguments or the outputs of f; a function in `beside`
+            does not return what f returns; or `only` or `keep` names a rule that f does not call.
         TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
             the rule to keep); `beside` has no functions by name; or a keyword given is also a parameter of f.
 
@@ -107,8 +107,10 @@ def contrast(
     plain = automatic(in_arrays, only=only, keep=keep)
     further = {name: jx.in_arrays(g, args, kwargs) for name, g in _functions_by_name(beside).items()}
     _check_beside(in_arrays, further, arrays)
-    wanted = chosen(only, keep)
-    if any(site.has_stock and wanted(site) for site in rules(in_arrays, *arrays)):
+    wanted, called = chosen(only, keep), rules(in_arrays, *arrays)
+    for name, choice in {"only": only, "keep": keep}.items():
+        check_called("contrast", name, choice, called)
+    if any(site.has_stock and wanted(site) for site in called):
         further = {"stock": stock(in_arrays, only=only, keep=keep), **further}
     try:
         whole = _compare(Site("whole", "", "", (), ()), in_arrays, plain, further, arrays, None, names, time)

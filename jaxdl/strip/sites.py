@@ -1,7 +1,7 @@
 """The sites of hand-written rules in a traced function; `rules(f)` lists them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 from jaxdl import jaxpr as jx
 from jaxdl.rule import op_p
 
-Choice = str | Iterable[str] | Callable[["Site"], bool] | None
+Choice = str | Collection[str] | Callable[["Site"], bool] | None
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,36 @@ def chosen(only: Choice, keep: Choice) -> Callable[[Site], bool]:
     return lambda site: selected(site) and not kept(site)
 
 
+def check_called(tool: str, name: str, choice: Choice, sites: Iterable[Site]) -> None:
+    """Raises ValueError where a choice of rules names one that is not called.
+
+    Args:
+        tool: The function that measures, for the message.
+        name: The name of its argument.
+        choice: The choice; all predicates pass.
+        sites: The rules that are called.
+    """
+    if choice is None or callable(choice):
+        return
+    called = dict.fromkeys(site.name for site in sites)
+    if unknown := next((rule for rule in _names(choice) if rule not in called), None):
+        raise ValueError(
+            f"{tool}: {name} has {unknown!r}, which f does not call; its rules are {', '.join(called) or 'none'}"
+        )
+
+
+def _names(choice):
+    if not isinstance(choice, Collection):  # an iterator would be empty the second time
+        raise TypeError(f"a choice of rules is a name, a collection of names or a predicate on sites, got {choice!r}")
+    return [choice] if isinstance(choice, str) else list(choice)
+
+
 def _predicate(choice, default):
     if choice is None:
         return lambda site: default
     if callable(choice):
         return choice
-    names = {choice} if isinstance(choice, str) else set(choice)
+    names = set(_names(choice))
     return lambda site: site.name in names
 
 

@@ -15,7 +15,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
 from jaxdl.measure.differentiated import check_differentiable
 from jaxdl.report import ProgressBar, error_text
-from jaxdl.strip import Choice, chosen
+from jaxdl.strip import Choice, check_called, chosen
 from jaxdl.tuner.choices import with_choices
 from jaxdl.tuner.rematerializing import check_max_bytes, cut
 from jaxdl.tuner.search import Search, fastest, in_turn, paired
@@ -129,7 +129,7 @@ def tune(
         report = lambda what: bar(min(time.perf_counter() - end + seconds, seconds), what)
         platform = setting.platform if choose_compiler_options else None
         searches = [Search(jaxpr, trials, o, stays, report) for o in _compiler_options(platform)]
-        _check_kept(keep, [group.site.name for group in searches[0].groups])
+        check_called("tune", "keep", keep, [group.site for group in searches[0].groups])
         try:
             starts = [start for search in searches for start in search.starts()]
         except Exception as error:  # JAX's, or that of a rule
@@ -220,14 +220,6 @@ def _check_concrete(arrays):
                 f"tune: measures on arrays, got a value without numbers, {type(x).__name__} of type {jx.typed(x)}: "
                 f"call tune outside of jit, grad, vmap and the like, with arrays, and the tuned function inside of them"
             )
-
-
-def _check_kept(keep, called):
-    """Checks that the names of the rules to keep, if they are names, are those of rules that f calls."""
-    names = [] if keep is None or callable(keep) else [keep] if isinstance(keep, str) else keep
-    if unknown := next((name for name in names if name not in called), None):
-        known = ", ".join(dict.fromkeys(called)) or "none"
-        raise ValueError(f"tune: keep names {unknown}, which f does not call; its rules are {known}")
 
 
 def _smooth(args, kwargs, argnums):

@@ -192,6 +192,17 @@ def test_only_some_rules():
     assert [site.name for site in by(keep=lambda site: site.kind == "op").sites] == []
 
 
+@pytest.mark.parametrize(("name", "choice"), [("only", "squar"), ("keep", ["square", "squar"])])
+def test_a_name_that_no_rule_has_is_refused(name, choice):
+    with pytest.raises(ValueError, match=f"contrast: {name} has 'squar', which f does not call; its rules are square"):
+        contrast(ops.square, X, time=False, **{name: choice})
+
+
+def test_a_choice_that_can_be_read_only_once_is_refused():
+    with pytest.raises(TypeError, match="a choice of rules is a name, a collection of names or a predicate"):
+        contrast(ops.square, X, time=False, only=iter(["square"]))
+
+
 def test_a_rule_is_differentiated_with_respect_to_inputs_with_tangents():
     stopped = jax.lax.stop_gradient
     body = lambda c, a: (product_of_fixed(stopped(a) + 1, c), None)

@@ -172,7 +172,7 @@ def test_kept_rules_stay():
 
 
 def test_a_kept_rule_must_exist():
-    with pytest.raises(ValueError, match="tune: keep names slow_rul, which f does not call; its rules are slow_rule"):
+    with pytest.raises(ValueError, match="tune: keep has 'slow_rul', which f does not call; its rules are slow_rule"):
         tuned_for(of_mean(SLOW_RULE), X, keep="slow_rul")
 
 
