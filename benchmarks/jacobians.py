@@ -117,6 +117,7 @@ PEERS = {
     "SciPy, differences": by_scipy,
 }
 SWEEPING = "jax.jacrev", "jax.jacfwd", "PyTorch"
+OTHERS = *[*METHODS][1:], "by hand"
 SIDES = {name: by_method(name) for name in METHODS} | PEERS
 
 
@@ -188,6 +189,7 @@ def measure(row) -> dict:
         "seconds": medians,
         "ratio": ratio(times, min((n for n in PEERS if n in medians), key=medians.get), "best"),
         "from_fastest": ratio(times, "best", min((n for n in METHODS if n in medians), key=medians.get)),
+        "from_hand": ratio(times, "best", "by hand") if by_hand else None,
         "compile_seconds": {name: side.compile_seconds for name, side in sides.items()},
         "temporary": {name: side.temporary for name, side in sides.items() if side.temporary is not None},
         "error": errors,
@@ -243,12 +245,13 @@ def table(rows) -> Table:
                 seconds_text(seconds[peer]),
                 ratio_text(row["ratio"]),
                 ratio_text(row["from_fastest"]),
-                *(seconds_text(seconds[name]) if name in seconds else "–" for name in [*METHODS][1:]),
+                ratio_text(row["from_hand"]),
+                *(seconds_text(seconds[name]) if name in seconds else "–" for name in OTHERS),
                 seconds_text(row["compile_seconds"]["best"]),
             )
         )
     columns = ("function", "planned", "best peer", "best", "peer", "peer : best", "best : fastest method",
-               *[*METHODS][1:], "plan and compile")  # fmt: skip
+               "best : by hand", *OTHERS, "plan and compile")  # fmt: skip
     mean, least = geometric_mean(row["ratio"] for row in rows), min(row["ratio"] for row in rows)
     sweeping = geometric_mean(
         min(row["seconds"][peer] for peer in SWEEPING if peer in row["seconds"]) / row["seconds"]["best"]
@@ -258,9 +261,20 @@ def table(rows) -> Table:
         f"peer : best is how many times as fast the planned method is as the fastest peer: geometric mean {mean:.2f}, "
         f"least {least:.2f}; {sweeping:.2f} over JAX and PyTorch alone, which do not use sparsity. best : fastest "
         f"method is how far the plan is from the fastest of jaxdl's methods: at most "
-        f"{max(row['from_fastest'] for row in rows):.2f}."
+        f"{max(row['from_fastest'] for row in rows):.2f}. {by_hand_text(rows)}"
     )
     return Table("Jacobians: the planned method against the best peer", columns, cells, note, words=3)
+
+
+def by_hand_text(rows) -> str:
+    ratios = [row["from_hand"] for row in rows if row["from_hand"]]
+    if not ratios:
+        return ""
+    return (
+        f"By hand: the Jacobian as one writes it with pen and paper, for {len(ratios)} of {len(rows)} functions; the "
+        f"planned method takes {geometric_mean(ratios):.2f} times as long (geometric mean; {min(ratios):.2f} to "
+        f"{max(ratios):.2f})."
+    )
 
 
 def draw(rows) -> bytes:

@@ -1,9 +1,9 @@
-"""All functions of the benchmark, by name and size."""
+"""All functions of the benchmark, by name and size, each with its Jacobian by hand where there is one."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from benchmarks.jacobian_functions import lectures, sparse_systems, systems
+from benchmarks.jacobian_functions import lectures, sparse_by_hand, sparse_systems, systems, systems_by_hand
 from benchmarks.jacobian_functions.bundle_adjustment import bundle_adjustment
 from benchmarks.jacobian_functions.gmm import gmm
 from benchmarks.jacobian_functions.hand_tracking import hand_tracking, hand_tracking_on_triangles
@@ -17,7 +17,7 @@ class Row(NamedTuple):
         group: Where it comes from.
         name: Its name.
         size: Its size.
-        make: `make()` returns (f, x) or (f, x, Jacobian by hand).
+        maker: `maker(size)` returns (f, x) or (f, x, Jacobian by hand).
         batch: How many points to differentiate by vmap; 0 for one point without vmap.
         quick: Whether it is measured by default.
     """
@@ -25,28 +25,48 @@ class Row(NamedTuple):
     group: str
     name: str
     size: int
-    make: Callable
+    maker: Callable
     batch: int = 0
     quick: bool = True
+
+    def make(self):
+        """(f, x), and the Jacobian by hand where there is one, at this size."""
+        return self.maker(self.size)
 
     @property
     def label(self) -> str:
         return f"{self.name} {self.size}" + (f", batch {self.batch}" if self.batch else "")
 
 
-def sizes(group, name, make, quick, full=()):
-    """A row for each size; make(size) returns the function."""
-    return [Row(group, name, n, lambda n=n: make(n), quick=n in quick) for n in (*quick, *full)]
+def sizes(group, name, maker, quick, full=()):
+    """A row for each size."""
+    return [Row(group, name, n, maker, quick=n in quick) for n in (*quick, *full)]
 
+
+def with_jacobian(module, by_hand):
+    """name ↦ a maker: the function of that name in `module` at a size, and its Jacobian of that name in `by_hand`."""
+    return lambda name: lambda *size: (*getattr(module, name)(*size), *filter(None, [getattr(by_hand, name, None)]))
+
+
+system = with_jacobian(systems, systems_by_hand)
+sparse_system = with_jacobian(sparse_systems, sparse_by_hand)
 
 SYSTEMS = {
-    "Roe flux 1-D": systems.roe_1d,
-    "Roe flux 3-D": systems.roe_3d,
-    "robot arm": systems.robot_arm,
-    "heart dipole": systems.heart_dipole,
-    "propane": systems.propane,
-    "Black-Scholes": systems.black_scholes,
-    "Helmholtz": systems.helmholtz,
+    "Roe flux 1-D": system("roe_1d"),
+    "Roe flux 3-D": system("roe_3d"),
+    "robot arm": system("robot_arm"),
+    "heart dipole": system("heart_dipole"),
+    "propane": system("propane"),
+    "Black-Scholes": system("black_scholes"),
+    "Helmholtz": system("helmholtz"),
+}
+SPARSE = {
+    "Brusselator": sparse_system("brusselator_1d"),
+    "Burgers": sparse_system("burgers"),
+    "Rosenbrock": sparse_system("rosenbrock"),
+    "banded": sparse_system("banded"),
+    "arrow": sparse_system("arrow"),
+    "heat by scan": sparse_system("heat"),
 }
 
 ROWS = [
@@ -65,15 +85,10 @@ ROWS = [
     *sizes("ADBench", "hand on triangles, points", hand_tracking_on_triangles, (100,)),
     *sizes("ADBench", "LSTM, layers", lambda n: lstm(n, 256), (2,), (4,)),
     *[
-        Row("systems", name, batch, make, batch, quick=batch == 512)
+        Row("systems", name, batch, lambda _, make=make: make(), batch, quick=batch == 512)
         for name, make in SYSTEMS.items()
         for batch in (1, 16, 512, 4096)
     ],
-    *sizes("sparse", "Brusselator", sparse_systems.brusselator_1d, (1000,), (500, 2000)),
-    *sizes("sparse", "Brusselator 2-D", sparse_systems.brusselator_2d, (968,), (512, 2048)),
-    *sizes("sparse", "Burgers", sparse_systems.burgers, (1000,), (500, 2000)),
-    *sizes("sparse", "Rosenbrock", sparse_systems.rosenbrock, (1000,), (500, 2000)),
-    *sizes("sparse", "banded", sparse_systems.banded, (1000,), (500, 2000)),
-    *sizes("sparse", "arrow", sparse_systems.arrow, (1000,), (500, 2000)),
-    *sizes("sparse", "heat by scan", sparse_systems.heat, (1000,), (500, 2000)),
+    *sizes("sparse", "Brusselator 2-D", sparse_system("brusselator_2d"), (968,), (512, 2048)),
+    *[row for name, make in SPARSE.items() for row in sizes("sparse", name, make, (1000,), (500, 2000))],
 ]

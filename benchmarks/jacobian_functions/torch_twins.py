@@ -4,6 +4,8 @@ import os
 
 import numpy as np
 
+from benchmarks.jacobian_functions.lectures import dense_layers
+
 
 def twin(name: str, f, x):
     """The function in PyTorch and its argument, with the weights that f closes over; None if there is none."""
@@ -44,7 +46,7 @@ def _dense_stack(activations):
     """Dense layers; activations(k) names the activation after each of k layers, None for no activation."""
 
     def make(torch, held, x):
-        layers = [{k: _tensor(torch, v) for k, v in p.items()} for p in _layers(held["params"])]
+        layers = [{k: _tensor(torch, v) for k, v in p.items()} for p in dense_layers(held["params"])]
         named = zip(layers, activations(len(layers)), strict=True)
         steps = [(p["w"], p["b"], getattr(torch, a) if a else None) for p, a in named]
 
@@ -67,14 +69,6 @@ def _autoencoder(count):
     """ReLUs, with a linear code and an output between 0 and 1."""
     half = ["relu"] * (count // 2 - 1)
     return [*half, None, *half, "sigmoid"]
-
-
-def _layers(params):
-    """The dense layers in order, at any depth of the parameters."""
-    if isinstance(params, dict) and "w" in params:
-        return [params]
-    parts = params.values() if isinstance(params, dict) else params
-    return [layer for part in parts for layer in _layers(part)] if isinstance(params, dict | list | tuple) else []
 
 
 TWINS = {
