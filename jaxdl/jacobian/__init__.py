@@ -8,6 +8,7 @@ structured          as an operator with the structure of the layers
 finite              from values alone, as a reference
 sharded             over the devices of a mesh
 best, plan          the fastest method, and what each would cost
+value_and_jacobian  f(x) and the Jacobian from one forward pass; each method has it: reverse(f).value_and_jacobian(x)
 
 Products without the matrix: pushforward (J v), pullback (uᵀ J), hvp, gauss_newton, diagonal, hessian_diagonal,
 matrix_trace, logdet, and estimates from random vectors. spectrum: singular values, rank and condition number.
@@ -36,7 +37,7 @@ from jaxdl.jacobian.methods.structure import StructuredJacobian, structured
 from jaxdl.jacobian.methods.sweeps import forward, reverse
 from jaxdl.jacobian.methods.vertex_elimination import EliminationPlan, eliminate, elimination_plan
 from jaxdl.jacobian.operators.base import Operator
-from jaxdl.jacobian.planning import best, plan
+from jaxdl.jacobian.planning import best, plan, value_and_jacobian
 
 __all__ = [
     "CutPlan",
@@ -74,4 +75,5 @@ __all__ = [
     "sparse_hessian",
     "spectrum",
     "structured",
+    "value_and_jacobian",
 ]

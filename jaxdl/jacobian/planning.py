@@ -123,6 +123,37 @@ def best(
     return PlannedJacobian("best", f, _prepare_best, argnums, has_aux, holomorphic)
 
 
+@method
+def value_and_jacobian(
+    f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[P, tuple[Any, Any]]:
+    """The value of f and its Jacobian by `best`, from one forward pass where the method has one.
+
+    Every method has it as a method: `jacobian.reverse(f).value_and_jacobian(*args)`.
+
+    Args:
+        f: The function to differentiate.
+        argnums: Which arguments to differentiate, as in `jax.jacrev`.
+        has_aux: Whether f returns a pair (output, aux).
+        holomorphic: Whether f is a holomorphic function of complex numbers.
+
+    Returns:
+        A function of f's arguments that returns f(*args) and the Jacobian; with `has_aux` ((output, aux), Jacobian), as
+        `jax.value_and_grad` does.
+
+    Raises:
+        TypeError, ValueError: As `best`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> y, J = jacobian.value_and_jacobian(lambda x: x[1:] * x[:-1])(jnp.ones(5))
+        >>> y.shape, J.shape
+        ((4,), (4, 5))
+    """
+    return best(f, argnums, has_aux, holomorphic).value_and_jacobian
+
+
 def _prepare_best(function: VectorFunction) -> VerifiedJacobian:
     return VerifiedJacobian(function, _planned(function))
 

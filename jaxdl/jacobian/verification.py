@@ -15,8 +15,9 @@ from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.modes import hindrances
 from jaxdl.jacobian.analysis.probes import agrees
 from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
-from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
+from jaxdl.jacobian.methods.base import outputs_and_matrix
 
 JAX_METHODS = "reverse", "forward"  # JAX's own, with which the others are compared
 
@@ -42,11 +43,21 @@ class VerifiedJacobian:
                 self._compare_on_random_inputs()
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
+        self._compare_on(x, others)
+        return self._checked(self.plan.best.run(x, *others), x, others)
+
+    def with_outputs(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array]:
+        self._compare_on(x, others)
+        outputs, matrix = outputs_and_matrix(self.plan.best.run, self.function, x, others)
+        return outputs, self._checked(matrix, x, others)
+
+    def _compare_on(self, x: jax.Array, others: Sequence[Any]) -> None:
         is_traced = any(isinstance(a, jax.core.Tracer) for a in (x, *others))
         if not self._is_verified and not is_traced:
             self._compare(lambda way: way.run(x, *others), x, others)
             self._is_compared = True
-        matrix = self.plan.best.run(x, *others)
+
+    def _checked(self, matrix: jax.Array, x: jax.Array, others: Sequence[Any]) -> jax.Array:
         return matrix if self._is_verified else jnp.where(self._agrees(matrix, x, *others)[0], matrix, jnp.nan)
 
     @property

@@ -48,6 +48,25 @@ def hindrance(derivative: Callable[..., Any], types: Sequence[Any]) -> str:
     return ""
 
 
+def linearize_with_aux(f: Callable[..., Any], x: Any) -> tuple[Any, Callable[..., Any], Any]:
+    """y, v ↦ J v and aux of a function that returns (y, aux), as `jax.linearize(f, x, has_aux=True)`."""
+    try:
+        return jax.linearize(f, x, has_aux=True)
+    except ValueError as error:
+        if "Linearization failed" not in str(error):
+            raise
+    y, aux = f(x)
+    return y, lambda v: jax.jvp(f, (x,), (v,), has_aux=True)[1], aux
+
+
+def value_and_products(f: Callable[..., Any], x: Any, seeds: Any, axis: int = 0) -> tuple[Any, Any, Any]:
+    """y, J v for each v of `seeds` along an axis, and aux, of a function that returns (y, aux)."""
+    push = lambda v: jax.jvp(f, (x,), (v,), has_aux=True)
+    y, products, aux = jax.vmap(push, out_axes=(0, axis, 0))(seeds)
+    y, aux = jax.tree.map(lambda a: a[0], (y, aux))  # the same for all, also where JAX batches it
+    return y, products, aux
+
+
 def linearize(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
     """`jax.linearize`; by `jax.jvp` where JAX cannot linearize, as for rules with `optimize_remat`."""
     try:

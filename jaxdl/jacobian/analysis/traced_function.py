@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.vector_function import VectorFunction
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +19,14 @@ class TracedFunction:
     """The closed jaxpr of a function of differentiated and other arrays.
 
     Attributes:
-        jaxpr: Its inputs are the differentiated arrays, then `others`.
+        jaxpr: Its inputs are the differentiated arrays, then `others`; its outputs those of the function, then the
+            arrays of aux.
         outputs: The types of the outputs.
-        out_tree: The structure of the function's result.
+        out_tree: The structure of the function's output.
         others: The arrays that are not differentiated.
         settings: All leaves that are not differentiated, with None in the place of arrays.
+        aux_leaves: The leaves of aux, with None in the place of arrays.
+        aux_tree: The structure of aux.
     """
 
     jaxpr: Any
@@ -30,10 +34,17 @@ class TracedFunction:
     out_tree: Any
     others: tuple[Any, ...]
     settings: tuple[Any, ...]
+    aux_leaves: tuple[Any, ...]
+    aux_tree: Any
+
+    def aux(self, arrays: Sequence[Any]) -> Any:
+        """The function's aux with these arrays."""
+        given = iter(arrays)
+        return self.aux_tree.unflatten([next(given) if leaf is None else leaf for leaf in self.aux_leaves])
 
 
 def trace_function(with_settings: Callable[..., Any], differentiated: list[Any], rest: list[Any]) -> TracedFunction:
-    """Traces `with_settings(settings)`, a function (differentiated, *others).
+    """Traces `with_settings(settings)`, a function (differentiated, *others) that returns (output, aux).
 
     The arrays among the leaves `rest` become `others`. Python numbers become arrays, too, so that not every number
     makes another program; unless the function needs their values, for a condition or a shape. An integer, which may be
@@ -70,6 +81,54 @@ def _trace(
 ) -> TracedFunction:
     others = tuple(leaf if jx.is_array(leaf) else jnp.asarray(leaf) for leaf in rest if is_array(leaf))
     settings = tuple(None if is_array(leaf) else leaf for leaf in rest)
-    jaxpr, shape = jx.trace(with_settings(settings), differentiated, *others)
+    f, found = with_settings(settings), {}
+
+    def of_arrays(*arrays):
+        y, aux = f(*arrays)
+        leaves, found["aux_tree"] = jax.tree.flatten(aux)
+        found["aux_leaves"] = tuple(None if isinstance(leaf, jax.Array) else leaf for leaf in leaves)
+        return y, [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+
+    jaxpr, (shape, _) = jx.trace(of_arrays, differentiated, *others)
     outputs, out_tree = jax.tree.flatten(shape)
-    return TracedFunction(jaxpr, tuple(outputs), out_tree, others, settings)
+    return TracedFunction(jaxpr, tuple(outputs), out_tree, others, settings, **found)
+
+
+def vector_function(name: str, traced: TracedFunction, inputs: Sequence[Any], known: Sequence[Any]) -> VectorFunction:
+    """A traced function as one between vectors.
+
+    Args:
+        name: The method's name.
+        traced: The trace.
+        inputs: The types of the differentiated arrays.
+        known: The values of the constants of the trace; None where one is not known.
+    """
+    program, count = jx.opened(traced.jaxpr), len(known)
+    outputs, aux = program.outvars[: len(traced.outputs)], program.outvars[len(traced.outputs) :]
+    needed = jx.needed_equations(program, [True] * len(outputs) + [False] * len(aux))
+    of_aux = [eqn for eqn in program.eqns if id(eqn) not in set(map(id, needed))]
+    read_by_aux = {v for eqn in of_aux for v in eqn.invars if jx.is_variable(v)}
+
+    def evaluated(xs, others):
+        given = (*others[:count], *xs, *others[count:])
+        values = dict(zip((*program.constvars, *program.invars), given, strict=True))
+        jx.run(needed, values, jx.written_out)
+        return [jx.value_of(v, values) for v in outputs], values
+
+    def arrays_with_aux(xs, *others):
+        y, values = evaluated(xs, others)
+        values |= {
+            v: jax.lax.stop_gradient(values[v]) for v in read_by_aux & values.keys()
+        }  # it may have no derivative
+        jx.run(of_aux, values, jx.written_out)
+        return y, [jx.value_of(v, values) for v in aux]
+
+    return VectorFunction(
+        name,
+        lambda xs, *others: evaluated(xs, others)[0],
+        tuple(inputs),
+        tuple(v.aval for v in (*program.constvars, *program.invars[len(inputs) :])),
+        traced.outputs,
+        tuple(known),
+        arrays_with_aux=arrays_with_aux if aux else None,
+    )

@@ -14,6 +14,8 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 
+Outputs = tuple[jax.Array, list[jax.Array]]  # the output of a function as a vector, and the arrays of its aux
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class VectorFunction:
@@ -30,6 +32,7 @@ class VectorFunction:
         constants: The values of the arrays that the function closes over; None where an outer trace has not computed
             one yet.
         used: The constants whose values an analysis has used, by number: its result holds for these values only.
+        arrays_with_aux: `of_arrays` with a second result, the list of the arrays of aux; None if there are none.
     """
 
     name: str
@@ -39,9 +42,19 @@ class VectorFunction:
     outputs: tuple[Any, ...]
     constants: tuple[Any, ...] = ()
     used: dict[int, Any] = dataclasses.field(default_factory=dict)
+    arrays_with_aux: Callable[..., Any] | None = None
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return join(self.of_arrays(split_arrays(x, self.inputs), *others))
+
+    def with_aux(self, x: jax.Array, *others: Any) -> Outputs:
+        """The output as a vector, and the list of the arrays of aux."""
+        arrays, aux = self.lists(split_arrays(x, self.inputs), *others)
+        return join(arrays), aux
+
+    def lists(self, xs: list[jax.Array], *others: Any) -> tuple[list[jax.Array], list[jax.Array]]:
+        """The output and aux as lists of arrays, from the list of arrays that are joined in x."""
+        return (self.arrays_with_aux or (lambda *given: (self.of_arrays(*given), [])))(xs, *others)
 
     @functools.cached_property
     def x(self) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,8 @@
 """What all methods share: the signature and the result of `jax.jacrev`, around the Jacobian of a function of vectors.
 
 A method is a function `prepare(function, **options)`, which analyses the function once (its types and its jaxpr, never
-its values) and returns `run(x, *others)`, which gives the (m, n) matrix.
+its values) and returns `run(x, *others)`, which gives the (m, n) matrix. Where the function's outputs come with it,
+`run.with_outputs(x, *others)` returns them and the matrix.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.fingerprints import fingerprint
-from jaxdl.jacobian.analysis.traced_function import TracedFunction, trace_function
-from jaxdl.jacobian.analysis.vector_function import VectorFunction, join, pieces
+from jaxdl.jacobian.analysis.traced_function import TracedFunction, trace_function, vector_function
+from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction, join, pieces
 from jaxdl.jacobian.methods.arguments import (
     Argnums,
     check_leaf,
@@ -29,6 +30,7 @@ from jaxdl.jacobian.methods.arguments import (
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable)
+Form = Callable[["Call", bool], tuple[Outputs | None, Any]]  # the Jacobian in some form; with the outputs if True
 T = TypeVar("T")
 
 MOST_KEPT = 64  # programs for which the preparation is kept
@@ -78,7 +80,23 @@ class Jacobian(Generic[P]):
             An array of shape output.shape + input.shape; for pytrees, a pytree of the output's structure with pytrees
             of the structure of the differentiated arguments as leaves. With `has_aux` a pair of this and aux.
         """
-        return self.with_aux(self.evaluate(lambda call: call.blocks(call.matrix()), args, kwargs), args, kwargs)
+        return self.in_form(dense_blocks, args, kwargs)
+
+    def value_and_jacobian(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
+        """The value of f and the Jacobian at these arguments, from one forward pass where the method has one.
+
+        Returns:
+            A pair of f(*args) and the Jacobian. With `has_aux` the first of them is the pair (output, aux), as in
+            `jax.value_and_grad`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> from jaxdl import jacobian
+            >>> y, J = jacobian.reverse(jnp.sin).value_and_jacobian(jnp.zeros(3))
+            >>> y.shape, J.shape
+            ((3,), (3, 3))
+        """
+        return self.in_form_with_value(dense_blocks, args, kwargs)
 
     def matrix(self, *args: P.args, **kwargs: P.kwargs) -> jax.Array:
         """The Jacobian at these arguments of f as one matrix.
@@ -87,11 +105,18 @@ class Jacobian(Generic[P]):
             The (m, n) matrix, with all entries of the outputs as rows and all entries of the differentiated arguments
             as columns, each flattened and joined in the order of `jax.tree.leaves`.
         """
-        return self.evaluate(lambda call: call.matrix(), args, kwargs)
+        return self.evaluate(lambda call: call.run(False)[1], args, kwargs)
 
-    def with_aux(self, result: Any, args: Sequence[Any], kwargs: dict[Any, Any]) -> Any:
-        """The result, in a pair with f's aux if it has one."""
-        return (result, self.f(*args, **kwargs)[1]) if self.has_aux else result
+    def in_form(self, form: Form, args: Sequence[Any], kwargs: dict[Any, Any]) -> Any:
+        """The Jacobian in a form; in a pair with f's aux if it has one."""
+        call, (outputs, jacobian) = self.evaluate(lambda call: (call, form(call, self.has_aux)), args, kwargs)
+        return (jacobian, call.value(outputs)[1]) if self.has_aux else jacobian
+
+    def in_form_with_value(self, form: Form, args: Sequence[Any], kwargs: dict[Any, Any]) -> tuple[Any, Any]:
+        """What f returns, and the Jacobian in a form."""
+        call, (outputs, jacobian) = self.evaluate(lambda call: (call, form(call, True)), args, kwargs)
+        y, aux = call.value(outputs)
+        return ((y, aux) if self.has_aux else y), jacobian
 
     def evaluate(self, of: Callable[[Call], T], args: Sequence[Any], kwargs: dict[Any, Any]) -> T:
         """`of(call)`; repeated with fresh traces if JAX's caches hold a broken trace of f."""
@@ -123,46 +148,38 @@ class Jacobian(Generic[P]):
         key = types, tree, rest_tree, settings, fingerprint(found.jaxpr)
         entry = next((entry for entry in self.prepared.get(key, ()) if entry[1].fits(known)), None)
         if entry is None:
-            function = self._vector_function(found, chosen, known)
+            function = vector_function(
+                self.name, found, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen], known
+            )
             run = _empty(function) if function.m == 0 or function.n == 0 else self.prepare(function)
-            entry = run, function, found.out_tree
+            entry = run, function
             self._keep(key, entry)
-        run, function, out_tree = entry
-        return Call(run, function, join(chosen), (*consts, *others), types[: len(chosen)], tree, out_tree)
+        run, function = entry
+        return Call(run, function, join(chosen), (*consts, *others), types[: len(chosen)], tree, found)
 
     def _keep(self, key: Any, entry: tuple[Any, ...]) -> None:
         self.prepared[key] = [entry, *self.prepared.get(key, ())][:MOST_KEPT]
         while len(self.prepared) > MOST_KEPT:
             del self.prepared[next(iter(self.prepared))]
 
-    def _vector_function(self, found: TracedFunction, chosen: list[Any], known: tuple[Any, ...]) -> VectorFunction:
-        program, count = jx.opened(found.jaxpr), len(known)
-
-        def of_arrays(xs, *others):
-            return jx.evaluate_opened(program, others[:count], (*xs, *others[count:]), jx.written_out)
-
-        inputs = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen)
-        others = tuple(v.aval for v in (*program.constvars, *program.invars[len(chosen) :]))
-        return VectorFunction(self.name, of_arrays, inputs, others, found.outputs, known)
-
     def _of_leaves(self, tree: Any, settings: Sequence[Any], rest_tree: Any) -> Callable[..., Any]:
-        """f's output as a function of the leaves of its arguments."""
+        """f's output and aux as a function of the leaves of its arguments."""
 
         def of_leaves(xs, *others):
             given = iter(others)
             positional, kwargs = rest_tree.unflatten([next(given) if leaf is None else leaf for leaf in settings])
             args = with_differentiated(self.argnums, positional, tree.unflatten(xs))
-            y = self.f(*args, **kwargs)
+            y, aux = self.f(*args, **kwargs), None
             if self.has_aux:
                 if not (isinstance(y, tuple) and len(y) == 2):
                     raise TypeError(
                         f"jacobian.{self.name}: with has_aux=True the function must return a pair (output, aux), "
                         f"got {type(y).__name__}"
                     )
-                y = y[0]
+                y, aux = y
             for leaf in jax.tree.leaves(y):
                 check_leaf(self.name, self.holomorphic, "output", leaf)
-            return y
+            return y, aux
 
         return of_leaves
 
@@ -190,7 +207,7 @@ class Call:
         others: All other arrays.
         inputs: The types of the differentiated arrays.
         in_tree: The structure of the differentiated arguments.
-        out_tree: The structure of the output.
+        traced: The trace of this call.
     """
 
     prepared: Any
@@ -199,10 +216,20 @@ class Call:
     others: tuple[Any, ...]
     inputs: tuple[Any, ...]
     in_tree: Any
-    out_tree: Any
+    traced: TracedFunction
 
-    def matrix(self) -> jax.Array:
-        return self.prepared(self.x, *self.others)
+    def run(self, with_outputs: bool) -> tuple[Outputs | None, Any]:
+        """The matrix (the operator of `structured`), with the function's outputs if they are wanted."""
+        if with_outputs:
+            return outputs_and_matrix(self.prepared, self.function, self.x, self.others)
+        return None, self.prepared(self.x, *self.others)
+
+    def value(self, outputs: Outputs | None) -> tuple[Any, Any]:
+        """The function's output and aux as pytrees."""
+        assert outputs is not None
+        types = self.function.outputs
+        y = [part.reshape(t.shape).astype(t.dtype) for part, t in zip(pieces(outputs[0], types), types, strict=True)]
+        return self.traced.out_tree.unflatten(y), self.traced.aux(outputs[1])
 
     @property
     def plan(self) -> Any:
@@ -229,7 +256,22 @@ class Call:
 
     def arranged(self, rows: Iterable[list[Any]]) -> Any:
         """Blocks, a list for each output with an entry for each input, as a pytree of outputs of pytrees of inputs."""
-        return self.out_tree.unflatten([self.in_tree.unflatten(row) for row in rows])
+        return self.traced.out_tree.unflatten([self.in_tree.unflatten(row) for row in rows])
+
+
+def dense_blocks(call: Call, with_outputs: bool) -> tuple[Outputs | None, Any]:
+    """The Jacobian as `jax.jacrev` arranges it."""
+    outputs, matrix = call.run(with_outputs)
+    return outputs, call.blocks(matrix)
+
+
+def outputs_and_matrix(
+    run: Callable[..., Any], function: VectorFunction, x: jax.Array, others: Sequence[Any]
+) -> tuple[Outputs, jax.Array]:
+    """The function's outputs and the matrix; in one pass if the method has one."""
+    if hasattr(run, "with_outputs"):
+        return run.with_outputs(x, *others)  # pyright: ignore[reportFunctionMemberAccess]
+    return function.with_aux(x, *others), run(x, *others)
 
 
 def method(function: F) -> F:

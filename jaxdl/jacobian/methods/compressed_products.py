@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.modes import value_and_products
 from jaxdl.jacobian.analysis.probes import is_close, random_product
-from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.methods.sparse_plan import SparsePlan
 
 # Seed matrices with up to this many values are constants of the program, which is faster; larger ones are computed.
@@ -34,15 +35,21 @@ class CompressedJacobian:
         self.function: VectorFunction = function
         self.plan: SparsePlan = plan
         self.probed: bool = probed
-        self.compiled: Callable[..., Any] = jax.jit(self.entries)
+        self.compiled: Callable[..., Any] = jax.jit(lambda *given: (None, *self.entries(*given)[1:]))
+        self.compiled_with_outputs: Callable[..., Any] = jax.jit(self.entries)
         self._blocks = None
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
+        return self.with_outputs(x, *others)[1]
+
+    def with_outputs(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array]:
         m, n = self.plan.pattern.shape
         if self._has_own_colours and not self.probed:
-            return self.products(x, *others).reshape(self.plan.sweeps[0], m).T
-        data = self.checked(*self.entries(x, *others))
-        return jnp.zeros((m, n), data.dtype).at[self.plan.coordinates].set(data, unique_indices=True)
+            outputs, products = self.products(x, *others)
+            return outputs, products.reshape(self.plan.sweeps[0], m).T
+        outputs, data, passed = self.entries(x, *others)
+        data = self.checked(data, passed)
+        return outputs, jnp.zeros((m, n), data.dtype).at[self.plan.coordinates].set(data, unique_indices=True)
 
     @property
     def _has_own_colours(self) -> bool:
@@ -50,19 +57,26 @@ class CompressedJacobian:
         columns = self.plan.columns
         return self.plan.sweeps == (columns.size, 0) and bool((columns == np.arange(columns.size)).all())
 
-    def products(self, x: jax.Array, *others: Any) -> jax.Array:
-        """All forward products, then all reverse products, as one vector."""
+    def products(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array]:
+        """The function's outputs; and all forward products, then all reverse products, as one vector."""
         forward, reverse = self.plan.sweeps
-        f = lambda x: self.function(x, *others)
-        parts = []
+        f = lambda x: self.function.with_aux(x, *others)
+        if not forward and not reverse:
+            return f(x), x[:0]
+        parts, y, aux = [], x, []
         if forward:
             seeds = _seeds(self.plan.columns, forward, x.dtype)
-            push = lambda x_dot: jax.jvp(f, (x,), (x_dot,))[1]
-            parts += [push(seed) for seed in seeds] if forward <= 4 and self._is_light else [jax.vmap(push)(seeds)]
+            if forward <= 4 and self._is_light:
+                for seed in seeds:
+                    y, product, aux = jax.jvp(f, (x,), (seed,), has_aux=True)
+                    parts.append(product)
+            else:
+                y, products, aux = value_and_products(f, x, seeds)
+                parts.append(products)
         if reverse:
-            y, pullback = jax.vjp(f, x)
+            y, pullback, aux = jax.vjp(f, x, has_aux=True)
             parts.append(jax.vmap(lambda dy: pullback(dy)[0])(_seeds(self.plan.rows, reverse, y.dtype)))
-        return jnp.concatenate([part.reshape(-1).astype(x.dtype) for part in parts]) if parts else x[:0]
+        return (y, aux), jnp.concatenate([part.reshape(-1).astype(x.dtype) for part in parts])
 
     @functools.cached_property
     def _is_light(self) -> bool:
@@ -70,12 +84,12 @@ class CompressedJacobian:
         heavy = {"dot_general", "conv_general_dilated", "scan", "while", "cond", "sort", "gather", "jaxdl_op"}
         return not heavy & set(jx.primitives(self.function.jaxpr))
 
-    def entries(self, x: jax.Array, *others: Any) -> tuple[jax.Array, jax.Array | None]:
-        """The values at `plan.coordinates`, and whether they passed the probe (None without one)."""
-        data = self.products(x, *others)
+    def entries(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array, jax.Array | None]:
+        """The outputs, the values at `plan.coordinates`, and whether they passed the probe (None without one)."""
+        outputs, data = self.products(x, *others)
         if not self.plan.is_filled:
             data = data.at[_index(self.plan.places)].get(mode="promise_in_bounds")
-        return data, self._probe(data, x, others) if self.probed else None
+        return outputs, data, self._probe(data, x, others) if self.probed else None
 
     def _probe(self, data: jax.Array, x: jax.Array, others: tuple[Any, ...]) -> jax.Array:
         """Whether the entries give the true J v for a random v; the true vᵀ J if the plan has reverse sweeps only."""

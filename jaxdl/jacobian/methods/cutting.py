@@ -17,7 +17,7 @@ from jaxdl.jacobian.analysis.cuts import active, nested_cuts
 from jaxdl.jacobian.analysis.matrix_chain import Bracketing, bracketing, multiplied, steps, sweeps
 from jaxdl.jacobian.analysis.modes import hindrances, linearize
 from jaxdl.jacobian.analysis.operation_counts import work
-from jaxdl.jacobian.analysis.vector_function import VectorFunction, join, split_arrays
+from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction, join, split_arrays
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
 from jaxdl.report import Report, Table, count_text, figure
@@ -116,11 +116,11 @@ def prepare_cut(function: VectorFunction) -> CutFunction:
     plain = jx.opened(jaxpr)
     start, end = plain.invars[0], plain.outvars[0]
     if not jx.is_variable(end) or end not in active(plain):
-        return CutFunction(jaxpr, ((start,), (end,)), (), None, 0.0)
+        return CutFunction(function, jaxpr, ((start,), (end,)), (), None, 0.0)
     cuts = nested_cuts(plain, min(function.m, function.n))
     points = ((start,), *(cut.values for cut in cuts), (end,))
     segments = tuple(_between(plain, a, b) for a, b in itertools.pairwise(points))
-    uncosted = CutFunction(jaxpr, points, segments, None, 0.0)
+    uncosted = CutFunction(function, jaxpr, points, segments, None, 0.0)
     forward, backward = zip(*(uncosted.costs(k, function.types) for k in range(len(segments))), strict=True)
     cost, way = bracketing(uncosted.sizes, forward, backward)
     if math.isinf(cost):
@@ -138,13 +138,15 @@ class CutFunction:
     Called as (x, *others), it returns the (m, n) Jacobian.
 
     Attributes:
-        jaxpr: The function.
+        function: The function.
+        jaxpr: Its jaxpr, with calls inlined.
         points: Groups of variables, from the input over the cuts to the output.
         segments: The equations between points.
         way: Which sweeps and products; None if no output depends on the input.
         cost: Of this way.
     """
 
+    function: VectorFunction
     jaxpr: Any
     points: tuple[Any, ...]
     segments: tuple[Any, ...]
@@ -170,12 +172,25 @@ class CutFunction:
         return (math.inf if no_forward else operations), (math.inf if no_reverse else operations)
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
-        if self.way is None:
-            return jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
+        return self.with_outputs(x, *others)[1]
+
+    def with_outputs(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array]:
         values = self._values(x, others)
+        aux = self.function.with_aux(x, *others)[1] if self.function.arrays_with_aux else []
+        if self.way is None:
+            return (self._at(-1, values), aux), jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
         at = functools.cache(lambda k: self._at(k, values))
-        forward = functools.cache(lambda k: linearize(self._segment(k, values), at(k))[1])
-        backward = functools.cache(lambda k: jax.vjp(self._segment(k, values), at(k))[1])
+        ends = {}  # the values at the end of each segment, from its derivative
+
+        @functools.cache
+        def forward(k):
+            ends[k], push = linearize(self._segment(k, values), at(k))
+            return push
+
+        @functools.cache
+        def backward(k):
+            ends[k], pullback = jax.vjp(self._segment(k, values), at(k))
+            return pullback
 
         def push(start, end, matrix):
             matrix = jnp.eye(self.sizes[start], dtype=at(start).dtype) if matrix is None else matrix
@@ -193,7 +208,8 @@ class CutFunction:
             with jax.numpy_dtype_promotion("standard"):
                 return after @ before
 
-        return multiplied(self.way, push, pull, product)
+        matrix = multiplied(self.way, push, pull, product)
+        return (ends[len(self.segments) - 1], aux), matrix
 
     def _values(self, x: jax.Array, others: tuple[Any, ...]) -> dict[Any, Any]:
         """The values of all variables."""

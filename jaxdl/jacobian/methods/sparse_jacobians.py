@@ -16,7 +16,7 @@ from jaxdl.jacobian.analysis.modes import hindrances
 from jaxdl.jacobian.analysis.pattern import colouring
 from jaxdl.jacobian.analysis.pattern.dependence import Matrix, independent
 from jaxdl.jacobian.analysis.pattern.propagation import sparsity_pattern
-from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Call, P, PlannedJacobian, method
 from jaxdl.jacobian.methods.compressed_products import CompressedJacobian
@@ -126,18 +126,15 @@ class SparseJacobian(PlannedJacobian[P, SparsePlan]):
             The structure that the Jacobian itself has, with a `BCOO` of shape output.shape + input.shape for each
             block. With `has_aux` a pair of this and aux.
         """
-        from jax.experimental.sparse import BCOO  # slow to import
+        return self.in_form(_bcoo, args, kwargs)
 
-        compressed, call, data = self.evaluate(_entries, args, kwargs)
-        blocks = compressed.blocks([y.shape for y in call.function.outputs], [x.shape for x in call.inputs])
-        result = call.arranged(
-            [
-                BCOO((data[entries].astype(x.dtype), indices), shape=y.shape + x.shape, unique_indices=True)
-                for x, (entries, indices) in zip(call.inputs, row, strict=True)
-            ]
-            for y, row in zip(call.function.outputs, blocks, strict=True)
-        )
-        return self.with_aux(result, args, kwargs)
+    def value_and_bcoo(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
+        """The value of f and the Jacobian as `bcoo` returns it; also under jit.
+
+        Returns:
+            A pair of f(*args), with `has_aux` the pair (output, aux), and the Jacobian.
+        """
+        return self.in_form_with_value(_bcoo, args, kwargs)
 
     def scipy(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The whole (m, n) matrix as a `scipy.sparse.csr_array`; not under jit.
@@ -149,15 +146,18 @@ class SparseJacobian(PlannedJacobian[P, SparsePlan]):
         Raises:
             TypeError: Under jit, grad or vmap.
         """
-        compressed, _, data = self.evaluate(_entries, args, kwargs)
-        if isinstance(data, jax.core.Tracer):
-            raise TypeError(
-                f"jacobian.{self.name}.scipy: SciPy has no matrices under jit, grad or vmap; take .bcoo there"
-            )
-        plan = compressed.plan
-        data = np.asarray(data)[plan.places] if plan.is_filled else np.asarray(data)
-        result = sp.csr_array((data, plan.pattern.indices, plan.pattern.indptr), plan.pattern.shape)
-        return self.with_aux(result, args, kwargs)
+        return self.in_form(_scipy, args, kwargs)
+
+    def value_and_scipy(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
+        """The value of f and the whole matrix as `scipy` returns it; not under jit.
+
+        Returns:
+            A pair of f(*args), with `has_aux` the pair (output, aux), and the matrix.
+
+        Raises:
+            TypeError: Under jit, grad or vmap.
+        """
+        return self.in_form_with_value(_scipy, args, kwargs)
 
     def spy(self, *args: P.args, **kwargs: P.kwargs) -> Axes:
         """Draws the pattern, each entry in the colour of the sweep that computes it; `plan(*args).plot(path)` saves it.
@@ -177,9 +177,36 @@ def _compressed(call: Call) -> CompressedJacobian:
     return CompressedJacobian(function, plan)
 
 
-def _entries(call: Call) -> tuple[CompressedJacobian, Call, jax.Array]:
+def _entries(call: Call, with_outputs: bool) -> tuple[CompressedJacobian, Outputs | None, jax.Array]:
     compressed = _compressed(call)
-    return compressed, call, compressed.checked(*compressed.compiled(call.x, *call.others))
+    run = compressed.compiled_with_outputs if with_outputs else compressed.compiled
+    outputs, data, passed = run(call.x, *call.others)
+    return compressed, outputs, compressed.checked(data, passed)
+
+
+def _bcoo(call: Call, with_outputs: bool) -> tuple[Outputs | None, Any]:
+    from jax.experimental.sparse import BCOO  # slow to import
+
+    compressed, outputs, data = _entries(call, with_outputs)
+    blocks = compressed.blocks([y.shape for y in call.function.outputs], [x.shape for x in call.inputs])
+    return outputs, call.arranged(
+        [
+            BCOO((data[entries].astype(x.dtype), indices), shape=y.shape + x.shape, unique_indices=True)
+            for x, (entries, indices) in zip(call.inputs, row, strict=True)
+        ]
+        for y, row in zip(call.function.outputs, blocks, strict=True)
+    )
+
+
+def _scipy(call: Call, with_outputs: bool) -> tuple[Outputs | None, Matrix]:
+    compressed, outputs, data = _entries(call, with_outputs)
+    if isinstance(data, jax.core.Tracer):
+        raise TypeError(
+            f"jacobian.{call.function.name}.scipy: SciPy has no matrices under jit, grad or vmap; take .bcoo there"
+        )
+    plan = compressed.plan
+    data = np.asarray(data)[plan.places] if plan.is_filled else np.asarray(data)
+    return outputs, sp.csr_array((data, plan.pattern.indices, plan.pattern.indptr), plan.pattern.shape)
 
 
 def prepare_sparse(function: VectorFunction, pattern: Pattern = None, probe: bool = True) -> CompressedJacobian:

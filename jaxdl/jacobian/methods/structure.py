@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.cuts import active
 from jaxdl.jacobian.analysis.modes import linearize
-from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Call, Jacobian, P
 from jaxdl.jacobian.operators.base import Identity, Operator, Zero
@@ -64,16 +64,21 @@ class StructuredJacobian(Jacobian[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """J as an `Operator` of shape (m, n); with `has_aux` a pair of J and aux."""
-        return self.with_aux(self.evaluate(_operator, args, kwargs), args, kwargs)
+        return self.in_form(_operator, args, kwargs)
+
+    def value_and_jacobian(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
+        """A pair of f(*args), with `has_aux` the pair (output, aux), and J as an `Operator`."""
+        return self.in_form_with_value(_operator, args, kwargs)
 
     def matrix(self, *args: P.args, **kwargs: P.kwargs) -> jax.Array:
         """J as an array, (m, n)."""
-        return self.evaluate(lambda call: _operator(call).dense(), args, kwargs)
+        return self.evaluate(lambda call: _operator(call, False)[1].dense(), args, kwargs)
 
 
-def _operator(call: Call) -> Operator:
+def _operator(call: Call, with_outputs: bool) -> tuple[Outputs | None, Operator]:
+    outputs, operator = call.run(with_outputs)
     shape = call.function.m, call.function.n
-    return call.prepared(call.x, *call.others) if all(shape) else Zero(shape, call.x.dtype)
+    return outputs, operator if all(shape) else Zero(shape, call.x.dtype)
 
 
 def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:

@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.jacobian.analysis.modes import linearize
-from jaxdl.jacobian.analysis.vector_function import VectorFunction, pieces, split_arrays
+from jaxdl.jacobian.analysis.modes import linearize_with_aux, value_and_products
+from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction, join, pieces, split_arrays
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Jacobian, P, method
+
+Swept = tuple[Outputs, jax.Array]  # the function's outputs and the matrix
 
 
 @method
@@ -88,36 +90,68 @@ def forward(
 def prepare_reverse(
     function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None
 ) -> Callable[..., jax.Array]:
-    return _in_chunks(function, reverse_sweeps, function.m, chunk, max_bytes)
+    return Sweeps(function, reverse_sweeps, function.m, chunk, max_bytes)
 
 
 def prepare_forward(
     function: VectorFunction, chunk: int | None = None, max_bytes: int | None = None
 ) -> Callable[..., jax.Array]:
-    return _in_chunks(function, forward_sweeps, function.n, chunk, max_bytes)
+    return Sweeps(function, forward_sweeps, function.n, chunk, max_bytes)
 
 
-def reverse_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> jax.Array:
+class Sweeps:
+    """Called as (x, *others), it returns the (m, n) matrix by sweeps, `chunk` at a time.
+
+    Args:
+        function: The function to differentiate.
+        sweeps: `reverse_sweeps` or `forward_sweeps`.
+        count: The number of sweeps.
+        chunk: How many to compute at a time; by default all.
+        max_bytes: The temporary memory to keep to, instead of a chunk.
+    """
+
+    def __init__(
+        self,
+        function: VectorFunction,
+        sweeps: Callable[..., Swept],
+        count: int,
+        chunk: int | None,
+        max_bytes: int | None,
+    ):
+        run = lambda chunk: lambda x, *others: sweeps(function, x, others, chunk)
+        chunk = sweeps_at_once(function, lambda chunk: lambda *given: run(chunk)(*given)[1], count, chunk, max_bytes)
+        self.with_outputs: Callable[..., Swept] = run(chunk)
+
+    def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
+        return self.with_outputs(x, *others)[1]
+
+
+def reverse_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> Swept:
     """ȳ = e_i for each i: x̄ is row i."""
-    pullback = jax.vjp(lambda xs: function.of_arrays(xs, *others), split_arrays(x, function.inputs))[1]
+    lists, xs = lambda xs: function.lists(xs, *others), split_arrays(x, function.inputs)
+    y, pullback, aux = jax.vjp(lists, xs, has_aux=True)
 
     def sweep(one_hot):
         (cotangents,) = jax.vmap(pullback)(_split_rows(one_hot, function.outputs))
         return _joined([c.reshape(len(one_hot), -1) for c in cotangents], 1)
 
-    return _matrix(sweep, function.m, (function.m, function.n), 0, chunk, x.dtype)
+    return (join(y), aux), _matrix(sweep, function.m, (function.m, function.n), 0, chunk, x.dtype)
 
 
-def forward_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> jax.Array:
+def forward_sweeps(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], chunk: int) -> Swept:
     """ẋ = e_j for each j: ẏ is column j."""
-    of_arrays, xs = lambda xs: function.of_arrays(xs, *others), split_arrays(x, function.inputs)
-    push = (lambda t: jax.jvp(of_arrays, (xs,), (t,))[1]) if chunk >= function.n else linearize(of_arrays, xs)[1]
+    lists, xs = lambda xs: function.lists(xs, *others), split_arrays(x, function.inputs)
+    columns = lambda tangents, count: _joined([t.reshape(-1, count) for t in tangents], 0)
+    if chunk >= function.n:
+        seeds = _split_rows(jnp.eye(function.n, dtype=x.dtype), function.inputs)
+        y, tangents, aux = value_and_products(lists, xs, seeds, axis=-1)
+        return (join(y), aux), columns(tangents, function.n)
+    y, push, aux = linearize_with_aux(lists, xs)
 
     def sweep(one_hot):
-        tangents = jax.vmap(push, out_axes=-1)(_split_rows(one_hot, function.inputs))
-        return _joined([t.reshape(-1, len(one_hot)) for t in tangents], 0)
+        return columns(jax.vmap(push, out_axes=-1)(_split_rows(one_hot, function.inputs)), len(one_hot))
 
-    return _matrix(sweep, function.n, (function.m, function.n), 1, chunk, x.dtype)
+    return (join(y), aux), _matrix(sweep, function.n, (function.m, function.n), 1, chunk, x.dtype)
 
 
 def _split_rows(rows: jax.Array, types: Sequence[Any]) -> list[jax.Array]:
@@ -151,26 +185,29 @@ def _matrix(
     return jax.lax.fori_loop(0, -(-count // chunk), put, jnp.zeros(shape, dtype))
 
 
-def _in_chunks(
-    function: VectorFunction, sweeps: Callable[..., Any], count: int, chunk: int | None, max_bytes: int | None
-) -> Callable[..., jax.Array]:
+def sweeps_at_once(
+    function: VectorFunction, run: Callable[[int], Any], count: int, chunk: int | None, max_bytes: int | None
+) -> int:
+    """How many of `count` sweeps to compute at a time by `run(chunk)(x, *others)`, from the options of a method.
+
+    Raises:
+        ValueError: If both options are given, or `chunk` is not positive, or one sweep needs more memory.
+    """
     if chunk is not None and max_bytes is not None:
         raise ValueError(f"jacobian.{function.name}: give chunk or max_bytes, not both")
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
         raise ValueError(f"jacobian.{function.name}: chunk must be a positive integer, got {chunk!r}")
     if max_bytes is not None:
-        chunk = _largest_chunk(function, sweeps, count, max_bytes)
-    size = min(chunk or count, count)
-    return lambda x, *others: sweeps(function, x, others, size)
+        return _largest_chunk(function, run, count, max_bytes)
+    return min(chunk or count, count)
 
 
-def _largest_chunk(function: VectorFunction, sweeps: Callable[..., Any], count: int, max_bytes: int) -> int:
+def _largest_chunk(function: VectorFunction, run: Callable[[int], Any], count: int, max_bytes: int) -> int:
     """The most sweeps at a time whose compiled temporary memory is at most max_bytes, up to an eighth fewer."""
 
     @functools.cache
     def temporary(chunk: int) -> int:
-        run = jax.jit(lambda x, *others: sweeps(function, x, others, chunk))
-        memory = run.lower(*function.types).compile().memory_analysis()
+        memory = jax.jit(run(chunk)).lower(*function.types).compile().memory_analysis()
         return 0 if memory is None else memory.temp_size_in_bytes
 
     if temporary(count) <= max_bytes:

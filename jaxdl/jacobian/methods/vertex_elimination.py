@@ -190,6 +190,8 @@ class Elimination:
         self.code: Accumulation = accumulate(graph, plan.order)
         self.numbers: list[int] = list(dict.fromkeys(step[1] for step in self.code.steps if step[0] == "partial"))
         self.run: Callable[..., jax.Array] = jax.jit(self._run)
+        both = lambda x, *others: (function.with_aux(x, *others), self._run(x, *others))
+        self.with_outputs: Callable[..., Any] = jax.jit(both)  # XLA finds what they share
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return self.run(x, *others)
