@@ -1,24 +1,27 @@
 """Jacobians: one function for each method, all with the signature and the result of `jax.jacrev`.
 
 reverse, forward    a sweep for each row or column, in chunks or within a limit of memory
-sparse              compressed sweeps, by the sparsity pattern; sparse_hessian
+sparse              compressed sweeps, by the sparsity pattern
 cut                 across the narrowest places of the computation
 eliminate           by vertex elimination, as straight-line code
 structured          as an operator with the structure of the layers
 finite              from values alone, as a reference
 sharded             over the devices of a mesh
 best, plan          the fastest method, and what each would cost
+hessian             of a scalar function, by the fastest method; sparse_hessian, lagrangian_hessian
 value_and_jacobian  f(x) and the Jacobian from one forward pass; each method has it: reverse(f).value_and_jacobian(x)
 
 Products without the matrix: pushforward (J v), pullback (uᵀ J), hvp, gauss_newton, diagonal, hessian_diagonal,
 matrix_trace, logdet, and estimates from random vectors. spectrum: singular values, rank and condition number.
 """
 
+from jaxdl.jacobian.hessians import hessian
 from jaxdl.jacobian.jacobian_plan import JacobianPlan
 from jaxdl.jacobian.methods.base import Jacobian, PlannedJacobian
 from jaxdl.jacobian.methods.cutting import CutPlan, cut
 from jaxdl.jacobian.methods.estimates import Estimate, estimated_diagonal, estimated_logdet, estimated_matrix_trace
 from jaxdl.jacobian.methods.finite_differences import finite
+from jaxdl.jacobian.methods.gradients import Hessian, PlannedHessian
 from jaxdl.jacobian.methods.products import (
     diagonal,
     gauss_newton,
@@ -31,7 +34,8 @@ from jaxdl.jacobian.methods.products import (
 )
 from jaxdl.jacobian.methods.sharding import sharded
 from jaxdl.jacobian.methods.singular_values import Spectrum, spectrum
-from jaxdl.jacobian.methods.sparse_jacobians import SparseJacobian, sparse, sparse_hessian
+from jaxdl.jacobian.methods.sparse_hessians import SparseHessian, lagrangian_hessian, sparse_hessian
+from jaxdl.jacobian.methods.sparse_jacobians import SparseJacobian, sparse
 from jaxdl.jacobian.methods.sparse_plan import SparsePlan
 from jaxdl.jacobian.methods.structure import StructuredJacobian, structured
 from jaxdl.jacobian.methods.sweeps import forward, reverse
@@ -43,10 +47,13 @@ __all__ = [
     "CutPlan",
     "EliminationPlan",
     "Estimate",
+    "Hessian",
     "Jacobian",
     "JacobianPlan",
     "Operator",
+    "PlannedHessian",
     "PlannedJacobian",
+    "SparseHessian",
     "SparseJacobian",
     "SparsePlan",
     "Spectrum",
@@ -62,8 +69,10 @@ __all__ = [
     "finite",
     "forward",
     "gauss_newton",
+    "hessian",
     "hessian_diagonal",
     "hvp",
+    "lagrangian_hessian",
     "logdet",
     "matrix_trace",
     "plan",

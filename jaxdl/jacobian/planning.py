@@ -23,6 +23,7 @@ from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
 from jaxdl.jacobian.methods.cutting import prepare_cut
+from jaxdl.jacobian.methods.gradients import prepare_reverse_over_forward
 from jaxdl.jacobian.methods.sparse_jacobians import prepare_sparse
 from jaxdl.jacobian.methods.structure import prepare_operator
 from jaxdl.jacobian.methods.sweeps import prepare_forward, prepare_reverse
@@ -44,6 +45,9 @@ PREPARE: dict[str, Callable[[VectorFunction], Any]] = {
     "eliminate": functools.partial(prepare_elimination, seconds=1.0),
     "structured": prepare_structured,
 }
+
+# Those for Hessians only; the others are forward over reverse, reverse over reverse, … there.
+PREPARE_HESSIAN: dict[str, Callable[[VectorFunction], Any]] = {"reverse over forward": prepare_reverse_over_forward}
 
 # Measured on two cores; only their ratios matter.
 SECONDS_PER = {"flops": 1e-11, "bytes accessed": 7e-11, "transcendentals": 1e-9}
@@ -120,7 +124,7 @@ def best(
         >>> jacobian.best(lambda x: x[1:] * x[:-1])(jnp.ones(5)).shape
         (4, 5)
     """
-    return PlannedJacobian("best", f, _prepare_best, argnums, has_aux, holomorphic)
+    return PlannedJacobian("best", f, prepare_best, argnums, has_aux, holomorphic)
 
 
 @method
@@ -154,18 +158,22 @@ def value_and_jacobian(
     return best(f, argnums, has_aux, holomorphic).value_and_jacobian
 
 
-def _prepare_best(function: VectorFunction) -> VerifiedJacobian:
+def prepare_best(function: VectorFunction) -> VerifiedJacobian:
     return VerifiedJacobian(function, _planned(function))
 
 
 def _planned(function: VectorFunction) -> JacobianPlan:
-    ways = [_way(function, name) for name in PREPARE]
+    ways = [_way(function, name) for name in _methods(function)]
     usable = sorted((way for way in ways if not way.refused), key=lambda way: way.seconds)
     close = [way for way in usable if way.predicted < CLOSE * usable[0].predicted]
     if len(close) > 1 and may_be_run(function):
         with contextlib.suppress(Exception):  # f refuses random inputs: the predicted times decide
             usable = _timed(function, close) + usable[len(close) :]
     return JacobianPlan.of(function.m, function.n, [*usable, *(way for way in ways if way.refused)])
+
+
+def _methods(function: VectorFunction) -> dict[str, Callable[[VectorFunction], Any]]:
+    return PREPARE if function.potential is None else PREPARE | PREPARE_HESSIAN
 
 
 def _way(function: VectorFunction, name: str) -> Way:
@@ -177,7 +185,7 @@ def _way(function: VectorFunction, name: str) -> Way:
     if name == "eliminate" and jax.process_count() > 1:
         return Way(name, refused="a search with a time limit may find another order in another process")
     try:
-        run = PREPARE[name](replace(function, name=name))
+        run = _methods(function)[name](replace(function, name=name))
         if why := _no_gain(name, function, run):
             return Way(name, refused=why)
         program = jax.jit(run)
@@ -227,7 +235,7 @@ def _no_gain(name: str, function: VectorFunction, run: Any) -> str:
 
 def _sweeps(name: str, function: VectorFunction, run: Any) -> str:
     match name:
-        case "reverse":
+        case "reverse" | "reverse over forward":
             return f"{function.m:,} rows"
         case "forward":
             return f"{function.n:,} columns"

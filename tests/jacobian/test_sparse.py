@@ -8,7 +8,8 @@ from scipy import sparse as sp
 
 from benchmarks.jacobian_functions import sparse_systems
 from jaxdl.jacobian.methods import compressed_products
-from jaxdl.jacobian.methods.sparse_jacobians import sparse, sparse_hessian
+from jaxdl.jacobian.methods.sparse_hessians import sparse_hessian
+from jaxdl.jacobian.methods.sparse_jacobians import sparse
 
 X = jnp.linspace(0.5, 2.0, 12)
 

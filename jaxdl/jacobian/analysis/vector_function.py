@@ -32,6 +32,7 @@ class VectorFunction:
         constants: The values of the arrays that the function closes over; None where an outer trace has not computed
             one yet.
         used: The constants whose values an analysis has used, by number: its result holds for these values only.
+        potential: The function whose gradient this is, so that the Jacobian is symmetric; None if there is none.
         arrays_with_aux: `of_arrays` with a second result, the list of the arrays of aux; None if there are none.
     """
 
@@ -43,6 +44,7 @@ class VectorFunction:
     constants: tuple[Any, ...] = ()
     used: dict[int, Any] = dataclasses.field(default_factory=dict)
     arrays_with_aux: Callable[..., Any] | None = None
+    potential: VectorFunction | None = None
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return join(self.of_arrays(split_arrays(x, self.inputs), *others))

@@ -145,17 +145,21 @@ class Jacobian(Generic[P]):
         known = tuple(None if jx.is_staged(c) else c for c in consts)
         types = tuple(map(jax.typeof, (*chosen, *others)))
         settings = _hashable(found.settings), tuple(c is None for c in known)
-        key = types, tree, rest_tree, settings, fingerprint(found.jaxpr)
+        key = types, tree, rest_tree, found.out_tree, settings, fingerprint(found.jaxpr)
         entry = next((entry for entry in self.prepared.get(key, ()) if entry[1].fits(known)), None)
         if entry is None:
-            function = vector_function(
-                self.name, found, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen], known
-            )
+            inputs = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen]
+            function = self.differentiable(vector_function(self.name, found, inputs, known))
             run = _empty(function) if function.m == 0 or function.n == 0 else self.prepare(function)
             entry = run, function
             self._keep(key, entry)
         run, function = entry
-        return Call(run, function, join(chosen), (*consts, *others), types[: len(chosen)], tree, found)
+        out_tree = found.out_tree if function.potential is None else tree
+        return Call(run, function, join(chosen), (*consts, *others), types[: len(chosen)], tree, out_tree, found)
+
+    def differentiable(self, function: VectorFunction) -> VectorFunction:
+        """What is differentiated: f, or its gradient."""
+        return function
 
     def _keep(self, key: Any, entry: tuple[Any, ...]) -> None:
         self.prepared[key] = [entry, *self.prepared.get(key, ())][:MOST_KEPT]
@@ -207,6 +211,7 @@ class Call:
         others: All other arrays.
         inputs: The types of the differentiated arrays.
         in_tree: The structure of the differentiated arguments.
+        out_tree: The structure of the output.
         traced: The trace of this call.
     """
 
@@ -216,6 +221,7 @@ class Call:
     others: tuple[Any, ...]
     inputs: tuple[Any, ...]
     in_tree: Any
+    out_tree: Any
     traced: TracedFunction
 
     def run(self, with_outputs: bool) -> tuple[Outputs | None, Any]:
@@ -229,18 +235,22 @@ class Call:
         assert outputs is not None
         types = self.function.outputs
         y = [part.reshape(t.shape).astype(t.dtype) for part, t in zip(pieces(outputs[0], types), types, strict=True)]
-        return self.traced.out_tree.unflatten(y), self.traced.aux(outputs[1])
+        return self.out_tree.unflatten(y), self.traced.aux(outputs[1])
 
     @property
     def plan(self) -> Any:
         """What the method has decided.
 
         Raises:
-            ValueError: If the Jacobian is empty, so that there is nothing to decide.
+            ValueError: If the Jacobian is empty or computed in chunks, so that there is nothing to decide.
         """
         m, n = self.function.m, self.function.n
         if m == 0 or n == 0:
             raise ValueError(f"jacobian.{self.function.name}: the Jacobian is empty ({m}×{n}): there is no plan")
+        if not hasattr(self.prepared, "plan"):
+            raise ValueError(
+                f"jacobian.{self.function.name}: with chunk or max_bytes no method is chosen: there is no plan"
+            )
         return self.prepared.plan
 
     def blocks(self, matrix: jax.Array) -> Any:
@@ -256,7 +266,7 @@ class Call:
 
     def arranged(self, rows: Iterable[list[Any]]) -> Any:
         """Blocks, a list for each output with an entry for each input, as a pytree of outputs of pytrees of inputs."""
-        return self.traced.out_tree.unflatten([self.in_tree.unflatten(row) for row in rows])
+        return self.out_tree.unflatten([self.in_tree.unflatten(row) for row in rows])
 
 
 def dense_blocks(call: Call, with_outputs: bool) -> tuple[Outputs | None, Any]:

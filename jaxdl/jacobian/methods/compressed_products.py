@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.modes import value_and_products
+from jaxdl.jacobian.analysis.modes import linearize_with_aux, value_and_products
 from jaxdl.jacobian.analysis.probes import is_close, random_product
 from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.methods.sparse_plan import SparsePlan
@@ -29,12 +29,14 @@ class CompressedJacobian:
         function: The function to differentiate.
         plan: The pattern and the colours.
         probed: Whether the entries are compared with one random product at each call.
+        chunk: How many sweeps to compute at a time; None for all.
     """
 
-    def __init__(self, function: VectorFunction, plan: SparsePlan, probed: bool = False):
+    def __init__(self, function: VectorFunction, plan: SparsePlan, probed: bool = False, chunk: int | None = None):
         self.function: VectorFunction = function
         self.plan: SparsePlan = plan
         self.probed: bool = probed
+        self.chunk: int = sum(plan.sweeps) if chunk is None else chunk
         self.compiled: Callable[..., Any] = jax.jit(lambda *given: (None, *self.entries(*given)[1:]))
         self.compiled_with_outputs: Callable[..., Any] = jax.jit(self.entries)
         self._blocks = None
@@ -64,7 +66,10 @@ class CompressedJacobian:
         if not forward and not reverse:
             return f(x), x[:0]
         parts, y, aux = [], x, []
-        if forward:
+        if forward > self.chunk:
+            y, push, aux = linearize_with_aux(f, x)
+            parts.append(self._in_chunks(push, self.plan.columns, forward, x.dtype))
+        elif forward:
             seeds = _seeds(self.plan.columns, forward, x.dtype)
             if forward <= 4 and self._is_light:
                 for seed in seeds:
@@ -75,8 +80,18 @@ class CompressedJacobian:
                 parts.append(products)
         if reverse:
             y, pullback, aux = jax.vjp(f, x, has_aux=True)
-            parts.append(jax.vmap(lambda dy: pullback(dy)[0])(_seeds(self.plan.rows, reverse, y.dtype)))
+            pull = lambda dy: pullback(dy)[0]
+            if reverse > self.chunk:
+                parts.append(self._in_chunks(pull, self.plan.rows, reverse, y.dtype))
+            else:
+                parts.append(jax.vmap(pull)(_seeds(self.plan.rows, reverse, y.dtype)))
         return (y, aux), jnp.concatenate([part.reshape(-1).astype(x.dtype) for part in parts])
+
+    def _in_chunks(self, product: Callable[..., Any], colours: np.ndarray, count: int, dtype: Any) -> jax.Array:
+        """The products of `chunk` seeds at a time, which are computed when they are needed."""
+        of_entries = jnp.asarray(colours, jnp.int32)
+        of_colour = lambda i: product((of_entries == i).astype(dtype))
+        return jax.lax.map(of_colour, jnp.arange(count, dtype=jnp.int32), batch_size=self.chunk)
 
     @functools.cached_property
     def _is_light(self) -> bool:

@@ -1,4 +1,4 @@
-"""Sparse Jacobians and Hessians: the pattern is read from the jaxpr, coloured, and filled by a few products."""
+"""Sparse Jacobians: the pattern is read from the jaxpr, coloured, and filled by a few products."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Call, P, PlannedJacobian, method
 from jaxdl.jacobian.methods.compressed_products import CompressedJacobian
 from jaxdl.jacobian.methods.sparse_plan import SparsePlan
+from jaxdl.jacobian.methods.sweeps import sweeps_at_once
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +38,8 @@ def sparse(
     *,
     pattern: Pattern = None,
     probe: bool = True,
+    chunk: int | None = None,
+    max_bytes: int | None = None,
 ) -> SparseJacobian[P]:
     """The Jacobian by compressed products: as many sweeps as its pattern has colours.
 
@@ -52,6 +55,9 @@ def sparse(
             found; all outputs by all inputs, each flattened and joined.
         probe: Whether a given pattern is compared with one random product at each call. Under jit and vmap, which
             cannot raise, a wrong pattern makes the result NaN.
+        chunk: How many sweeps to compute at a time; by default all.
+        max_bytes: Computes as many sweeps at a time as keep the temporary memory of the compiled function, without its
+            arguments and the entries, at or below this; found by compiling.
 
     Returns:
         A function of f's arguments that returns the Jacobian as a dense array, as `jax.jacrev(f)` does. Its methods
@@ -60,8 +66,8 @@ def sparse(
 
     Raises:
         TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
-        ValueError: When called, if the given pattern has the wrong shape or lacks entries, or if JAX has neither mode
-            for f.
+        ValueError: When called, if the given pattern has the wrong shape or lacks entries, if JAX has neither mode for
+            f, if both `chunk` and `max_bytes` are given, or if a single sweep needs more memory.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,44 +75,8 @@ def sparse(
         >>> jacobian.sparse(lambda x: x[1:] * x[:-1]).bcoo(jnp.ones(1000)).nse
         1998
     """
-    prepare = functools.partial(prepare_sparse, pattern=pattern, probe=probe)
+    prepare = functools.partial(prepare_sparse, pattern=pattern, probe=probe, chunk=chunk, max_bytes=max_bytes)
     return SparseJacobian("sparse", f, prepare, argnums, has_aux, holomorphic)
-
-
-@method
-def sparse_hessian(
-    f: Callable[P, Any],
-    argnums: Argnums = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    *,
-    pattern: Pattern = None,
-    probe: bool = True,
-) -> SparseJacobian[P]:
-    """The Hessian of a scalar function by compressed Hessian-vector products.
-
-    The pattern of the gradient is found and coloured such that of each entry and its mirror image one can be read (star
-    colouring).
-
-    Args:
-        f: The function to differentiate twice, with a scalar output.
-        argnums: Which arguments to differentiate, as in `jax.hessian`.
-        has_aux: Whether f returns a pair (output, aux).
-        holomorphic: Whether f is a holomorphic function of complex numbers.
-        pattern: The (n, n) pattern to use instead of the one that is found; one of two mirror images is enough.
-        probe: Whether a given pattern is compared with one random product at each call, see `sparse`.
-
-    Returns:
-        A function of f's arguments that returns the Hessian as a dense array, as `jax.hessian(f)` does, with the
-        methods of `sparse`.
-
-    Raises:
-        TypeError: If f is not callable; when called, if its output is no scalar.
-        ValueError: When called, if the given pattern has the wrong shape or lacks entries.
-    """
-    gradient = jax.grad(f, argnums, has_aux, holomorphic)
-    prepare = functools.partial(_prepare_hessian, pattern=pattern, probe=probe)
-    return SparseJacobian("sparse_hessian", gradient, prepare, argnums, has_aux, holomorphic)
 
 
 class SparseJacobian(PlannedJacobian[P, SparsePlan]):
@@ -173,11 +143,12 @@ def _compressed(call: Call) -> CompressedJacobian:
         return call.prepared
     function = call.function
     empty = independent(function.m, function.n).rows
-    plan = SparsePlan(empty, np.zeros(function.n, int) - 1, np.zeros(function.m, int) - 1)
+    plan = SparsePlan(empty, np.full(function.n, -1), np.full(function.m, -1))
     return CompressedJacobian(function, plan)
 
 
-def _entries(call: Call, with_outputs: bool) -> tuple[CompressedJacobian, Outputs | None, jax.Array]:
+def entries(call: Call, with_outputs: bool) -> tuple[CompressedJacobian, Outputs | None, jax.Array]:
+    """The values at `plan.coordinates`, with the function's outputs if they are wanted."""
     compressed = _compressed(call)
     run = compressed.compiled_with_outputs if with_outputs else compressed.compiled
     outputs, data, passed = run(call.x, *call.others)
@@ -187,7 +158,7 @@ def _entries(call: Call, with_outputs: bool) -> tuple[CompressedJacobian, Output
 def _bcoo(call: Call, with_outputs: bool) -> tuple[Outputs | None, Any]:
     from jax.experimental.sparse import BCOO  # slow to import
 
-    compressed, outputs, data = _entries(call, with_outputs)
+    compressed, outputs, data = entries(call, with_outputs)
     blocks = compressed.blocks([y.shape for y in call.function.outputs], [x.shape for x in call.inputs])
     return outputs, call.arranged(
         [
@@ -199,7 +170,7 @@ def _bcoo(call: Call, with_outputs: bool) -> tuple[Outputs | None, Any]:
 
 
 def _scipy(call: Call, with_outputs: bool) -> tuple[Outputs | None, Matrix]:
-    compressed, outputs, data = _entries(call, with_outputs)
+    compressed, outputs, data = entries(call, with_outputs)
     if isinstance(data, jax.core.Tracer):
         raise TypeError(
             f"jacobian.{call.function.name}.scipy: SciPy has no matrices under jit, grad or vmap; take .bcoo there"
@@ -209,7 +180,20 @@ def _scipy(call: Call, with_outputs: bool) -> tuple[Outputs | None, Matrix]:
     return outputs, sp.csr_array((data, plan.pattern.indices, plan.pattern.indptr), plan.pattern.shape)
 
 
-def prepare_sparse(function: VectorFunction, pattern: Pattern = None, probe: bool = True) -> CompressedJacobian:
+def prepare_sparse(
+    function: VectorFunction,
+    pattern: Pattern = None,
+    probe: bool = True,
+    chunk: int | None = None,
+    max_bytes: int | None = None,
+) -> CompressedJacobian:
+    plan = _plan(function, pattern) if function.potential is None else _symmetric_plan(function, pattern)
+    run = lambda chunk: CompressedJacobian(function, plan, probe and pattern is not None, chunk)
+    in_chunks = lambda chunk: lambda *given: run(chunk).entries(*given)[1]
+    return run(sweeps_at_once(function, in_chunks, max(sum(plan.sweeps), 1), chunk, max_bytes))
+
+
+def _plan(function: VectorFunction, pattern: Pattern) -> SparsePlan:
     no_forward, no_reverse = hindrances(function, jx.opened(function.jaxpr).eqns, function.types)
     if no_forward and no_reverse:
         raise ValueError(
@@ -218,21 +202,19 @@ def prepare_sparse(function: VectorFunction, pattern: Pattern = None, probe: boo
         )
     found, dense = _pattern(function, pattern)
     columns, rows, why = colouring.cheapest(found, not no_forward, not no_reverse)
-    plan = SparsePlan(found, columns, rows, dense, why, is_given=pattern is not None)
-    return CompressedJacobian(function, plan, probe and pattern is not None)
+    return SparsePlan(found, columns, rows, dense, why, is_given=pattern is not None)
 
 
-def _prepare_hessian(gradient: VectorFunction, pattern: Pattern, probe: bool) -> CompressedJacobian:
+def _symmetric_plan(gradient: VectorFunction, pattern: Pattern) -> SparsePlan:
     found, dense = _pattern(gradient, pattern)
     found = sp.csr_array(found + found.T)
     found.sort_indices()
-    plan = SparsePlan(
+    return SparsePlan(
         *(found, colouring.symmetric(found), np.full(gradient.m, -1), dense),
         why="symmetric, by columns",
         is_symmetric=True,
         is_given=pattern is not None,
     )
-    return CompressedJacobian(gradient, plan, probe and pattern is not None)
 
 
 def _pattern(function: VectorFunction, pattern: Pattern) -> tuple[Matrix, tuple[tuple[str, str], ...]]:

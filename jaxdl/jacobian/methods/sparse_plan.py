@@ -83,6 +83,18 @@ class SparsePlan(Report):
         column, row = self._of_products(self.pattern.shape[1], row, self.rows)
         return row, column
 
+    @functools.cached_property
+    def lower_coordinates(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of each entry of the pattern on or below the diagonal."""
+        row, column = (axis.astype(np.int32) for axis in colouring.coordinates(self.pattern))
+        return row[row >= column], column[row >= column]
+
+    @functools.cached_property
+    def lower_places(self) -> np.ndarray:
+        """The position of each of these entries among the values at `coordinates`."""
+        row, column = colouring.coordinates(self.pattern)
+        return (self.places if self.is_filled else np.arange(self.pattern.nnz))[row >= column]
+
     def _of_products(self, size: int, swept: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A place without an entry counts as the first column of the colour, which has no entry in its row."""
         first = np.unique(colours[colours >= 0], return_index=True)[1].astype(np.int32)
