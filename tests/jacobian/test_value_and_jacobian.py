@@ -125,3 +125,17 @@ def test_gradients_of_the_value_and_of_the_jacobian():
     expected = jax.grad(loss(lambda x: (layer(x), jax.jacrev(layer)(x))))(X)
     for method in (jacobian.reverse, jacobian.forward, functools.partial(jacobian.forward, chunk=4), jacobian.sparse):
         np.testing.assert_allclose(jax.grad(loss(method(layer).value_and_jacobian))(X), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["reverse", "forward", "forward, chunk", "sparse", "cut", "eliminate", "best"])
+def test_gradients_of_aux(name):
+    """As of jax.jacrev's: aux is an output like others for an outer derivative."""
+    f = lambda x: (jnp.sin(x), (x**3 * jnp.sin(x), x))
+    method = METHODS[name]
+    for of_aux in (lambda m: lambda x: m(f, has_aux=True)(x)[1], lambda m: lambda x: value_aux(m(f, has_aux=True), x)):
+        weighted = lambda m, of_aux=of_aux: lambda x: sum((a * X).sum() for a in of_aux(m)(x))
+        same(jax.grad(weighted(method))(X), jax.grad(lambda x: sum((a * X).sum() for a in f(x)[1]))(X))
+
+
+def value_aux(jacobian_of_f, x):
+    return jacobian_of_f.value_and_jacobian(x)[0][1]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.analysis.vector_function import VectorFunction, no_aux
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,28 +107,31 @@ def vector_function(name: str, traced: TracedFunction, inputs: Sequence[Any], kn
     outputs, aux = program.outvars[: len(traced.outputs)], program.outvars[len(traced.outputs) :]
     needed = jx.needed_equations(program, [True] * len(outputs) + [False] * len(aux))
     of_aux = [eqn for eqn in program.eqns if id(eqn) not in set(map(id, needed))]
-    read_by_aux = {v for eqn in of_aux for v in eqn.invars if jx.is_variable(v)}
+    computed = {*program.invars[: len(inputs)], *(v for eqn in needed for v in eqn.outvars)}
+    read = dict.fromkeys(v for v in (*aux, *(v for eqn in of_aux for v in eqn.invars)) if jx.is_variable(v))
+    kept = [v for v in read if v in computed]
 
-    def evaluated(xs, others):
-        given = (*others[:count], *xs, *others[count:])
-        values = dict(zip((*program.constvars, *program.invars), given, strict=True))
+    def given(others, xs=()):
+        arrays = (*others[:count], *xs, *others[count:])
+        return dict(zip((*program.constvars, *program.invars[len(inputs) - len(xs) :]), arrays, strict=True))
+
+    def evaluated(xs, *others):
+        values = given(others, xs)
         jx.run(needed, values, jx.written_out)
-        return [jx.value_of(v, values) for v in outputs], values
+        return [jx.value_of(v, values) for v in outputs], [values[v] for v in kept]
 
-    def arrays_with_aux(xs, *others):
-        y, values = evaluated(xs, others)
-        values |= {
-            v: jax.lax.stop_gradient(values[v]) for v in read_by_aux & values.keys()
-        }  # it may have no derivative
+    def aux_of(kept_values, *others):
+        values = given(others) | dict(zip(kept, kept_values, strict=True))
         jx.run(of_aux, values, jx.written_out)
-        return y, [jx.value_of(v, values) for v in aux]
+        return [jx.value_of(v, values) for v in aux]
 
     return VectorFunction(
         name,
-        lambda xs, *others: evaluated(xs, others)[0],
+        lambda xs, *others: evaluated(xs, *others)[0],
         tuple(inputs),
         tuple(v.aval for v in (*program.constvars, *program.invars[len(inputs) :])),
         traced.outputs,
         tuple(known),
-        arrays_with_aux=arrays_with_aux if aux else None,
+        arrays_for_aux=evaluated if aux else None,
+        aux_of=aux_of if aux else no_aux,
     )

@@ -14,7 +14,12 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 
-Outputs = tuple[jax.Array, list[jax.Array]]  # the output of a function as a vector, and the arrays of its aux
+Outputs = tuple[jax.Array, list[jax.Array]]  # the output of a function as a vector, and the values that aux reads
+
+
+def no_aux(values: Sequence[Any], *others: Any) -> list[Any]:
+    """The arrays of aux of a function without any."""
+    return []
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +38,9 @@ class VectorFunction:
             one yet.
         used: The constants whose values an analysis has used, by number: its result holds for these values only.
         potential: The function whose gradient this is, so that the Jacobian is symmetric; None if there is none.
-        arrays_with_aux: `of_arrays` with a second result, the list of the arrays of aux; None if there are none.
+        arrays_for_aux: `of_arrays` with a second result, the list of the values that aux reads; None without aux.
+        aux_of: The arrays of aux, as a function of these values and `others`. It is called outside of the derivative,
+            which aux need not have.
     """
 
     name: str
@@ -43,20 +50,21 @@ class VectorFunction:
     outputs: tuple[Any, ...]
     constants: tuple[Any, ...] = ()
     used: dict[int, Any] = dataclasses.field(default_factory=dict)
-    arrays_with_aux: Callable[..., Any] | None = None
+    arrays_for_aux: Callable[..., Any] | None = None
+    aux_of: Callable[..., list[Any]] = no_aux
     potential: VectorFunction | None = None
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return join(self.of_arrays(split_arrays(x, self.inputs), *others))
 
     def with_aux(self, x: jax.Array, *others: Any) -> Outputs:
-        """The output as a vector, and the list of the arrays of aux."""
-        arrays, aux = self.lists(split_arrays(x, self.inputs), *others)
-        return join(arrays), aux
+        """The output as a vector, and the list of the values that aux reads."""
+        arrays, read = self.lists(split_arrays(x, self.inputs), *others)
+        return join(arrays), read
 
     def lists(self, xs: list[jax.Array], *others: Any) -> tuple[list[jax.Array], list[jax.Array]]:
-        """The output and aux as lists of arrays, from the list of arrays that are joined in x."""
-        return (self.arrays_with_aux or (lambda *given: (self.of_arrays(*given), [])))(xs, *others)
+        """The outputs, and the values that aux reads, from the list of arrays that are joined in x."""
+        return (self.arrays_for_aux or (lambda *given: (self.of_arrays(*given), [])))(xs, *others)
 
     @functools.cached_property
     def x(self) -> jax.ShapeDtypeStruct:

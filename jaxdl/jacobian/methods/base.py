@@ -235,7 +235,7 @@ class Call:
         assert outputs is not None
         types = self.function.outputs
         y = [part.reshape(t.shape).astype(t.dtype) for part, t in zip(pieces(outputs[0], types), types, strict=True)]
-        return self.out_tree.unflatten(y), self.traced.aux(outputs[1])
+        return self.out_tree.unflatten(y), self.traced.aux(self.function.aux_of(outputs[1], *self.others))
 
     @property
     def plan(self) -> Any:

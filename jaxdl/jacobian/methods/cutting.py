@@ -176,7 +176,7 @@ class CutFunction:
 
     def with_outputs(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array]:
         values = self._values(x, others)
-        aux = self.function.with_aux(x, *others)[1] if self.function.arrays_with_aux else []
+        aux = self.function.with_aux(x, *others)[1] if self.function.arrays_for_aux else []
         if self.way is None:
             return (self._at(-1, values), aux), jnp.zeros((self.sizes[-1], self.sizes[0]), x.dtype)
         at = functools.cache(lambda k: self._at(k, values))

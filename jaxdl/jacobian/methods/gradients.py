@@ -52,13 +52,13 @@ class PlannedHessian(PlannedJacobian[P, T], Hessian[P]):
 def gradient(potential: VectorFunction) -> VectorFunction:
     """The gradient of a function with one output, as a function between vectors.
 
-    Its aux are those of the function, then the function's value.
+    The values that its aux reads are those of the function, then the function's value.
     """
 
     def with_value(xs, *others):
         def scalar(xs):
-            (y,), aux = potential.lists(xs, *others)
-            return y, [*aux, y]
+            (y,), read = potential.lists(xs, *others)
+            return y, [*read, y]
 
         is_complex = jnp.issubdtype(potential.x.dtype, jnp.complexfloating)
         return jax.grad(scalar, has_aux=True, holomorphic=is_complex)(xs)
@@ -67,7 +67,8 @@ def gradient(potential: VectorFunction) -> VectorFunction:
         potential,
         of_arrays=lambda *given: with_value(*given)[0],
         outputs=potential.inputs,
-        arrays_with_aux=with_value,
+        arrays_for_aux=with_value,
+        aux_of=lambda read, *others: potential.aux_of(read[:-1], *others),
         potential=potential,
     )
 
