@@ -9,10 +9,12 @@ finite              from values alone, as a reference
 sharded             over the devices of a mesh
 best, plan          the fastest method, and what each would cost
 hessian             of a scalar function, by the fastest method; sparse_hessian, lagrangian_hessian
+laplacian           the sum of second derivatives, in one pass
 value_and_jacobian  f(x) and the Jacobian from one forward pass; each method has it: reverse(f).value_and_jacobian(x)
 
 Products without the matrix: pushforward (J v), pullback (uᵀ J), hvp, gauss_newton, diagonal, hessian_diagonal,
-matrix_trace, logdet, and estimates from random vectors. spectrum: singular values, rank and condition number.
+matrix_trace, gauss_newton_diagonal, and estimates from random vectors. logdet: volumes; gauss_newton_blocks,
+neural_tangent_kernel: products of Jacobians; spectrum: singular values, rank, condition number and dimensions.
 """
 
 from jaxdl.jacobian.hessians import hessian
@@ -22,6 +24,8 @@ from jaxdl.jacobian.methods.cutting import CutPlan, cut
 from jaxdl.jacobian.methods.estimates import Estimate, estimated_diagonal, estimated_logdet, estimated_matrix_trace
 from jaxdl.jacobian.methods.finite_differences import finite
 from jaxdl.jacobian.methods.gradients import Hessian, PlannedHessian
+from jaxdl.jacobian.methods.gram_matrices import gauss_newton_blocks, gauss_newton_diagonal, neural_tangent_kernel
+from jaxdl.jacobian.methods.laplacians import Laplacian, laplacian
 from jaxdl.jacobian.methods.products import (
     diagonal,
     gauss_newton,
@@ -50,6 +54,7 @@ __all__ = [
     "Hessian",
     "Jacobian",
     "JacobianPlan",
+    "Laplacian",
     "Operator",
     "PlannedHessian",
     "PlannedJacobian",
@@ -69,12 +74,16 @@ __all__ = [
     "finite",
     "forward",
     "gauss_newton",
+    "gauss_newton_blocks",
+    "gauss_newton_diagonal",
     "hessian",
     "hessian_diagonal",
     "hvp",
     "lagrangian_hessian",
+    "laplacian",
     "logdet",
     "matrix_trace",
+    "neural_tangent_kernel",
     "plan",
     "pullback",
     "pushforward",

@@ -156,3 +156,13 @@ def test_a_rule_that_raised_before_is_traced_again():
             jax.jacrev(lambda x: inner(x, x))(x)
         np.testing.assert_allclose(jacobian_of(x), jnp.diag(jnp.cos(x)), rtol=1e-6)
         jax.clear_caches()
+
+
+def test_a_traced_constant_is_not_read():
+    """The pattern of a product needs the value of the matrix, which grad and vmap trace."""
+    x = jnp.ones(3)
+    total = lambda w: (jacobian.sparse(lambda x: jnp.sin(w @ x))(x) ** 2).sum()
+    expected = lambda w: (jax.jacfwd(lambda x: jnp.sin(w @ x))(x) ** 2).sum()
+    w = jnp.eye(3)
+    assert_close(jax.grad(total)(w), jax.grad(expected)(w), "float32", "jacobian")
+    assert_close(jax.vmap(total)(w[None]), expected(w)[None], "float32", "jacobian")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -92,8 +93,10 @@ class VectorFunction:
         return jx.trace(self, self.x, *self.others)[0]
 
     def constant(self, i: int) -> Any:
-        """The value of constant i, None where it is not known. Marks it as used."""
+        """The value of constant i, None where it is not known, or traced. Marks it as used."""
         value = self.constants[i]
+        if isinstance(value, jax.core.Tracer):
+            return None
         if value is not None and i not in self.used:
             self.used[i] = value if isinstance(value, jax.Array) else np.array(value)  # NumPy arrays may change
         return value

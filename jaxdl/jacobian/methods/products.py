@@ -79,7 +79,7 @@ def hvp(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
 
     def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
         g, x = bind_arguments("hvp", f, argnums, args, kwargs)
-        return linearize(jax.grad(_scalar("hvp", g)), x)[1]
+        return linearize(jax.grad(scalar_function("hvp", g)), x)[1]
 
     return at
 
@@ -105,7 +105,7 @@ def gauss_newton(f: Callable[P, Any], loss: Callable[[Any], Any], argnums: Argnu
         g, x = bind_arguments("gauss_newton", f, argnums, args, kwargs)
         y, push = linearize(g, x)
         pull = jax.linear_transpose(push, x)
-        hessian = linearize(jax.grad(_scalar("gauss_newton", loss)), y)[1]
+        hessian = linearize(jax.grad(scalar_function("gauss_newton", loss)), y)[1]
         return lambda v: pull(hessian(push(v)))[0]
 
     return at
@@ -128,7 +128,7 @@ def hessian_diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Any:
         g, x = bind_arguments("hessian_diagonal", f, argnums, args, kwargs)
-        return diagonal(jax.grad(_scalar("hessian_diagonal", g)), chunk=chunk)(x)
+        return diagonal(jax.grad(scalar_function("hessian_diagonal", g)), chunk=chunk)(x)
 
     return at
 
@@ -181,22 +181,38 @@ def matrix_trace(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) 
 
 
 def logdet(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, jax.Array]:
-    """log |det J| of a square Jacobian, exact, by the LU decomposition of the matrix.
+    """log |det J| of a square Jacobian; of others ½ log det JᵀJ or ½ log det JJᵀ, whichever is the smaller matrix.
+
+    It is the sum of the logarithms of the singular values: how f changes volumes, also on the manifold that it maps to.
+    Exact, by the LU decomposition of a square matrix, or the QR decomposition of others.
 
     Args:
-        f: The function to differentiate, with as many outputs as differentiated inputs.
+        f: The function to differentiate.
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
 
     Returns:
-        A function of f's arguments that returns log |det J|, a scalar; −∞ where J is singular.
+        A function of f's arguments that returns a scalar; −∞ where J does not have full rank.
 
-    Raises:
-        ValueError: When called, if the Jacobian is not square.
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> round(float(jacobian.logdet(lambda x: jnp.stack([3 * x, 4 * x]))(1.0)), 4)  # log 5
+        1.6094
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> jax.Array:
-        push, x, _ = square_jacobian("logdet", *bind_arguments("logdet", f, argnums, args, kwargs))
-        return jnp.linalg.slogdet(jax.vmap(push, out_axes=1)(jnp.eye(x.size, dtype=x.dtype)))[1]
+        g, x = bind_arguments("logdet", f, argnums, args, kwargs)
+        x, unravel = ravel_pytree(x)
+        of_vector = lambda x: ravel_pytree(g(unravel(x)))[0]
+        m, n = jax.eval_shape(of_vector, x).size, x.size
+        if m < n:
+            y, pull = jax.vjp(of_vector, x)
+            tall = jax.vmap(lambda u: pull(u)[0], out_axes=1)(jnp.eye(m, dtype=y.dtype))
+        else:
+            tall = jax.vmap(linearize(of_vector, x)[1], out_axes=1)(jnp.eye(n, dtype=x.dtype))
+        if m == n:
+            return jnp.linalg.slogdet(tall)[1]
+        return jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(tall, mode="r")))).sum()
 
     return at
 
@@ -214,7 +230,9 @@ def square_jacobian(name: str, g: Callable[..., Any], x: Any) -> tuple[LinearMap
     return push, x, unravel
 
 
-def _scalar(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+def scalar_function(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+    """f, which raises if its output is no scalar."""
+
     def checked(x):
         y = f(x)
         if jnp.shape(y) != ():

@@ -34,6 +34,29 @@ class Spectrum(_SpectrumFields, Report):
         condition: The largest singular value over the smallest; infinite where the rank is not full.
     """
 
+    @property
+    def participation_ratio(self) -> jax.Array:
+        """(Σ σ²)² / Σ σ⁴: how many directions share the variance of J v; 1 for one, n for n equal ones."""
+        return 1 / (self._shares() ** 2).sum(-1)
+
+    def local_dimension(self, part: float = 0.99) -> jax.Array:
+        """The smallest number of directions with this part of the squared Frobenius norm Σ σ².
+
+        Args:
+            part: Between 0 and 1.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if not 0 < part <= 1:
+            raise ValueError(f"Spectrum.local_dimension: part must be above 0 and at most 1, got {part}")
+        return jnp.minimum((jnp.cumsum(self._shares(), -1) < part).sum(-1) + 1, self.singular_values.shape[-1])
+
+    def _shares(self) -> jax.Array:
+        """Which part of Σ σ² each direction has."""
+        squares = (self.singular_values / self.singular_values[..., :1]) ** 2
+        return squares / squares.sum(-1, keepdims=True)
+
     def table(self) -> Table:
         """One row for each Jacobian."""
         values = self._rows()

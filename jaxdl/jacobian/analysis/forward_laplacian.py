@@ -1,0 +1,167 @@
+"""The forward Laplacian: one pass through a jaxpr that carries values, derivatives and Laplacians.
+
+With the derivatives J_i along k directions, L = Σ_i ∂²x/∂i² of each value x, an equation y = g(x) gives
+
+    J_i ← g'(x) J_i,    L ← g'(x) L + Σ_i g''(x)[J_i, J_i]
+
+(Li et al. 2023, arXiv:2307.08214). The last term is 0 for linear equations; elementwise ones and products need sums
+over i only; any other equation takes the derivative of its derivative along each direction.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.fingerprints import fingerprint
+from jaxdl.jacobian.analysis.modes import linearize
+
+# Linear, or linear around almost every point, in all inputs that are no integers.
+LINEAR = {
+    "abs", "add", "add_any", "broadcast_in_dim", "clamp", "concatenate", "convert_element_type", "cumsum",
+    "dynamic_slice", "dynamic_update_slice", "expand_dims", "fft", "gather", "max", "min", "neg", "pad", "real",
+    "reduce_max", "reduce_min", "reduce_precision", "reduce_sum", "reduce_window_sum", "rem", "reshape", "rev",
+    "scatter", "scatter-add", "scatter_add", "select_and_gather_add", "select_n", "slice", "sort", "split", "squeeze",
+    "sub", "transpose",
+} | jx.IDENTITIES  # fmt: skip
+
+# Linear in each of two inputs alone.
+BILINEAR = {"mul", "dot_general", "conv_general_dilated"}
+
+# For each primitive the input in which it is linear while the others do not move.
+LINEAR_IN = {"div": 0, "triangular_solve": 1}
+
+
+class Moving(NamedTuple):
+    """A value that depends on the input.
+
+    Attributes:
+        value: The value.
+        along: (k, *value.shape): its derivatives along k directions.
+        laplacian: Its Laplacian, like the value.
+    """
+
+    value: jax.Array
+    along: jax.Array
+    laplacian: jax.Array
+
+
+Inputs = Sequence[Moving]
+Function = Callable[..., list[jax.Array]]  # of the values of moving inputs
+
+
+def evaluate(jaxpr: Any, inputs: Sequence[Any]) -> list[Any]:
+    """The outputs of a jaxpr for inputs that are arrays or `Moving`; so are the outputs."""
+    plain = jx.opened(jaxpr)
+    values = dict(zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
+    values.update(zip(plain.invars, inputs, strict=True))
+    for eqn in plain.eqns:
+        outputs = _equation(eqn, [jx.value_of(v, values) for v in eqn.invars])
+        values.update(zip(eqn.outvars, outputs, strict=True))
+    return [jx.value_of(v, values) for v in plain.outvars]
+
+
+def _equation(eqn: Any, inputs: Sequence[Any]) -> list[Any]:
+    moving = [i for i, x in enumerate(inputs) if isinstance(x, Moving)]
+    primals = [x.value if isinstance(x, Moving) else x for x in inputs]
+    if not moving or eqn.primitive.name in jx.STEPS:
+        return jx.binding(eqn)(*primals)
+    if _is_log_determinant(eqn):
+        return _log_determinant(jx.binding(eqn), inputs[0])
+    if eqn.primitive.name in jx.CALLS | jx.CHECKPOINTS:
+        return evaluate(jx.inner_jaxprs(eqn)[0], inputs)
+    moves = [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in eqn.outvars]
+    steady = [] if all(moves) else jx.binding(eqn)(*primals)
+    g = jx.in_some(jx.binding(eqn), primals, moving)
+    found = iter(_rule(eqn, moving)(g, [inputs[i] for i in moving]))
+    return [next(found) if does_move else steady[i] for i, does_move in enumerate(moves)]
+
+
+def _rule(eqn: Any, moving: Sequence[int]) -> Callable[[Function, Inputs], list[Moving]]:
+    name = eqn.primitive.name
+    if name in LINEAR or [LINEAR_IN.get(name)] == list(moving) or (name in BILINEAR and len(moving) == 1):
+        return _linear
+    if name in BILINEAR:
+        return _bilinear
+    return _elementwise if _is_elementwise(eqn, moving) else _general
+
+
+def _is_elementwise(eqn: Any, moving: Sequence[int]) -> bool:
+    shape = eqn.outvars[0].aval.shape
+    if len(eqn.outvars) > 1 or any(eqn.invars[i].aval.shape != shape for i in moving):
+        return False
+    inner = jx.called(eqn)
+    return eqn.primitive.name in jx.ELEMENTWISE if inner is None else jx.is_elementwise(inner, shape)
+
+
+def _linear(g: Function, xs: Inputs) -> list[Moving]:
+    values, along, laplacians = zip(*xs, strict=True)
+    ys, push = linearize(g, *values)
+    return list(map(Moving, ys, jax.vmap(push)(*along), push(*laplacians)))
+
+
+def _bilinear(g: Function, xs: Inputs) -> list[Moving]:
+    """g''(x)[J_i, J_i] = 2 g(J_i of the one input, J_i of the other)."""
+    (products,) = jax.vmap(g)(*(x.along for x in xs))
+    return _bent(_linear(g, xs), [2 * products.sum(0)])
+
+
+def _elementwise(g: Function, xs: Inputs) -> list[Moving]:
+    """Σ_i g''(x)[J_i, J_i] = Σ_ab ∂²g/∂a∂b Σ_i J_i of a · J_i of b, entry by entry."""
+    values, numbers = tuple(x.value for x in xs), range(len(xs))
+    axes = [tuple(jnp.ones_like(v) if a == b else jnp.zeros_like(v) for b, v in enumerate(values)) for a in numbers]
+    slope = lambda a: lambda *values: jax.jvp(g, values, axes[a])[1][0]
+    slopes = [slope(a)(*values) for a in numbers]
+    along = sum(slopes[a][None] * xs[a].along for a in numbers)
+    laplacian = sum(slopes[a] * xs[a].laplacian for a in numbers)
+    for a in numbers:
+        for b in range(a + 1):
+            bend = jax.jvp(slope(a), values, axes[b])[1]
+            laplacian += (1 if a == b else 2) * bend * (xs[a].along * xs[b].along).sum(0)
+    (y,) = g(*values)
+    return [Moving(y, jnp.asarray(along), jnp.asarray(laplacian))]
+
+
+def _general(g: Function, xs: Inputs) -> list[Moving]:
+    values = tuple(x.value for x in xs)
+    bend = lambda *v: jax.jvp(lambda *values: jax.jvp(g, values, v)[1], values, v)[1]
+    return _bent(_linear(g, xs), [bent.sum(0) for bent in jax.vmap(bend)(*(x.along for x in xs))])
+
+
+def _bent(ys: Inputs, terms: Sequence[jax.Array]) -> list[Moving]:
+    """The outputs with a term added to each Laplacian."""
+    return [y._replace(laplacian=y.laplacian + term) for y, term in zip(ys, terms, strict=True)]
+
+
+def _is_log_determinant(eqn: Any) -> bool:
+    """Whether an equation is a call of `jnp.linalg.slogdet`: the same program, not only the name."""
+    return eqn.primitive.name in jx.CALLS and jx.label(eqn) == "slogdet" and _is_program_of_slogdet(eqn)
+
+
+def _is_program_of_slogdet(eqn: Any) -> bool:
+    (matrix, *others), outputs = [v.aval for v in eqn.invars], [v.aval.shape for v in eqn.outvars]
+    if others or outputs != [matrix.shape[:-2]] * 2:
+        return False
+    (own,) = jx.opened(_slogdet(matrix.shape, matrix.dtype)).eqns
+    return fingerprint(jx.inner_jaxprs(eqn)[0]) == fingerprint(jx.inner_jaxprs(own)[0])
+
+
+@functools.cache
+def _slogdet(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    return jx.trace(lambda a: tuple(jnp.linalg.slogdet(a)), jax.ShapeDtypeStruct(shape, dtype))[0]
+
+
+def _log_determinant(g: Callable[..., Any], a: Moving) -> list[Any]:
+    """∂ log|det A| = tr(A⁻¹ ∂A), and Σ_i g''[J_i, J_i] = −Σ_i tr(A⁻¹ J_i A⁻¹ J_i)."""
+    sign, value = g(a.value)
+    inverse = jnp.linalg.inv(a.value)
+    along = jnp.einsum("...ij,k...ji->k...", inverse, a.along)
+    products = jnp.einsum("...ij,k...jl->k...il", inverse, a.along)
+    bent = jnp.einsum("k...ij,k...ji->...", products, products)
+    return [sign, Moving(value, along, jnp.einsum("...ij,...ji->...", inverse, a.laplacian) - bent)]
