@@ -165,7 +165,7 @@ def _colours(function: VectorFunction) -> np.ndarray:
     """A number for each axis; axes with the same number have mixed derivatives of 0 in all outputs."""
     total = lambda *given: [join(function.of_arrays(*given)).sum()]
     (y,) = jax.eval_shape(total, list(function.inputs), *function.others)
-    potential = dataclasses.replace(function, of_arrays=total, outputs=(y,), arrays_with_aux=None)
+    potential = dataclasses.replace(function, of_arrays=total, outputs=(y,))
     (found,), _ = sparsity_pattern(gradient(potential).jaxpr, function.n, function.constant, len(function.constants))
     return np.zeros(function.n, int) if found is None else _independent_sets(found.matrix())
 
