@@ -115,7 +115,38 @@ def heat(n: int, steps: int = 4):
     return lambda x: jax.lax.scan(step, x, None, length=steps)[0], _alternating(n)
 
 
-ALL = (brusselator_1d, brusselator_2d, burgers, rosenbrock, rosenbrock_gradient, banded, arrow, heat)
+def power_flow(n: int):
+    """The power flow equations of a grid, n → n with n/2 buses: the injections P and Q, from angles θ, then voltages V.
+
+    S = V e^{iθ} conj(Y V e^{iθ}) (Tinney, Hart 1967). The admittances Y = G + iB are sparse matrices (BCOO): a ring of
+    buses, and half as many further lines drawn at random. The pattern is that of Y in four blocks.
+    """
+    from jax.experimental.sparse import BCOO  # slow to import
+
+    buses, rng = n // 2, np.random.default_rng(0)
+    line = np.concatenate(
+        [np.stack([np.arange(buses), (np.arange(buses) + 1) % buses]), rng.integers(buses, size=(2, buses // 2))],
+        axis=1,
+    )
+    weight = np.stack([rng.uniform(0.5, 1, line.shape[1]), -rng.uniform(4, 6, line.shape[1])])
+    row, column = np.concatenate([line, line[::-1], [line[0]] * 2, [line[1]] * 2], axis=1)
+    entries = np.concatenate([-weight, -weight, weight, weight], axis=1).astype(np.float32)
+    place, duplicate = np.unique(row * buses + column, return_inverse=True)
+    entries = np.stack([np.bincount(duplicate, part, place.size) for part in entries]).astype(np.float32)
+    indices = np.stack(np.divmod(place, buses), axis=1)
+    g, b = (BCOO((jnp.asarray(part), jnp.asarray(indices)), shape=(buses, buses)) for part in entries)
+
+    def f(x):
+        angle, voltage = x.reshape(2, buses)
+        re, im = voltage * jnp.cos(angle), voltage * jnp.sin(angle)
+        current_re, current_im = g @ re - b @ im, g @ im + b @ re
+        return jnp.concatenate([re * current_re + im * current_im, im * current_re - re * current_im])
+
+    x = np.concatenate([0.1 * np.sin(np.arange(buses)), 1 + 0.05 * np.cos(np.arange(buses))])
+    return f, jnp.asarray(x, jnp.float32)
+
+
+ALL = (brusselator_1d, brusselator_2d, burgers, rosenbrock, rosenbrock_gradient, banded, arrow, heat, power_flow)
 
 
 def second_difference(u):

@@ -153,7 +153,7 @@ def test_right_by_best(name):
 PATTERNS = {
     "BCOO times a vector": 7,
     "a solve": 16,
-    "triangular": 16,  # the zeros of the inverse are not found
+    "triangular": 10,
     "tridiagonal": 16,
     "a rule that calls itself": 4,
     "rotations in a scan": 6,

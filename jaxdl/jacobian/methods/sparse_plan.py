@@ -30,7 +30,7 @@ class SparsePlan(Report):
         pattern: The (m, n) boolean pattern, a `scipy.sparse.csr_array`.
         columns: The colour of each column, (n,); −1 where it has none.
         rows: The colour of each row, (m,); −1 where it has none.
-        dense: (primitive, line) of each equation that was not understood and counts as dense.
+        dense: (primitive, line) of each equation that counts as dense, or as denser than its values may be, and why.
         why: How the colours were chosen.
         is_symmetric: Whether entries are also read from their mirror images.
         is_given: Whether the user gave the pattern.

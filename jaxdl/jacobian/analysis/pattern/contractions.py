@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,22 +26,30 @@ def _dot(propagate, eqn, values):
     index_a, index_w = (as_matrices(v.positions(), jx.dot(eqn), place) for place, v in enumerate(values))
     batch, i, _ = index_a.shape
     k = index_w.shape[1]
-    left = _contracted(a, index_a, w, index_w)
-    right = _contracted(w, index_w, a, index_a)
+    ignored = lambda: propagate.report(eqn, f"zeros of a factor ignored, more than {MOST_PRODUCTS:,} products")
+    left = _contracted(a, index_a, w, index_w, ignored)
+    right = _contracted(w, index_w, a, index_a, ignored)
     if right is not None:
         right = take(right, np.arange(batch * i * k).reshape(batch, k, i).swapaxes(1, 2))
     return [union(left, right)]
 
 
-def _contracted(a: Value, index: np.ndarray, w: Value, index_w: np.ndarray) -> Dependence | None:
-    """How the product depends on the input through a, as (batch, free axes of a, free axes of w)."""
+def _contracted(
+    a: Value, index: np.ndarray, w: Value, index_w: np.ndarray, ignored: Callable[[], None]
+) -> Dependence | None:
+    """How the product depends on the input through a, as (batch, free axes of a, free axes of w).
+
+    Calls `ignored` if there are too many products to leave out those with zeros of w.
+    """
     if a.dependence is None:
         return None
     batch, i, _ = index.shape
     k = index_w.shape[1]
     nonzero = _nonzero(w)
     used = None if nonzero is None else nonzero.ravel()[index_w]
-    if used is None or used.all() or used.sum(dtype=np.int64) * i > MOST_PRODUCTS:
+    if used is not None and not used.all() and used.sum(dtype=np.int64) * i > MOST_PRODUCTS:
+        used = ignored()
+    if used is None or used.all():
         whole = through(groups(index, batch * i, a.size), a.dependence)
         return take(whole, np.repeat(np.arange(batch * i), k))
     at, to, of = np.nonzero(used)

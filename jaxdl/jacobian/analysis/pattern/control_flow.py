@@ -42,6 +42,7 @@ def _cond(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
 def _scan(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
     loop = jx.scan(eqn)
     consts, carry, xs = loop.split(values)
+    carry = [_carried(v) for v in carry]
     length = loop.length
     if length > MOST_LOOP_STEPS:
         return _long_scan(propagate, eqn, consts, carry, xs)
@@ -50,7 +51,7 @@ def _scan(propagate: Propagate, eqn: Any, values: list[Value]) -> list[Value]:
     collected = {}
     for step in order:
         out = propagate(loop.body, [*consts, *carry, *(_slice(x, step) for x in xs)])
-        after, ys = [_evaluate_scalar(v) for v in out[: len(carry)]], out[len(carry) :]
+        after, ys = [_carried(v) for v in out[: len(carry)]], out[len(carry) :]
         collected[step] = ys
         if not varies and all(map(_is_unchanged, carry, after)):
             collected.update((rest, ys) for rest in order if rest not in collected)
@@ -73,11 +74,14 @@ def _slice(x: Value, step: int) -> Value:
     return Value(inner, dependence, x.constant and Constant(compute))
 
 
-def _evaluate_scalar(value: Value) -> Value:
-    """Computes a known scalar at once: the constant of a counter would refer to those of all steps before."""
+def _carried(value: Value) -> Value:
+    """The value, wholly known or not at all, so that steps can be compared.
+
+    A known scalar is computed at once: the constant of a counter would refer to those of all steps before.
+    """
     if value.constant is not None and value.size == 1:
         value.array()
-    return value
+    return Value(value.aval, value.dependence, value.constant)
 
 
 def _is_unchanged(before: Value, after: Value) -> bool:

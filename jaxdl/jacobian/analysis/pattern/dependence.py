@@ -27,10 +27,12 @@ class Dependence:
         rows: (size, n) boolean CSR matrix.
         full: (size,) booleans, the entries that depend on all n inputs. Their rows are empty in `rows`, so that a sum
             over all entries does not take n² places.
+        is_rounded: Whether some rows count as full because there were too many entries.
     """
 
     rows: Matrix
     full: np.ndarray
+    is_rounded: bool = False
 
     @property
     def size(self) -> int:
@@ -86,7 +88,7 @@ def take(p: Dependence | None, index: Any) -> Dependence | None:
     dense = _too_many(counts)
     if dense is not None:
         index, full = np.where(dense, -1, index), full | dense
-    return _normal(_rows_of(p.rows, index), full)
+    return _normal(_rows_of(p.rows, index), full, p.is_rounded or dense is not None)
 
 
 def union(p: Dependence | None, q: Dependence | None) -> Dependence | None:
@@ -101,7 +103,7 @@ def union(p: Dependence | None, q: Dependence | None) -> Dependence | None:
     for r in (p, q):
         if rows.nnz == r.rows.nnz and np.array_equal(full, r.full):
             return r
-    return _normal(rows, full)
+    return _normal(rows, full, p.is_rounded or q.is_rounded or dense is not None)
 
 
 def union_of(parts: Iterable[Dependence | None]) -> Dependence | None:
@@ -119,7 +121,7 @@ def through(incidence: Matrix, p: Dependence | None) -> Dependence | None:
         full = full | dense
     rows = without(incidence, full) @ p.rows
     rows.sort_indices()
-    return _normal(rows, full)
+    return _normal(rows, full, p.is_rounded or dense is not None)
 
 
 def stack(parts: Sequence[Dependence | None], sizes: Sequence[int]) -> Dependence | None:
@@ -135,7 +137,7 @@ def stack(parts: Sequence[Dependence | None], sizes: Sequence[int]) -> Dependenc
     pointers = [p.rows.indptr[:-1] + start for p, start in zip(whole, starts, strict=True)]
     pointers = np.concatenate([*pointers, [sum(p.rows.nnz for p in whole)]])
     rows = csr(np.concatenate([p.rows.indices for p in whole]), pointers, n)
-    return Dependence(rows, np.concatenate([p.full for p in whole]))
+    return Dependence(rows, np.concatenate([p.full for p in whole]), any(p.is_rounded for p in whole))
 
 
 def groups(index: np.ndarray, count: int, width: int | None = None) -> Matrix:
@@ -157,12 +159,12 @@ def same(p: Dependence | None, q: Dependence | None) -> bool:
     )
 
 
-def _normal(rows: Matrix, full: np.ndarray) -> Dependence | None:
+def _normal(rows: Matrix, full: np.ndarray, is_rounded: bool) -> Dependence | None:
     """The result of an operation: rows that have become full are marked as such; None if there is no entry."""
     became_full = np.diff(rows.indptr) == rows.shape[1]
     if became_full.any():
         rows, full = without(rows, became_full), full | became_full
-    return Dependence(rows, full) if rows.nnz or full.any() else None
+    return Dependence(rows, full, is_rounded) if rows.nnz or full.any() else None
 
 
 def _rows_of(matrix: Matrix, index: np.ndarray) -> Matrix:

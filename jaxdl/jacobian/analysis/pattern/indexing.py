@@ -5,8 +5,6 @@ An index whose value is not known makes entries depend on all entries along the 
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,10 +13,18 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.entry_positions import IN_NUMPY, pad, positions, rearranged
-from jaxdl.jacobian.analysis.pattern.dependence import Dependence, csr, groups, stack, take, through, union, union_of
+from jaxdl.jacobian.analysis.pattern.dependence import (
+    Dependence,
+    csr,
+    groups,
+    same,
+    stack,
+    take,
+    through,
+    union,
+    union_of,
+)
 from jaxdl.jacobian.analysis.pattern.values import DependenceRule, Value
-
-CLIP = jax.lax.GatherScatterMode.CLIP
 
 
 def _together(values: Sequence[Value]) -> tuple[Dependence | None, list[np.ndarray]]:
@@ -49,17 +55,17 @@ def _select(propagate, eqn, values):
 # --- lines: entries that share their coordinates along some axes --------------------------------------------
 
 
-def _lines(shape: Sequence[int], kept: Iterable[bool]) -> np.ndarray:
+def numbered_lines(shape: Sequence[int], kept: Iterable[Any]) -> np.ndarray:
     """The line of each entry: entries that have the same coordinates along the kept axes are on one line."""
     return np.broadcast_to(positions([size if keep else 1 for size, keep in zip(shape, kept, strict=True)]), shape)
 
 
-def _of_lines(dependence: Dependence | None, lines: np.ndarray, count: int | None = None) -> Dependence | None:
+def of_lines(dependence: Dependence | None, lines: np.ndarray, count: int | None = None) -> Dependence | None:
     """The dependence of each line: that of all its entries."""
-    return dependence and through(_members(lines, lines.max(initial=-1) + 1 if count is None else count), dependence)
+    return dependence and through(members(lines, lines.max(initial=-1) + 1 if count is None else count), dependence)
 
 
-def _members(lines: np.ndarray, count: int) -> Any:
+def members(lines: np.ndarray, count: int) -> Any:
     """The incidence of entries on lines."""
     order = np.argsort(lines.ravel(), kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(lines.ravel(), minlength=count))])
@@ -67,6 +73,9 @@ def _members(lines: np.ndarray, count: int) -> Any:
 
 
 # --- positions that may be unknown -----------------------------------------------------------------------------
+
+
+UNKNOWN = "indices not known"
 
 
 def _starts(values: Sequence[Value], shape: Sequence[int], window: Sequence[int]) -> list[int | None]:
@@ -89,8 +98,9 @@ def _dynamic_slice(propagate, eqn, values):
     window = _window(starts, sizes)
     if None not in starts:
         return [take(operand.dependence, operand.positions()[window])]
-    lines = _lines(operand.shape, [s is not None for s in starts])
-    return [take(_of_lines(operand.dependence, lines), lines[window])]
+    propagate.report(eqn, UNKNOWN)
+    lines = numbered_lines(operand.shape, [s is not None for s in starts])
+    return [take(of_lines(operand.dependence, lines), lines[window])]
 
 
 def _dynamic_update_slice(propagate, eqn, values):
@@ -103,24 +113,31 @@ def _dynamic_update_slice(propagate, eqn, values):
         dependence, (index, new) = _together([operand, update])
         index[window] = new
         return [take(dependence, index)]
-    lines = _lines(update.shape, [s is not None for s in starts])
+    propagate.report(eqn, UNKNOWN)
+    lines = numbered_lines(update.shape, [s is not None for s in starts])
     reached = tuple(slice(None) if s is None else w for s, w in zip(starts, window, strict=True))
     first = tuple(slice(0, 1) if s is None else slice(None) for s in starts)
     index = np.full(operand.shape, -1)
     index[reached] = lines[first]
-    return [union(operand.dependence, take(_of_lines(update.dependence, lines), index))]
+    return [union(operand.dependence, take(of_lines(update.dependence, lines), index))]
 
 
 def _gather(propagate, eqn, values):
     operand, indices = values
     numbers, slice_sizes, mode = jx.gather(eqn)
-    gathered = functools.partial(_gathered, dimension_numbers=numbers, slice_sizes=slice_sizes)
-    known = indices.array()
-    if known is not None:
-        return [take(operand.dependence, gathered(operand.positions(), known, mode=mode))]
-    lines = _lines(operand.shape, _whole_axes(operand.shape, slice_sizes, numbers))
-    anywhere = np.zeros(indices.shape, np.int32)
-    return [take(_of_lines(operand.dependence, lines), gathered(lines, anywhere, mode=CLIP))]
+    places, kinds = _kinds_of_place(indices, operand.shape, slice_sizes, numbers.start_index_map)
+    parts = []
+    for free, those in kinds:
+        lines = numbered_lines(operand.shape, ~free)
+        index = _gathered(lines, places, dimension_numbers=numbers, slice_sizes=slice_sizes, mode=mode)
+        here = np.broadcast_to(np.expand_dims(those, numbers.offset_dims), index.shape)
+        source = operand.dependence
+        if free.any():
+            source = of_lines(operand.dependence, lines)
+            if not same(take(source, lines), operand.dependence):
+                propagate.report(eqn, UNKNOWN)
+        parts.append(take(source, np.where(here, index, -1)))
+    return [union_of(parts)]
 
 
 def _gathered(index: np.ndarray, indices: Any, **settings) -> np.ndarray:
@@ -131,26 +148,37 @@ def _gathered(index: np.ndarray, indices: Any, **settings) -> np.ndarray:
 
 def _scatter(propagate, eqn, values):
     operand, indices, updates = values
-    known = indices.array()
-    if known is None:
-        targets = jx.scatter_targets(eqn, np.zeros(indices.shape, np.int32), clip=True)
-        numbers = jx.scatter(eqn).dimension_numbers
-        lines = _lines(operand.shape, _whole_axes(operand.shape, jx.update_window(eqn), numbers))
-        reached = _of_lines(updates.dependence, lines.ravel()[targets], lines.max(initial=-1) + 1)
-        return [union(operand.dependence, take(reached, lines))]
-    targets = jx.scatter_targets(eqn, known).ravel()
-    hit = targets >= 0
-    incidence = _members(np.where(hit, targets, operand.size), operand.size + 1)[: operand.size]
-    reached = through(incidence, updates.dependence)
-    return [union(_not_replaced(eqn, operand, targets[hit]), reached)]
+    numbers = jx.scatter(eqn).dimension_numbers
+    axes = numbers.scatter_dims_to_operand_dims
+    places, kinds = _kinds_of_place(indices, operand.shape, jx.update_window(eqn), axes)
+    targets = jx.scatter_targets(eqn, places).ravel()
+    of_updates = lambda mask: np.broadcast_to(np.expand_dims(mask, numbers.update_window_dims), updates.shape).ravel()
+    parts = []
+    for free, those in kinds:
+        lines = numbered_lines(operand.shape, ~free).ravel()
+        count = lines.max(initial=-1) + 1
+        line = np.where(of_updates(those), np.append(lines, count)[targets], count)
+        parts.append(take(through(members(line, count + 1)[:count], updates.dependence), lines))
+        if free.any() and updates.dependence is not None:
+            propagate.report(eqn, UNKNOWN)
+    certain = of_updates(~indices.in_parts()[1].any(-1)) & (targets >= 0)
+    return [union_of([_not_replaced(eqn, operand, targets[certain]), *parts])]
 
 
-def _whole_axes(shape: Sequence[int], slice_sizes: Sequence[int], numbers: Any) -> list[bool]:
-    """Along which axes the slices of a gather or scatter have the same coordinates, whatever the indices."""
-    return [
-        size == full or axis in numbers.operand_batching_dims
-        for axis, (size, full) in enumerate(zip(slice_sizes, shape, strict=True))
-    ]
+def _kinds_of_place(
+    indices: Value, shape: Sequence[int], slice_sizes: Sequence[int], axes: Sequence[int]
+) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Where the slices of a gather or scatter start, with zeros for what is not known, and of which kinds these are.
+
+    A kind of place is given by the axes of the operand along which a slice may start anywhere, a mask; and by a mask of
+    the places that are of this kind. The last axis of the indices goes over `axes` of the operand.
+    """
+    places, unknown = indices.in_parts()
+    free = np.zeros((*indices.shape[:-1], len(shape)), bool)
+    free[..., list(axes)] = unknown
+    free &= np.not_equal(slice_sizes, shape)
+    kinds = np.unique(free.reshape(-1, len(shape)), axis=0)
+    return places, [(kind, (free == kind).all(-1)) for kind in kinds]
 
 
 def _not_replaced(eqn: Any, operand: Value, targets: np.ndarray) -> Dependence | None:
@@ -197,31 +225,9 @@ def _along(axes_of: Callable[[Any], Iterable[int]]) -> DependenceRule:
         for value, out in zip(values, eqn.outvars, strict=False):
             axes = [axis % len(value.shape) for axis in axes_of(eqn)]
             kept = [axis not in axes for axis in range(len(value.shape))]
-            lines = _lines(value.shape, kept)
-            outputs.append(take(_of_lines(value.dependence, lines), _lines(out.aval.shape, kept)))
+            lines = numbered_lines(value.shape, kept)
+            outputs.append(take(of_lines(value.dependence, lines), numbered_lines(out.aval.shape, kept)))
         return outputs + [None] * (len(eqn.outvars) - len(outputs))
-
-    return rule
-
-
-def _batched_matrices(propagate, eqn, values):
-    """Linear algebra on the last two axes: all of a matrix depends on all of the matrix at the same batch index."""
-    batch = values[0].shape[:-2]
-    matrix_of = lambda shape: _lines(shape, [axis < len(batch) for axis in range(len(shape))])
-    whole = union_of(_of_lines(v.dependence, matrix_of(v.shape), math.prod(batch)) for v in values)
-    return [take(whole, matrix_of(v.aval.shape)) for v in eqn.outvars]
-
-
-def _solve(by_columns: Callable[[Any], bool]) -> DependenceRule:
-    """The rule of A X = B, where all operands but the last give A: a column of X depends on that of B and all of A."""
-
-    def rule(propagate, eqn, values):
-        *matrix, b = values
-        batch, rank = range(len(b.shape) - 2), len(b.shape)
-        matrix_of = lambda shape: _lines(shape, [axis in batch for axis in range(len(shape))])
-        column = _lines(b.shape, [axis in (*batch, rank - 1 if by_columns(eqn) else rank - 2) for axis in range(rank)])
-        parts = [take(_of_lines(a.dependence, matrix_of(a.shape)), matrix_of(b.shape)) for a in matrix]
-        return [union_of([*parts, take(_of_lines(b.dependence, column), column)])]
 
     return rule
 
@@ -238,7 +244,4 @@ INDEXING_DEPENDENCE: dict[str, DependenceRule] = {
     "sort": _along(lambda eqn: [jx.parameters(eqn)["dimension"]]),
     "top_k": _along(lambda eqn: [jx.parameters(eqn).get("axis", -1)]),
     "fft": _along(lambda eqn: range(-len(jx.parameters(eqn)["fft_lengths"]), 0)),
-    **dict.fromkeys(["cholesky", "lu", "qr", "svd", "eigh", "eig", "householder_product"], _batched_matrices),
-    "triangular_solve": _solve(lambda eqn: jx.parameters(eqn)["left_side"]),
-    "tridiagonal_solve": _solve(lambda eqn: True),
 }

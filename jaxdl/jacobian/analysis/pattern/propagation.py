@@ -1,14 +1,18 @@
 """The sparsity pattern of a Jacobian, read from the jaxpr: each equation has a rule for what its outputs depend on.
 
 Values that follow from constants alone are known (indices, masks, zeros of a matrix); values of arguments never are.
+Of an array of indices a part may be known. Products with sparse matrices of JAX are followed through their definitions.
 Of a hand-written rule the derivative is followed, not the primal: a straight-through rule has entries where its primal
-has none. An equation without a rule makes every output depend on all that any input depends on, and is reported.
+has none. An equation without a rule makes every output depend on all that any input depends on. It is reported, as is
+every other one whose outputs count as depending on more than they may, such as a gather by unknown indices.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,11 +21,23 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.pattern.contractions import CONTRACTION_DEPENDENCE
 from jaxdl.jacobian.analysis.pattern.control_flow import CONTROL_FLOW_RULES
-from jaxdl.jacobian.analysis.pattern.dependence import Dependence, groups, identity, take, through, union, union_of
+from jaxdl.jacobian.analysis.pattern.dependence import (
+    MOST_ENTRIES,
+    Dependence,
+    groups,
+    identity,
+    take,
+    through,
+    union,
+    union_of,
+)
 from jaxdl.jacobian.analysis.pattern.indexing import INDEXING_DEPENDENCE
-from jaxdl.jacobian.analysis.pattern.values import Constant, DependenceRule, Value, fold, known
+from jaxdl.jacobian.analysis.pattern.linear_algebra import LINEAR_ALGEBRA_DEPENDENCE
+from jaxdl.jacobian.analysis.pattern.values import Constant, DependenceRule, Value, fold, is_partly_known, known
 
 NotUnderstood = list[tuple[str, str]]
+
+_OWN_FILES = str(Path(__file__).parents[3]) + os.sep
 
 
 def sparsity_pattern(
@@ -50,14 +66,16 @@ class Propagation:
 
     Args:
         n: The number of inputs.
-        by_value: Whether operations with hand-written rules are followed by what they compute, not by their derivative.
-        dense: The list of what was not understood, (primitive, line), to which is added.
+        within: The propagation that met a hand-written rule which this one follows. Operations with such rules are then
+            followed by what they compute, not by their derivative.
     """
 
-    def __init__(self, n: int, by_value: bool = False, dense: NotUnderstood | None = None):
+    def __init__(self, n: int, within: Propagation | None = None):
         self.n: int = n
-        self.by_value: bool = by_value
-        self.dense: NotUnderstood = [] if dense is None else dense
+        self.by_value: bool = within is not None
+        self.dense: NotUnderstood = within.dense if within else []
+        self._open: list[Any] = list(within._open) if within else []  # equations, each inside the one before
+        self._definitions: dict[Any, Any] = {}
 
     def __call__(self, jaxpr: Any, values: list[Value]) -> list[Value]:
         """The values of a jaxpr's outputs, from those of its inputs."""
@@ -66,29 +84,50 @@ class Propagation:
         env.update((v, known(c, v.aval)) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
         read = lambda atom: env[atom] if jx.is_variable(atom) else known(atom.val, atom.aval)
         for eqn in jx.needed_equations(jaxpr):
+            self._open.append(eqn)
             env.update(zip(eqn.outvars, self._outputs(eqn, [read(v) for v in eqn.invars]), strict=True))
+            self._open.pop()
         return [read(v) for v in plain.outvars]
 
     def _outputs(self, eqn: Any, values: list[Value]) -> list[Value]:
-        if all(v.dependence is None for v in values):
-            return fold(eqn, values)
         out = [v.aval for v in eqn.outvars]
         name, unknown = eqn.primitive.name, jx.unknown_parameter(eqn)
+        if all(v.dependence is None for v in values):
+            followed = name in jx.CALLS and not unknown and is_partly_known(values)
+            return CONTROL_FLOW_RULES[name](self, eqn, values) if followed else fold(eqn, values)
         if name in CONTROL_FLOW_RULES and not unknown:
             outputs = CONTROL_FLOW_RULES[name](self, eqn, values)
+        elif definition := jx.written_out(eqn):
+            outputs = self(self._traced(eqn, definition), values)
         elif not any(map(_is_inexact, out)):
             return [Value(aval) for aval in out]
         else:
             rule = _dense if unknown else DEPENDENCE_RULES.get(name, _dense)
             outputs = [Value(aval, p) for aval, p in zip(out, rule(self, eqn, values), strict=True)]
+            if any(v.is_rounded for v in outputs) and not any(v.is_rounded for v in values):
+                self.report(eqn, f"more than {MOST_ENTRIES:,} entries")
         return [v if v.dependence is None or _is_inexact(v.aval) else Value(v.aval, None, v.constant) for v in outputs]
 
-    def report(self, eqn: Any, why: str = "") -> None:
-        """Notes that an equation counts as dense."""
-        self.add_dense([(eqn.primitive.name + (f" ({why})" if why else ""), jx.where(eqn))])
+    def inside(self, n: int) -> Propagation:
+        """The propagation through a hand-written rule, of n inputs."""
+        return Propagation(n, self)
 
-    def add_dense(self, found: NotUnderstood) -> None:
-        self.dense += [entry for entry in found if entry not in self.dense]
+    def _traced(self, eqn: Any, definition: Callable[..., Any]) -> Any:
+        """The jaxpr of an equation's definition; traced once, as a loop may come back to the equation."""
+        if eqn not in self._definitions:
+            self._definitions[eqn], _ = jx.trace(definition, *[v.aval for v in eqn.invars])
+        return self._definitions[eqn]
+
+    def report(self, eqn: Any, why: str = "") -> None:
+        """Notes that an equation counts as dense, and its line.
+
+        An equation that was traced here, of a library's rule, has the line of the equation that it is part of.
+        """
+        lines = (jx.where(e) for e in (eqn, *reversed(self._open)))
+        line = next((line for line in lines if line and not line.startswith(_OWN_FILES)), "")
+        entry = (eqn.primitive.name + (f" ({why})" if why else ""), line)
+        if entry not in self.dense:
+            self.dense.append(entry)
 
 
 def _is_inexact(aval: Any) -> bool:
@@ -158,7 +197,7 @@ def _tangent_rule(propagate, eqn, values):
     types = [v.aval for v in values]
     jaxpr = jax.make_jaxpr(push)(types, [types[i] for i in moving])
     inputs = [Value(v.aval, None, v.constant) for v in values] + [Value(types[i], values[i].dependence) for i in moving]
-    tangents = iter(Propagation(propagate.n, True, propagate.dense)(jaxpr, inputs))
+    tangents = iter(propagate.inside(propagate.n)(jaxpr, inputs))
     return [next(tangents).dependence if _is_inexact(v.aval) else None for v in eqn.outvars]
 
 
@@ -178,11 +217,9 @@ def _cotangent_rule(propagate, eqn, values):
         return jax.vjp(jx.in_some(jx.binding(eqn), args, moving), *[args[i] for i in moving])[1](dy)
 
     jaxpr = jax.make_jaxpr(pull)([v.aval for v in values], inexact)
-    backward = Propagation(total, by_value=True)
     inputs = [Value(v.aval, None, v.constant) for v in values]
     inputs += [Value(t, identity(s, b, total)) for t, s, b in zip(inexact, sizes, starts, strict=False)]
-    cotangents = backward(jaxpr, inputs)
-    propagate.add_dense(backward.dense)
+    cotangents = propagate.inside(total)(jaxpr, inputs)
     joined = union_of(
         _transposed(bar.dependence, values[i].dependence) for bar, i in zip(cotangents, moving, strict=True)
     )
@@ -201,15 +238,9 @@ def _transposed(back: Dependence | None, dependence: Dependence | None) -> Depen
     return out
 
 
-def _linear_solve(propagate, eqn, values):
-    """A x = b: ẋ is what the solver, followed by value, makes of ḃ − Ȧ x. The solver itself has no tangent."""
-    system = jx.linear_solve(eqn)
-    operator, _, solver, _, right = system.split(values)
-    product = propagate(system.matvec, [*operator, *(Value(b.aval) for b in right)])
-    moved = [Value(b.aval, union(b.dependence, p.dependence)) for b, p in zip(right, product, strict=True)]
-    solve = Propagation(propagate.n, True, propagate.dense)
-    x = solve(system.solve, [*(Value(c.aval, None, c.constant) for c in solver), *moved])
-    return [v.dependence for v in x[: len(right)]] + [None] * (len(x) - len(right))
+def _gamma_sample(propagate, eqn, values):
+    """Each sample depends on its own shape parameter."""
+    return [values[-1].dependence]
 
 
 _COMPLEX_PARTS = {"complex", "conj", "imag", "real"}
@@ -221,11 +252,12 @@ DEPENDENCE_RULES: dict[str, DependenceRule] = {
     "mul": _product,
     "div": _quotient,
     "custom_jvp_call": _tangent_rule,
-    "custom_linear_solve": _linear_solve,
+    "random_gamma": _gamma_sample,
     **dict.fromkeys(
         ["custom_vjp_call", "custom_vjp_call_jaxpr", "call_hi_primitive", "jaxdl_op", "jaxdl_linear", "linear_call"],
         _cotangent_rule,
     ),
     **INDEXING_DEPENDENCE,
     **CONTRACTION_DEPENDENCE,
+    **LINEAR_ALGEBRA_DEPENDENCE,
 }
