@@ -1,200 +1,110 @@
-"""Jacobians: every method on every function, against JAX, asdex, sparsejac, PyTorch and SciPy.
+"""Jacobians: every method on every function, against JAX, asdex, sparsejac, PyTorch, CasADi, SciPy and hands.
 
     python -m benchmarks.jacobians [--full] [--only TEXT]       (needs the extra `peers`)
 
 Each side is compiled as its users would compile it (jit, and vmap for a batch) and returns the dense matrix; the sides
-are interleaved in one process. Measured: seconds for each call, the median ratio of the best peer to the planned
-method, seconds to compile, with the plan, temporary bytes of the compiled program, and the largest error over the
-largest entry, compared with finite differences in float64. `benchmarks.sparse_jacobians` has sizes that are too large
-for a dense matrix.
+are interleaved in one process. Measured: seconds for each call, the median ratios of the best peer to the planned
+method, and of the planned method to the Jacobian by hand, seconds to compile, with the plan, temporary bytes of the
+compiled program, and the largest error over the largest entry, compared with finite differences in float64. The JSON
+file also says why a side takes no part in a function, and where the benchmark's own time goes.
+`benchmarks.sparse_jacobians` has sizes that are too large for a dense matrix.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import jax
 import numpy as np
 import tyro
 
+from benchmarks.jacobian_functions.sides import METHODS, PEERS, SIDES, SWEEPING, by_jax, in_turns, one
 from benchmarks.jacobian_functions.table import ROWS
-from benchmarks.jacobian_functions.torch_twins import twin
 from benchmarks.results_folder import keep
-from jaxdl import automatic, jacobian
+from jaxdl import jacobian
 from jaxdl.report import AUTOMATIC, HAND, Table, figure, png, ratio_text, seconds_text
 
-METHODS = {
-    "best": jacobian.best,
-    "reverse": jacobian.reverse,
-    "forward": jacobian.forward,
-    "cut": jacobian.cut,
-    "sparse": jacobian.sparse,
-    "eliminate": jacobian.eliminate,
-    "structured": jacobian.structured,
-}
-SECONDS = 0.7  # for all sides of one function
-TURN = 0.02
-
-
-@dataclass
-class Side:
-    """One side of the comparison: `run()` computes the matrix and waits for it."""
-
-    run: Callable
-    compile_seconds: float
-    temporary: int | None = None
-
-
-def by_jax(make) -> Callable:
-    def side(row, f, x):
-        start = time.perf_counter()
-        g = make(f)
-        compiled = jax.jit(jax.vmap(g) if row.batch else g).lower(x).compile()
-        seconds = time.perf_counter() - start
-        run = lambda: jax.block_until_ready(compiled(x))
-        return Side(run, seconds, compiled.memory_analysis().temp_size_in_bytes)
-
-    return side
-
-
-def by_method(name) -> Callable:
-    method = METHODS[name]
-    return by_jax((lambda f: lambda x: method(f)(x).dense()) if name == "structured" else method)
-
-
-def by_asdex(row, f, x):
-    import asdex
-
-    point = x[0] if row.batch else x
-    return by_jax(lambda f: asdex.jacobian(automatic(f), point, output_format="dense"))(row, f, x)
-
-
-def by_sparsejac(row, f, x):
-    """With the pattern found by jaxdl, as sparsejac finds none; only for functions of vectors."""
-    import sparsejac
-    from jax.experimental.sparse import BCOO
-
-    if row.group != "sparse":
-        return None
-
-    def make(f):
-        pattern = jacobian.sparse(f).plan(x).pattern
-        g = sparsejac.jacfwd(f, BCOO.from_scipy_sparse(pattern.astype(np.float32)))
-        return lambda x: g(x).todense()
-
-    return by_jax(make)(row, f, x)
-
-
-def by_torch(row, f, x):
-    """The faster of jacrev and jacfwd, eager."""
-    import torch
-
-    made = twin(row.name, f, x)
-    if made is None:
-        return None
-    g, y = made
-    ways = [torch.func.jacrev(g), torch.func.jacfwd(g)]
-    return min((Side(lambda way=way: way(y), 0.0) for way in ways), key=lambda side: seconds_of(side.run, 3))
-
-
-def by_scipy(row, f, x):
-    """Forward differences of the compiled function, one call for each input; not for batches."""
-    from scipy.optimize import approx_fprime
-
-    if row.batch or x.size > 1000:
-        return None
-    g = jax.jit(lambda x: f(x).ravel())
-    point, call = np.asarray(x, np.float64).ravel(), lambda v: np.asarray(g(v.astype(x.dtype).reshape(x.shape)))
-    return Side(lambda: approx_fprime(point, call, 1e-3), 0.0)
-
-
-PEERS = {
-    "jax.jacrev": by_jax(jax.jacrev),
-    "jax.jacfwd": by_jax(jax.jacfwd),
-    "asdex": by_asdex,
-    "sparsejac": by_sparsejac,
-    "PyTorch": by_torch,
-    "SciPy, differences": by_scipy,
-}
-SWEEPING = "jax.jacrev", "jax.jacfwd", "PyTorch"
+JAX = {"reverse": "jax.jacrev", "forward": "jax.jacfwd"}
 OTHERS = *[*METHODS][1:], "by hand"
-SIDES = {name: by_method(name) for name in METHODS} | PEERS
+SECONDS = 0.7  # for all sides of one function
+SLOW, SLOW_PEER = 20, 100  # times the shortest predicted time: such methods and peers are not compiled
+LOOSE = {"linestyle": "none"}
+SEARCH = 1.0  # seconds for an order of elimination
 
 
-def seconds_of(run, calls: int) -> float:
-    """The shortest of some calls, after one that is not counted."""
-    times = []
-    for _ in range(calls + 1):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+class Clock:
+    """Seconds of the benchmark itself, by part."""
 
+    def __init__(self):
+        self.seconds, self.last = {}, time.perf_counter()
 
-def in_turns(runs: dict[str, Callable], seconds: float) -> dict[str, np.ndarray]:
-    """Seconds for each call, interleaved, in alternating order. Sides that are 50 times slower are called only once.
-
-    In its turn a side is called for TURN seconds: a single call would mostly measure caches that the others filled.
-    """
-    first = {name: seconds_of(run, 1) for name, run in runs.items()}
-    slow = {name for name, t in first.items() if t > 50 * min(first.values())}
-    calls = {name: max(1, int(TURN / t)) for name, t in first.items()}
-    times, end = {name: [first[name]] if name in slow else [] for name in runs}, time.perf_counter() + seconds
-    rounds = 0
-    while rounds < 5 or (time.perf_counter() < end and rounds < 300):
-        for name in [n for n in runs if n not in slow][:: 1 if rounds % 2 else -1]:
-            start = time.perf_counter()
-            for _ in range(calls[name]):
-                runs[name]()
-            times[name].append((time.perf_counter() - start) / calls[name])
-        rounds += 1
-    return {name: np.array(t) for name, t in times.items()}
+    def part(self, name: str) -> float:
+        """Counts the time since the last part as this part's."""
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now
+        return self.seconds[name]
 
 
 def measure(row) -> dict:
     """Times, temporary bytes and errors of all sides, and the ratios of the planned method to the others."""
+    clock = Clock()
     f, x, *by_hand = row.make()
     if row.batch:
         x = x[None] * (1 + 0.01 * jax.random.uniform(jax.random.key(0), (row.batch, *x.shape), x.dtype))
-    point = x[0] if row.batch else x
-    start = time.perf_counter()
+    clock.part("make")
     best = jacobian.best(f)
-    plan = best.plan(point)
-    planning = time.perf_counter() - start
-    order = jacobian.elimination_plan(f, point, seconds=2.0) if row.group == "systems" else None
+    plan = best.plan(one(row, x))
+    planning = clock.part("plan")
+    order = jacobian.elimination_plan(f, one(row, x), seconds=SEARCH) if row.group == "systems" else None
+    clock.part("search")
     makers = SIDES | {"best": by_jax(lambda f: best), "eliminate": by_jax(lambda f: jacobian.eliminate(f, plan=order))}
     if by_hand:
         makers["by hand"] = by_jax(lambda f: by_hand[0])
-    sides, left_out = {}, methods_left_out(plan)
-    for name in [n for n in makers if n not in left_out]:
-        try:
-            side = makers[name](row, f, x)
-            if side is not None:
-                seconds_of(side.run, 1)
-                sides[name] = side
-        except Exception as error:  # an error of a peer is reported
-            left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    planned, left_out = plan.best.method, methods_left_out(plan)
+    sides = made(row, f, x, {name: make for name, make in makers.items() if name not in (planned, *left_out)}, left_out)
     sides["best"].compile_seconds += planning
+    clock.part("compile")
     true = reference(row, f, x)
     errors = {name: error_of(side.run(), true) for name, side in sides.items()}
+    clock.part("reference")
     times = in_turns({name: side.run for name, side in sides.items()}, SECONDS)
+    times[planned] = times["best"]  # the same program
     medians = {name: float(np.median(t)) for name, t in times.items()}
+    clock.part("calls")
     return {
         "group": row.group,
         "name": row.name,
         "size": row.size,
         "batch": row.batch,
-        "planned": plan.best.method,
+        "planned": planned,
         "multiplications": order.multiplications if order else {},
         "seconds": medians,
-        "ratio": ratio(times, min((n for n in PEERS if n in medians), key=medians.get), "best"),
+        "ratio": ratio(times, best_peer(medians), "best"),
         "from_fastest": ratio(times, "best", min((n for n in METHODS if n in medians), key=medians.get)),
         "from_hand": ratio(times, "best", "by hand") if by_hand else None,
         "compile_seconds": {name: side.compile_seconds for name, side in sides.items()},
         "temporary": {name: side.temporary for name, side in sides.items() if side.temporary is not None},
         "error": errors,
         "left_out": left_out,
+        "plan_seconds": planning,
+        "benchmark_seconds": clock.seconds,
     }
+
+
+def made(row, f, x, makers: dict[str, Callable], left_out: dict[str, str]) -> dict:
+    """The sides that can do this function, each called once; why the others cannot is added to `left_out`."""
+    sides = {}
+    for name, make in makers.items():
+        try:
+            side = make(row, f, x)
+            side.run()
+            sides[name] = side
+        except Exception as error:  # whatever a peer raises is reported
+            left_out[name] = f"{type(error).__name__}: {[*str(error).splitlines(), ''][0][:120]}"
+    return sides
+
+
+def best_peer(seconds: dict[str, float]) -> str:
+    return min((name for name in PEERS if name in seconds), key=seconds.get)
 
 
 def ratio(times, first, second) -> float:
@@ -204,12 +114,13 @@ def ratio(times, first, second) -> float:
 
 
 def methods_left_out(plan) -> dict[str, str]:
-    """Why methods are left out: the plan refuses them, or predicts a hundred times the shortest time."""
+    """Why methods are left out, and JAX's two: the plan refuses them, or predicts many times the shortest time."""
     fastest = min(way.predicted for way in plan.ways)
+    sides = [(way.method, SLOW, way) for way in plan.ways]
+    sides += [(JAX[way.method], SLOW_PEER, way) for way in plan.ways if way.method in JAX]
     slow = lambda way: f"predicted to take {way.predicted / fastest:.0f} times as long"
-    out = {way.method: way.refused or slow(way) for way in plan.ways if way.refused or way.predicted > 100 * fastest}
-    same = {"jax.jacrev": "reverse", "jax.jacfwd": "forward"}
-    return out | {peer: out[method] for peer, method in same.items() if method in out}
+    refused = [(name, way) for name, limit, way in sides if way.refused or way.predicted > limit * fastest]
+    return {name: way.refused or slow(way) for name, way in refused}
 
 
 def reference(row, f, x):
@@ -234,7 +145,7 @@ def table(rows) -> Table:
     cells = []
     for row in rows:
         seconds = row["seconds"]
-        peer = min((n for n in PEERS if n in seconds), key=seconds.get)
+        peer = best_peer(seconds)
         cells.append(
             (
                 f"{row['name']} {row['size'] if not row['batch'] else ''}".strip()
@@ -247,23 +158,28 @@ def table(rows) -> Table:
                 ratio_text(row["from_fastest"]),
                 ratio_text(row["from_hand"]),
                 *(seconds_text(seconds[name]) if name in seconds else "–" for name in OTHERS),
+                seconds_text(row["plan_seconds"]),
                 seconds_text(row["compile_seconds"]["best"]),
             )
         )
     columns = ("function", "planned", "best peer", "best", "peer", "peer : best", "best : fastest method",
-               "best : by hand", *OTHERS, "plan and compile")  # fmt: skip
+               "best : by hand", *OTHERS, "plan", "plan and compile")  # fmt: skip
+    return Table("Jacobians: the planned method against the best peer", columns, cells, note(rows), words=3)
+
+
+def note(rows) -> str:
     mean, least = geometric_mean(row["ratio"] for row in rows), min(row["ratio"] for row in rows)
-    sweeping = geometric_mean(
-        min(row["seconds"][peer] for peer in SWEEPING if peer in row["seconds"]) / row["seconds"]["best"]
-        for row in rows
-    )
-    note = (
+    sweeping = [min((row["seconds"][p] for p in SWEEPING if p in row["seconds"]), default=None) for row in rows]
+    pairs = [(peer, row["seconds"]["best"]) for peer, row in zip(sweeping, rows, strict=True) if peer]
+    parts = [
         f"peer : best is how many times as fast the planned method is as the fastest peer: geometric mean {mean:.2f}, "
-        f"least {least:.2f}; {sweeping:.2f} over JAX and PyTorch alone, which do not use sparsity. best : fastest "
-        f"method is how far the plan is from the fastest of jaxdl's methods: at most "
-        f"{max(row['from_fastest'] for row in rows):.2f}. {by_hand_text(rows)}"
-    )
-    return Table("Jacobians: the planned method against the best peer", columns, cells, note, words=3)
+        f"least {least:.2f}; {geometric_mean(peer / best for peer, best in pairs):.2f} over JAX and PyTorch alone, "
+        f"which do not use sparsity. best : fastest method is how far the plan is from the fastest of jaxdl's methods: "
+        f"at most {max(row['from_fastest'] for row in rows):.2f}.",
+        by_hand_text(rows),
+        f"{taking_part(rows)} CasADi computes in float64, its only type, and sparsejac takes jaxdl's patterns.",
+    ]
+    return " ".join(filter(None, parts))
 
 
 def by_hand_text(rows) -> str:
@@ -277,7 +193,50 @@ def by_hand_text(rows) -> str:
     )
 
 
+def taking_part(rows) -> str:
+    """In how many functions each peer took part, and in how many it was the best one."""
+    count = lambda peer: sum(peer in row["seconds"] for row in rows)
+    best = lambda peer: sum(best_peer(row["seconds"]) == peer for row in rows)
+    slow = {peer: sum("predicted" in row["left_out"].get(peer, "") for row in rows) for peer in PEERS}
+    skipped = lambda peer: f" ({slow[peer]} more were predicted to be too slow)" if slow[peer] else ""
+    found = [f"{peer} {count(peer)}{skipped(peer)}, {best(peer)}" for peer in PEERS]
+    return f"Of the {len(rows)} functions each peer did, and was the best peer in: {'; '.join(found)}."
+
+
+def time_text(rows) -> str:
+    """Where the benchmark's own time went."""
+    parts = {}
+    for row in rows:
+        for name, seconds in row["benchmark_seconds"].items():
+            parts[name] = parts.get(name, 0.0) + seconds
+    compiling = {name: sum(row["compile_seconds"].get(name, 0) for row in rows) for name in (*SIDES, "by hand")}
+    listed = lambda parts: ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts.items() if seconds >= 0.5)
+    return f"The benchmark took {sum(parts.values()):.0f} s: {listed(parts)}; to compile {listed(compiling)}."
+
+
 def draw(rows) -> bytes:
+    """The best peer's time and that by hand over the planned method's, function by function."""
+    rows = sorted(rows, key=lambda row: row["ratio"])
+    height = np.arange(len(rows))
+    hand = [(y, 1 / row["from_hand"]) for y, row in zip(height, rows, strict=True) if row["from_hand"]]
+    with figure(1, 1, width=6.4, height=1.2 + 0.2 * len(rows)) as (fig, axes):
+        (ax,) = np.ravel(axes)
+        ax.axvline(1, color="black", linewidth=0.9, label="planned")
+        ax.semilogx([row["ratio"] for row in rows], height, marker="s", **AUTOMATIC | LOOSE, label="best peer")
+        ax.semilogx([ratio for _, ratio in hand], [y for y, _ in hand], marker="o", **HAND | LOOSE, label="by hand")
+        ax.set_yticks(height, labels=[row["name"].split(",")[0] for row in rows])
+        ax.set(xlabel="time, over that of the planned method")
+        ax.legend()
+        fig.suptitle(headline(rows), x=0.01, ha="left")
+        return png(fig)
+
+
+def headline(rows) -> str:
+    mean = geometric_mean(row["ratio"] for row in rows)
+    return f"The planned Jacobian is {mean:.1f} times as fast as the best peer (geometric mean)"
+
+
+def draw_sizes(rows) -> bytes:
     """Time against size, for every function measured at several sizes: the planned method and the best peer."""
     families = {}
     for row in rows:
@@ -302,9 +261,7 @@ def draw(rows) -> bytes:
         for row in axes:
             row[0].set_ylabel("time (ms)")
         axes.flat[0].legend()
-        mean = geometric_mean(row["ratio"] for row in rows)
-        title = f"The planned Jacobian is {mean:.1f} times as fast as the best peer (geometric mean)"
-        fig.suptitle(title, x=0.01, ha="left")
+        fig.suptitle(headline(rows), x=0.01, ha="left")
         return png(fig)
 
 
@@ -326,9 +283,10 @@ def main(full: bool = False, only: str = "") -> None:
             {name: seconds_text(t) for name, t in last["seconds"].items()},
             last["left_out"],
         )
+    print(time_text(rows))
     if only:
         return table(rows).print()
-    keep("jacobians_full" if full else "jacobians", {"rows": rows}, table(rows), draw(rows) if full else None)
+    keep("jacobians_full" if full else "jacobians", {"rows": rows}, table(rows), (draw_sizes if full else draw)(rows))
 
 
 if __name__ == "__main__":

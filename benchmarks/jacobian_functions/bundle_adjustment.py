@@ -16,12 +16,7 @@ CAMERA = 11  # rotation (3), centre (3), focal length, principal point (2), radi
 
 
 def bundle_adjustment(cameras=10, points=100, observations=400, seed=0):
-    """f: (11 cameras + 3 points + observations,) → (3 observations,), and its Jacobian by hand.
-
-    The input holds the cameras, the points and a weight w for each observation; the output holds, for each, the two
-    entries of w (projection − feature), and after all of them 1 − w² for each. `by_hand(x)` is dense;
-    `by_hand.blocks(x)` and `by_hand.places` give what is not zero.
-    """
+    """(f, x, Jacobian by hand) for observations drawn at random; f is that of `residuals`."""
     rng = np.random.default_rng(seed)
     camera = rng.integers(cameras, size=observations)
     point = rng.integers(points, size=observations)
@@ -31,6 +26,17 @@ def bundle_adjustment(cameras=10, points=100, observations=400, seed=0):
     poses = np.concatenate([0.3 * rng.normal(size=(cameras, 3)), centre, lens, distortion], 1)
     x = np.concatenate([poses.ravel(), rng.normal(size=3 * points), rng.uniform(0.5, 1, observations)])
     features = jnp.asarray(rng.normal(size=(observations, 2)))
+    f, by_hand = residuals(features, cameras, points, camera, point)
+    return f, jnp.asarray(x), by_hand
+
+
+def residuals(features, cameras, points, camera, point):
+    """f: (11 cameras + 3 points + observations,) → (3 observations,), and its Jacobian by hand.
+
+    The input holds the cameras, the points and a weight w for each observation; the output holds, for each, the two
+    entries of w (projection − feature), and after all of them 1 − w² for each. `camera` and `point` say which ones an
+    observation is of. `by_hand(x)` is dense; `by_hand.blocks(x)` and `by_hand.places` give what is not zero.
+    """
 
     def observed(x):
         """For each observation its camera (p, 11), point (p, 3) and weight (p,)."""
@@ -42,7 +48,7 @@ def bundle_adjustment(cameras=10, points=100, observations=400, seed=0):
         error = weight[:, None] * (jax.vmap(project)(pose, spot) - features)
         return jnp.concatenate([error.reshape(-1), 1 - weight**2])
 
-    return f, jnp.asarray(x), ByHand(observed, features, (cameras, points, camera, point))
+    return f, ByHand(observed, features, (cameras, points, camera, point))
 
 
 def project(pose, spot):

@@ -15,16 +15,23 @@ GAMMA, M = 1.0, 0  # the Wishart prior's, as in ADBench's data
 
 
 def gmm(points=1000, dimension=10, components=25, seed=0):
-    """f: (k + k d + k d(d+1)/2,) → (), the parameters in ADBench's order, with their gradient by hand.
+    """(f, x, gradient by hand) for points drawn at random; f is that of `mixture`."""
+    n, d, k = points, dimension, components
+    rng = np.random.default_rng(seed)
+    data = jnp.asarray(rng.normal(size=(n, d)))
+    x = jnp.asarray(np.concatenate([rng.normal(size=k + k * d), 0.3 * rng.normal(size=k * (d * (d + 1) // 2))]))
+    f, by_hand = mixture(data, k)
+    return f, x, by_hand
+
+
+def mixture(data, components):
+    """f: (k + k d + k d(d+1)/2,) → (), the parameters in ADBench's order, and its gradient by hand.
 
     For each of k components α (the logarithm of its weight), the mean μ, and the inverse covariance's factor: q, the
     logarithms of its diagonal, and l, what is below it, column after column:
     Σᵢ log Σₖ exp(αₖ + Σ qₖ − ½‖Lₖ(xᵢ − μₖ)‖²) − n log Σₖ exp αₖ + Σₖ (½γ²(‖exp qₖ‖² + ‖lₖ‖²) − m Σ qₖ) + constant.
     """
-    n, d, k = points, dimension, components
-    rng = np.random.default_rng(seed)
-    data = jnp.asarray(rng.normal(size=(n, d)))
-    x = jnp.asarray(np.concatenate([rng.normal(size=k + k * d), 0.3 * rng.normal(size=k * (d * (d + 1) // 2))]))
+    (n, d), k = data.shape, components
     rows, columns = np.triu_indices(d, 1)[::-1]  # below the diagonal, column after column
     freedom = d + M + 1
     prior = freedom * d * math.log(GAMMA / math.sqrt(2)) - multigammaln(freedom / 2, d)
@@ -37,7 +44,7 @@ def gmm(points=1000, dimension=10, components=25, seed=0):
 
     def terms(alpha, mean, q, low):
         """αₖ + Σ qₖ − ½‖z‖², (n, k), with what is between: L (k, d, d), x − μ and z = L(x − μ), (n, k, d)."""
-        factor = jnp.zeros((k, d, d), x.dtype).at[:, rows, columns].set(low) + jax.vmap(jnp.diag)(jnp.exp(q))
+        factor = jnp.zeros((k, d, d), q.dtype).at[:, rows, columns].set(low) + jax.vmap(jnp.diag)(jnp.exp(q))
         centered = data[:, None] - mean[None]
         z = jnp.einsum("kij,nkj->nki", factor, centered)
         return (alpha + q.sum(1))[None] - 0.5 * (z**2).sum(2), factor, centered, z
@@ -62,4 +69,4 @@ def gmm(points=1000, dimension=10, components=25, seed=0):
         d_low = d_factor[:, rows, columns] + GAMMA**2 * low
         return jnp.concatenate([d_alpha, d_mean.reshape(-1), jnp.concatenate([d_q, d_low], 1).reshape(-1)])
 
-    return f, x, by_hand
+    return f, by_hand
