@@ -1,6 +1,7 @@
 """The sides of the comparison: jaxdl's methods, the peers, and the Jacobian by hand, each as `side(row, f, x)`."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,10 @@ import numpy as np
 
 from jaxdl import automatic, jacobian
 
+# Read when PyTorch is imported: its idle threads and processes must not keep the cores busy.
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+SLOW = 10  # times the shortest first call: slower sides are called only once
 TURN = 0.02  # seconds of one side's calls before the next one's
 
 METHODS = {
@@ -110,6 +115,8 @@ def in_torch(row, f, x):
 
     from benchmarks.jacobian_functions.torch_twins import twin
 
+    torch.set_num_threads(os.cpu_count())
+
     g, x = twin(row.name, f, x)
     ways = torch.func.jacrev(g), torch.func.jacfwd(g)
     return (tuple(map(torch.vmap, ways)) if row.batch else ways), x
@@ -164,12 +171,12 @@ def seconds_of(run, calls: int) -> float:
 
 
 def in_turns(runs: dict[str, Callable], seconds: float) -> dict[str, np.ndarray]:
-    """Seconds for each call, interleaved, in alternating order. Sides that are 50 times slower are called only once.
+    """Seconds for each call, interleaved, in alternating order. Sides that are SLOW times slower are called only once.
 
     In its turn a side is called for TURN seconds: a single call would mostly measure caches that the others filled.
     """
     first = {name: seconds_of(run, 1) for name, run in runs.items()}
-    slow = {name for name, t in first.items() if t > 50 * min(first.values())}
+    slow = {name for name, t in first.items() if t > SLOW * min(first.values())}
     calls = {name: max(1, int(TURN / t)) for name, t in first.items()}
     times, end = {name: [first[name]] if name in slow else [] for name in runs}, time.perf_counter() + seconds
     rounds = 0

@@ -5,7 +5,6 @@ those of layers and a few more are written again.
 """
 
 import operator
-import os
 import types
 
 import jax
@@ -30,12 +29,8 @@ def twin(name: str, f, x):
     Raises:
         NoTwin: There is none.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or its idle threads keep the cores busy
-    os.environ.setdefault("KMP_BLOCKTIME", "0")
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # or its idle processes keep the memory
     import torch
 
-    torch.set_num_threads(os.cpu_count())
     if name in WITHOUT:
         raise NoTwin(WITHOUT[name])
     x = tensor(x)
