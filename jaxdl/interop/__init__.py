@@ -1,4 +1,4 @@
-"""Modules, weights and operators of other libraries: Flax, PyTorch (with the names of public checkpoints), lineax."""
+"""Modules, weights, operators of other libraries: Flax, PyTorch (with names of public checkpoints), lineax, SciPy."""
 
 from jaxdl.interop.flax_modules import flax_names, from_linen, from_nnx, jaxdl_names, to_linen, to_nnx
 from jaxdl.interop.layouts import (
@@ -9,11 +9,13 @@ from jaxdl.interop.layouts import (
     vit_torchvision,
 )
 from jaxdl.interop.lineax_operators import as_lineax
+from jaxdl.interop.scipy_operators import as_scipy
 from jaxdl.interop.torch_weights import load_torch_state_dict, save_torch_state_dict, torch_state_dict
 
 __all__ = [
     "alexnet_torchvision",
     "as_lineax",
+    "as_scipy",
     "clip_huggingface",
     "flax_names",
     "from_linen",

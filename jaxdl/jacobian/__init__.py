@@ -10,6 +10,7 @@ sharded             over the devices of a mesh
 best, plan          the fastest method, and what each would cost
 hessian             of a scalar function, by the fastest method; sparse_hessian, lagrangian_hessian
 laplacian           the sum of second derivatives, in one pass
+solve               J⁻¹ b: by blocks, in a band, or sparse on the host
 value_and_jacobian  f(x) and the Jacobian from one forward pass; each method has it: reverse(f).value_and_jacobian(x)
 
 Products without the matrix: pushforward (J v), pullback (uᵀ J), hvp, gauss_newton, diagonal, hessian_diagonal,
@@ -26,6 +27,7 @@ from jaxdl.jacobian.methods.finite_differences import finite
 from jaxdl.jacobian.methods.gradients import Hessian, PlannedHessian
 from jaxdl.jacobian.methods.gram_matrices import gauss_newton_blocks, gauss_newton_diagonal, neural_tangent_kernel
 from jaxdl.jacobian.methods.laplacians import Laplacian, laplacian
+from jaxdl.jacobian.methods.linear_solves import solve
 from jaxdl.jacobian.methods.products import (
     diagonal,
     gauss_newton,
@@ -89,6 +91,7 @@ __all__ = [
     "pushforward",
     "reverse",
     "sharded",
+    "solve",
     "sparse",
     "sparse_hessian",
     "spectrum",

@@ -54,6 +54,16 @@ def is_staged(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
+def mapped_points(x: Any) -> int:
+    """How many points `vmap` maps over at once where x is one of them, as far as is known here; 1 without `vmap`."""
+    points = 1
+    while hasattr(x, "batch_dim") or hasattr(x, "primal"):
+        if isinstance(axis := getattr(x, "batch_dim", None), int):
+            points *= x.val.shape[axis]
+        x = x.val if hasattr(x, "batch_dim") else x.primal
+    return points
+
+
 def typed(x: Any) -> str:
     """The type of an array as text: `float32[3,4]`."""
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"

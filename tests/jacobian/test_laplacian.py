@@ -23,6 +23,13 @@ def scanned(x):
     return jax.lax.scan(lambda h, w: (jnp.tanh(h * w + x), h @ h), x, A)
 
 
+def two_carries(x):
+    """One carry moves from the second step on only, one never; scanned backwards, over what moves."""
+    step = lambda c, w: ((c[1] * w, c[1] + w.sum() * c[2], c[2] + 1), c[0] * w)
+    start = jnp.ones(5), jnp.ones(5), jnp.float32(1)
+    return jax.lax.scan(step, start, jnp.outer(x, x), reverse=True)
+
+
 def attention(x):
     q, k, v = (jnp.outer(x, w) for w in A[:3])
     return jax.nn.softmax(q @ k.T / 3) @ v
@@ -45,6 +52,7 @@ FUNCTIONS = {
     "linear algebra": lambda x: (jnp.linalg.det(outer(x)), jnp.linalg.solve(outer(x), x), jnp.linalg.inv(outer(x))[0]),
     "cholesky": lambda x: jnp.linalg.cholesky(outer(x) @ outer(x).T)[-1],
     "scan": scanned,
+    "scan of several": two_carries,
     "loop": lambda x: jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.sin(c[1]) * x), (0, x))[1],
     "branches": lambda x: jax.lax.cond(x[0] > 0, jnp.sin, lambda x: x**3, x) * jax.lax.switch(1, [jnp.cos, jnp.exp], x),
     "inner calls": jax.checkpoint(lambda x: jax.jit(lambda x: jnp.tanh(A @ x))(x) * x),

@@ -7,6 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxdl import jacobian
+from jaxdl import jaxpr as jx
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -109,3 +110,15 @@ def test_rules_with_jvp_that_jax_cannot_linearize():
     f = lambda x: (rebuilt(x) * x).sum()
     x, v = jnp.array([0.3, -0.7]), jnp.array([1.0, 0.5])
     np.testing.assert_allclose(jacobian.hvp(f)(x)(v), jax.jvp(jax.grad(f), (x,), (v,))[1], rtol=1e-6)
+
+
+def test_fewer_sweeps_at_a_time_under_vmap():
+    """As many as are 32 points in all: more would not fit in a CPU's cache."""
+    largest = lambda g, *args: max(
+        (v.aval.size for eqn in jx.equations(jax.make_jaxpr(g)(*args)) for v in eqn.outvars), default=0
+    )
+    trace, x = jacobian.matrix_trace(lambda x: jnp.sin(x) * x.sum()), jnp.ones(32)
+    alone = largest(trace, x)
+    assert alone == 32 * 32
+    assert largest(jax.vmap(trace), jnp.ones((64, 32))) == 64 * 32
+    close(jax.vmap(trace)(jnp.stack([x, 2 * x])), jnp.stack([trace(x), trace(2 * x)]))

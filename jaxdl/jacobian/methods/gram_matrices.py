@@ -13,13 +13,13 @@ from jax.flatten_util import ravel_pytree
 from jaxdl.jacobian.analysis.modes import linearize
 from jaxdl.jacobian.methods.arguments import Argnums, bind_arguments
 from jaxdl.jacobian.methods.base import P
-from jaxdl.jacobian.methods.products import scalar_function
+from jaxdl.jacobian.methods.products import chunk_size, in_chunks, scalar_function
 
 Loss = Callable[[Any], Any]
 
 
 def gauss_newton_diagonal(
-    f: Callable[P, Any], loss: Loss | None = None, argnums: Argnums = 0, *, chunk: int = 32
+    f: Callable[P, Any], loss: Loss | None = None, argnums: Argnums = 0, *, chunk: int | None = None
 ) -> Callable[P, Any]:
     """The exact diagonal of the Gauss-Newton matrix Jᵀ H J, with J of f and H the Hessian of `loss` at f's output.
 
@@ -30,7 +30,7 @@ def gauss_newton_diagonal(
         f: The model.
         loss: A scalar function of f's output; without one H is the identity: the squared norms of J's columns.
         argnums: Which arguments of f to differentiate.
-        chunk: How many sweeps to compute at a time.
+        chunk: How many sweeps to compute at a time; see `diagonal`.
 
     Returns:
         A function of f's arguments that returns the diagonal, like the differentiated arguments.
@@ -49,9 +49,10 @@ def gauss_newton_diagonal(
         g, x = bind_arguments("gauss_newton_diagonal", f, argnums, args, kwargs)
         x, unravel = ravel_pytree(x)
         y, push, times_h = _linearized("gauss_newton_diagonal", lambda x: g(unravel(x)), x, loss)
+        size = chunk_size(chunk, x)
         if x.size <= y.size:
             column = lambda i: (lambda v: v @ times_h(v))(push(jax.nn.one_hot(i, x.size, dtype=x.dtype)))
-            return unravel(_mapped(column, x.size, chunk))
+            return unravel(in_chunks(column, x.size, size))
         pull = lambda u: jax.linear_transpose(push, x)(u)[0]
 
         def of_row(i):
@@ -59,8 +60,8 @@ def gauss_newton_diagonal(
             row = pull(u)
             return row * (row if loss is None else pull(times_h(u)))
 
-        starts = jnp.arange(0, y.size, chunk)  # one-hot vectors beyond the last row are 0
-        sums = jax.lax.map(lambda start: jax.vmap(of_row)(start + jnp.arange(min(chunk, y.size))).sum(0), starts)
+        starts = jnp.arange(0, y.size, size)  # one-hot vectors beyond the last row are 0
+        sums = jax.lax.map(lambda start: jax.vmap(of_row)(start + jnp.arange(min(size, y.size))).sum(0), starts)
         return unravel(sums.sum(0))
 
     return at
@@ -171,7 +172,3 @@ def _rows(g: Callable[..., Any], x: Any) -> Any:
     of_vector = lambda x: ravel_pytree(g(x))[0]
     n = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(x))
     return (jax.jacrev if jax.eval_shape(of_vector, x).size <= n else jax.jacfwd)(of_vector)(x)
-
-
-def _mapped(f: Callable[..., Any], count: int, chunk: int) -> jax.Array:
-    return jax.lax.map(f, jnp.arange(count), batch_size=min(chunk, count))

@@ -13,11 +13,14 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.modes import linearize
 from jaxdl.jacobian.methods.arguments import Argnums, bind_arguments
 from jaxdl.jacobian.methods.base import P
 
 LinearMap = Callable[[Any], Any]
+
+POINTS_AT_ONCE = 32
 
 
 def pushforward(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
@@ -111,13 +114,13 @@ def gauss_newton(f: Callable[P, Any], loss: Callable[[Any], Any], argnums: Argnu
     return at
 
 
-def hessian_diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> Callable[P, Any]:
+def hessian_diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None = None) -> Callable[P, Any]:
     """The exact diagonal of the Hessian of a scalar function; see `diagonal`.
 
     Args:
         f: The function to differentiate twice.
         argnums: Which arguments to differentiate, as in `jax.hessian`.
-        chunk: How many Hessian-vector products to compute at a time.
+        chunk: How many Hessian-vector products to compute at a time; see `diagonal`.
 
     Returns:
         A function of f's arguments that returns the diagonal, like the differentiated arguments.
@@ -133,7 +136,7 @@ def hessian_diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 
     return at
 
 
-def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> Callable[P, Any]:
+def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None = None) -> Callable[P, Any]:
     """The exact diagonal of a square Jacobian, by one forward sweep for each entry.
 
     The matrix is never stored: memory grows with chunk · n. For a sparse Jacobian `sparse` needs fewer sweeps.
@@ -141,7 +144,7 @@ def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> C
     Args:
         f: The function to differentiate, with as many outputs as differentiated inputs.
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
-        chunk: How many sweeps to compute at a time.
+        chunk: How many sweeps to compute at a time; by default 32, or under vmap as many as are 32 points in all.
 
     Returns:
         A function of f's arguments that returns the diagonal, like the differentiated arguments.
@@ -153,18 +156,18 @@ def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> C
     def at(*args: P.args, **kwargs: P.kwargs) -> Any:
         push, x, unravel = square_jacobian("diagonal", *bind_arguments("diagonal", f, argnums, args, kwargs))
         entry = lambda i: push(jax.nn.one_hot(i, x.size, dtype=x.dtype))[i]
-        return unravel(jax.lax.map(entry, jnp.arange(x.size), batch_size=min(chunk, x.size)))
+        return unravel(in_chunks(entry, x.size, chunk_size(chunk, x)))
 
     return at
 
 
-def matrix_trace(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int = 32) -> Callable[P, jax.Array]:
+def matrix_trace(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None = None) -> Callable[P, jax.Array]:
     """The exact trace of a square Jacobian: the sum of `diagonal`.
 
     Args:
         f: The function to differentiate, with as many outputs as differentiated inputs.
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
-        chunk: How many sweeps to compute at a time.
+        chunk: How many sweeps to compute at a time; see `diagonal`.
 
     Returns:
         A function of f's arguments that returns the trace, a scalar.
@@ -228,6 +231,16 @@ def square_jacobian(name: str, g: Callable[..., Any], x: Any) -> tuple[LinearMap
     if y.size != x.size:
         raise ValueError(f"jacobian.{name} needs a square Jacobian: f takes {x.size} numbers and gives {y.size}")
     return push, x, unravel
+
+
+def chunk_size(chunk: int | None, x: jax.Array) -> int:
+    """How many sweeps to compute at a time. Under vmap each is one for all points, which soon exceed a CPU's cache."""
+    return max(1, POINTS_AT_ONCE // jx.mapped_points(x)) if chunk is None else chunk
+
+
+def in_chunks(f: Callable[[jax.Array], jax.Array], count: int, chunk: int) -> jax.Array:
+    """f of 0, 1, …, count − 1, as many at a time as a chunk has."""
+    return jax.lax.map(f, jnp.arange(count), batch_size=min(chunk, count) if chunk > 1 else None)
 
 
 def scalar_function(name: str, f: Callable[..., Any]) -> Callable[..., Any]:

@@ -92,6 +92,10 @@ class Operator:
         v = jnp.asarray(other)
         return self.push(v) if v.ndim == 1 else apply_to_columns(self.push, v)
 
+    def __call__(self, v: jax.typing.ArrayLike) -> jax.Array:
+        """J v, for solvers that take a function, such as those of `jax.scipy.sparse.linalg`."""
+        return self @ v
+
     def merged(self, other: Operator) -> Operator | None:
         """J K as one operator with structure, None if it has none."""
         return None
