@@ -1,5 +1,7 @@
 """Colourings are valid, few, and every entry can be read back."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,7 +96,65 @@ def test_a_wide_matrix_takes_reverse_and_a_tall_one_forward_sweeps():
 def test_shuffled_bands_are_coloured_greedily():
     order = np.random.default_rng(0).permutation(200)
     shuffled = sp.csr_array(band(200, 1)[order][:, order])
-    assert colouring.number_of_colours(colouring.columns(shuffled)) <= 5
+    assert colouring.number_of_colours(colouring.columns(shuffled)) <= 4
+
+
+def grid(*sizes, periodic=False):
+    """The pattern of a stencil of a point and its neighbours along each axis."""
+    whole = sp.csr_array((math.prod(sizes), math.prod(sizes)))
+    for axis, size in enumerate(sizes):
+        near = sp.eye_array(size) + sp.eye_array(size, k=1) + sp.eye_array(size, k=-1)
+        if periodic:
+            near = near + sp.eye_array(size, k=size - 1) + sp.eye_array(size, k=1 - size)
+        before, after = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
+        whole = whole + sp.kron(sp.kron(sp.eye_array(before), near), sp.eye_array(after))
+    return sp.csr_array(whole).astype(bool)
+
+
+def fields(stencil, interleaved=False):
+    """Two fields on a grid that act on each other at each point."""
+    order = np.arange(2 * stencil.shape[0]).reshape(2, -1).T.ravel() if interleaved else slice(None)
+    one = sp.eye_array(stencil.shape[0], dtype=bool)
+    return sp.csr_array(sp.csr_array(sp.block_array([[stencil, one], [one, stencil]]))[order][:, order])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "least", "most"),
+    [
+        (grid(9, 13), 5, 5),
+        (grid(5, 6, 7), 7, 7),
+        (fields(grid(11, 13)), 6, 6),
+        (fields(grid(11, 13), interleaved=True), 6, 6),
+        (fields(grid(12, 18, periodic=True)), 6, 6),  # the 2-D Brusselator, whose fullest row has 6 entries
+        (fields(grid(22, 22, periodic=True)), 6, 10),
+    ],
+    ids=["plane", "space", "two fields", "two fields in turn", "Brusselator", "Brusselator, 22 points a side"],
+)
+def test_stencils_on_grids(pattern, least, most):
+    colours = colouring.columns(pattern)
+    assert least <= colouring.number_of_colours(colours) <= most
+    colouring.recovery(pattern, colours, np.full(pattern.shape[0], -1))  # raises if two entries meet
+    assert colouring.number_of_colours(colouring.symmetric(pattern)) <= most
+    colouring.symmetric_recovery(pattern, colouring.symmetric(pattern))
+
+
+def test_random_grids_of_lines_take_the_fullest_row():
+    """Power flow: the admittances of 300 buses, drawn at random, in four blocks."""
+    rng, n = np.random.default_rng(0), 300
+    line = np.concatenate([[np.arange(n), (np.arange(n) + 1) % n], rng.integers(n, size=(2, n // 2))], axis=1)
+    y = sp.csr_array((np.ones(line.shape[1]), (line[0], line[1])), (n, n))
+    y = y + y.T + sp.eye_array(n)
+    pattern = sp.csr_array(sp.block_array([[y, y], [y, y]])).astype(bool)
+    fullest = np.diff(pattern.indptr).max()
+    assert colouring.number_of_colours(colouring.columns(pattern)) <= fullest + 1
+
+
+def test_colouring_again_never_takes_more_colours():
+    transposed = csr(random(200, 200, 0, 0.03).T)
+    start = colouring.greedy(transposed, range(200))
+    again = colouring._again(transposed, start, 1)
+    assert colouring.number_of_colours(again) <= colouring.number_of_colours(start) - 1
+    np.testing.assert_array_equal(again, colouring._again(transposed, start, 1))
 
 
 def test_an_empty_pattern_takes_no_entries():

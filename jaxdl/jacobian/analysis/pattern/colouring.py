@@ -12,11 +12,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from scipy import sparse as sp
 
 from jaxdl.jacobian.analysis.pattern.dependence import Matrix, without
+from jaxdl.jacobian.analysis.pattern.grids import on_a_grid
 
 # The cost of a reverse product, in forward products.
 REVERSE_COST = 1.5
+
+# How often a colouring is tried again, and about how many entries are looked at in search of a better one.
+MOST_ROUNDS = 20
+MOST_EFFORT = 2_000_000
 
 NONE = -1
 
@@ -90,7 +96,10 @@ def _peeled(pattern: Matrix, cost: float, cost_of_peeled: float, what: str) -> t
 
 
 def columns(pattern: Matrix) -> np.ndarray:
-    """A colour for each column such that no row has two entries of one colour: the best of a few heuristics."""
+    """A colour for each column such that no row has two entries of one colour: the best of a few heuristics.
+
+    The effort is bounded by the number of entries, and the result is the same each time.
+    """
     n = pattern.shape[1]
     least = _fullest(pattern)
     if least in (0, n):
@@ -100,14 +109,68 @@ def columns(pattern: Matrix) -> np.ndarray:
         return found
     transposed = pattern.T.tocsr()
     best = greedy(transposed, range(n))
+    for order in (densest_first, smallest_last):
+        if number_of_colours(best) > least:
+            best = min(best, greedy(transposed, order(pattern, transposed)), key=number_of_colours)
     if number_of_colours(best) > least:
-        order = np.argsort(-np.diff(transposed.indptr), kind="stable").tolist()
-        best = min(best, greedy(transposed, order), key=number_of_colours)
-    for k in range(least + 1, number_of_colours(best)):
-        found = periodic(pattern, k)
-        if found is not None:
-            return found
+        found = on_a_grid(pattern, least, number_of_colours(best))
+        best = _again(transposed, best, least) if found is None else found
     return best
+
+
+def _again(transposed: Matrix, colours: np.ndarray, least: int) -> np.ndarray:
+    """Colours again, one colour after the other: never with more colours, often with fewer (Culberson 1992).
+
+    The order of the colours is by turns the reverse one, the largest first, and a random one.
+    """
+    rng = np.random.default_rng(0)
+    for i in range(min(MOST_ROUNDS, MOST_EFFORT // max(transposed.nnz, 1))):
+        k = number_of_colours(colours)
+        if k == least:
+            break
+        largest = np.argsort(-np.bincount(colours), kind="stable")
+        rank = np.argsort((np.arange(k)[::-1], largest, rng.permutation(k))[i % 3])
+        colours = greedy(transposed, np.argsort(rank[colours], kind="stable").tolist())
+    return colours
+
+
+def densest_first(pattern: Matrix, transposed: Matrix) -> list[int]:
+    """Columns by their number of entries, the fullest first."""
+    return np.argsort(-np.diff(transposed.indptr), kind="stable").tolist()
+
+
+def smallest_last(pattern: Matrix, transposed: Matrix) -> list[int]:
+    """Columns such that each shares rows with as few as possible of those before it (Matula, Beck 1983).
+
+    In the natural order if that takes too long.
+    """
+    if np.square(np.diff(pattern.indptr), dtype=np.int64).sum() > MOST_EFFORT:
+        return list(range(transposed.shape[0]))
+    return _smallest_last(sp.csr_array(transposed @ pattern))
+
+
+def _smallest_last(graph: Matrix) -> list[int]:
+    """The vertex with the fewest neighbours that are left is taken out again and again, and becomes the last one."""
+    starts, neighbours = graph.indptr.tolist(), graph.indices.tolist()
+    left = np.diff(graph.indptr).tolist()
+    waiting: list[list[int]] = [[] for _ in range(max(left, default=0) + 1)]
+    for v, count in enumerate(left):
+        waiting[count].append(v)
+    order, fewest, taken = [], 0, -1
+    while len(order) < len(left):
+        while not waiting[fewest]:
+            fewest += 1
+        v = waiting[fewest].pop()
+        if left[v] != fewest:
+            continue
+        left[v] = taken
+        order.append(v)
+        for w in neighbours[starts[v] : starts[v + 1]]:
+            if left[w] > 0:
+                left[w] -= 1
+                waiting[left[w]].append(w)
+                fewest = min(fewest, left[w])
+    return order[::-1]
 
 
 def periodic(pattern: Matrix, k: int) -> np.ndarray | None:
@@ -150,11 +213,8 @@ def symmetric(pattern: Matrix) -> np.ndarray:
     found = periodic(pattern, least) if least <= 5 else None
     if found is not None:
         return found
-    n = pattern.shape[0]
-    densest = np.argsort(-np.diff(pattern.indptr), kind="stable").tolist()
-    found = min(star(pattern, range(n)), star(pattern, densest), key=number_of_colours)
-    by_period = periodic(pattern, least)
-    return found if by_period is None else min(found, by_period, key=number_of_colours)
+    orders = list(range(pattern.shape[0])), densest_first(pattern, pattern), _smallest_last(pattern)
+    return min([*(star(pattern, order) for order in orders), columns(pattern)], key=number_of_colours)
 
 
 def star(pattern: Matrix, order: Iterable[int]) -> np.ndarray:
