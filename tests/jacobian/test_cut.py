@@ -1,13 +1,16 @@
 """Cuts: where they are found, what they cost, and the bracketing of a chain."""
 
+import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxdl import jacobian, nn
-from jaxdl.jacobian.analysis.matrix_chain import Product, Pull, Push, bracketing, sweeps
+from jaxdl.jacobian.analysis import matrix_chain
+from jaxdl.jacobian.analysis.matrix_chain import Product, Pull, Push, bracketing, multiplied, sweeps
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -85,6 +88,70 @@ def every_bracketing(sizes, work, i, j):
 @pytest.mark.parametrize("work", [(50, 70, 20, 90), (1, 2, 1, 400), (300, 5, 5, 300)])
 def test_the_bracketing_is_the_cheapest_of_all(sizes, work):
     assert bracketing(sizes, work)[0] == min(every_bracketing(sizes, work, 0, 4))
+
+
+def test_products_at_few_points_of_a_long_chain_are_as_cheap(monkeypatch):
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        sizes = random.choice([1, 2, 3, 5, 8, 13, 40], 11).tolist()
+        work = random.choice([1, 30, 400, 3000], 10).tolist()
+        least = bracketing(sizes, work)[0]
+        with monkeypatch.context() as patched:
+            patched.setattr(matrix_chain, "MOST_POINTS", 9)
+            assert len(matrix_chain.useful_points(sizes, work, work)) <= 11
+            assert bracketing(sizes, work)[0] == least
+
+
+def test_a_long_chain_with_factors_is_multiplied_once_each(monkeypatch):
+    monkeypatch.setattr(matrix_chain, "MOST_POINTS", 2)
+    sizes = (4, 9, 2, 9, 9, 5)
+    matrices = [draw(i, b, a) for i, (a, b) in enumerate(itertools.pairwise(sizes))]
+
+    def push(start, end, matrix):
+        return functools.reduce(lambda product, factor: factor @ product, matrices[start:end], matrix)
+
+    def pull(start, end, matrix):
+        return functools.reduce(jnp.matmul, reversed(matrices[start:end]), matrix)
+
+    way = bracketing(sizes, [5.0] * 5, factors=[100.0] * 5)[1]
+    found = multiplied(way, push, pull, jnp.matmul, lambda k: matrices[k])
+    assert_close(found, functools.reduce(lambda product, factor: factor @ product, matrices), "float32", "jacobian")
+
+
+def test_a_deep_narrow_network_is_cut_at_few_places(monkeypatch):
+    weights = [draw(i, 3, 3) for i in range(50)]
+    ends = draw(50, 3, 12)
+
+    def f(x):
+        return ends.T @ functools.reduce(lambda h, w: jnp.tanh(w @ h), weights, ends @ x)
+
+    x = draw(51, 12)
+    plan = chain_of(f, x)
+    assert plan.sizes == [12, 3, 3, 12]
+    monkeypatch.setattr(matrix_chain, "MOST_POINTS", 1000)
+    every = chain_of(f, x)
+    assert len(every.sizes) > 100
+    assert plan.operations == every.operations
+
+
+def test_cuts_between_values_on_all_paths():
+    """Two branches of 2 and 3 entries, between values that all paths pass."""
+
+    def f(x):
+        h = jnp.tanh(W @ x)
+        h = jnp.concatenate([h, h, h]) * 2
+        a, b = jnp.sin(h[:2]), jnp.cos(h[3:])
+        return WIDE * (jnp.exp(a).sum() * b).sum()
+
+    assert 5 in chain_of(f, WIDE).sizes
+    assert_close(jacobian.cut(f)(WIDE), jax.jacrev(f)(WIDE), "float32", "jacobian")
+
+
+def test_modes_that_alternate_in_a_long_chain(monkeypatch):
+    monkeypatch.setattr(matrix_chain, "MOST_POINTS", 2)
+    f = lambda x: W.T @ only_reverse(only_forward(W @ x)) * WIDE
+    outer = jax.jacrev(lambda h: W.T @ only_reverse(h) * WIDE)(only_forward(W @ WIDE))
+    assert_close(jacobian.cut(f)(WIDE), outer @ jax.jacfwd(only_forward)(W @ WIDE) @ W, "float32", "jacobian")
 
 
 @jax.custom_vjp

@@ -7,7 +7,7 @@ costs its number of entries (Ford and Fulkerson 1956).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from jaxdl import symbolic_zeros
 UNLIMITED = np.iinfo(np.int32).max // 4  # SciPy's capacities have 32 bits
 MOST_CAPACITY = UNLIMITED // 64  # wider values count as this wide: more than any cut that is looked for
 CONTROL_FLOW = {"cond", "scan", "while"}
+MOST_TRIED = 64  # values through which the narrowest cut is looked for, between two values on all paths
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Cut:
 
     Attributes:
         values: The variables in it.
-        before: All variables upstream, with those in it.
+        before: All variables upstream, with those in it, from the last value on all paths on; empty for such a value.
     """
 
     values: tuple[Any, ...]
@@ -67,13 +68,52 @@ def _moved_outputs(eqn: Any, moved: set[Any]) -> Iterable[Any]:
     return [v for v, moves in zip(eqn.outvars, moves, strict=True) if moves]
 
 
-def nested_cuts(jaxpr: Any, below: int) -> list[Cut]:
+def nested_cuts(jaxpr: Any, live: set[Any], below: int) -> list[Cut]:
     """Nested cuts with fewer than `below` entries, in the order from the input to the output.
 
-    The narrowest cut is taken first, then each that lies entirely before or after those taken.
+    A value on all paths is a cut by itself, and no cut has values on both sides of it. So the jaxpr is divided at these
+    values. Between two of them, the narrowest cut is taken first, then each that lies entirely before or after those
+    taken.
+
+    Args:
+        jaxpr: The function.
+        live: Its `active` variables.
+        below: The number of entries that is too large.
     """
-    network = _FlowNetwork(jaxpr)
-    cuts = {cut for v in network.values if jx.size(v) < below and (cut := network.cut_through(v)) is not None}
+    kind, chain = _is_complex(jaxpr.invars[0]), []
+    for values, eqns in _divided(jaxpr, live):
+        chain += _cuts_between(_FlowNetwork(values, eqns, kind), below)
+        end = values[-1]
+        if jx.size(end) < below and _is_complex(end) == kind and end is not jaxpr.outvars[0]:
+            chain.append(Cut((end,), frozenset()))
+    return chain
+
+
+def _divided(jaxpr: Any, live: set[Any]) -> Iterator[tuple[list[Any], list[Any]]]:
+    """The live values from each one on all paths to the next such value, and the equations between them."""
+    eqns = [eqn for eqn in jaxpr.eqns if live.intersection(eqn.outvars)]
+    values = [jaxpr.invars[0], *(v for eqn in eqns for v in eqn.outvars if v in live)]
+    place = {v: i for i, v in enumerate(values)}
+    last_use = [0] * len(values)
+    for eqn in eqns:
+        end = max(place[v] for v in eqn.outvars if v in live)
+        for v in eqn.invars:
+            if jx.is_variable(v) and v in live:
+                last_use[place[v]] = end
+    start, used_until, taken, here = 0, last_use[0], iter(eqns), []
+    for i in range(1, len(values)):
+        if values[i] not in (here[-1].outvars if here else ()):
+            here.append(next(taken))
+        if used_until <= i:
+            yield values[start : i + 1], here
+            start, here = i, []
+        used_until = max(used_until, last_use[i])
+
+
+def _cuts_between(network: _FlowNetwork, below: int) -> list[Cut]:
+    """Nested cuts of a network through values other than its first and last."""
+    narrow = sorted((v for v in network.values[1:-1] if jx.size(v) < below), key=jx.size)
+    cuts = {cut for v in narrow[:MOST_TRIED] if (cut := network.cut_through(v)) is not None}
     chain: list[Cut] = []
     for cut in sorted(cuts, key=lambda cut: (cut.size, len(cut.before))):
         nested = all(cut.before < other.before or other.before < cut.before for other in chain)
@@ -89,37 +129,32 @@ class _FlowNetwork:
     cut: their derivatives are not complex matrices (real matrices).
     """
 
-    def __init__(self, jaxpr: Any):
-        live, kind = active(jaxpr), _is_complex(jaxpr.invars[0])
-        capacity = lambda v: min(jx.size(v), MOST_CAPACITY) if _is_complex(v) == kind else UNLIMITED
-        eqns = [eqn for eqn in jaxpr.eqns if live.intersection(eqn.outvars)]
-        self.values = [jaxpr.invars[0], *(v for eqn in eqns for v in eqn.outvars if v in live)]
-        self.place = {v: i for i, v in enumerate(self.values)}
+    def __init__(self, values: list[Any], eqns: list[Any], is_complex: bool):
+        capacity = lambda v: min(jx.size(v), MOST_CAPACITY) if _is_complex(v) == is_complex else UNLIMITED
+        self.values = values
+        self.place = {v: i for i, v in enumerate(values)}
         arcs = {}
         for v, i in self.place.items():
             arcs[2 * i, 2 * i + 1], arcs[2 * i + 1, 2 * i] = capacity(v), UNLIMITED
-        for k, eqn in enumerate(eqns, 2 * len(self.values)):
-            ends = [2 * self.place[v] + 1 for v in eqn.invars if jx.is_variable(v) and v in live]
-            starts = [2 * self.place[v] for v in eqn.outvars if v in live]
+        for k, eqn in enumerate(eqns, 2 * len(values)):
+            ends = [2 * self.place[v] + 1 for v in eqn.invars if jx.is_variable(v) and v in self.place]
+            starts = [2 * self.place[v] for v in eqn.outvars if v in self.place]
             for a, b in [(end, k) for end in ends] + [(k, start) for start in starts]:
                 arcs[a, b] = arcs[b, a] = UNLIMITED
-        self.first, self.last = 0, 2 * self.place[jaxpr.outvars[0]] + 1
-        self.arcs, self.nodes = arcs, 2 * len(self.values) + len(eqns)
+        self.ends, self.capacity = np.array(list(arcs)), np.array(list(arcs.values()), np.int32)
+        self.last, self.nodes = 2 * len(values) - 1, 2 * len(values) + len(eqns)
 
     def cut_through(self, v: Any) -> Cut | None:
-        """The narrowest cut that contains v; None if there is none."""
+        """The narrowest cut that contains v, which is not the first or last value; None if there is none."""
         i = self.place[v]
-        arcs = self.arcs | {(self.first, 2 * i): UNLIMITED, (2 * i + 1, self.last): UNLIMITED}
-        arcs.pop((self.first, self.first), None)
-        arcs.pop((self.last, self.last), None)
-        ends, capacity = np.array(list(arcs)).T, np.array(list(arcs.values()), np.int32)
-        graph = csr_array((capacity, ends), (self.nodes, self.nodes))
-        found = maximum_flow(graph, self.first, self.last)
+        ends = np.concatenate([self.ends, [(0, 2 * i), (2 * i + 1, self.last)]]).T
+        graph = csr_array((np.append(self.capacity, [UNLIMITED] * 2), ends), (self.nodes, self.nodes), dtype=np.int32)
+        found = maximum_flow(graph, 0, self.last)
         if found.flow_value >= UNLIMITED:
             return None
         remaining = graph - found.flow
         remaining.eliminate_zeros()
-        reached = set(breadth_first_order(remaining, self.first, return_predecessors=False).tolist())
+        reached = set(breadth_first_order(remaining, 0, return_predecessors=False).tolist())
         before = frozenset(v for v, i in self.place.items() if 2 * i in reached)
         return Cut(tuple(v for v in self.values if v in before and 2 * self.place[v] + 1 not in reached), before)
 

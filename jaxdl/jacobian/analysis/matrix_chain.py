@@ -8,9 +8,13 @@ with sweeps: Naumann 2020, "Optimization of generalized Jacobian chain products 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+MOST_POINTS = 48  # all bracketings are compared up to so many
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def bracketing(
     backward: Sequence[float] | None = None,
     factors: Sequence[float] | None = None,
 ) -> tuple[float, Bracketing]:
-    """Finds the cheapest way to compute the matrix of the whole chain.
+    """Finds the cheapest way to compute the matrix of the whole chain. In a long one, products are at `useful_points`.
 
     Args:
         sizes: The number of entries at each of the N + 1 points.
@@ -67,29 +71,86 @@ def bracketing(
         The number of operations, and the way.
     """
     backward = forward if backward is None else backward
+    points = useful_points(sizes, forward, backward)
+    width, last = [sizes[point] for point in points], len(points) - 1
     best: dict[tuple[int, int], tuple[float, Bracketing]] = {}  # the cheapest way between two points
-    for i in range(len(forward)):
-        pushed, pulled = sizes[i] * forward[i], sizes[i + 1] * backward[i]
-        if factors is not None:
-            best[i, i + 1] = factors[i], Factor(i)
-        else:
-            best[i, i + 1] = (pushed, Push(i, i + 1)) if pushed <= pulled else (pulled, Pull(i, i + 1))
-    for length in range(2, len(forward) + 1):
-        for i in range(len(forward) - length + 1):
+    for k, (i, j) in enumerate(itertools.pairwise(points)):
+        best[k, k + 1] = _without_product(sizes, forward, backward, factors, i, j)
+    ahead, back = ([sum(costs[i:j]) for i, j in itertools.pairwise(points)] for costs in (forward, backward))
+    for length in range(2, last + 1):
+        for i in range(last - length + 1):
             j = i + length
-            pushed = best[i, j - 1][0] + sizes[i] * forward[j - 1]
-            pulled = best[i + 1, j][0] + sizes[j] * backward[i]
-            area = 2 * sizes[i] * sizes[j]
-            product, k = min((best[i, k][0] + best[k, j][0] + area * sizes[k], k) for k in range(i + 1, j))
+            pushed = best[i, j - 1][0] + width[i] * ahead[j - 1]
+            pulled = best[i + 1, j][0] + width[j] * back[i]
+            area = 2 * width[i] * width[j]
+            product, k = min((best[i, k][0] + best[k, j][0] + area * width[k], k) for k in range(i + 1, j))
             least = min(pushed, pulled, product)
             if least == pushed:
-                way = _push(j - 1, j, best[i, j - 1][1])
+                way = _push(points[j - 1], points[j], best[i, j - 1][1])
             elif least == pulled:
-                way = _pull(i, i + 1, best[i + 1, j][1])
+                way = _pull(points[i], points[i + 1], best[i + 1, j][1])
             else:
                 way = Product(best[k, j][1], best[i, k][1])
             best[i, j] = least, way
-    return best[0, len(forward)]
+    return best[0, last]
+
+
+def _without_product(
+    sizes: Sequence[int],
+    forward: Sequence[float],
+    backward: Sequence[float],
+    factors: Sequence[float] | None,
+    i: int,
+    j: int,
+) -> tuple[float, Bracketing]:
+    """The cheaper one of a push and a pull between two points, from the first or last factor if there are factors."""
+    if factors is None:
+        pushed, pulled = sizes[i] * sum(forward[i:j]), sizes[j] * sum(backward[i:j])
+        return (pushed, Push(i, j)) if pushed <= pulled else (pulled, Pull(i, j))
+    if j == i + 1:
+        return factors[i], Factor(i)
+    pushed = factors[i] + sizes[i] * sum(forward[i + 1 : j])
+    pulled = factors[j - 1] + sizes[j] * sum(backward[i : j - 1])
+    return (pushed, Push(i + 1, j, Factor(i))) if pushed <= pulled else (pulled, Pull(i, j - 1, Factor(j - 1)))
+
+
+def useful_points(sizes: Sequence[int], forward: Sequence[float], backward: Sequence[float]) -> list[int]:
+    """The points of a chain between which matrices are multiplied: all, or of a long chain those that may be useful.
+
+    A product at a point that is as wide as one before it and one after it is never cheaper than sweeps through it, as
+    long as the functions have both modes. So these are left out, except between functions that have different modes.
+    """
+    last = len(forward)
+    if last <= MOST_POINTS:
+        return list(range(last + 1))
+    turns = [0, *_turns(sizes, forward, backward), last]
+    narrow = sorted({k for a, b in itertools.pairwise(turns) for k in _narrowest_so_far(sizes, a, b)} - set(turns))
+    every = -(-len(narrow) // MOST_POINTS) or 1
+    narrowest = min(narrow, key=lambda k: sizes[k], default=0)
+    return sorted({*turns, *narrow[::every], narrowest})
+
+
+def _turns(sizes: Sequence[int], forward: Sequence[float], backward: Sequence[float]) -> list[int]:
+    """For each function that cannot be swept in one mode with those before it, the narrowest point between them."""
+    turns, since, ahead, back = [], 0, 0.0, 0.0
+    for k, costs in enumerate(zip(forward, backward, strict=True)):
+        ahead, back = ahead + costs[0], back + costs[1]
+        if math.isinf(ahead) and math.isinf(back) and k:
+            turns.append(min(range(since, k + 1), key=lambda point: sizes[point]))
+            ahead, back = costs
+        if math.isinf(sum(costs)):
+            since = k + 1
+    return turns
+
+
+def _narrowest_so_far(sizes: Sequence[int], start: int, end: int) -> Iterator[int]:
+    """The points from `start` to `end` that are narrower than all before them, or than all after them."""
+    for points in (range(start, end + 1), range(end, start - 1, -1)):
+        least = math.inf
+        for point in points:
+            if sizes[point] < least:
+                least = sizes[point]
+                yield point
 
 
 def _push(start: int, end: int, before: Bracketing) -> Push:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.cuts import active, nested_cuts
-from jaxdl.jacobian.analysis.matrix_chain import Bracketing, bracketing, multiplied, steps, sweeps
+from jaxdl.jacobian.analysis.matrix_chain import Bracketing, bracketing, multiplied, steps, sweeps, useful_points
 from jaxdl.jacobian.analysis.modes import hindrances, linearize
 from jaxdl.jacobian.analysis.operation_counts import work
 from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction, join, split_arrays
@@ -114,21 +114,87 @@ class CutPlan(Report):
 def prepare_cut(function: VectorFunction) -> CutFunction:
     jaxpr = jx.inlined(function.jaxpr)
     plain = jx.opened(jaxpr)
-    start, end = plain.invars[0], plain.outvars[0]
-    if not jx.is_variable(end) or end not in active(plain):
+    start, end, live = plain.invars[0], plain.outvars[0], active(plain)
+    if not jx.is_variable(end) or end not in live:
         return CutFunction(function, jaxpr, ((start,), (end,)), (), None, 0.0)
-    cuts = nested_cuts(plain, min(function.m, function.n))
-    points = ((start,), *(cut.values for cut in cuts), (end,))
-    segments = tuple(_between(plain, a, b) for a, b in itertools.pairwise(points))
-    uncosted = CutFunction(function, jaxpr, points, segments, None, 0.0)
-    forward, backward = zip(*(uncosted.costs(k, function.types) for k in range(len(segments))), strict=True)
-    cost, way = bracketing(uncosted.sizes, forward, backward)
+    cuts = nested_cuts(plain, live, min(function.m, function.n))
+    chain = _Chain.of(plain, live, [(start,), *(cut.values for cut in cuts), (end,)]).shortened()
+    cost, way = bracketing(chain.sizes, chain.forward, chain.backward)
     if math.isinf(cost):
         raise ValueError(
             f"jacobian.{function.name}: some parts of the function have only forward mode and some only reverse, and "
             f"no narrow place between them; write the rule (custom_vjp) as a custom_jvp or a jaxdl.op"
         )
-    return dataclasses.replace(uncosted, way=way, cost=cost)
+    return CutFunction(function, jaxpr, chain.points, chain.segments, way, cost)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chain:
+    """A function as a chain of functions between points.
+
+    Attributes:
+        points: Groups of variables, from the input over the cuts to the output.
+        segments: The equations between points.
+        forward: Operations of a forward sweep through each segment; infinite where JAX has no such mode.
+        backward: The same for reverse sweeps.
+    """
+
+    points: tuple[Any, ...]
+    segments: tuple[Any, ...]
+    forward: tuple[float, ...]
+    backward: tuple[float, ...]
+
+    @classmethod
+    def of(cls, jaxpr: Any, live: set[Any], points: Sequence[Any]) -> _Chain:
+        """The chain between these points of a jaxpr whose `active` variables are `live`."""
+        level = {v: k for k, point in enumerate(points) for v in point}
+        segments: list[list[Any]] = [[] for _ in points[1:]]
+        for eqn in jaxpr.eqns:
+            if live.intersection(eqn.outvars):
+                k = max(level[v] for v in eqn.invars if jx.is_variable(v) and v in live)
+                segments[k].append(eqn)
+                level.update((v, k) for v in eqn.outvars if v in live and v not in level)
+        costs = map(_costs, points, points[1:], segments)
+        return cls(tuple(points), tuple(map(tuple, segments)), *zip(*costs, strict=True))
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of entries at each point."""
+        return [sum(map(jx.size, point)) for point in self.points]
+
+    def shortened(self) -> _Chain:
+        """The chain between its useful points."""
+        kept = useful_points(self.sizes, self.forward, self.backward)
+        parts = [slice(*ends) for ends in itertools.pairwise(kept)]
+        return _Chain(
+            tuple(self.points[k] for k in kept),
+            tuple(tuple(itertools.chain(*self.segments[part])) for part in parts),
+            tuple(sum(self.forward[part]) for part in parts),
+            tuple(sum(self.backward[part]) for part in parts),
+        )
+
+
+def _costs(here: tuple[Any, ...], there: tuple[Any, ...], eqns: Sequence[Any]) -> tuple[float, float]:
+    """Operations of a sweep through a segment, forward and reverse; infinite where JAX has no such mode."""
+    known = {*here, *(v for eqn in eqns for v in eqn.outvars)}
+    given = [*dict.fromkeys(v for eqn in eqns for v in eqn.invars if jx.is_variable(v) and v not in known)]
+    f = lambda x, *others: _along(here, there, eqns, dict(zip(given, others, strict=True)))(x)
+    with jax.numpy_dtype_promotion("standard"):
+        x = jax.ShapeDtypeStruct((sum(map(jx.size, here)),), jnp.result_type(*(v.aval.dtype for v in here)))
+    no_forward, no_reverse = hindrances(f, eqns, (x, *(v.aval for v in given)))
+    operations = float(sum(map(work, eqns)))
+    return math.inf if no_forward else operations, math.inf if no_reverse else operations
+
+
+def _along(here: Any, there: Any, eqns: Sequence[Any], values: dict[Any, Any]) -> Callable[[jax.Array], jax.Array]:
+    """The function from the vector at a point to that at the next; other values are taken from `values`."""
+
+    def f(vector):
+        moved = values | dict(zip(here, split_arrays(vector, [v.aval for v in here]), strict=True))
+        jx.run(eqns, moved)
+        return join([moved[v] for v in there])
+
+    return f
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,20 +222,11 @@ class CutFunction:
     @property
     def sizes(self) -> list[int]:
         """The number of entries at each point."""
-        return [sum(math.prod(v.aval.shape) for v in point) for point in self.points]
+        return [sum(map(jx.size, point)) for point in self.points]
 
     @property
     def plan(self) -> CutPlan:
         return CutPlan(self.sizes, self.cost, self.way)
-
-    def costs(self, k: int, types: tuple[Any, ...]) -> tuple[float, float]:
-        """Operations of a sweep through a segment, forward and backward; infinite where JAX has no such mode."""
-
-        f = lambda here, x, *others: self._segment(k, self._values(x, others))(here)
-        here = jax.eval_shape(lambda x, *others: self._at(k, self._values(x, others)), *types)
-        operations = float(sum(map(work, self.segments[k])))
-        no_forward, no_reverse = hindrances(f, self.segments[k], (here, *types))
-        return (math.inf if no_forward else operations), (math.inf if no_reverse else operations)
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return self.with_outputs(x, *others)[1]
@@ -223,27 +280,4 @@ class CutFunction:
         return join([jnp.asarray(jx.value_of(v, values)) for v in self.points[k]])
 
     def _segment(self, k: int, values: dict[Any, Any]) -> Callable[[jax.Array], jax.Array]:
-        """The function from the vector at point k to that at the next; other values are taken from `values`."""
-        here, there = self.points[k], self.points[k + 1]
-
-        def f(vector):
-            moved = values | dict(zip(here, split_arrays(vector, [v.aval for v in here]), strict=True))
-            jx.run(self.segments[k], moved)
-            return join([moved[v] for v in there])
-
-        return f
-
-
-def _between(jaxpr: Any, here: tuple[Any, ...], there: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The equations on paths from one point to the next."""
-    moved, eqns = set(here), []
-    for eqn in jaxpr.eqns:
-        if not set(eqn.outvars) & set(here) and any(jx.is_variable(v) and v in moved for v in eqn.invars):
-            moved.update(eqn.outvars)
-            eqns.append(eqn)
-    used, needed = set(there), []
-    for eqn in reversed(eqns):
-        if used.intersection(eqn.outvars):
-            used.update(v for v in eqn.invars if jx.is_variable(v))
-            needed.append(eqn)
-    return tuple(reversed(needed))
+        return _along(self.points[k], self.points[k + 1], self.segments[k], values)
