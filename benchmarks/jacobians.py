@@ -119,7 +119,7 @@ def methods_left_out(plan) -> dict[str, str]:
     sides = [(way.method, SLOW, way) for way in plan.ways]
     sides += [(JAX[way.method], SLOW_PEER, way) for way in plan.ways if way.method in JAX]
     slow = lambda way: f"predicted to take {way.predicted / fastest:.0f} times as long"
-    refused = [(name, way) for name, limit, way in sides if way.refused or way.predicted > limit * fastest]
+    refused = [(name, way) for name, limit, way in sides if way.refused or limit * fastest < way.predicted < np.inf]
     return {name: way.refused or slow(way) for name, way in refused}
 
 

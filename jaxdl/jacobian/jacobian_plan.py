@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from jaxdl.report import Report, Table, bytes_text, count_text, figure, seconds_text
+import jax
+import jax.numpy as jnp
+
+from jaxdl.jacobian.saved_plans import SavedPlan
+from jaxdl.report import Table, bytes_text, count_text, figure, seconds_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-JSON_FIELDS = "method", "sweeps", "flops", "bytes", "temporary", "predicted", "measured", "refused"
-
-
-def _refuse(*args):
-    raise ValueError("jacobian.plan: a method that was refused has no program")
+JSON_FIELDS = "method", "sweeps", "flops", "bytes", "temporary", "predicted", "measured", "skipped", "refused"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +26,20 @@ class Way:
     Attributes:
         method: The method's name.
         sweeps: Its sweeps, in words.
-        flops: The floating-point operations of the compiled program.
-        bytes: The bytes that the compiled program accesses.
-        temporary: Its temporary memory in bytes, without arguments and result.
+        flops: The floating-point operations of the compiled program; estimated if it was not compiled.
+        bytes: The bytes that the compiled program accesses; NaN if it was not compiled.
+        temporary: Its temporary memory in bytes, without arguments and result; NaN if it was not compiled.
         predicted: The predicted time in seconds.
-        measured: The measured time in seconds; None if no other method came close.
+        measured: The measured time in seconds; None if it was not run.
+        skipped: Why the method was not tried, else empty.
         refused: Why the method cannot be used, else empty.
+        count: The number of sweeps through the whole function; 0 for other methods.
+        operations: The estimated number of operations.
+        compile_seconds: The estimated time to compile it.
         run: The Jacobian as a function of vectors, for `best`.
         program: The same, jitted.
-        compiled: The same, compiled.
+        compiled: The same, compiled; None if it was not compiled.
+        points: For how many points at once it was compiled; 0 for a single one.
     """
 
     method: str
@@ -44,10 +49,29 @@ class Way:
     temporary: float = math.nan
     predicted: float = math.inf
     measured: float | None = None
+    skipped: str = ""
     refused: str = ""
-    run: Callable[..., Any] = _refuse
-    program: Any = _refuse
-    compiled: Callable[..., Any] = _refuse
+    count: int = 0
+    operations: float = math.inf
+    compile_seconds: float = math.inf
+    run: Any = None
+    program: Any = None
+    compiled: Any = None
+    points: int = 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it was prepared and not refused; it may not have been tried."""
+        return self.run is not None and not self.refused
+
+    def at_points(self, x: jax.Array) -> jax.Array:
+        """The vector x as the compiled program takes it."""
+        return jnp.stack([x] * self.points) if self.points else x
+
+    def matrix(self, x: jax.Array, *others: Any) -> jax.Array:
+        """The Jacobian by the compiled program."""
+        matrix = self.compiled(self.at_points(x), *others)
+        return matrix[0] if self.points else matrix
 
     @property
     def seconds(self) -> float:
@@ -55,15 +79,19 @@ class Way:
         return self.predicted if self.measured is None else self.measured
 
 
-@dataclass(frozen=True)
-class JacobianPlan(Report):
+@dataclass(frozen=True, eq=False)
+class JacobianPlan(SavedPlan):
     """The methods for one Jacobian, the fastest first; printed, a table that says why.
+
+    `save("plan.json")` writes what `best(f, plan="plan.json")` reads.
 
     Attributes:
         m: The number of rows.
         n: The number of columns.
-        ways: The methods with their costs. Those that cannot be used are last.
+        ways: The methods with their costs. Those that were not tried, and those that cannot be used, are last.
     """
+
+    method: ClassVar[str] = "best"
 
     m: int
     n: int
@@ -71,16 +99,17 @@ class JacobianPlan(Report):
 
     @classmethod
     def of(cls, m: int, n: int, ways: Iterable[Way]) -> JacobianPlan:
-        """Sorts the methods, measured ones first.
+        """Sorts the methods: measured ones first, then those that were tried, and last those that cannot be used.
 
         Raises:
             ValueError: If no method can be used; with the reasons.
         """
-        ordered = sorted(ways, key=lambda way: (bool(way.refused), way.measured is None, way.seconds))
-        if ordered[0].refused:
-            reasons = "\n".join(f"{way.method}: {way.refused}" for way in ordered)
+        order = lambda way: (not way.is_usable, way.measured is None, bool(way.skipped), way.seconds)
+        first, *others = sorted(ways, key=order)
+        if not first.is_usable:
+            reasons = "\n".join(f"{way.method}: {way.refused or way.skipped}" for way in (first, *others))
             raise ValueError(f"jacobian.best: no method gives this Jacobian.\n{reasons}")
-        return cls(m, n, tuple(ordered))
+        return cls(m, n, (replace(first, skipped=""), *others))
 
     @property
     def best(self) -> Way:
@@ -88,39 +117,42 @@ class JacobianPlan(Report):
         return self.ways[0]
 
     @property
-    def _usable(self) -> list[Way]:
-        return [way for way in self.ways if not way.refused]
+    def _tried(self) -> list[Way]:
+        return [way for way in self.ways if way.is_usable and not way.skipped]
 
     def without_best(self, why: str) -> JacobianPlan:
         """The plan with its best method refused."""
-        return JacobianPlan.of(self.m, self.n, [replace(self.best, refused=why), *self.ways[1:]])
+        ways = [replace(self.best, refused=why), *self.ways[1:]]
+        return replace(JacobianPlan.of(self.m, self.n, ways), function=self.function)
 
     def table(self) -> Table:
-        """One row for each method that can be used, the fastest first; the note says why the others cannot."""
+        """One row for each method that was tried, the fastest first; the note says why the others were not."""
         title = f"Jacobian of {self.m:,} × {self.n:,}: {self.why}"
         columns = "method", "sweeps", "FLOPs", "bytes", "temporary", "predicted", "measured"
-        note = "\n".join(f"{way.method}: {way.refused}" for way in self.ways if way.refused)
-        return Table(title, columns, [_row(way) for way in self._usable], note, words=2)
+        note = "\n".join(f"{way.method}: {why}" for way in self.ways if (why := way.refused or way.skipped))
+        return Table(title, columns, [_row(way) for way in self._tried], note, words=2)
 
     @property
     def why(self) -> str:
         """Why the best method is the best, in a sentence."""
-        first, *others = self._usable
+        first, *others = self._tried
         if not others:
-            return f"{first.method} is the only way"
+            return f"{first.method}; the others cannot win"
         how = "measured" if first.measured is not None else "predicted"
         return (
             f"{first.method}, {others[0].seconds / first.seconds:.3g} times as fast as {others[0].method} and "
             f"{max(w.seconds for w in others) / first.seconds:.3g} times as fast as the slowest ({how})"
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """The size, and the costs of each method."""
+    def data(self) -> dict[str, Any]:
+        """The size, the costs of each method, and what the best one has decided."""
         ways = [{name: getattr(way, name) for name in JSON_FIELDS} for way in self.ways]
-        return {"m": self.m, "n": self.n, "ways": ways}
+        inner = getattr(self.best.run, "plan", None)
+        decided = inner.data() if isinstance(inner, SavedPlan) else inner and inner.to_json()
+        return {"m": self.m, "n": self.n, "ways": ways, "decided": decided}
 
     def _figure(self) -> Figure:
-        ways = self._usable[::-1]
+        ways = self._tried[::-1]
         with figure(width=6, height=1 + 0.35 * len(ways)) as (fig, axes):
             axes.barh([way.method for way in ways], [1e6 * way.seconds for way in ways])
             axes.set_xlabel("time (µs), measured or else predicted")

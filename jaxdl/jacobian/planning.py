@@ -1,101 +1,91 @@
-"""Which method is the fastest: each is prepared and compiled, its cost is read, and close ones are timed."""
+"""Which method is the fastest: each is estimated, those that can win are compiled, and these are timed."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import check_unambiguous
-from jaxdl.jacobian.analysis.operation_counts import MOVED, work_of
 from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
+from jaxdl.jacobian.estimation import CALL, estimated, is_small, methods, not_prepared, prepare_decided, reason
 from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
-from jaxdl.jacobian.methods.cutting import prepare_cut
-from jaxdl.jacobian.methods.gradients import prepare_reverse_over_forward
-from jaxdl.jacobian.methods.sparse_jacobians import prepare_sparse
-from jaxdl.jacobian.methods.structure import prepare_operator
-from jaxdl.jacobian.methods.sweeps import prepare_forward, prepare_reverse
-from jaxdl.jacobian.methods.vertex_elimination import prepare_elimination
+from jaxdl.jacobian.saved_plans import with_plan
 from jaxdl.jacobian.verification import VerifiedJacobian
 
-
-def prepare_structured(function: VectorFunction) -> Callable[..., jax.Array]:
-    """The operator of `structured` as a matrix."""
-    operator = prepare_operator(function)
-    return lambda x, *others: operator(x, *others).dense()
-
-
-PREPARE: dict[str, Callable[[VectorFunction], Any]] = {
-    "reverse": prepare_reverse,
-    "forward": prepare_forward,
-    "cut": prepare_cut,
-    "sparse": prepare_sparse,
-    "eliminate": functools.partial(prepare_elimination, seconds=1.0),
-    "structured": prepare_structured,
-}
-
-# Those for Hessians only; the others are forward over reverse, reverse over reverse, … there.
-PREPARE_HESSIAN: dict[str, Callable[[VectorFunction], Any]] = {"reverse over forward": prepare_reverse_over_forward}
-
-# Measured on two cores; only their ratios matter.
-SECONDS_PER = {"flops": 1e-11, "bytes accessed": 7e-11, "transcendentals": 1e-9}
-CALL = 5e-6  # seconds
-MOST_SCALARS = 2000  # straight-line code for more takes minutes to compile
-CLOSE = 4.0  # predictions differ from measured times by up to a factor of two, either way
+SECONDS = 5.0  # for planning
 TRIAL = 0.03  # seconds to time each method
 IN_A_ROW = 4  # calls, so that the first one refills the caches
 POINTS_AT_ONCE = 256  # points at once, if a single one takes less time than the call
+CLOSE = 4.0  # a method whose first call takes so many times as long as another's is not called again
+NEAR = 1.25  # estimates that differ by no more say nothing
+FEWER = 0.9  # of the sweeps, by the same program, always take less time
 
 
-def plan(f: Callable[..., Any], *args: Any, argnums: Argnums = 0, has_aux: bool = False, **kwargs: Any) -> JacobianPlan:
+def plan(
+    f: Callable[..., Any],
+    *args: Any,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    seconds: float = SECONDS,
+    **kwargs: Any,
+) -> JacobianPlan:
     """What each method would cost for the Jacobian of f at arguments of these types.
 
-    All methods are compiled, one after the other. Those with close predicted times are timed on random inputs. Nothing
-    is run if f has a while loop, which may never end on random inputs, has effects or calls back into Python, nor in
-    several processes, which must choose alike; there, and if a run fails, the predicted times decide.
+    The operations of each method are estimated first. Methods that can win are compiled, the most promising first, as
+    long as there is time, and timed on random inputs; the others are shown with the reason. Nothing is run if f has a
+    while loop, which may never end on random inputs, has effects or calls back into Python, nor in several processes,
+    which must choose alike; there, and if a run fails, the estimates decide.
 
-    If f has keyword arguments named `argnums` or `has_aux`, use `best(f, …).plan(*args, **kwargs)`.
+    If f has keyword arguments named `argnums`, `has_aux` or `seconds`, use `best(f, …).plan(*args, **kwargs)`.
 
     Args:
         f: The function to differentiate.
         *args: Its arguments.
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
         has_aux: Whether f returns a pair (output, aux).
+        seconds: About how long planning may take. With more, methods are tried that look worse.
         **kwargs: The keyword arguments of f.
 
     Returns:
         The plan of `best`, a report.
 
     Raises:
-        TypeError: If `argnums` or `has_aux` is given and f has a parameter of that name.
+        TypeError: If `argnums`, `has_aux` or `seconds` is given and f has a parameter of that name.
         ValueError: If no method can be used.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxdl import jacobian
+        >>>         >>> from jaxdl import jacobian
         >>> plan = jacobian.plan(lambda x: jnp.sin(x).sum(), jnp.ones(1000))
         >>> plan.print()  # doctest: +SKIP
     """
-    given = [name for name, is_given in (("argnums", argnums != 0), ("has_aux", has_aux)) if is_given]
-    check_unambiguous("jacobian.plan", f, given, "use jacobian.best(f, {name}=…).plan(*args, {name}=…)")
-    return best(f, argnums, has_aux).plan(*args, **kwargs)
+    given = {"argnums": argnums != 0, "has_aux": has_aux, "seconds": seconds != SECONDS}
+    names = [name for name, is_given in given.items() if is_given]
+    check_unambiguous("jacobian.plan", f, names, "use jacobian.best(f, {name}=…).plan(*args, {name}=…)")
+    return best(f, argnums, has_aux, seconds=seconds).plan(*args, **kwargs)
 
 
 @method
 def best(
-    f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    f: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    seconds: float = SECONDS,
+    plan: JacobianPlan | str | os.PathLike[str] | None = None,
 ) -> PlannedJacobian[P, JacobianPlan]:
     """The Jacobian by the method that `plan` finds to be the fastest for these types of arguments.
 
@@ -109,6 +99,10 @@ def best(
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
         has_aux: Whether f returns a pair (output, aux).
         holomorphic: Whether f is a holomorphic function of complex numbers.
+        seconds: About how long planning may take, for each type of arguments, see `plan`.
+        plan: A plan of this function, `plan(*args)`, or the path of the file in which it was saved: nothing is
+            estimated or timed. It is refused for other programs, types, versions and values of arrays that f closes
+            over.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` is the
@@ -119,12 +113,12 @@ def best(
         ValueError: When called, if no method can be used; with the reason of each.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxdl import jacobian
+        >>>         >>> from jaxdl import jacobian
         >>> jacobian.best(lambda x: x[1:] * x[:-1])(jnp.ones(5)).shape
         (4, 5)
     """
-    return PlannedJacobian("best", f, prepare_best, argnums, has_aux, holomorphic)
+    prepare = with_plan(functools.partial(prepare_best, seconds=seconds), plan, JacobianPlan)
+    return PlannedJacobian("best", f, prepare, argnums, has_aux, holomorphic)
 
 
 @method
@@ -149,8 +143,7 @@ def value_and_jacobian(
         TypeError, ValueError: As `best`.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxdl import jacobian
+        >>>         >>> from jaxdl import jacobian
         >>> y, J = jacobian.value_and_jacobian(lambda x: x[1:] * x[:-1])(jnp.ones(5))
         >>> y.shape, J.shape
         ((4,), (4, 5))
@@ -158,117 +151,141 @@ def value_and_jacobian(
     return best(f, argnums, has_aux, holomorphic).value_and_jacobian
 
 
-def prepare_best(function: VectorFunction) -> VerifiedJacobian:
-    return VerifiedJacobian(function, _planned(function))
+def prepare_best(
+    function: VectorFunction, seconds: float = SECONDS, decided: dict[str, Any] | None = None
+) -> VerifiedJacobian:
+    plan = _planned(function, seconds) if decided is None else _decided(function, decided)
+    return VerifiedJacobian(function, replace(plan, function=function))
 
 
-def _planned(function: VectorFunction) -> JacobianPlan:
-    ways = [_way(function, name) for name in _methods(function)]
-    usable = sorted((way for way in ways if not way.refused), key=lambda way: way.seconds)
-    close = [way for way in usable if way.predicted < CLOSE * usable[0].predicted]
-    if len(close) > 1 and may_be_run(function):
-        with contextlib.suppress(Exception):  # f refuses random inputs: the predicted times decide
-            usable = _timed(function, close) + usable[len(close) :]
-    return JacobianPlan.of(function.m, function.n, [*usable, *(way for way in ways if way.refused)])
+def _decided(function: VectorFunction, data: dict[str, Any]) -> JacobianPlan:
+    """The plan with these data; only its best method is prepared."""
+    best, *others = (Way(**{name: value for name, value in way.items() if value is not None}) for way in data["ways"])
+    run = prepare_decided(function.named(best.method), data["decided"])
+    return JacobianPlan(data["m"], data["n"], (replace(best, run=run, program=jax.jit(run)), *others))
 
 
-def _methods(function: VectorFunction) -> dict[str, Callable[[VectorFunction], Any]]:
-    return PREPARE if function.potential is None else PREPARE | PREPARE_HESSIAN
+def _planned(function: VectorFunction, seconds: float) -> JacobianPlan:
+    # Several processes must choose alike: they time nothing.
+    end = time.monotonic() + (seconds if jax.process_count() == 1 else math.inf)
+    ways = _estimates(function, end)
+    usable = sorted((way for way in ways if way.is_usable), key=lambda way: way.predicted)
+    if len(usable) > 1 and may_be_run(function):
+        usable = _tried(function, usable, seconds, end)
+    plan = JacobianPlan.of(function.m, function.n, [*usable, *(way for way in ways if not way.is_usable)])
+    while plan.best.compiled is None:
+        try:
+            plan.best.program.lower(*function.types)
+            break
+        except Exception as error:
+            plan = plan.without_best(_refusal(error))
+    return plan
+
+
+def _estimates(function: VectorFunction, end: float) -> list[Way]:
+    """Each method with its estimate; without, if another one is sure to be better or no time is left."""
+    ways: list[Way] = []
+    for name in methods(function):
+        is_late = time.monotonic() > end and any(way.is_usable for way in ways)
+        skipped = not_prepared(name, function, ways) or ("no time left" if is_late else "")
+        ways.append(Way(name, skipped=skipped) if skipped else _way(function, name))
+    return ways
 
 
 def _way(function: VectorFunction, name: str) -> Way:
-    """A method, prepared and compiled, with the costs that XLA counts. Any error of the method is why it is refused."""
-    if name == "eliminate" and not _is_small(function):
-        return Way(
-            name, refused=f"more than {MOST_SCALARS:,} scalar operations: its program would take long to compile"
-        )
-    if name == "eliminate" and jax.process_count() > 1:
-        return Way(name, refused="a search with a time limit may find another order in another process")
+    return estimated(function.named(name))
+
+
+def _tried(function: VectorFunction, ways: list[Way], seconds: float, end: float) -> list[Way]:
+    """The methods, the most promising first, with the times of those that can win."""
+    first, *others = ways
+    skipped = {way: why for way in others if (why := _no_chance(way, ways, seconds, is_small(function)))}
+    points = POINTS_AT_ONCE if first.predicted < 2 * CALL else 0
+    compiled: dict[Way, Way] = {}
+    if len(skipped) < len(others):
+        for way in ways:
+            if way not in skipped and way is not first and way.compile_seconds > end - time.monotonic():
+                skipped[way] = "no time left"
+            elif way not in skipped:
+                compiled[way] = _compiled(function, way, points)
+    usable = [way for way in compiled.values() if way.is_usable]
+    if len(usable) > 1:
+        with contextlib.suppress(Exception):  # f refuses random inputs: the estimates decide
+            usable = _timed(function, usable)
+    by_name = {way.method: way for way in (*compiled.values(), *usable)}
+    return [replace(by_name.get(way.method, way), skipped=skipped.get(way, "")) for way in ways]
+
+
+def _no_chance(way: Way, ways: list[Way], seconds: float, is_small: bool) -> str:
+    """Why a method cannot win, or not by enough to be worth its compilation; empty if it can.
+
+    An estimate may be wrong by a factor: the less time a method takes to compile, the worse it may look.
+    """
+    first = ways[0]
+    sparse = next((other for other in ways if other.method == "sparse"), None)
+    if sparse and not is_small and way.method in ("forward", "reverse"):
+        columns, rows = sparse.run.plan.sweeps
+        same, other = (columns, rows) if way.method == "forward" else (rows, columns)
+        if other == 0 and same <= FEWER * way.count:
+            return f"{way.count:,} sweeps; sparse takes {same:,}"
+    ratio = way.operations / max(first.operations, 1)
+    if ratio <= max(NEAR, (seconds / 10 / way.compile_seconds) ** 2):
+        return ""
+    fewest = min((other for other in ways if other.count), key=lambda other: other.count, default=first)
+    if way.count > fewest.count:
+        return f"{way.count:,} sweeps; {fewest.method} takes {fewest.count:,}"
+    return f"about {ratio:.1f} times the operations of {first.method}"
+
+
+def _compiled(function: VectorFunction, way: Way, points: int) -> Way:
+    """The method, compiled for one point or for several at once, with the costs that XLA counts for one."""
+    x, *others = function.types
+    program = way.program
+    if points:
+        program = jax.jit(jax.vmap(program, (0, *[None] * len(others))))
+        x = jax.ShapeDtypeStruct((points, *x.shape), x.dtype)
     try:
-        run = _methods(function)[name](replace(function, name=name))
-        if why := _no_gain(name, function, run):
-            return Way(name, refused=why)
-        program = jax.jit(run)
-        compiled = program.lower(*function.types).compile()
+        compiled = program.lower(x, *others).compile()
     except Exception as error:
-        if jx.is_spoilt_trace(error):
-            raise
-        return Way(name, refused=_reason(error))
+        return replace(way, refused=_refusal(error))
     cost: Any = compiled.cost_analysis() or {}
-    memory = compiled.memory_analysis()
-    return Way(
-        name,
-        _sweeps(name, function, run),
-        flops=cost.get("flops", math.nan),
-        bytes=cost.get("bytes accessed", math.nan),
-        temporary=math.nan if memory is None else memory.temp_size_in_bytes,
-        predicted=CALL + sum(rate * cost.get(key, 0.0) for key, rate in SECONDS_PER.items()),
-        run=run,
-        program=program,
+    memory, count = compiled.memory_analysis(), max(points, 1)
+    return replace(
+        way,
+        flops=cost.get("flops", math.nan) / count,
+        bytes=cost.get("bytes accessed", math.nan) / count,
+        temporary=math.nan if memory is None else memory.temp_size_in_bytes / count,
         compiled=compiled,
+        points=points,
     )
 
 
-def _reason(error: Exception) -> str:
-    """The message of an error, without the notes that JAX adds."""
-    text = str(error).split("\n\n")[0].split("\n---")[0].strip()
-    return (
-        text if isinstance(error, ValueError | TypeError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
-    )
-
-
-def _is_small(function: VectorFunction) -> bool:
-    """Whether f has few scalar operations: then the form of the program matters more than the number of sweeps."""
-    return work_of(function.jaxpr) <= MOST_SCALARS * MOVED
-
-
-def _no_gain(name: str, function: VectorFunction, run: Any) -> str:
-    """Why a method has no advantage over plain sweeps; empty if it has."""
-    if name == "cut" and len(run.sizes) == 2:
-        return "no place is narrower than the input and the output"
-    if name == "sparse" and sum(run.plan.sweeps) >= min(function.m, function.n) and not _is_small(function):
-        return "no two rows or columns can share a sweep"
-    if name == "eliminate" and run.plan.multiplications["found"] > MOST_SCALARS:
-        return f"more than {MOST_SCALARS:,} multiplications: its program would take long to compile"
-    return ""
-
-
-def _sweeps(name: str, function: VectorFunction, run: Any) -> str:
-    match name:
-        case "reverse" | "reverse over forward":
-            return f"{function.m:,} rows"
-        case "forward":
-            return f"{function.n:,} columns"
-        case "cut":
-            return f"{run.plan.sweeps:,} across {' → '.join(f'{size:,}' for size in run.sizes)}"
-        case "sparse":
-            columns, rows = run.plan.sweeps
-            return f"{columns:,} columns, {rows:,} rows"
-        case "eliminate":
-            return f"{run.plan.multiplications['found']:,} multiplications"
-    return "layer by layer"
+def _refusal(error: Exception) -> str:
+    if jx.is_spoilt_trace(error):
+        raise error
+    return reason(error)
 
 
 def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
     """The methods with their times on random inputs: the median of several calls, interleaved."""
-    batch = POINTS_AT_ONCE if ways[0].predicted < 2 * CALL else 0
     with jax.ensure_compile_time_eval():
         inputs = random_inputs(np.random.default_rng(0).normal, function)
-        if batch:
-            inputs[0] = jnp.stack([inputs[0]] * batch)
-        programs = {way: _in_batches(way, inputs) if batch else way.compiled for way in ways}
-        times: dict[Way, list[float]] = {way: [] for way in ways}
-        end = time.perf_counter() + TRIAL * len(ways)
+        inputs[0] = ways[0].at_points(inputs[0])
+        times = {way: [_seconds(way, inputs)] for way in ways}
+        close = [way for way in ways if times[way][0] <= CLOSE * min(times.values())[0]]
+        end = time.perf_counter() + TRIAL * len(close)
+        for way in close:
+            times[way] = []
         rounds = 0
-        while rounds < 3 or (time.perf_counter() < end and rounds < 1000):
-            for way in ways:
-                for _ in range(IN_A_ROW):
-                    start = time.perf_counter()
-                    jax.block_until_ready(programs[way](*inputs))
-                    times[way].append(time.perf_counter() - start)
+        while rounds < 2 or (time.perf_counter() < end and rounds < 1000):
+            for way in close:
+                times[way] += [_seconds(way, inputs) for _ in range(IN_A_ROW)]
             rounds += 1
-    return [replace(way, measured=float(np.median(times[way][IN_A_ROW:])) / max(batch, 1)) for way in ways]
+    median = lambda way: float(np.median(times[way][IN_A_ROW:] or times[way]))
+    return [replace(way, measured=median(way) / max(way.points, 1)) for way in ways]
 
 
-def _in_batches(way: Way, inputs: list[Any]) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(way.program, (0, *[None] * (len(inputs) - 1)))).lower(*inputs).compile()
+def _seconds(way: Way, inputs: list[Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(way.compiled(*inputs))
+    return time.perf_counter() - start

@@ -11,14 +11,13 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.modes import hindrances
 from jaxdl.jacobian.analysis.probes import agrees
 from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
 from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
 from jaxdl.jacobian.methods.base import outputs_and_matrix
 
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # options of XLA
 JAX_METHODS = "reverse", "forward"  # JAX's own, with which the others are compared
 
 
@@ -33,7 +32,7 @@ class VerifiedJacobian:
     def __init__(self, function: VectorFunction, plan: JacobianPlan):
         self.function: VectorFunction = function
         self.plan: JacobianPlan = plan
-        no_forward, no_reverse = hindrances(function, jx.opened(function.jaxpr).eqns, function.types)
+        no_forward, no_reverse = function.hindrances
         self._is_compared = bool(no_forward and no_reverse)  # there is nothing to compare with
         self._agrees = jax.jit(
             lambda matrix, x, *others: agrees(matrix, lambda x: function(x, *others), x, not no_forward)
@@ -44,7 +43,9 @@ class VerifiedJacobian:
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         self._compare_on(x, others)
-        return self._checked(self.plan.best.run(x, *others), x, others)
+        best = self.plan.best
+        run = best.run if _is_traced(x, others) else best.program
+        return self._checked(run(x, *others), x, others)
 
     def with_outputs(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array]:
         self._compare_on(x, others)
@@ -52,9 +53,8 @@ class VerifiedJacobian:
         return outputs, self._checked(matrix, x, others)
 
     def _compare_on(self, x: jax.Array, others: Sequence[Any]) -> None:
-        is_traced = any(isinstance(a, jax.core.Tracer) for a in (x, *others))
-        if not self._is_verified and not is_traced:
-            self._compare(lambda way: way.run(x, *others), x, others)
+        if not self._is_verified and not _is_traced(x, others):
+            self._compare(lambda way: self._agrees(way.program(x, *others), x, *others))
             self._is_compared = True
 
     def _checked(self, matrix: jax.Array, x: jax.Array, others: Sequence[Any]) -> jax.Array:
@@ -70,15 +70,29 @@ class VerifiedJacobian:
             if not self._is_verified:
                 with jax.ensure_compile_time_eval():
                     inputs = random_inputs(draw, self.function)
-                    run = lambda way, inputs=inputs: way.compiled(*inputs)
-                    self._is_compared = self._compare(run, inputs[0], inputs[1:])
+                    self._is_compared = self._compare(lambda way, inputs=inputs: self._agrees_quickly(way, inputs))
 
-    def _compare(self, run: Callable[[Way], jax.Array], x: jax.Array, others: Sequence[Any]) -> bool:
-        """Refuses methods with a wrong matrix for these inputs; whether the comparison was meaningful."""
+    def _agrees_quickly(self, way: Way, inputs: list[Any]) -> Any:
+        """`_agrees` for the matrix of a method, by a program that takes less time to compile and more to run.
+
+        That of an elimination, in which XLA computes many values repeatedly, is optimized.
+        """
+        options = None if way.method == "eliminate" else QUICKLY
+        compile = lambda f, *given: jax.jit(f).lower(*given).compile(options)(*given)
+        if way.compiled is not None:
+            return compile(self._agrees, way.matrix(*inputs), *inputs)
+        return compile(lambda *given: self._agrees(way.run(*given), *given), *inputs)
+
+    def _compare(self, agrees: Callable[[Way], Any]) -> bool:
+        """Refuses methods with a wrong matrix; whether the last comparison was meaningful."""
         is_meaningful = False
         while not self._is_verified:
-            is_right, is_meaningful = map(bool, self._agrees(run(self.plan.best), x, *others))
+            is_right, is_meaningful = map(bool, agrees(self.plan.best))
             if is_right:
                 break
             self.plan = self.plan.without_best("its matrix differs from a random product by JAX")
         return is_meaningful
+
+
+def _is_traced(x: jax.Array, others: Sequence[Any]) -> bool:
+    return any(isinstance(a, jax.core.Tracer) for a in (x, *others))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdl import jacobian
+from jaxdl.jacobian import estimation
 from tests.jacobian.functions import X
 from tests.jacobian.test_methods import same
 
@@ -60,9 +61,11 @@ def test_under_vmap_and_grad(method):
     same(third(method(chain)), third(jax.hessian(chain)))
 
 
-@pytest.mark.parametrize("name", [*plans.PREPARE, *plans.PREPARE_HESSIAN])
+@pytest.mark.parametrize("name", [*estimation.PREPARE, *estimation.PREPARE_HESSIAN])
 def test_every_way_of_the_plan(name, monkeypatch):
-    monkeypatch.setattr(plans, "_methods", lambda function: {name: (plans.PREPARE | plans.PREPARE_HESSIAN)[name]})
+    one = {name: (estimation.PREPARE | estimation.PREPARE_HESSIAN)[name]}
+    for module in (plans, estimation):
+        monkeypatch.setattr(module, "methods", lambda function: one)
     f = lambda x: jnp.sum(jnp.sin(x) * jnp.tanh(x[0])) + (x @ x) ** 2
     hessian = jacobian.hessian(f)
     if name == "cut":  # the input is the narrowest place

@@ -12,6 +12,8 @@ from jaxdl import jacobian, nn
 from tests.draws import draw
 from tests.tolerance import assert_close
 
+X = draw(10, 6)
+
 
 def way(plan, method):
     return next(way for way in plan.ways if way.method == method)
@@ -60,8 +62,45 @@ def test_a_function_that_may_not_end_on_random_inputs_is_not_run():
 
 def test_options_are_those_of_jacrev_and_small_work_is_timed_in_batches(monkeypatch):
     module = sys.modules["jaxdl.jacobian.planning"]
-    ticks = types.SimpleNamespace(perf_counter=itertools.count().__next__)  # a call takes a second
+    ticks = types.SimpleNamespace(perf_counter=itertools.count().__next__, monotonic=lambda: 0)  # a call takes 1 s
     monkeypatch.setattr(module, "time", ticks)
     plan = jacobian.plan(lambda x, y, *, k: ((x * y**k), "aux"), draw(4, 3), draw(5, 3), k=2, argnums=1, has_aux=True)
     assert (plan.m, plan.n) == (3, 3)
     assert {way.measured for way in plan.ways} == {None, 1 / module.POINTS_AT_ONCE}
+
+
+def test_a_gradient_is_planned_at_once(monkeypatch):
+    monkeypatch.setattr(sys.modules["jaxdl.jacobian.planning"], "_compiled", None)
+    plan = jacobian.plan(lambda x: (jnp.sin(x) * x).sum(), jnp.ones(50))
+    assert plan.best.method == "reverse"
+    assert {way.skipped for way in plan.ways[1:]} == {"one reverse sweep is enough"}
+    assert "sparse: one reverse sweep is enough" in str(plan)
+
+
+def test_what_cannot_win_is_not_compiled_and_says_why(monkeypatch):
+    module = sys.modules["jaxdl.jacobian.planning"]
+    compiled, compile = [], module._compiled
+    monkeypatch.setattr(
+        module, "_compiled", lambda f, way, points: compiled.append(way.method) or compile(f, way, points)
+    )
+    w = draw(6, 400, 3)
+    plan = jacobian.plan(lambda x: jnp.tanh(jnp.cumsum(jnp.sin(w @ jnp.sin(x)))), draw(7, 3))
+    assert "reverse" not in compiled
+    assert way(plan, "reverse").skipped == "400 sweeps; forward takes 3"
+    assert plan.best.method != "reverse"
+
+
+def test_without_time_the_first_usable_method_is_taken():
+    f = lambda x: jnp.sin(x) * jnp.roll(x, 1)
+    plan = jacobian.plan(f, X, seconds=0.0)
+    assert "no time left" in {way.skipped for way in plan.ways}
+    assert_close(jacobian.best(f, seconds=0.0)(X), jax.jacrev(f)(X), "float32", "jacobian")
+
+
+def test_elimination_that_would_compile_for_minutes_is_refused():
+    expm = jax.scipy.linalg.expm
+    f = lambda a, b: expm(a) @ expm(b)
+    a, b = draw(8, 4, 4), draw(9, 4, 4)
+    with pytest.raises(ValueError, match="steps"):
+        jacobian.eliminate(f, (0, 1), seconds=0.0).plan(a, b)
+    assert way(jacobian.best(f, (0, 1)).plan(a, b), "eliminate").refused

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdl import jacobian
+from jaxdl.jacobian import estimation
 from jaxdl.jacobian.analysis.probes import agrees
 from tests.draws import draw
 from tests.tolerance import assert_close
@@ -29,8 +30,8 @@ def failing(error):
 
 @pytest.mark.parametrize("error", [AssertionError("no"), RecursionError(), IndexError("7"), KeyError("k")], ids=repr)
 def test_any_error_of_a_method_is_a_refusal(monkeypatch, error):
-    monkeypatch.setitem(plans.PREPARE, "sparse", failing(error))
-    monkeypatch.setitem(plans.PREPARE, "cut", failing(error))
+    monkeypatch.setitem(estimation.PREPARE, "sparse", failing(error))
+    monkeypatch.setitem(estimation.PREPARE, "cut", failing(error))
     plan = jacobian.plan(jnp.sin, X)
     assert type(error).__name__ in refused(plan, "sparse")
     assert type(error).__name__ in str(plan)
@@ -53,7 +54,7 @@ WRONG = {
 
 def wrongly(name, wrong):
     """A method that returns a wrong matrix."""
-    prepare = plans.PREPARE[name]
+    prepare = estimation.PREPARE[name]
 
     def prepared(vector):
         run = prepare(vector)
@@ -86,7 +87,7 @@ def predicted_first(monkeypatch):
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_wrong_matrix_is_never_returned(monkeypatch, predicted_first, kind):
-    monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG[kind]))
+    monkeypatch.setitem(estimation.PREPARE, "sparse", wrongly("sparse", WRONG[kind]))
     best = jacobian.best(f)
     assert_close(best(X), jax.jacrev(f)(X), "float32", "jacobian")
     assert "differs from a random product" in refused(best.bind((X,), {}).plan, "sparse")
@@ -99,7 +100,7 @@ def looping(x):
 
 def test_a_wrong_matrix_of_a_function_that_is_not_run(monkeypatch, predicted_first):
     """It is found on the first arguments; where these are traced, it is NaN."""
-    monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
+    monkeypatch.setitem(estimation.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
     assert jnp.isnan(jax.jit(jacobian.best(looping))(X)).all()
     assert jnp.isnan(jax.vmap(jacobian.best(looping))(X[None])).all()
     assert_close(jacobian.best(looping)(X), jax.jacfwd(looping)(X), "float32", "jacobian")
@@ -123,7 +124,7 @@ def test_compared_once(monkeypatch, predicted_first):
 
 
 def test_without_finite_values_on_random_inputs_the_first_arguments_are_used(monkeypatch, predicted_first):
-    monkeypatch.setitem(plans.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
+    monkeypatch.setitem(estimation.PREPARE, "sparse", wrongly("sparse", WRONG["one entry"]))
     g = lambda x: jnp.log(x - 5) * jnp.roll(x, 1)
     best = jacobian.best(g)
     assert_close(best(X + 9), jax.jacrev(g)(X + 9), "float32", "jacobian")

@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 MOST_POINTS = 48  # all bracketings are compared up to so many
@@ -160,6 +160,22 @@ def _push(start: int, end: int, before: Bracketing) -> Push:
 
 def _pull(start: int, end: int, after: Bracketing) -> Pull:
     return Pull(start, after.end, after.after) if isinstance(after, Pull) else Pull(start, end, after)
+
+
+def as_data(way: Bracketing | None) -> Any:
+    """A bracketing as nested lists: the name of its class, and its attributes."""
+    if not isinstance(way, Factor | Push | Pull | Product):
+        return way
+    return [type(way).__name__, *(as_data(getattr(way, field.name)) for field in fields(way))]
+
+
+def of_data(data: Any) -> Any:
+    """The bracketing that `as_data` gave these lists for."""
+    if not isinstance(data, list):
+        return data
+    name, *given = data
+    kinds = {kind.__name__: kind for kind in (Factor, Push, Pull, Product)}
+    return kinds[name](*map(of_data, given))
 
 
 def multiplied(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis.modes import hindrances
 
 Outputs = tuple[jax.Array, list[jax.Array]]  # the output of a function as a vector, and the values that aux reads
 
@@ -91,6 +92,17 @@ class VectorFunction:
     def jaxpr(self) -> Any:
         """The closed jaxpr of the function, with x and then `others` as its inputs."""
         return jx.trace(self, self.x, *self.others)[0]
+
+    @functools.cached_property
+    def hindrances(self) -> tuple[str, str]:
+        """Why JAX has no forward mode of the function, and why no reverse mode; empty where it has."""
+        return hindrances(self, jx.opened(self.jaxpr).eqns, self.types)
+
+    def named(self, name: str) -> VectorFunction:
+        """The function for another method; what is known of it is not found again."""
+        other = dataclasses.replace(self, name=name)
+        vars(other).update(x=self.x, jaxpr=self.jaxpr, hindrances=self.hindrances)
+        return other
 
     def constant(self, i: int) -> Any:
         """The value of constant i, None where it is not known, or traced. Marks it as used."""

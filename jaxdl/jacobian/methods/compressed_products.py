@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -34,24 +35,31 @@ class CompressedJacobian:
 
     def __init__(self, function: VectorFunction, plan: SparsePlan, probed: bool = False, chunk: int | None = None):
         self.function: VectorFunction = function
-        self.plan: SparsePlan = plan
+        self.plan: SparsePlan = replace(plan, function=function)
         self.probed: bool = probed
         self.chunk: int = sum(plan.sweeps) if chunk is None else chunk
-        self.compiled: Callable[..., Any] = jax.jit(lambda *given: (None, *self.entries(*given)[1:]))
+        self.compiled: Callable[..., Any] = _without_outputs(self.entries)
         self.compiled_with_outputs: Callable[..., Any] = jax.jit(self.entries)
+        self._compiled_matrix = _without_outputs(self._matrix)
+        self._compiled_matrix_with_outputs = jax.jit(self._matrix)
         self._blocks = None
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
-        return self.with_outputs(x, *others)[1]
+        return self.checked(*self._compiled_matrix(x, *others)[1:])
 
     def with_outputs(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array]:
+        outputs, matrix, passed = self._compiled_matrix_with_outputs(x, *others)
+        return outputs, self.checked(matrix, passed)
+
+    def _matrix(self, x: jax.Array, *others: Any) -> tuple[Outputs, jax.Array, jax.Array | None]:
+        """The outputs, the (m, n) matrix, and whether its entries passed the probe."""
         m, n = self.plan.pattern.shape
         if self._has_own_colours and not self.probed:
             outputs, products = self.products(x, *others)
-            return outputs, products.reshape(self.plan.sweeps[0], m).T
+            return outputs, products.reshape(self.plan.sweeps[0], m).T, None
         outputs, data, passed = self.entries(x, *others)
-        data = self.checked(data, passed)
-        return outputs, jnp.zeros((m, n), data.dtype).at[self.plan.coordinates].set(data, unique_indices=True)
+        matrix = jnp.zeros((m, n), data.dtype).at[self.plan.coordinates].set(data, unique_indices=True)
+        return outputs, matrix, passed
 
     @property
     def _has_own_colours(self) -> bool:
@@ -72,9 +80,8 @@ class CompressedJacobian:
         elif forward:
             seeds = _seeds(self.plan.columns, forward, x.dtype)
             if forward <= 4 and self._is_light:
-                for seed in seeds:
-                    y, product, aux = jax.jvp(f, (x,), (seed,), has_aux=True)
-                    parts.append(product)
+                y, push, aux = linearize_with_aux(f, x)
+                parts += map(push, seeds)
             else:
                 y, products, aux = value_and_products(f, x, seeds)
                 parts.append(products)
@@ -118,7 +125,9 @@ class CompressedJacobian:
         return is_close(total(terms), true, total(jnp.abs(terms)))
 
     def checked(self, data: jax.Array, passed: Any) -> jax.Array:
-        """The entries, if they passed the probe. Under a transformation, which cannot raise, NaN if they did not.
+        """The entries or the matrix, if they passed the probe.
+
+        Under a transformation, which cannot raise, NaN if they did not.
 
         Raises:
             ValueError: If they did not pass.
@@ -145,6 +154,10 @@ class CompressedJacobian:
             with jax.ensure_compile_time_eval():
                 self._blocks = [[_block(r, c) for c in of_columns] for r in of_rows]
         return self._blocks
+
+
+def _without_outputs(run: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(lambda *given: (None, *run(*given)[1:]))
 
 
 def _split(position: np.ndarray, shapes: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

@@ -6,21 +6,32 @@ import dataclasses
 import functools
 import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.cuts import active, nested_cuts
-from jaxdl.jacobian.analysis.matrix_chain import Bracketing, bracketing, multiplied, steps, sweeps, useful_points
+from jaxdl.jacobian.analysis.matrix_chain import (
+    Bracketing,
+    as_data,
+    bracketing,
+    multiplied,
+    of_data,
+    steps,
+    sweeps,
+    useful_points,
+)
 from jaxdl.jacobian.analysis.modes import hindrances, linearize
 from jaxdl.jacobian.analysis.operation_counts import work
 from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction, join, split_arrays
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
-from jaxdl.report import Report, Table, count_text, figure
+from jaxdl.jacobian.saved_plans import SavedPlan, with_plan
+from jaxdl.report import Table, count_text, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +39,12 @@ if TYPE_CHECKING:
 
 @method
 def cut(
-    f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    f: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    plan: CutPlan | str | os.PathLike[str] | None = None,
 ) -> PlannedJacobian[P, CutPlan]:
     """The Jacobian accumulated across the narrowest vertex cuts of the computational graph.
 
@@ -42,6 +58,8 @@ def cut(
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
         has_aux: Whether f returns a pair (output, aux).
         holomorphic: Whether f is a holomorphic function of complex numbers.
+        plan: A plan of this function, `plan(*args)`, or the path of the file in which it was saved, to use instead of
+            a new one. It is refused for other programs, types and versions.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` shows the
@@ -59,22 +77,26 @@ def cut(
         >>> jacobian.cut(lambda x: jnp.tanh(w.T @ (w @ x))).plan(jnp.ones(50)).sizes
         [50, 1, 50]
     """
-    return PlannedJacobian("cut", f, prepare_cut, argnums, has_aux, holomorphic)
+    return PlannedJacobian("cut", f, with_plan(prepare_cut, plan, CutPlan), argnums, has_aux, holomorphic)
 
 
-@dataclasses.dataclass(frozen=True)
-class CutPlan(Report):
-    """How `cut` multiplies the Jacobian.
+@dataclasses.dataclass(frozen=True, eq=False)
+class CutPlan(SavedPlan):
+    """How `cut` multiplies the Jacobian; `save("plan.json")` writes what `cut(f, plan="plan.json")` reads.
 
     Attributes:
         sizes: The numbers of entries of the input, of each cut, and of the output.
         operations: The estimated cost, in floating-point operations of a large matrix product.
         way: Which sweeps and products; None if no output depends on the input.
+        points: The variables of the input, of each cut, and of the output, by their numbers in the function's jaxpr.
     """
+
+    method: ClassVar[str] = "cut"
 
     sizes: list[int]
     operations: float
     way: Bracketing | None
+    points: list[list[int]] = dataclasses.field(default_factory=list)
 
     @property
     def sweeps(self) -> int:
@@ -94,9 +116,11 @@ class CutPlan(Report):
         note = f"about {count_text(self.operations)} operations"
         return Table(title, ("step", "from", "to", "sweeps"), rows, note)
 
-    def to_json(self) -> dict[str, Any]:
-        """The sizes, sweeps, operations and steps."""
+    def data(self) -> dict[str, Any]:
+        """The sizes, sweeps, operations and steps; and the points and the way as `cut` reads them."""
         return {
+            "points": self.points,
+            "way": as_data(self.way),
             "sizes": self.sizes,
             "sweeps": self.sweeps,
             "operations": self.operations,
@@ -111,12 +135,17 @@ class CutPlan(Report):
         return fig
 
 
-def prepare_cut(function: VectorFunction) -> CutFunction:
+def prepare_cut(function: VectorFunction, decided: dict[str, Any] | None = None) -> CutFunction:
     jaxpr = jx.inlined(function.jaxpr)
     plain = jx.opened(jaxpr)
     start, end, live = plain.invars[0], plain.outvars[0], active(plain)
     if not jx.is_variable(end) or end not in live:
         return CutFunction(function, jaxpr, ((start,), (end,)), (), None, 0.0)
+    if decided is not None:
+        variables = _variables(plain)
+        chain = _Chain.of(plain, live, [tuple(variables[i] for i in point) for point in decided["points"]])
+        way, cost = of_data(decided["way"]), decided["operations"]
+        return CutFunction(function, jaxpr, chain.points, chain.segments, way, cost)
     cuts = nested_cuts(plain, live, min(function.m, function.n))
     chain = _Chain.of(plain, live, [(start,), *(cut.values for cut in cuts), (end,)]).shortened()
     cost, way = bracketing(chain.sizes, chain.forward, chain.backward)
@@ -126,6 +155,11 @@ def prepare_cut(function: VectorFunction) -> CutFunction:
             f"no narrow place between them; write the rule (custom_vjp) as a custom_jvp or a jaxdl.op"
         )
     return CutFunction(function, jaxpr, chain.points, chain.segments, way, cost)
+
+
+def _variables(jaxpr: Any) -> list[Any]:
+    """All variables of a jaxpr in a fixed order."""
+    return [*jaxpr.constvars, *jaxpr.invars, *(v for eqn in jaxpr.eqns for v in eqn.outvars)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +260,9 @@ class CutFunction:
 
     @property
     def plan(self) -> CutPlan:
-        return CutPlan(self.sizes, self.cost, self.way)
+        numbers = {v: i for i, v in enumerate(_variables(jx.opened(self.jaxpr)))}
+        points = [[numbers[v] for v in point if v in numbers] for point in self.points]
+        return CutPlan(self.sizes, self.cost, self.way, points, function=self.function)
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         return self.with_outputs(x, *others)[1]

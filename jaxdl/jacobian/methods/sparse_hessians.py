@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Call, P, method
 from jaxdl.jacobian.methods.gradients import Hessian
 from jaxdl.jacobian.methods.sparse_jacobians import Pattern, SparseJacobian, entries, prepare_sparse
+from jaxdl.jacobian.methods.sparse_plan import SparsePlan
+from jaxdl.jacobian.saved_plans import with_plan
 
 
 class SparseHessian(SparseJacobian[P], Hessian[P]):
@@ -51,6 +54,7 @@ def sparse_hessian(
     *,
     pattern: Pattern = None,
     probe: bool = True,
+    plan: SparsePlan | str | os.PathLike[str] | None = None,
     chunk: int | None = None,
     max_bytes: int | None = None,
 ) -> SparseHessian[P]:
@@ -66,6 +70,7 @@ def sparse_hessian(
         holomorphic: Whether f is a holomorphic function of complex numbers.
         pattern: The (n, n) pattern to use instead of the one that is found; one of two mirror images is enough.
         probe: Whether a given pattern is compared with one random product at each call, see `sparse`.
+        plan: A plan of this function or the path of a file, see `sparse`.
         chunk: How many products to compute at a time; by default all.
         max_bytes: The temporary memory to keep to, instead of `chunk`; see `sparse`.
 
@@ -78,6 +83,7 @@ def sparse_hessian(
         ValueError: When called, if the given pattern has the wrong shape or lacks entries.
     """
     prepare = functools.partial(prepare_sparse, pattern=pattern, probe=probe, chunk=chunk, max_bytes=max_bytes)
+    prepare = with_plan(prepare, plan, SparsePlan)
     return SparseHessian("sparse_hessian", f, prepare, argnums, has_aux, holomorphic)
 
 

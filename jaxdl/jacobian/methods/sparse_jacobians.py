@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ import jax.core
 import numpy as np
 from scipy import sparse as sp
 
-from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.modes import hindrances
 from jaxdl.jacobian.analysis.pattern import colouring
 from jaxdl.jacobian.analysis.pattern.dependence import Matrix, independent
 from jaxdl.jacobian.analysis.pattern.propagation import sparsity_pattern
@@ -22,6 +21,7 @@ from jaxdl.jacobian.methods.base import Call, P, PlannedJacobian, method
 from jaxdl.jacobian.methods.compressed_products import CompressedJacobian
 from jaxdl.jacobian.methods.sparse_plan import SparsePlan
 from jaxdl.jacobian.methods.sweeps import sweeps_at_once
+from jaxdl.jacobian.saved_plans import with_plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,7 @@ def sparse(
     *,
     pattern: Pattern = None,
     probe: bool = True,
+    plan: SparsePlan | str | os.PathLike[str] | None = None,
     chunk: int | None = None,
     max_bytes: int | None = None,
 ) -> SparseJacobian[P]:
@@ -55,6 +56,8 @@ def sparse(
             found; all outputs by all inputs, each flattened and joined.
         probe: Whether a given pattern is compared with one random product at each call. Under jit and vmap, which
             cannot raise, a wrong pattern makes the result NaN.
+        plan: A plan of this function, `plan(*args)`, or the path of the file in which it was saved, to use instead of
+            a new one. It is refused for other programs, types, versions and values of arrays that f closes over.
         chunk: How many sweeps to compute at a time; by default all.
         max_bytes: Computes as many sweeps at a time as keep the temporary memory of the compiled function, without its
             arguments and the entries, at or below this; found by compiling.
@@ -76,6 +79,7 @@ def sparse(
         1998
     """
     prepare = functools.partial(prepare_sparse, pattern=pattern, probe=probe, chunk=chunk, max_bytes=max_bytes)
+    prepare = with_plan(prepare, plan, SparsePlan)
     return SparseJacobian("sparse", f, prepare, argnums, has_aux, holomorphic)
 
 
@@ -186,15 +190,21 @@ def prepare_sparse(
     probe: bool = True,
     chunk: int | None = None,
     max_bytes: int | None = None,
+    decided: dict[str, Any] | None = None,
 ) -> CompressedJacobian:
-    plan = _plan(function, pattern) if function.potential is None else _symmetric_plan(function, pattern)
-    run = lambda chunk: CompressedJacobian(function, plan, probe and pattern is not None, chunk)
+    if decided is None:
+        plan = _plan(function, pattern) if function.potential is None else _symmetric_plan(function, pattern)
+    elif pattern is None:
+        plan = SparsePlan.of_data(decided)
+    else:
+        raise ValueError(f"jacobian.{function.name}: give pattern or plan, not both")
+    run = lambda chunk: CompressedJacobian(function, plan, probe and plan.is_given, chunk)
     in_chunks = lambda chunk: lambda *given: run(chunk).entries(*given)[1]
     return run(sweeps_at_once(function, in_chunks, max(sum(plan.sweeps), 1), chunk, max_bytes))
 
 
 def _plan(function: VectorFunction, pattern: Pattern) -> SparsePlan:
-    no_forward, no_reverse = hindrances(function, jx.opened(function.jaxpr).eqns, function.types)
+    no_forward, no_reverse = function.hindrances
     if no_forward and no_reverse:
         raise ValueError(
             f"jacobian.{function.name}: JAX has neither mode of the function as a whole. Forward: {no_forward}. "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jaxdl.jacobian.analysis.pattern import colouring
-from jaxdl.jacobian.analysis.pattern.dependence import Matrix
-from jaxdl.report import Report, Table, figure
+from jaxdl.jacobian.analysis.pattern.dependence import Matrix, csr
+from jaxdl.jacobian.saved_plans import SavedPlan
+from jaxdl.report import Table, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,10 +22,11 @@ FILLED = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class SparsePlan(Report):
+class SparsePlan(SavedPlan):
     """How `sparse` computes a Jacobian, decided once for the types of the arguments.
 
-    `plot` draws the pattern, each entry in the colour of the sweep that computes it.
+    `plot` draws the pattern, each entry in the colour of the sweep that computes it; `save("plan.json")` writes what
+    `sparse(f, plan="plan.json")` reads.
 
     Attributes:
         pattern: The (m, n) boolean pattern, a `scipy.sparse.csr_array`.
@@ -35,6 +37,8 @@ class SparsePlan(Report):
         is_symmetric: Whether entries are also read from their mirror images.
         is_given: Whether the user gave the pattern.
     """
+
+    method: ClassVar[str] = "sparse"
 
     pattern: Matrix
     columns: np.ndarray
@@ -115,7 +119,20 @@ class SparsePlan(Report):
         title = f"Sparse Jacobian of {m:,} × {n:,}: {forward:,} forward and {reverse:,} reverse sweeps, {self.why}"
         return Table(title, ("", ""), rows, note)
 
-    def to_json(self) -> dict[str, Any]:
+    @classmethod
+    def of_data(cls, data: dict[str, Any]) -> SparsePlan:
+        """The plan whose `data` these are."""
+        return cls(
+            csr(np.array(data["column_indices"], int), np.array(data["row_pointers"]), data["shape"][1]),
+            np.array(data["column_colours"], int),
+            np.array(data["row_colours"], int),
+            tuple((name, where) for name, where in data["dense"]),
+            data["why"],
+            data["is_symmetric"],
+            data["is_given"],
+        )
+
+    def data(self) -> dict[str, Any]:
         """The pattern as row pointers and columns, the colours, the sweeps and what counts as dense."""
         forward, reverse = self.sweeps
         return {
@@ -127,6 +144,8 @@ class SparsePlan(Report):
             "forward_sweeps": forward,
             "reverse_sweeps": reverse,
             "why": self.why,
+            "is_symmetric": self.is_symmetric,
+            "is_given": self.is_given,
             "dense": [list(found) for found in self.dense],
         }
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_SELECTED_COLUMNS = 32
+MOST_STEPS = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +58,17 @@ class EliminationPlan(Report):
             ValueError: If the file has no plan.
         """
         try:
-            fields = json.loads(Path(path).read_text(encoding="utf-8"))
-            order, counts, fingerprint = (fields[field.name] for field in dataclasses.fields(cls))
-            return cls(tuple(map(int, order)), {str(k): int(n) for k, n in counts.items()}, str(fingerprint))
+            return cls.of_data(json.loads(Path(path).read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"EliminationPlan.load: {path} holds no elimination plan ({error}); write one with EliminationPlan.save"
             ) from None
+
+    @classmethod
+    def of_data(cls, data: dict[str, Any]) -> EliminationPlan:
+        """The plan that `to_json` gave these data for."""
+        order, counts, fingerprint = (data[field.name] for field in dataclasses.fields(cls))
+        return cls(tuple(map(int, order)), {str(k): int(n) for k, n in counts.items()}, str(fingerprint))
 
     def check(self, name: str, graph: ScalarGraph) -> None:
         """Checks that the plan is for a graph.
@@ -103,7 +108,7 @@ def eliminate(
     has_aux: bool = False,
     holomorphic: bool = False,
     *,
-    plan: EliminationPlan | None = None,
+    plan: EliminationPlan | str | os.PathLike[str] | None = None,
     seconds: float = 5.0,
     seed: int = 0,
 ) -> PlannedJacobian[P, EliminationPlan]:
@@ -117,7 +122,8 @@ def eliminate(
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
         has_aux: Whether f returns a pair (output, aux).
         holomorphic: Must be False.
-        plan: The order; by default it is searched for, once for each type of arguments.
+        plan: The order, or the path of the file in which a plan was saved; by default it is searched for, once for each
+            type of arguments.
         seconds: The time limit of the search.
         seed: Of the search.
 
@@ -129,7 +135,7 @@ def eliminate(
         TypeError: If f is not callable; when called, if f has complex numbers, or inputs or outputs that cannot be
             differentiated.
         ValueError: When called, if the graph has more than `scalar_graphs.MOST_VERTICES` vertices or `MOST_EDGES`
-            edges, or the plan is for another graph.
+            edges, its code more than `MOST_STEPS` steps, or the plan is for another graph.
 
     Example:
         >>> import jax.numpy as jnp
@@ -139,6 +145,7 @@ def eliminate(
         (2, 2)
         >>> plan = J.plan(jnp.ones(2))  # pass it on: jacobian.eliminate(f, plan=plan)
     """
+    plan = EliminationPlan.load(plan) if isinstance(plan, str | os.PathLike) else plan
     prepare = functools.partial(prepare_elimination, plan=plan, seconds=seconds, seed=seed)
     return PlannedJacobian("eliminate", f, prepare, argnums, has_aux, holomorphic)
 
@@ -188,6 +195,11 @@ class Elimination:
         self.partials: StraightLine = graph.partials
         self.shape: tuple[int, int] = (function.m, function.n)
         self.code: Accumulation = accumulate(graph, plan.order)
+        if len(self.code.steps) > MOST_STEPS:
+            raise ValueError(
+                f"jacobian.{function.name}: the code would have {len(self.code.steps):,} steps and compile slowly; "
+                f"the most are {MOST_STEPS:,}; jacobian.best chooses among methods that work on arrays"
+            )
         self.numbers: list[int] = list(dict.fromkeys(step[1] for step in self.code.steps if step[0] == "partial"))
         self.run: Callable[..., jax.Array] = jax.jit(self._run)
         both = lambda x, *others: (function.with_aux(x, *others), self._run(x, *others))
