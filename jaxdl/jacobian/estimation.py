@@ -32,8 +32,8 @@ def prepare_structured(function: VectorFunction) -> Callable[..., jax.Array]:
 
 # In this order: the first ones tell which of the others need not be prepared.
 PREPARE: dict[str, Callable[[VectorFunction], Any]] = {
-    "reverse": prepare_reverse,
     "forward": prepare_forward,
+    "reverse": prepare_reverse,
     "cut": prepare_cut,
     "sparse": prepare_sparse,
     "eliminate": functools.partial(prepare_elimination, seconds=0.3),
@@ -50,7 +50,6 @@ COMPILATION, PER_EQUATION = 0.03, 0.0015  # seconds
 MOST_SCALARS = 2000  # straight-line code for more takes minutes to compile
 MOST_JOINED = 10  # with each more, XLA's program for the code of an elimination takes some 2.4 times as long
 MOST_STRUCTURED = 60  # equations of a function of scalars: its operators have some eight times as many
-FEW = 3  # sweeps of one mode that may take less time than a single one of the other
 
 
 def methods(function: VectorFunction) -> dict[str, Callable[[VectorFunction], Any]]:
@@ -79,7 +78,7 @@ def not_prepared(name: str, function: VectorFunction, ways: Sequence[Way]) -> st
     """Why a method need not be prepared, as one of the usable `ways` is better; empty if it must be."""
     m, n = function.m, function.n
     found = {way.method: way for way in ways if way.is_usable}
-    if m == 1 and "reverse" in found and (name != "forward" or n > FEW):
+    if m == 1 and "reverse" in found:
         return "one reverse sweep is enough"
     if n == 1 and "forward" in found:
         return "one forward sweep is enough"
@@ -155,7 +154,7 @@ def _most_joined(jaxpr: Any) -> int:
     joined: dict[Any, int] = {}
     for eqn in jaxpr.eqns:
         before = max((joined.get(v, 0) for v in eqn.invars if jx.is_variable(v)), default=0)
-        joined.update((v, before + (eqn.primitive.name == "concatenate")) for v in eqn.outvars)
+        joined.update((v, before + (eqn.primitive.name in ("concatenate", "stack"))) for v in eqn.outvars)
     return max(joined.values(), default=0)
 
 

@@ -31,6 +31,8 @@ IN_A_ROW = 4  # calls, so that the first one refills the caches
 POINTS_AT_ONCE = 256  # points at once, if a single one takes less time than the call
 CLOSE = 4.0  # a method whose first call takes so many times as long as another's is not called again
 NEAR = 1.25  # estimates that differ by no more say nothing
+MOST_OF_TIME = 0.2  # what the compilation of a method whose estimate is not better may take
+FEW = 3  # sweeps of one mode that may take less time than a single one of the other
 FEWER = 0.9  # of the sweeps, by the same program, always take less time
 
 
@@ -228,8 +230,10 @@ def _no_chance(way: Way, ways: list[Way], seconds: float, is_small: bool) -> str
         same, other = (columns, rows) if way.method == "forward" else (rows, columns)
         if other == 0 and same <= FEWER * way.count:
             return f"{way.count:,} sweeps; sparse takes {same:,}"
-    ratio = way.operations / max(first.operations, 1)
-    if ratio <= max(NEAR, (seconds / 10 / way.compile_seconds) ** 2):
+    if first.count == 1 and way.count > FEW:
+        return f"{way.count:,} sweeps; {first.method} takes 1"
+    ratio, share = way.operations / max(first.operations, 1), way.compile_seconds / seconds if seconds else math.inf
+    if ratio <= (NEAR if share <= MOST_OF_TIME else 0.0) or ratio <= (0.1 / share) ** 2:
         return ""
     fewest = min((other for other in ways if other.count), key=lambda other: other.count, default=first)
     if way.count > fewest.count:

@@ -81,7 +81,7 @@ class VerifiedJacobian:
         compile = lambda f, *given: jax.jit(f).lower(*given).compile(options)(*given)
         if way.compiled is not None:
             return compile(self._agrees, way.matrix(*inputs), *inputs)
-        return compile(lambda *given: self._agrees(way.run(*given), *given), *inputs)
+        return compile(lambda *given: self._agrees(way.program(*given), *given), *inputs)
 
     def _compare(self, agrees: Callable[[Way], Any]) -> bool:
         """Refuses methods with a wrong matrix; whether the last comparison was meaningful."""
