@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,23 +66,30 @@ class VerifiedJacobian:
         return self._is_compared or self.plan.best.method in JAX_METHODS
 
     def _compare_on_random_inputs(self) -> None:
-        random = np.random.default_rng(0)
+        random, compiled = np.random.default_rng(0), functools.cache(self._compiled_quickly)
         for draw in (random.normal, random.uniform):
             if not self._is_verified:
                 with jax.ensure_compile_time_eval():
                     inputs = random_inputs(draw, self.function)
-                    self._is_compared = self._compare(lambda way, inputs=inputs: self._agrees_quickly(way, inputs))
+                self._is_compared = self._compare(lambda way, inputs=inputs: compiled(way)(*inputs))
 
-    def _agrees_quickly(self, way: Way, inputs: list[Any]) -> Any:
+    def _compiled_quickly(self, way: Way) -> Callable[..., Any]:
         """`_agrees` for the matrix of a method, by a program that takes less time to compile and more to run.
 
         That of an elimination, in which XLA computes many values repeatedly, is optimized.
         """
-        options = None if way.method == "eliminate" else QUICKLY
-        compile = lambda f, *given: jax.jit(f).lower(*given).compile(options)(*given)
-        if way.compiled is not None:
-            return compile(self._agrees, way.matrix(*inputs), *inputs)
-        return compile(lambda *given: self._agrees(way.program(*given), *given), *inputs)
+        types = self.function.types
+        if way.compiled is None:
+            options = None if way.method == "eliminate" else QUICKLY
+            return jax.jit(lambda *given: self._agrees(way.program(*given), *given)).lower(*types).compile(options)
+        program = self._agrees.lower(jax.eval_shape(way.program, *types), *types).compile(QUICKLY)
+
+        def run(*inputs):
+            with jax.ensure_compile_time_eval():
+                matrix = way.matrix(*inputs)
+            return program(matrix, *inputs)
+
+        return run
 
     def _compare(self, agrees: Callable[[Way], Any]) -> bool:
         """Refuses methods with a wrong matrix; whether the last comparison was meaningful."""
