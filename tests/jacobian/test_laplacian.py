@@ -47,6 +47,8 @@ FUNCTIONS = {
     "attention": attention,
     "indexing": lambda x: x[jnp.array([0, 3, 3])].at[1].mul(x[2]) * jax.lax.dynamic_slice(x**2, (1,), (3,)),
     "convolution": lambda x: jnp.convolve(jnp.sin(x), jnp.cos(x[:3])),
+    "complex numbers": lambda x: jnp.abs(jnp.fft.fft(x)) * jnp.exp(jax.lax.complex(x, A @ x)).imag,
+    "reduction": lambda x: jax.lax.reduce(x**2, jnp.float32(0), jax.lax.add, (0,)) ** 2,
     "slogdet": lambda x: jnp.linalg.slogdet(outer(x)),
     "slogdets": lambda x: jnp.linalg.slogdet(jnp.stack([outer(x), 2 * outer(x) @ outer(x)]))[1],
     "linear algebra": lambda x: (jnp.linalg.det(outer(x)), jnp.linalg.solve(outer(x), x), jnp.linalg.inv(outer(x))[0]),
@@ -150,6 +152,23 @@ def test_slogdet_is_known_by_its_program():
     close(jacobian.laplacian(lambda x: slogdet(outer(x)))(X), traces(lambda x: slogdet(outer(x)))(X))
     text = str(jax.make_jaxpr(jacobian.laplacian(FUNCTIONS["slogdet"]))(X))
     assert text.count("= lu[") <= 2  # that of slogdet and that of the inverse
+
+
+def test_a_rule_that_mixes_entries():
+    """The function is elementwise, its rule is not: the Laplacian is the rule's."""
+    scaled = jax.custom_jvp(lambda x: x)
+    scaled.defjvp(lambda x, t: (scaled(*x), t[0] * (x[0] @ x[0])))
+    close(jacobian.laplacian(lambda x: scaled(jnp.sin(x)))(X), traces(lambda x: scaled(jnp.sin(x)))(X))
+
+
+def test_directions_in_several_passes():
+    """Where all of them would not stay in the cache."""
+    f = lambda x: jnp.sum(jnp.sin(jnp.outer(x, jnp.arange(50_000.0))).mean(1) ** 2 * x.sum())
+    x = jnp.linspace(0.0, 1.0, 12)
+    text = str(jax.make_jaxpr(jacobian.laplacian(f))(x))
+    assert "f32[6,12,50000]" in text
+    assert "f32[12,12,50000]" not in text
+    close(jacobian.laplacian(f)(x), jacobian.laplacian(f, chunk=12)(x))
 
 
 def test_bad_input():

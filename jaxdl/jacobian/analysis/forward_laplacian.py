@@ -24,12 +24,15 @@ from jaxdl.jacobian.analysis.modes import linearize
 
 # Linear, or linear around almost every point, in all inputs that are no integers.
 LINEAR = {
-    "abs", "add", "add_any", "broadcast_in_dim", "clamp", "concatenate", "convert_element_type", "cumsum",
-    "dynamic_slice", "dynamic_update_slice", "expand_dims", "fft", "gather", "max", "min", "neg", "pad", "real",
+    "add", "add_any", "broadcast_in_dim", "clamp", "complex", "concatenate", "conj", "convert_element_type", "cumsum",
+    "dynamic_slice", "dynamic_update_slice", "expand_dims", "fft", "gather", "imag", "max", "min", "neg", "pad", "real",
     "reduce_max", "reduce_min", "reduce_precision", "reduce_sum", "reduce_window_sum", "rem", "reshape", "rev",
     "scatter", "scatter-add", "scatter_add", "select_and_gather_add", "select_n", "slice", "sort", "split", "squeeze",
     "sub", "transpose",
 } | jx.IDENTITIES  # fmt: skip
+
+# These are so for real numbers.
+LINEAR_IF_REAL = {"abs"}
 
 # Linear in each of two inputs alone.
 BILINEAR = {"mul", "dot_general", "conv_general_dilated"}
@@ -87,19 +90,28 @@ def _equation(eqn: Any, inputs: Sequence[Any]) -> list[Any]:
 
 def _rule(eqn: Any, moving: Sequence[int]) -> Callable[[Function, Inputs], list[Moving]]:
     name = eqn.primitive.name
-    if name in LINEAR or [LINEAR_IN.get(name)] == list(moving) or (name in BILINEAR and len(moving) == 1):
+    is_real = not any(jnp.issubdtype(eqn.invars[i].aval.dtype, jnp.complexfloating) for i in moving)
+    if name in LINEAR or (is_real and name in LINEAR_IF_REAL):
+        return _linear
+    if [LINEAR_IN.get(name)] == list(moving) or (name in BILINEAR and len(moving) == 1):
         return _linear
     if name in BILINEAR:
         return _bilinear
-    return _elementwise if _is_elementwise(eqn, moving) else _general
+    return _elementwise if is_real and _is_elementwise(eqn, moving) else _general
 
 
 def _is_elementwise(eqn: Any, moving: Sequence[int]) -> bool:
     shape = eqn.outvars[0].aval.shape
     if len(eqn.outvars) > 1 or any(eqn.invars[i].aval.shape != shape for i in moving):
         return False
-    inner = jx.called(eqn)
-    return eqn.primitive.name in jx.ELEMENTWISE if inner is None else jx.is_elementwise(inner, shape)
+    if jx.called(eqn) is None:
+        return eqn.primitive.name in jx.ELEMENTWISE
+
+    def derivative(*args):
+        given = [args[i] for i in moving]
+        return jax.jvp(jx.in_some(jx.binding(eqn), args, moving), given, given)
+
+    return jx.is_elementwise(jx.trace(derivative, *[v.aval for v in eqn.invars])[0], shape)  # its rule may not be
 
 
 def _linear(g: Function, xs: Inputs) -> list[Moving]:
@@ -119,21 +131,17 @@ def _elementwise(g: Function, xs: Inputs) -> list[Moving]:
     values, numbers = tuple(x.value for x in xs), range(len(xs))
     axes = [tuple(jnp.ones_like(v) if a == b else jnp.zeros_like(v) for b, v in enumerate(values)) for a in numbers]
     slope = lambda a: lambda *values: jax.jvp(g, values, axes[a])[1][0]
-    slopes = [slope(a)(*values) for a in numbers]
-    along = sum(slopes[a][None] * xs[a].along for a in numbers)
-    laplacian = sum(slopes[a] * xs[a].laplacian for a in numbers)
-    for a in numbers:
-        for b in range(a + 1):
-            bend = jax.jvp(slope(a), values, axes[b])[1]
-            laplacian += (1 if a == b else 2) * bend * (xs[a].along * xs[b].along).sum(0)
-    (y,) = g(*values)
-    return [Moving(y, jnp.asarray(along), jnp.asarray(laplacian))]
+    bend = lambda a, b: (1 if a == b else 2) * jax.jvp(slope(a), values, axes[b])[1]
+    terms = [bend(a, b) * (xs[a].along * xs[b].along).sum(0) for a in numbers for b in range(a + 1)]
+    return _bent(_linear(g, xs), [jnp.asarray(sum(terms))])
 
 
 def _general(g: Function, xs: Inputs) -> list[Moving]:
     values = tuple(x.value for x in xs)
     bend = lambda *v: jax.jvp(lambda *values: jax.jvp(g, values, v)[1], values, v)[1]
-    return _bent(_linear(g, xs), [bent.sum(0) for bent in jax.vmap(bend)(*(x.along for x in xs))])
+    # The derivative of `jax.lax.reduce` has a wrong value: without the initial one.
+    ys = [y._replace(value=value) for y, value in zip(_linear(g, xs), g(*values), strict=True)]
+    return _bent(ys, [bent.sum(0) for bent in jax.vmap(bend)(*(x.along for x in xs))])
 
 
 def _bent(ys: Inputs, terms: Sequence[jax.Array]) -> list[Moving]:

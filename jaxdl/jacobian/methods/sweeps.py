@@ -29,6 +29,9 @@ def reverse(
 ) -> Jacobian[P]:
     """The Jacobian by reverse sweeps, one for each output, as `jax.jacrev`.
 
+    Those of each example in the parameters are `jax.vmap(jacobian.reverse(f), (None, 0))(params, batch)`, as fast as
+    `jax.vmap` of `jax.grad`.
+
     Args:
         f: The function to differentiate.
         argnums: Which arguments to differentiate, as in `jax.jacrev`.
