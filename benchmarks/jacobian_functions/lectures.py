@@ -85,8 +85,39 @@ def autoencoder(code=8):
 def convolutions(size=16, channels=8, depth=3):
     """A stack of 3 × 3 convolutions of ReLUs on an image: (size, size, 1) → (size, size, 1)."""
     hidden = [layer for _ in range(depth - 1) for layer in (nn.conv(channels, 3, padding="SAME"), nn.relu)]
-    f, x, _ = _of_one(nn.serial(*hidden, nn.conv(1, 3, padding="SAME")), (size, size, 1))
-    return f, x
+    f, x, params = _of_one(nn.serial(*hidden, nn.conv(1, 3, padding="SAME")), (size, size, 1))
+    *before, last = dense_layers(params)
+
+    def by_hand(x):
+        """The stencils ∂h(p)/∂x(p + o), layer by layer: Σₑ W[e]ᵀ ∂h(p + e)/∂x(p + o) for the next, 1[h > 0] for a ReLU.
+
+        `stencil[p, channel, o]` has o in the receptive field, which grows by one pixel on each side.
+        """
+        stencil = jnp.ones((size, size, 1, 1, 1), x.dtype)
+        for layer in before:
+            h = jax.lax.conv_general_dilated(
+                x[None], layer["w"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            x = jax.nn.relu(h[0] + layer["b"][None, None])
+            stencil = jnp.where((x > 0)[..., None, None], _composed(layer["w"], stencil), 0)
+        stencil = _composed(last["w"], stencil)[:, :, 0]
+        y, x, i, j = np.indices(stencil.shape)
+        to_y, to_x = y + i - depth, x + j - depth
+        inside = np.nonzero((to_y >= 0) & (to_y < size) & (to_x >= 0) & (to_x < size))
+        places = tuple(index[inside] for index in (y, x, to_y, to_x))
+        matrix = jnp.zeros((size,) * 4, stencil.dtype).at[places].set(stencil[inside], unique_indices=True)
+        return matrix.reshape(size, size, 1, size, size, 1)
+
+    return f, x, by_hand
+
+
+def _composed(w, stencil):
+    """Σₑ W[e]ᵀ ∂h(p + e)/∂x(p + o): at e the stencil is that of the neighbour, its offsets moved by e."""
+    size = len(stencil)
+    around = jnp.pad(stencil, ((1, 1), (1, 1), (0, 0), (0, 0), (0, 0)))
+    at = lambda i, j: jnp.einsum("yxcij,cd->yxdij", around[i : i + size, j : j + size], w[i, j])
+    widen = lambda part, i, j: jnp.pad(part, ((0, 0),) * 3 + ((i, 2 - i), (j, 2 - j)))
+    return sum(widen(at(i, j), i, j) for i in range(3) for j in range(3))
 
 
 def shared_weights(size=16):

@@ -175,7 +175,7 @@ def in_turns(runs: dict[str, Callable], seconds: float) -> dict[str, np.ndarray]
 
     In its turn a side is called for TURN seconds: a single call would mostly measure caches that the others filled.
     """
-    first = {name: seconds_of(run, 1) for name, run in runs.items()}
+    first = {name: seconds_of(run, 3) for name, run in runs.items()}
     slow = {name for name, t in first.items() if t > SLOW * min(first.values())}
     calls = {name: max(1, int(TURN / t)) for name, t in first.items()}
     times, end = {name: [first[name]] if name in slow else [] for name in runs}, time.perf_counter() + seconds
