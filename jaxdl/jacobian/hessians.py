@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, method
 from jaxdl.jacobian.methods.gradients import PlannedHessian
 from jaxdl.jacobian.methods.sweeps import prepare_forward
-from jaxdl.jacobian.planning import prepare_best
+from jaxdl.jacobian.planning import SECONDS, prepare_best
+from jaxdl.jacobian.saved_plans import with_plan
 
 
 @method
@@ -23,6 +25,8 @@ def hessian(
     *,
     chunk: int | None = None,
     max_bytes: int | None = None,
+    seconds: float = SECONDS,
+    plan: JacobianPlan | str | os.PathLike[str] | None = None,
 ) -> PlannedHessian[P, JacobianPlan]:
     """The Hessian of a scalar function, as `jax.hessian`, by the fastest method for these types of arguments.
 
@@ -38,6 +42,8 @@ def hessian(
         chunk: How many columns to compute at a time; by default the fastest method, with all.
         max_bytes: Computes as many columns at a time as keep the temporary memory of the compiled function at or below
             this, see `forward`.
+        seconds: About how long planning may take, for each type of arguments, see `plan`.
+        plan: A plan of this Hessian, `plan(*args)`, or the path of the file in which it was saved, see `best`.
 
     Returns:
         A function of f's arguments that returns the Hessian, as `jax.hessian(f)` does;
@@ -55,5 +61,6 @@ def hessian(
         [[6.0, 0.0], [0.0, 12.0]]
     """
     in_chunks = functools.partial(prepare_forward, chunk=chunk, max_bytes=max_bytes)
-    prepare = prepare_best if chunk is None and max_bytes is None else in_chunks
+    planned = with_plan(functools.partial(prepare_best, seconds=seconds), plan, JacobianPlan)
+    prepare = planned if chunk is None and max_bytes is None else in_chunks
     return PlannedHessian("hessian", f, prepare, argnums, has_aux, holomorphic)

@@ -69,7 +69,8 @@ def plan(
         ValueError: If no method can be used.
 
     Example:
-        >>>         >>> from jaxdl import jacobian
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
         >>> plan = jacobian.plan(lambda x: jnp.sin(x).sum(), jnp.ones(1000))
         >>> plan.print()  # doctest: +SKIP
     """
@@ -115,7 +116,8 @@ def best(
         ValueError: When called, if no method can be used; with the reason of each.
 
     Example:
-        >>>         >>> from jaxdl import jacobian
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
         >>> jacobian.best(lambda x: x[1:] * x[:-1])(jnp.ones(5)).shape
         (4, 5)
     """
@@ -145,7 +147,8 @@ def value_and_jacobian(
         TypeError, ValueError: As `best`.
 
     Example:
-        >>>         >>> from jaxdl import jacobian
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
         >>> y, J = jacobian.value_and_jacobian(lambda x: x[1:] * x[:-1])(jnp.ones(5))
         >>> y.shape, J.shape
         ((4,), (4, 5))

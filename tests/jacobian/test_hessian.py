@@ -82,6 +82,17 @@ def test_the_symmetry_is_used_by_the_planned_method():
     assert sparse.sweeps == "2 columns, 0 rows"
 
 
+def test_a_saved_plan(tmp_path):
+    f = lambda x: jnp.sum(x[1:] * jnp.sin(x[:-1]))
+    plan = jacobian.hessian(f, seconds=1.0).plan(X)
+    plan.save(tmp_path / "plan.json")
+    again = jacobian.hessian(f, plan=tmp_path / "plan.json")
+    same(again(X), jax.hessian(f)(X))
+    assert again.plan(X).best.method == plan.best.method
+    with pytest.raises(ValueError, match="jacobian"):
+        jacobian.hessian(lambda x: jnp.sum(x**4), plan=tmp_path / "plan.json")(X)
+
+
 @every_method
 def test_bad_functions_and_options(method):
     with pytest.raises(TypeError, match="one scalar output, got outputs \\[\\[6\\]\\]"):

@@ -54,7 +54,7 @@ def test_empty_outputs_and_the_planned_method():
 
 
 def evaluations(run, *args):
-    """How often each of sin and tanh is evaluated when `run` is called outside jit."""
+    """How often a function is evaluated when `run` of it is called outside jit."""
     counts = {"n": 0}
 
     @jax.custom_jvp
@@ -74,9 +74,10 @@ def evaluations(run, *args):
 def test_f_is_evaluated_once(name):
     """Also with aux, for which f ran twice."""
     method = METHODS[name]
-    assert evaluations(lambda f: method(f).value_and_jacobian, X) == evaluations(method, X)
+    once = max(1, evaluations(method, X))  # a compiled Jacobian alone may need no value
+    assert evaluations(lambda f: method(f).value_and_jacobian, X) == once
     with_aux = lambda f: lambda x: (f(x), jnp.sin(x))
-    assert evaluations(lambda f: method(with_aux(f), has_aux=True), X) == evaluations(method, X)
+    assert evaluations(lambda f: method(with_aux(f), has_aux=True), X) == once
 
 
 def loops(text):

@@ -96,7 +96,7 @@ def _rule(eqn: Any, moving: Sequence[int]) -> Callable[[Function, Inputs], list[
     if [LINEAR_IN.get(name)] == list(moving) or (name in BILINEAR and len(moving) == 1):
         return _linear
     if name in BILINEAR:
-        return _bilinear
+        return functools.partial(_bilinear, _summed_dots(eqn) if name == "dot_general" else _summed(eqn))
     return _elementwise if is_real and _is_elementwise(eqn, moving) else _general
 
 
@@ -120,10 +120,22 @@ def _linear(g: Function, xs: Inputs) -> list[Moving]:
     return list(map(Moving, ys, jax.vmap(push)(*along), push(*laplacians)))
 
 
-def _bilinear(g: Function, xs: Inputs) -> list[Moving]:
+def _bilinear(summed: Callable[..., jax.Array], g: Function, xs: Inputs) -> list[Moving]:
     """g''(x)[J_i, J_i] = 2 g(J_i of the one input, J_i of the other)."""
-    (products,) = jax.vmap(g)(*(x.along for x in xs))
-    return _bent(_linear(g, xs), [2 * products.sum(0)])
+    return _bent(_linear(g, xs), [2 * summed(*(x.along for x in xs))])
+
+
+def _summed(eqn: Any) -> Callable[..., jax.Array]:
+    """Σ_i of an equation with two inputs and one output, on row i of each."""
+    return lambda a, b: jax.vmap(jx.binding(eqn))(a, b)[0].sum(0)
+
+
+def _summed_dots(eqn: Any) -> Callable[..., jax.Array]:
+    """The same of a `dot_general`, which contracts the axis of i as well: one product instead of many small ones."""
+    dot = jx.dot(eqn)
+    moved = lambda axes: tuple(axis + 1 for axis in axes)
+    numbers = tuple((0, *moved(axes)) for axes in dot.contracted), tuple(map(moved, dot.batch))
+    return lambda a, b: jx.binding(eqn, dimension_numbers=numbers)(a, b)[0]
 
 
 def _elementwise(g: Function, xs: Inputs) -> list[Moving]:
