@@ -70,7 +70,14 @@ from jaxdl.jaxpr.records import (
     window,
 )
 from jaxdl.jaxpr.slicing import dependent_outputs, needed_equations, used_inputs
-from jaxdl.jaxpr.source_lines import definition, hide_from_source_lines, rule_name, users_function, where
+from jaxdl.jaxpr.source_lines import (
+    definition,
+    hide_from_source_lines,
+    rule_name,
+    users_function,
+    where,
+    where_asked,
+)
 from jaxdl.jaxpr.tracing import in_arrays, in_some, output_types, trace, trace_arrays
 from jaxdl.jaxpr.types import (
     as_array,
@@ -193,6 +200,7 @@ __all__ = [
     "value_of",
     "vary_alike",
     "where",
+    "where_asked",
     "while_",
     "while_loop",
     "window",

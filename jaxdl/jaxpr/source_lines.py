@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import sysconfig
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,12 @@ def where(eqn: Equation) -> str:
     line = source_info_util.summarize(eqn.source_info)
     frame = next(_users_frames(eqn), None) if any(file in line for file in _WRAPPING) else None
     return f"{frame.file_name}:{frame.line_num} ({frame.function_name})" if frame else line
+
+
+def where_asked(eqn: Equation) -> str:
+    """The line outside of all installed libraries that led to an equation; empty if there is none."""
+    frame = next((f for f in _users_frames(eqn) if not f.file_name.startswith(_INSTALLED)), None)
+    return f"{frame.file_name}:{frame.line_num} ({frame.function_name})" if frame else ""
 
 
 def definition(f: Callable[..., Any]) -> str:
@@ -40,6 +47,7 @@ def users_function(f: Callable[..., Any]) -> Callable[..., Any]:
 _WRAPPERS = {"fn_wrapper", "fn_wrapped", "wrapped_fun"}
 
 
+_INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib", "stdlib"))
 _WRAPPING = ("equinox/_ad.py", "jax/_src/custom_derivatives.py")
 
 

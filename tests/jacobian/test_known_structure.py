@@ -197,3 +197,25 @@ def test_a_changed_sparse_matrix_makes_another_plan():
     for places in ([[0, 1], [2, 3]], [[5, 0], [2, 2]]):
         held[0] = matrix(places)
         np.testing.assert_array_equal(J(X), held[0].todense())
+
+
+def of_a_library(name):
+    """A function of lineax, optimistix or diffrax that treats every entry by itself."""
+    library = pytest.importorskip(name.split(",")[0])
+    if name == "diffrax":
+        decay = library.ODETerm(lambda t, y, args: -(y**3))
+        settings = {"stepsize_controller": library.ConstantStepSize(), "adjoint": library.DirectAdjoint()}
+        return lambda x: library.diffeqsolve(decay, library.Heun(), 0.0, 1.0, 0.5, x, max_steps=8, **settings).ys[-1]
+    if name == "optimistix":
+        newton = library.Newton(1e-6, 1e-6)
+        return jax.vmap(lambda a: library.root_find(lambda y, a: y**3 + y - a, newton, a, a).value)
+    if name == "lineax, of a batch":
+        matrix = lambda a: library.MatrixLinearOperator(a.reshape(1, 1))
+        return jax.vmap(lambda a: library.linear_solve(matrix(a), jnp.ones(1)).value[0])
+    return lambda x: library.linear_solve(library.DiagonalLinearOperator(x + 1), jnp.ones(N)).value
+
+
+@pytest.mark.parametrize("name", ["lineax, diagonal", "lineax, of a batch", "optimistix", "diffrax"])
+def test_functions_of_libraries(name):
+    p, _ = found(of_a_library(name), X)
+    np.testing.assert_array_equal(p, np.eye(N, dtype=bool))

@@ -198,13 +198,23 @@ def test_arguments_are_never_known():
     assert found(lambda x: f(x, INDEX, np.float32([1, 0, 0, 1])), X)[0].sum() == 2
 
 
-def test_a_primitive_without_a_rule_is_dense_and_reported():
+def test_a_primitive_without_a_rule_is_followed_by_its_derivative():
     largest = lambda x: jnp.concatenate([jax.lax.approx_max_k(x[:4], 2)[0], x[6:]])
     p, dense = found(largest, X)
     assert p[:2, :4].all()
     assert not p[:2, 4:].any()
     assert p[2:].sum() == 2
-    assert [name.split()[0] for name, _ in dense] == ["approx_top_k"]
+    assert ["test_pattern.py:" in line for _, line in dense] == [True]
+
+
+def test_a_primitive_without_a_derivative_is_dense_and_reported():
+    f = lambda x: jnp.concatenate([jax.lax.linalg.schur(x[:4].reshape(2, 2))[0].ravel(), x[6:]])
+    p, dense = found(f, X)
+    assert p[:4, :4].all()
+    assert not p[:4, 4:].any()
+    ((name, line),) = dense
+    assert name.startswith("schur")
+    assert "test_pattern.py:" in line
 
 
 def test_a_solution_depends_on_the_matrix_and_the_right_hand_side():

@@ -177,7 +177,7 @@ def _kinds_of_place(
     free = np.zeros((*indices.shape[:-1], len(shape)), bool)
     free[..., list(axes)] = unknown
     free &= np.not_equal(slice_sizes, shape)
-    kinds = np.unique(free.reshape(-1, len(shape)), axis=0)
+    kinds = np.unique(free.reshape(-1, len(shape)), axis=0) if free.any() else free.reshape(-1, len(shape))[:1]
     return places, [(kind, (free == kind).all(-1)) for kind in kinds]
 
 

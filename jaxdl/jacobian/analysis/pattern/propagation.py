@@ -10,9 +10,7 @@ every other one whose outputs count as depending on more than they may, such as 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -36,8 +34,6 @@ from jaxdl.jacobian.analysis.pattern.linear_algebra import LINEAR_ALGEBRA_DEPEND
 from jaxdl.jacobian.analysis.pattern.values import Constant, DependenceRule, Value, fold, is_partly_known, known
 
 NotUnderstood = list[tuple[str, str]]
-
-_OWN_FILES = str(Path(__file__).parents[3]) + os.sep
 
 
 def sparsity_pattern(
@@ -74,7 +70,7 @@ class Propagation:
         self.n: int = n
         self.by_value: bool = within is not None
         self.dense: NotUnderstood = within.dense if within else []
-        self._open: list[Any] = list(within._open) if within else []  # equations, each inside the one before
+        self._line: str = within._line if within else ""
         self._definitions: dict[Any, Any] = {}
 
     def __call__(self, jaxpr: Any, values: list[Value]) -> list[Value]:
@@ -84,9 +80,11 @@ class Propagation:
         env.update((v, known(c, v.aval)) for v, c in zip(plain.constvars, getattr(jaxpr, "consts", ()), strict=True))
         read = lambda atom: env[atom] if jx.is_variable(atom) else known(atom.val, atom.aval)
         for eqn in jx.needed_equations(jaxpr):
-            self._open.append(eqn)
+            previous = self._line
+            if not self.by_value:  # an equation of a rule was traced here, not in the user's program
+                self._line = jx.where_asked(eqn) or self._line or jx.where(eqn)
             env.update(zip(eqn.outvars, self._outputs(eqn, [read(v) for v in eqn.invars]), strict=True))
-            self._open.pop()
+            self._line = previous
         return [read(v) for v in plain.outvars]
 
     def _outputs(self, eqn: Any, values: list[Value]) -> list[Value]:
@@ -98,11 +96,11 @@ class Propagation:
         if name in CONTROL_FLOW_RULES and not unknown:
             outputs = CONTROL_FLOW_RULES[name](self, eqn, values)
         elif definition := jx.written_out(eqn):
-            outputs = self(self._traced(eqn, definition), values)
+            outputs = self.inside(self.n)(self._traced(eqn, definition), values)
         elif not any(map(_is_inexact, out)):
             return [Value(aval) for aval in out]
         else:
-            rule = _dense if unknown else DEPENDENCE_RULES.get(name, _dense)
+            rule = (None if unknown else DEPENDENCE_RULES.get(name)) or _by_its_derivative
             outputs = [Value(aval, p) for aval, p in zip(out, rule(self, eqn, values), strict=True)]
             if any(v.is_rounded for v in outputs) and not any(v.is_rounded for v in values):
                 self.report(eqn, f"more than {MOST_ENTRIES:,} entries")
@@ -119,15 +117,14 @@ class Propagation:
         return self._definitions[eqn]
 
     def report(self, eqn: Any, why: str = "") -> None:
-        """Notes that an equation counts as dense, and its line.
-
-        An equation that was traced here, of a library's rule, has the line of the equation that it is part of.
-        """
-        lines = (jx.where(e) for e in (eqn, *reversed(self._open)))
-        line = next((line for line in lines if line and not line.startswith(_OWN_FILES)), "")
-        entry = (eqn.primitive.name + (f" ({why})" if why else ""), line)
+        """Notes that an equation counts as dense, and the line of the user's program that it is part of."""
+        entry = (eqn.primitive.name + (f" ({why})" if why else ""), self._line)
         if entry not in self.dense:
             self.dense.append(entry)
+
+
+# What JAX and libraries raise where they have no derivative or no definition.
+_REFUSED = (TypeError, ValueError, NotImplementedError, AttributeError, AssertionError, KeyError, RuntimeError)
 
 
 def _is_inexact(aval: Any) -> bool:
@@ -135,8 +132,21 @@ def _is_inexact(aval: Any) -> bool:
     return jax.numpy.issubdtype(aval.dtype, jax.numpy.inexact)
 
 
+def _by_its_derivative(propagate, eqn, values):
+    """Of an equation without a rule, as of another library: by its derivative, and in derivatives by its definition."""
+    try:
+        if not propagate.by_value:
+            return _by_tangents(propagate, eqn, values, *_tangents(eqn, values))
+        definition = jx.definition_of(eqn)
+    except _REFUSED:
+        return _dense(propagate, eqn, values)
+    if eqn.primitive.name in jx.primitives(definition):
+        return _dense(propagate, eqn, values)
+    return [v.dependence for v in propagate(definition, values)]
+
+
 def _dense(propagate, eqn, values):
-    """Of an equation without a rule: every output depends on all that any input depends on."""
+    """Of an equation that cannot be followed: every output depends on all that any input depends on."""
     unknown = jx.unknown_parameter(eqn)
     propagate.report(eqn, "{}={}".format(*unknown) if unknown else "")
     whole = union_of(v.together() for v in values)
@@ -189,14 +199,27 @@ def _tangent_rule(propagate, eqn, values):
     """
     if propagate.by_value and (primal := jx.primal_of(eqn)):
         return [v.dependence for v in propagate(primal, values)]
+    return _by_tangents(propagate, eqn, values, *_tangents(eqn, values))
+
+
+def _tangents(eqn: Any, values: list[Value]) -> tuple[Any, list[int]]:
+    """The jaxpr from all inputs of an equation, and the tangents of those that depend on x, to those of its outputs.
+
+    Returns:
+        The jaxpr, and which inputs these are.
+    """
     moving = [i for i, v in enumerate(values) if v.dependence is not None]
 
     def push(args, tangents):
         return jax.jvp(jx.in_some(jx.binding(eqn), args, moving), [args[i] for i in moving], tangents)[1]
 
     types = [v.aval for v in values]
-    jaxpr = jax.make_jaxpr(push)(types, [types[i] for i in moving])
-    inputs = [Value(v.aval, None, v.constant) for v in values] + [Value(types[i], values[i].dependence) for i in moving]
+    return jax.make_jaxpr(push)(types, [types[i] for i in moving]), moving
+
+
+def _by_tangents(propagate, eqn, values, jaxpr, moving):
+    inputs = [Value(v.aval, None, v.constant) for v in values]
+    inputs += [Value(values[i].aval, values[i].dependence) for i in moving]
     tangents = iter(propagate.inside(propagate.n)(jaxpr, inputs))
     return [next(tangents).dependence if _is_inexact(v.aval) else None for v in eqn.outvars]
 
