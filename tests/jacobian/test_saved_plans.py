@@ -13,7 +13,7 @@ import pytest
 from jaxdl import jacobian
 from jaxdl.jacobian.methods import sparse_jacobians
 from tests.draws import draw
-from tests.jacobian.functions import bottleneck
+from tests.jacobian.functions import bottleneck, layer, scanned
 from tests.tolerance import assert_close
 
 X = draw(60, 6)
@@ -36,6 +36,8 @@ METHODS = {
     "eliminate": (jacobian.eliminate, taken),
     "best": (jacobian.best, taken),
     "best of many": (jacobian.best, bottleneck),
+    "hand-written rules": (jacobian.sparse, layer),
+    "a scan": (jacobian.sparse, scanned),
 }
 IN_ANOTHER_PROCESS = """
 import jax
