@@ -115,6 +115,7 @@ IN_PART = {
         [[4, 5], [], [0, 1]],
     ),
     "rows known, clipped": (lambda x, i: x.reshape(3, 2).at[np.array([2, 3, 7]), i].get(mode="clip"), [[4, 5]] * 3),
+    "unknown, shifted": (lambda x, i: x.at[i + 100].get(mode="fill", fill_value=0), [range(6)] * 3),
     "some places known": (lambda x, i: x[jnp.where(np.arange(3) == 1, i, 4)], [[4], range(6), [4]]),
     "in a batch": (lambda x, i: jax.vmap(lambda row, j: row[j])(x.reshape(3, 2), i), [[0, 1], [2, 3], [4, 5]]),
     "slices": (lambda x, i: jax.lax.dynamic_slice(x.reshape(3, 2), (1, i[0]), (1, 1)), [[2, 3]]),
