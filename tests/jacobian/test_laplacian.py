@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.ode import odeint
 from jax.flatten_util import ravel_pytree
 
 from jaxdl import jacobian, ops
@@ -189,3 +190,10 @@ def test_half_precision_is_kept():
     got = jacobian.laplacian(lambda x: jnp.sum(jnp.sin(x)))(x)
     assert got.dtype == jnp.bfloat16
     np.testing.assert_allclose(float(got), -float(jnp.sum(jnp.sin(X))), atol=0.05)
+
+
+def test_of_a_solution_that_jax_differentiates_only_in_reverse():
+    """odeint: its pullback is an odeint, so the second derivatives are reverse over reverse."""
+    solved = lambda x: odeint(lambda y, t: -y * x[0], x, jnp.array([0.0, 0.5]), rtol=1e-6)[1]
+    exact = lambda x: x * jnp.exp(-x[0] / 2)
+    close(jacobian.laplacian(solved)(X[:2]), traces(exact)(X[:2]))

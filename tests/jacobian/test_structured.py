@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental.ode import odeint
 from jax.flatten_util import ravel_pytree
 
 from jaxdl import nn, ops
@@ -265,3 +266,13 @@ def test_constant_outputs_of_a_loop_need_no_derivative():
     f = lambda x: jnp.concatenate([(out := lax.scan(step, x, jnp.ones(3)))[0], lax.igamma_grad_a(out[1], out[1])])
     x = jnp.array([0.3, -0.7])
     np.testing.assert_allclose(structured(f)(x).dense(), jax.jacrev(f)(x), rtol=1e-6)
+
+
+def test_of_a_solution_that_jax_differentiates_only_in_reverse():
+    """The pullback of odeint cannot be transposed: products J v are by rows."""
+    f = lambda x: odeint(lambda y, t: -y * x[0], x, jnp.array([0.0, 0.5]))[1]
+    x, v = normal(3), normal(3, seed=1)
+    operator, expected = structured(f)(x), jax.jacrev(f)(x)
+    np.testing.assert_allclose(operator.dense(), expected, atol=1e-5)
+    np.testing.assert_allclose(operator.push(v), expected @ v, atol=1e-5)
+    np.testing.assert_allclose(operator.pull(v), v @ expected, atol=1e-5)

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.forward_laplacian import Moving, evaluate
-from jaxdl.jacobian.analysis.modes import hindrances
+from jaxdl.jacobian.analysis.modes import hindrance, hindrances
 from jaxdl.jacobian.analysis.pattern.dependence import Matrix
 from jaxdl.jacobian.analysis.pattern.propagation import sparsity_pattern
 from jaxdl.jacobian.analysis.vector_function import VectorFunction, join
@@ -125,7 +125,7 @@ class DirectionalPasses:
         self.colours: np.ndarray = _colours(function) if not no_reverse else np.arange(function.n)
         self.chunk: int | None = chunk
         self.largest: int = max((v.aval.size for eqn in jx.equations(function.jaxpr) for v in eqn.outvars), default=1)
-        self.along: Callable[..., Passed] = _over_reverse if no_forward else _forward
+        self.along: Callable[..., Passed] = _of_gradients(function) if no_forward else _forward
 
     def __call__(self, x: jax.Array, *others: Any, along_axes: bool) -> Passed:
         colours = np.arange(x.size) if along_axes else self.colours
@@ -155,19 +155,50 @@ def _forward(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], di
     return y, jnp.zeros((len(directions), y.size), y.dtype), jnp.zeros_like(y)
 
 
-def _over_reverse(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], directions: jax.Array) -> Passed:
-    """Forward over reverse: vᵀ H v for each output and each direction v."""
+def _of_gradients(function: VectorFunction) -> Callable[..., Passed]:
+    """The pass along directions by derivatives of the gradients: forward over reverse, or else reverse over reverse."""
+    forward_over_reverse = lambda x, *others: jax.jvp(_gradients(function, others), (x,), (x,), has_aux=True)
+    return _reverse_over_reverse if hindrance(forward_over_reverse, function.types) else _forward_over_reverse
 
-    def value_and_gradients(x):
+
+def _gradients(function: VectorFunction, others: tuple[Any, ...]) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """The gradients of all outputs, (m, n), and the outputs."""
+
+    def gradients(x):
         y, pullback = jax.vjp(lambda x: function(x, *others), x)
-        return jax.vmap(lambda dy: pullback(dy)[0])(jnp.eye(y.size, dtype=y.dtype)), y
+        return _all_rows(pullback, y), y
+
+    return gradients
+
+
+def _all_rows(pullback: Callable[..., Any], y: jax.Array) -> jax.Array:
+    return jax.vmap(lambda dy: pullback(dy)[0])(jnp.eye(y.size, dtype=y.dtype))
+
+
+def _forward_over_reverse(
+    function: VectorFunction, x: jax.Array, others: tuple[Any, ...], directions: jax.Array
+) -> Passed:
+    """vᵀ H v for each output and each direction v, with H v as the derivative of the gradient along v."""
 
     def along(v):
-        gradients, bent, y = jax.jvp(value_and_gradients, (x,), (v,), has_aux=True)
+        gradients, bent, y = jax.jvp(_gradients(function, others), (x,), (v,), has_aux=True)
         return y, gradients @ v, bent @ v
 
     y, derivatives, second = jax.vmap(along)(directions)
     return y[0], derivatives, second.sum(0)
+
+
+def _reverse_over_reverse(
+    function: VectorFunction, x: jax.Array, others: tuple[Any, ...], directions: jax.Array
+) -> Passed:
+    """vᵀ H v for each output and each direction v, with H v as the gradient of the derivative along v."""
+
+    def along(v):
+        slopes, pullback = jax.vjp(lambda x: _gradients(function, others)(x)[0] @ v, x)
+        return slopes, _all_rows(pullback, slopes) @ v
+
+    derivatives, second = jax.vmap(along)(directions)
+    return function(x, *others), derivatives, second.sum(0)
 
 
 def _colours(function: VectorFunction) -> np.ndarray:

@@ -84,4 +84,11 @@ class FunctionOperator(_OnArrays):
 
     def _run(self, v: jax.Array, before: Any, after: Any, transposed: bool) -> jax.Array:
         v = v.reshape(before.shape).astype(before.dtype)
-        return (jax.linear_transpose(self.map, after)(v)[0] if transposed else self.map(v)).reshape(-1)
+        return (self._transposed(v, after) if transposed else self.map(v)).reshape(-1)
+
+    def _transposed(self, v: jax.Array, after: Any) -> jax.Array:
+        try:
+            return jax.linear_transpose(self.map, after)(v)[0]
+        except NotImplementedError:  # JAX has one mode only: by the matrix, which is computed in that mode
+            rows = jnp.eye(math.prod(after.shape), dtype=after.dtype).reshape(-1, *after.shape)
+            return jax.vmap(lambda row: self.map(row).reshape(-1))(rows) @ v.reshape(-1)
