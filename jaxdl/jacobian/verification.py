@@ -18,7 +18,6 @@ from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
 from jaxdl.jacobian.methods.base import outputs_and_matrix
 
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # options of XLA
 JAX_METHODS = "reverse", "forward"  # JAX's own, with which the others are compared
 
 
@@ -66,28 +65,22 @@ class VerifiedJacobian:
         return self._is_compared or self.plan.best.method in JAX_METHODS
 
     def _compare_on_random_inputs(self) -> None:
-        random, compiled = np.random.default_rng(0), functools.cache(self._compiled_quickly)
+        random, compiled = np.random.default_rng(0), functools.cache(self._compiled)
         for draw in (random.normal, random.uniform):
             if not self._is_verified:
                 with jax.ensure_compile_time_eval():
                     inputs = random_inputs(draw, self.function)
                 self._is_compared = self._compare(lambda way, inputs=inputs: compiled(way)(*inputs))
 
-    def _compiled_quickly(self, way: Way) -> Callable[..., Any]:
-        """`_agrees` for the matrix of a method, by a program that takes less time to compile and more to run.
-
-        That of an elimination, in which XLA computes many values repeatedly, is optimized.
-        """
+    def _compiled(self, way: Way) -> Callable[..., Any]:
+        """`_agrees` for the matrix of a method, as one program if the method was not compiled."""
         types = self.function.types
         if way.compiled is None:
-            options = None if way.method == "eliminate" else QUICKLY
-            return jax.jit(lambda *given: self._agrees(way.program(*given), *given)).lower(*types).compile(options)
-        program = self._agrees.lower(jax.eval_shape(way.program, *types), *types).compile(QUICKLY)
+            return jax.jit(lambda *given: self._agrees(way.program(*given), *given)).lower(*types).compile()
 
         def run(*inputs):
             with jax.ensure_compile_time_eval():
-                matrix = way.matrix(*inputs)
-            return program(matrix, *inputs)
+                return self._agrees(way.matrix(*inputs), *inputs)
 
         return run
 
