@@ -186,3 +186,12 @@ def test_a_matrix_of_any_precision_is_compared(dtype, forward):
     right = jax.jacrev(f)(x)
     assert all(agrees(right, f, x, forward))
     assert not agrees(right.at[2, 2].add(1), f, x, forward)[0]
+
+
+def test_float64_decides_whether_a_matrix_is_wrong_or_rounded(monkeypatch, predicted_first):
+    """Where a derivative cancels, as 1 − tanh² near 1, two right programs differ by more than the allowed error."""
+    rounded = lambda matrix: jax.lax.optimization_barrier(matrix + 2.0**16) - 2.0**16
+    monkeypatch.setitem(estimation.PREPARE, "sparse", wrongly("sparse", rounded))
+    best = jacobian.best(f)
+    assert jnp.abs(best(X) - jax.jacrev(f)(X)).max() > 1e-3
+    assert refused(best.bind((X,), {}).plan, "sparse") == ""
