@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.double_precision import NoDoublePrecision, as_double, in_double_precision
+from jaxdl.double_precision import as_double, in_double_precision
 from jaxdl.jacobian.analysis.probes import agrees
 from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
 from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
@@ -102,7 +102,7 @@ class VerifiedJacobian:
             jaxpr, _ = jx.trace(lambda *given: self._agrees(way.program(*given), *given)[0], *self.function.types)
             with jax.ensure_compile_time_eval(), jax.enable_x64(True):
                 return bool(in_double_precision(jaxpr)(*map(as_double, inputs))[0])
-        except NoDoublePrecision:
+        except Exception:  # of any equation that has no float64: the first comparison decides
             return False
 
 

@@ -141,7 +141,9 @@ def test_sparse_products_within_a_limit_of_memory():
         jacobian.sparse(f, max_bytes=10)(x)
 
 
-@pytest.mark.parametrize("f", [chain, lambda x: jnp.sum(x) * x[2] ** 2, lambda x: jnp.sum(x**3)], ids=str)
+@pytest.mark.parametrize(
+    "f", [chain, lambda x: jnp.sum(x) * x[2] ** 2, lambda x: jnp.sum(x**3)], ids=["chain", "star", "diagonal"]
+)
 def test_lower_triangles(f):
     """Also where the entries are in the order of the products."""
     H = jacobian.sparse_hessian(f)
