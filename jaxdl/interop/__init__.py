@@ -9,6 +9,7 @@ from jaxdl.interop.layouts import (
     vit_torchvision,
 )
 from jaxdl.interop.lineax_operators import as_lineax
+from jaxdl.interop.lineax_solvers import sparse_solver
 from jaxdl.interop.scipy_operators import as_scipy
 from jaxdl.interop.torch_weights import load_torch_state_dict, save_torch_state_dict, torch_state_dict
 
@@ -24,6 +25,7 @@ __all__ = [
     "jaxdl_names",
     "load_torch_state_dict",
     "save_torch_state_dict",
+    "sparse_solver",
     "to_linen",
     "to_nnx",
     "torch_state_dict",

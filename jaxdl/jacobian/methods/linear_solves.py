@@ -85,15 +85,19 @@ class DirectSolver:
         self.compressed = prepare_sparse(function)
         pattern = self.compressed.plan.pattern
         self.row, self.column = colouring.coordinates(pattern)
-        self.form: Callable[..., LinearMap] = _form(pattern, self.row, self.column)
+        self.form: Callable[[jax.Array, bool], LinearMap] = _form(pattern, self.row, self.column)
 
     def __call__(self, x: jax.Array, *others: Any) -> LinearMap:
-        _, values, _ = self.compressed.compiled(x, *others)
-        values = values[self.compressed.plan.places] if self.compressed.plan.is_filled else values
+        values = self.entries(x, *others)
         n, row, column = x.size, jnp.asarray(self.row), jnp.asarray(self.column)
         times = lambda v: jax.ops.segment_sum(values * v[column], row, n)
         direct, transposed = self.form(values, False), self.form(values, True)
         return lambda b: jax.lax.custom_linear_solve(times, b, lambda _, b: direct(b), lambda _, b: transposed(b))
+
+    def entries(self, x: jax.Array, *others: Any) -> jax.Array:
+        """The entries of J in its pattern, from which `form(entries, transposed)` makes b ↦ J⁻¹ b or J⁻ᵀ b."""
+        _, values, _ = self.compressed.compiled(x, *others)
+        return values[self.compressed.plan.places] if self.compressed.plan.is_filled else values
 
 
 def _form(pattern: Matrix, row: np.ndarray, column: np.ndarray) -> Callable[[jax.Array, bool], LinearMap]:
