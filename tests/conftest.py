@@ -36,11 +36,10 @@ def stripes_folder(tmp_path_factory):
     return folder
 
 
-# Tests in which compiling takes most of the time and the speed of the program does not matter.
+# Tests in which compiling takes most of the time and the speed of the program does not matter. Experiments train.
 COMPILED_QUICKLY = (
     "tests.cli",
     "tests.exact",
-    "tests.experiments",
     "tests.graph",
     "tests.interop",
     "tests.nn",
@@ -54,7 +53,27 @@ COMPILED_QUICKLY = (
     "tests.test_transformations",
     "tests.train.test_devices",
     "tests.train.test_memory_plan",
-    *(f"tests.jacobian.test_{part}" for part in ("eliminate", "methods", "pattern", "plan", "sparse", "structured")),
+    *(
+        f"tests.jacobian.test_{part}"
+        for part in (
+            "by_hand",
+            "cut",
+            "eliminate",
+            "generated_patterns",
+            "gram_matrices",
+            "hessian",
+            "known_structure",
+            "laplacian",
+            "linear_solves",
+            "methods",
+            "pattern",
+            "plan",
+            "products",
+            "saved_plans",
+            "sparse",
+            "structured",
+        )
+    ),
 )
 
 
