@@ -36,6 +36,10 @@ def stripes_folder(tmp_path_factory):
     return folder
 
 
+COMPILED_QUICKLY_OF_JACOBIANS = (
+    "by_hand", "cut", "eliminate", "generated_patterns", "gram_matrices", "hessian", "known_structure", "laplacian",
+    "linear_solves", "methods", "pattern", "plan", "products", "reductions", "saved_plans", "sparse", "structured",
+)  # fmt: skip
 # Tests in which compiling takes most of the time and the speed of the program does not matter. Experiments train.
 COMPILED_QUICKLY = (
     "tests.cli",
@@ -53,27 +57,7 @@ COMPILED_QUICKLY = (
     "tests.test_transformations",
     "tests.train.test_devices",
     "tests.train.test_memory_plan",
-    *(
-        f"tests.jacobian.test_{part}"
-        for part in (
-            "by_hand",
-            "cut",
-            "eliminate",
-            "generated_patterns",
-            "gram_matrices",
-            "hessian",
-            "known_structure",
-            "laplacian",
-            "linear_solves",
-            "methods",
-            "pattern",
-            "plan",
-            "products",
-            "saved_plans",
-            "sparse",
-            "structured",
-        )
-    ),
+    *(f"tests.jacobian.test_{part}" for part in COMPILED_QUICKLY_OF_JACOBIANS),
 )
 
 

@@ -44,7 +44,6 @@ from jaxdl.jaxpr.reading import (
     primal_of,
     primitives,
     without_addresses,
-    written_out,
 )
 from jaxdl.jaxpr.records import (
     Dot,
@@ -69,6 +68,7 @@ from jaxdl.jaxpr.records import (
     while_,
     window,
 )
+from jaxdl.jaxpr.rewriting import written_out
 from jaxdl.jaxpr.slicing import dependent_outputs, needed_equations, used_inputs
 from jaxdl.jaxpr.source_lines import (
     definition,

@@ -5,8 +5,7 @@ A jaxpr here is what `jax.make_jaxpr` returns, closed over its constants; `opene
 
 import functools
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -65,32 +64,6 @@ def primal_of(eqn: Equation) -> AnyJaxpr | None:
 def definition_of(eqn: Equation) -> AnyJaxpr:
     """The jaxpr of the JAX function that evaluates a primitive of jaxdl."""
     return trace(functools.partial(eqn.primitive.impl, **eqn.params), *[v.aval for v in eqn.invars])[0]
-
-
-def written_out(eqn: Equation) -> Callable[..., list[Any]] | None:
-    """An equation of `jax.experimental.sparse` as a function in JAX's other primitives; None for all other equations.
-
-    It serves as the replacement of `evaluate`.
-    """
-    if "jax.experimental.sparse" not in sys.modules:  # then no function calls it, and its import takes long
-        return None
-    define = _sparse_definitions().get(eqn.primitive.name)
-    if define is None:
-        return None
-    listed = list if eqn.primitive.multiple_results else lambda y: [y]
-    return lambda *args: listed(define(*args, **eqn.params))
-
-
-@functools.cache
-def _sparse_definitions():
-    from jax.experimental.sparse import bcoo, bcsr, coo, csr
-
-    return {
-        name[1 : -len("_impl")]: define
-        for module in (bcoo, bcsr, coo, csr)
-        for name, define in vars(module).items()
-        if name.startswith(f"_{module.__name__.split('.')[-1]}_") and name.endswith("_impl")
-    }
 
 
 def likeness(eqn: Equation) -> tuple[Any, ...]:

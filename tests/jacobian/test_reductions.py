@@ -1,0 +1,42 @@
+"""Reductions by any function: JAX's own derivative of them leaves out the initial value."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxdl import jacobian
+from tests.draws import draw
+
+X = draw(95, 3, 5)
+# A reduction with the initial value 2, and the same written by hand.
+BY = {
+    "sum": (lax.add, lambda x, axis: 2 + x.sum(axis)),
+    "product": (lax.mul, lambda x, axis: 2 * x.prod(axis)),
+    "a + b + ab": (lambda a, b: a + b + a * b, lambda x, axis: 3 * (1 + x).prod(axis) - 1),
+}
+PAIRS = (lambda a, b: (a[0] + b[0], a[1] * b[1]), lambda x, axis: (2 + x.sum(axis), 3 * (x**2).prod(axis)))
+
+
+@pytest.mark.parametrize("axes", [(0,), (1, 0)])
+@pytest.mark.parametrize("name", BY)
+def test_initial_values_count(name, axes):
+    by, right = BY[name]
+    f = lambda x: lax.reduce(x, jnp.float32(2), by, axes)
+    methods = jacobian.reverse, jacobian.forward, jacobian.sparse
+    both = lambda x: (right(x, axes), jax.jacrev(lambda x: right(x, axes))(x))
+    found, expected = jax.jit(lambda x: ([method(f).value_and_jacobian(x) for method in methods], both(x)))(X)
+    for of_method in found:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), of_method, expected)
+
+
+def test_several_arrays_and_none():
+    by, right = PAIRS
+    f = lambda x: lax.reduce((x, x**2), (jnp.float32(2), jnp.float32(3)), by, (0,))
+    found, expected = jax.jit(jacobian.reverse(f))(X), jax.jacrev(lambda x: right(x, 0))(X)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), tuple(found), expected)
+    y, J = jacobian.reverse(lambda x: lax.reduce(x[:0], x[0, 0], lax.add, (0,))).value_and_jacobian(X)
+    assert (y == X[0, 0]).all()
+    assert (J[:, 0, 0] == 1).all()
+    assert J.sum() == 5
