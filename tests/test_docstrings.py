@@ -23,7 +23,7 @@ PUBLIC = {
 }
 
 
-OPTIONAL = {"jaxdl.interop.lineax_operators": "lineax"}
+OPTIONAL = {f"jaxdl.interop.lineax_{part}": "lineax" for part in ("operators", "solvers")}
 
 
 @pytest.mark.parametrize("name", MODULES)
