@@ -100,9 +100,9 @@ def check_called(tool: str, name: str, choice: Choice, sites: Iterable[Site]) ->
     if choice is None or callable(choice):
         return
     called = dict.fromkeys(site.name for site in sites)
-    if unknown := next((rule for rule in _names(choice) if rule not in called), None):
+    if unknown := [rule for rule in _names(choice) if rule not in called]:
         raise ValueError(
-            f"{tool}: {name} has {unknown!r}, which f does not call; its rules are {', '.join(called) or 'none'}"
+            f"{tool}: {name} has {unknown[0]!r}, which f does not call; its rules are {', '.join(called) or 'none'}"
         )
 
 

@@ -2,8 +2,8 @@
 
 Srajer, Kukelova, Fitzgibbon 2018; the expected numbers are those of the tests of github.com/microsoft/ADBench
 (test/python/modules/common), whose tolerance is 1e-8, and the inputs are those of its files gmm_instances/gmm1.txt and
-ba.txt. Its tests of hand tracking and of the LSTM need files that were not to be had: the mesh of a hand, and the text
-as a matrix of bits with its weights.
+ba.txt. Its tests of hand tracking and of the LSTM are left out: the mesh of the hand, and the text as a matrix of bits
+with its weights, are not published.
 """
 
 import jax

@@ -31,6 +31,14 @@ def test_initial_values_count(name, axes):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), of_method, expected)
 
 
+def test_laplacians_of_products():
+    f = lambda x: lax.reduce(x, jnp.float32(2), lax.mul, (0,))
+    y, _, found = jacobian.laplacian(lambda x: f(x.reshape(3, 2))).value_jacobian_and_laplacian(X.ravel()[:6])
+    expected = jax.hessian(lambda x: 2 * x.reshape(3, 2).prod(0))(X.ravel()[:6])
+    np.testing.assert_allclose(y, 2 * X.ravel()[:6].reshape(3, 2).prod(0), rtol=1e-5)
+    np.testing.assert_allclose(found, jnp.trace(expected, axis1=1, axis2=2), atol=1e-5)
+
+
 def test_several_arrays_and_none():
     by, right = PAIRS
     f = lambda x: lax.reduce((x, x**2), (jnp.float32(2), jnp.float32(3)), by, (0,))

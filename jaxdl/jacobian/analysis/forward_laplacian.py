@@ -151,9 +151,7 @@ def _elementwise(g: Function, xs: Inputs) -> list[Moving]:
 def _general(g: Function, xs: Inputs) -> list[Moving]:
     values = tuple(x.value for x in xs)
     bend = lambda *v: jax.jvp(lambda *values: jax.jvp(g, values, v)[1], values, v)[1]
-    # The derivative of `jax.lax.reduce` has a wrong value: without the initial one.
-    ys = [y._replace(value=value) for y, value in zip(_linear(g, xs), g(*values), strict=True)]
-    return _bent(ys, [bent.sum(0) for bent in jax.vmap(bend)(*(x.along for x in xs))])
+    return _bent(_linear(g, xs), [bent.sum(0) for bent in jax.vmap(bend)(*(x.along for x in xs))])
 
 
 def _bent(ys: Inputs, terms: Sequence[jax.Array]) -> list[Moving]:
