@@ -18,8 +18,8 @@ from jaxdl.jaxpr.versions import Equation
 def written_out(eqn: Equation) -> Callable[..., list[Any]] | None:
     """An equation as a function in JAX's other primitives; None for most.
 
-    Those of `jax.experimental.sparse`, and reductions by any function: the derivative that JAX has for them leaves out
-    the initial value, and with it a factor where the function is a product. It serves as the replacement of `evaluate`.
+    Those of `jax.experimental.sparse`, and reductions by any function: JAX's derivative of them may omit the initial
+    value, and with it a factor where the function is a product. It serves as the replacement of `evaluate`.
     """
     if eqn.primitive.name == "reduce" and not unknown_parameter(eqn):
         return functools.partial(_folded, inner_jaxprs(eqn)[0], reduced_axes(eqn) or ())
