@@ -4,16 +4,21 @@ from jaxdl.report.console import terminal
 from jaxdl.report.errors import error_text
 from jaxdl.report.files import draft_of, plain, sync, write_whole
 from jaxdl.report.numbers import bytes_text, count_text, number_text, ratio_text, seconds_text
-from jaxdl.report.page import Page
-from jaxdl.report.plot import AUTOMATIC, FURTHER, HAND, figure, picture, png
+from jaxdl.report.page import Page, figure_html
+from jaxdl.report.plot import AUTOMATIC, FURTHER, HAND, INK, LINE, PAPER, figure, inline_svg, picture, png
 from jaxdl.report.progress import ProgressBar
 from jaxdl.report.report import Report
+from jaxdl.report.style import THEME, fragment, framed
 from jaxdl.report.table import Table
 
 __all__ = [
     "AUTOMATIC",
     "FURTHER",
     "HAND",
+    "INK",
+    "LINE",
+    "PAPER",
+    "THEME",
     "Page",
     "ProgressBar",
     "Report",
@@ -23,6 +28,10 @@ __all__ = [
     "draft_of",
     "error_text",
     "figure",
+    "figure_html",
+    "fragment",
+    "framed",
+    "inline_svg",
     "number_text",
     "picture",
     "plain",

@@ -1,25 +1,17 @@
 """One self-contained HTML page of text, tables and pictures, which loads nothing else."""
 
+from __future__ import annotations
+
 import base64
 from html import escape
+from typing import TYPE_CHECKING
 
+from jaxdl.report.plot import inline_svg
+from jaxdl.report.style import PAGE_STYLE
 from jaxdl.report.table import Table
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #0b6e4f; }
-figure { margin: 1.2rem 0; } figcaption { font-weight: 600; margin-bottom: .3rem; }
-img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
-td { white-space: nowrap; }
-th.words, td.words { text-align: left; white-space: normal; }
-th:first-child, td:first-child { min-width: 11rem; }
-thead th { border-bottom: 2px solid #888; }
-pre { background: #f6f6f6; padding: .6rem .8rem; overflow-x: auto; font-size: .84rem; }
-.note { color: #555; font-size: .86rem; margin: .4rem 0; }
-"""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Page:
@@ -55,18 +47,33 @@ class Page:
         """Adds a table."""
         self.parts.append(table.html())
 
-    def picture(self, png: bytes, caption: str) -> None:
-        """Adds a picture, the content of a PNG file, above its caption."""
-        data = base64.b64encode(png).decode()
-        self.parts.append(
-            f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-            f'<p class="note">{escape(caption)}</p></figure>'
-        )
+    def lead(self, text: str) -> None:
+        """Adds a paragraph in bold: what the page concludes."""
+        self.parts.append(f'<p class="lead">{escape(text)}</p>')
+
+    def picture(self, picture: Figure | bytes, caption: str) -> None:
+        """Adds a picture above its caption.
+
+        Args:
+            picture: A figure of matplotlib, which gets the colours of the page, light or dark; or a PNG file's content.
+            caption: What it shows.
+        """
+        self.parts.append(figure_html(picture, caption))
 
     def html(self) -> str:
         """The whole page."""
         return (
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>'
-            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
-            f"<body>{''.join(self.parts)}</body></html>"
+            f'<meta name="viewport" content="width=device-width"><style>{PAGE_STYLE}</style></head>'
+            f'<body class="jaxdl">{"".join(self.parts)}</body></html>'
         )
+
+
+def figure_html(picture: Figure | bytes, caption: str) -> str:
+    """A picture and its caption in HTML: a figure of matplotlib, or the content of a PNG file."""
+    if isinstance(picture, bytes):
+        data = base64.b64encode(picture).decode()
+        drawn = f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+    else:
+        drawn = f'<div class="wide" role="img" aria-label="{escape(caption)}">{inline_svg(picture)}</div>'
+    return f'<figure>{drawn}<p class="note">{escape(caption)}</p></figure>'

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from jaxdl.report.style import fragment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +24,17 @@ FURTHER: tuple[dict[str, Any], ...] = (
     {"color": "#777777", "linestyle": (0, (1, 1)), "linewidth": 1.6},
 )
 
+INK, PAPER, LINE = "#1b1b1b", "#ffffff", "#dddddd"
+
+# The names that these colours have in the style sheet of a page, where they are others in dark mode.
+_NAMES = {
+    **dict.fromkeys((INK, "#000000", "#333333"), "ink"),
+    **dict(zip((PAPER, LINE), ("paper", "line"), strict=True)),
+    HAND["color"]: "hand",
+    AUTOMATIC["color"]: "automatic",
+    **{style["color"]: name for style, name in zip(FURTHER, ("third", "fourth", "fifth"), strict=True)},
+}
+
 _STYLE: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
@@ -30,7 +45,8 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#dddddd",
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    "grid.color": LINE,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
@@ -41,7 +57,7 @@ _STYLE: Any = {
 def figure(
     rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float = 3.4, **shared: Any
 ) -> Iterator[tuple[Figure, Any]]:
-    """A figure of matplotlib in jaxdl's style, drawn without a display.
+    """A figure of matplotlib in jaxdl's style, drawn without a display. A notebook shows it in its own theme.
 
     Args:
         rows: How many rows of axes.
@@ -54,13 +70,42 @@ def figure(
         The figure and its axes, as `Figure.subplots` returns them.
     """
     from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        fig = _figure_class()(figsize=(width, height))
+        yield fig, fig.subplots(rows, columns, **shared)
+
+
+@functools.cache
+def _figure_class():
+    """A class of figures that a notebook shows, also where pyplot was not imported; matplotlib is imported late."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
-        fig = Figure(figsize=(width, height))
-        FigureCanvasAgg(fig)
-        yield fig, fig.subplots(rows, columns, **shared)
+    class ShownFigure(Figure):
+        def __init__(self, *args: Any, **settings: Any):
+            super().__init__(*args, **settings)
+            FigureCanvasAgg(self)
+
+        def _repr_html_(self) -> str:
+            return fragment(f'<div class="wide">{inline_svg(self)}</div>')
+
+    return ShownFigure
+
+
+def inline_svg(figure: Figure) -> str:
+    """A figure as an SVG element for an HTML page, in the colours of the page's style sheet.
+
+    Args:
+        figure: A figure of matplotlib.
+    """
+    svg = picture(figure, ".svg").decode()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
+    colours = "|".join(_NAMES)
+    return re.sub(colours, lambda found: f"var(--{_NAMES[found[0]]})", svg).replace(
+        "<svg ", '<svg fill="currentColor" '
+    )
 
 
 def picture(figure: Figure, suffix: str) -> bytes:

@@ -1,12 +1,19 @@
-"""A progress bar."""
+"""A progress bar on a terminal or in a notebook."""
 
+import time
+from html import escape
 from typing import Any
 
 from jaxdl.report.console import terminal
+from jaxdl.report.numbers import number_text
+
+OFTEN = 0.1  # seconds between two changes of a bar in a notebook
 
 
 class ProgressBar:
-    """A progress bar on a terminal, invisible elsewhere; a context manager, in which it is called to report progress.
+    """A progress bar on a terminal and in a notebook, invisible elsewhere.
+
+    It is a context manager, and is called to report progress.
 
     Args:
         title: The text before the bar.
@@ -19,9 +26,26 @@ class ProgressBar:
     """
 
     def __init__(self, title: str, total: float, quiet: bool = False):
+        console = terminal(stderr=True)
+        in_notebook = console.is_jupyter and not quiet
+        self.bar: Any = _NotebookBar(title, total) if in_notebook else _TerminalBar(title, total, quiet, console)
+
+    def __enter__(self) -> "ProgressBar":
+        self.bar.start()
+        return self
+
+    def __call__(self, done: float, note: str = "") -> None:
+        """Shows how much is done, and a note after the bar."""
+        self.bar.show(done, note)
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+
+class _TerminalBar:
+    def __init__(self, title, total, quiet, console):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = terminal(stderr=True)
         counted = (MofNCompleteColumn(),) if isinstance(total, int) else ()
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -30,17 +54,55 @@ class ProgressBar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
-        self.bar: Any = Progress(*columns, console=console, transient=True)
-        self.bar.disable = quiet or not console.is_terminal
-        self.task: Any = self.bar.add_task(title, total=total, note="")
+        bar = Progress(*columns, console=console, transient=True)
+        bar.disable = quiet or not console.is_terminal
+        self.start, self.stop = bar.start, bar.stop
+        self.task, self.bar = bar.add_task(title, total=total, note=""), bar
 
-    def __enter__(self) -> "ProgressBar":
-        self.bar.start()
-        return self
-
-    def __call__(self, done: float, note: str = "") -> None:
-        """Shows how much is done, and a note after the bar."""
+    def show(self, done, note):
         self.bar.update(self.task, completed=done, note=note)
 
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+
+class _NotebookBar:
+    def __init__(self, title, total):
+        self.title, self.total, self.done, self.note = title, total, 0, ""
+        self.handle: Any = None
+        self.shown = 0.0
+
+    def start(self):
+        from IPython.display import display
+
+        self.handle = display(_State(self.title, 0, self.total, ""), display_id=True)
+
+    def show(self, done, note):
+        now = time.monotonic()
+        if now - self.shown >= OFTEN:
+            self.shown = now
+            self.handle.update(_State(self.title, done, self.total, note))
+
+    def stop(self):
+        self.handle.update(_Nothing())
+
+
+class _State:
+    """What a notebook displays: a bar, or text where it has no HTML."""
+
+    def __init__(self, title, done, total, note):
+        self.done, self.total = done, total
+        count = f"{done}/{total}" if isinstance(total, int) else f"{number_text(100 * done / total)}%"
+        self.title, self.text = title, f"{count} {note}".strip()
+
+    def __repr__(self):
+        return f"{self.title} {self.text}"
+
+    def _repr_html_(self):
+        bar = f'<progress max="{self.total}" value="{self.done}"></progress>'
+        return f"{escape(self.title)} {bar} {escape(self.text)}"
+
+
+class _Nothing:
+    def __repr__(self):
+        return ""
+
+    def _repr_html_(self):
+        return ""

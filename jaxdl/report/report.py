@@ -13,6 +13,7 @@ from jaxdl.report.console import terminal
 from jaxdl.report.files import plain, write_whole
 from jaxdl.report.page import Page
 from jaxdl.report.plot import picture
+from jaxdl.report.style import fragment
 from jaxdl.report.table import Table
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Report:
         first, *others = self.tables()
         page = Page(first.title)
         if _gives(self, "_figure"):
-            page.picture(picture(self._figure(), ".png"), first.title)
+            page.picture(self._figure(), first.title)
         for table in (replace(first, title=""), *others):
             page.table(table)
         return page
@@ -115,9 +116,13 @@ class Report:
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.tables()))
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows without HTML."""
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return "".join(table.html() for table in self.tables())
+        return fragment(*(table.html() for table in self.tables()))
 
 
 def _gives(report: Report, name: str) -> bool:

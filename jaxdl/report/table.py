@@ -1,15 +1,18 @@
 """A table that prints on a terminal, in Markdown and in HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from jaxdl.report.column_widths import column_groups, fitted
 from jaxdl.report.console import terminal
+from jaxdl.report.style import fragment
 
 
 @dataclass(frozen=True)
@@ -36,33 +39,46 @@ class Table:
     note: str = ""
     words: int = 1
 
-    def rich(self) -> RichTable:
-        """The table for a console of rich."""
-        look = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-        table = RichTable(
-            title=Text(self.title) if self.title else None, caption=Text(self.note) if self.note else None, **look
-        )
-        for i, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="left" if i < self.words else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*map(Text, row))
-        return table
-
     def print(self, console: Console | None = None) -> None:
-        """Prints the table.
+        """Prints the table. Columns for which the console is too narrow follow below, beside the first column again.
 
         Args:
             console: A console of rich; by default the standard output.
         """
-        (console or terminal()).print(self.rich())
+        console = console or terminal()
+        groups = column_groups(self.columns, self.rows, self.words, console.width)
+        parts = [
+            Text(self.title, "italic") if self.title else None,
+            *(self._rich(g, fitted(self.columns, self.rows, self.words, g, console.width)) for g in groups),
+            Text(self.note, "dim") if self.note else None,
+        ]
+        console.print(Group(*(part for part in parts if part is not None)))
+
+    def _rich(self, shown: Sequence[int], widths: Sequence[int]) -> RichTable:
+        table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for i, width in zip(shown, widths, strict=True):
+            justify = "left" if i < self.words else "right"
+            table.add_column(Text(self.columns[i]), justify=justify, overflow="fold", width=width)
+        for row in self.rows:
+            table.add_row(*(Text(row[i]) for i in shown))
+        return table
 
     def __str__(self) -> str:
         """The table as plain text, as wide as necessary."""
-        console = terminal(width=1000, color_system=None)
+        console = terminal(width=1000, color_system=None, force_jupyter=False)
+        everything = range(len(self.columns))
         with console.capture() as text:
-            console.print(replace(self, title="", note="").rich())
+            console.print(self._rich(everything, fitted(self.columns, self.rows, self.words, everything, 1000)))
         parts = self.title, *(line.rstrip() for line in text.get().splitlines()), self.note
         return "\n".join(part for part in parts if part)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows without HTML."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return fragment(self.html())
 
     def markdown(self) -> str:
         """Columns and rows in Markdown."""

@@ -1,7 +1,9 @@
 """Numbers, tables and pages."""
 
 import json
+import re
 import resource
+from collections import Counter
 
 import pytest
 
@@ -17,6 +19,7 @@ from jaxdl.report import (
     png,
     ratio_text,
     seconds_text,
+    terminal,
     write_whole,
 )
 
@@ -45,7 +48,25 @@ def test_a_table_everywhere(capsys):
     assert "x &lt; y" in table.html()
     words = Table("", ("a", "b", "c"), [], words=2)
     assert words.markdown() == "| a | b | c |\n| --- | --- | ---: |"
-    assert [column.justify for column in words.rich().columns] == ["left", "left", "right"]
+
+
+WIDE = Table(
+    "A title",
+    ("model", "parameters", "test result hand / auto", "step (ratio)", "residuals hand / auto", "why it differs"),
+    [("autoencoder", "20,816", "error 0.009376 / 0.009375", "221 µs (1.14×)", "135 kB / 217 kB", "a flipped maximum")],
+    "a note",
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_table_fits_the_terminal_without_broken_words(width, capsys):
+    WIDE.print(terminal(width=width))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    printed = Counter(" ".join(lines).split())
+    assert {*" ".join((*WIDE.columns, *WIDE.rows[0])).split()} <= {*printed}
+    assert "135 kB / 217 kB" in "\n".join(lines)
+    assert printed["autoencoder"] == {40: 5, 80: 2, 200: 1}[width]  # beside each group of columns
 
 
 def test_a_page_stands_alone():
@@ -55,10 +76,14 @@ def test_a_page_stands_alone():
     with figure(1, 2, sharey=True) as (fig, axes):
         assert len(axes) == 2
         page.picture(png(fig), "What it shows")
+        page.picture(fig, "The same, in the colours of the page")
     html = page.html()
     assert "A &lt;title&gt;" in html
     assert 'src="data:image/png;base64,' in html
+    assert "stroke: var(--ink)" in html[html.index("<svg") :]
     assert "http" not in html
+    for name in re.findall(r"var\((--\w+)\)", html):
+        assert html.count(f"{name}:") == 2, name  # light and dark
 
 
 def test_files_are_whole_and_json_is_valid(tmp_path):
