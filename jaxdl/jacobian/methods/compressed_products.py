@@ -21,6 +21,9 @@ from jaxdl.jacobian.methods.sparse_plan import SparsePlan
 
 # Seed matrices with up to this many values are constants of the program, which is faster; larger ones are computed.
 MOST_CONSTANT_SEEDS = 4_000_000
+# Sweeps through a linearized function are faster, but it keeps an array for each step of a loop: where it keeps more
+# values than this times those of the products, tangents are computed along with the values.
+MOST_KEPT = 4
 
 
 class CompressedJacobian:
@@ -79,12 +82,14 @@ class CompressedJacobian:
             parts.append(self._in_chunks(push, self.plan.columns, forward, x.dtype))
         elif forward:
             seeds = _seeds(self.plan.columns, forward, x.dtype)
-            if forward <= 4 and self._is_light:
-                y, push, aux = linearize_with_aux(f, x)
-                parts += map(push, seeds)
-            else:
+            y, push, aux = linearize_with_aux(f, x)
+            if sum(kept.size for kept in jax.tree.leaves(push)) > MOST_KEPT * forward * max(self.plan.pattern.shape):
                 y, products, aux = value_and_products(f, x, seeds)
                 parts.append(products)
+            elif forward <= 4 and self._is_light:
+                parts += map(push, seeds)
+            else:
+                parts.append(jax.vmap(push)(seeds))
         if reverse:
             y, pullback, aux = jax.vjp(f, x, has_aux=True)
             pull = lambda dy: pullback(dy)[0]
