@@ -11,14 +11,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.auditor.array_points import GIVEN, points
 from jaxdl.auditor.array_witnesses import ArrayWitnesses, slope_text
 from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, judged, verdicts
 from jaxdl.auditor.neighbours import Neighbours
-from jaxdl.auditor.subject import LARGE, Subject, UserCodeError, evaluated, in_float64, magnitude, random_arrays
+from jaxdl.auditor.programs import evaluated, in_float64
+from jaxdl.auditor.subject import Subject, magnitude, random_arrays
 from jaxdl.auditor.unverifiable import is_sampled_in_a_loop, unverifiable_entries
-from jaxdl.double_precision import as_double, real_parts
+from jaxdl.double_precision import NoDoublePrecision, as_double, real_parts
 
 DIRECTIONS = 2
 DISPUTED = 6  # entries for which witnesses are called
@@ -207,12 +209,12 @@ class ArrayPoint:
         subject, findings, are_known = self.subject, [], False
         if all(mask.all() for mask in self.unverifiable):
             return [], False
-        for seed in range(10, 11 if subject.size > LARGE else 10 + DIRECTIONS):
+        for seed in range(10, 11 if subject.size > jx.LARGE else 10 + DIRECTIONS):
             random = random_arrays(seed, [subject.types[i] for i in subject.smooth])
             along = [np.where(mask, 0, v).astype(v.dtype) for v, mask in zip(random, self.unverifiable, strict=True)]
             try:
                 slope = self.witnesses.numerical(self.inputs, self.u, along)
-            except UserCodeError:  # part of the function does not work in float64
+            except NoDoublePrecision:
                 return findings, False
             are_known |= bool(np.isfinite(slope.low))
             findings += self._along_direction(along, slope)
@@ -285,7 +287,7 @@ def _conditioning(subject, inputs, u, truth):
         if jnp.issubdtype(x.dtype, jnp.inexact) else x
     )  # fmt: skip
     rooms = [0.0] * len(truth)
-    for _ in range(2 if subject.size <= LARGE else 1):
+    for _ in range(2 if subject.size <= jx.LARGE else 1):
         other = in_float64(subject.steps[1], *map(moved, inputs), *map(moved, u))
         if other is None:
             return rooms

@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.subject import LARGE, Subject
+from jaxdl.auditor.subject import Subject
 
 GIVEN = "the arrays given"
 
 
 def points(subject: Subject) -> dict[str, tuple[Any, ...]]:
     """Arrays at which to audit, by a description."""
-    if subject.size > LARGE or not subject.edges or (has_while_loop(subject) and not subject.is_whole):
+    if subject.size > jx.LARGE or not subject.edges or (has_while_loop(subject) and not subject.is_whole):
         return {GIVEN: subject.inputs}
     return {GIVEN: subject.inputs} | generated_points(subject)
 

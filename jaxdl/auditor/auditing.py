@@ -15,18 +15,10 @@ from jaxdl.auditor import accepted, array_derivatives, checks, pointwise_derivat
 from jaxdl.auditor.array_points import has_while_loop
 from jaxdl.auditor.domains import domains_of
 from jaxdl.auditor.findings import Finding, Verdict, error_line, raised_at
+from jaxdl.auditor.programs import UserCodeError, evaluated, in_float64, user_code
 from jaxdl.auditor.report import Audited, AuditReport
 from jaxdl.auditor.sites import subjects
-from jaxdl.auditor.subject import (
-    LARGE,
-    Subject,
-    UserCodeError,
-    evaluated,
-    in_float64,
-    magnitude,
-    user_code,
-    works_on_bits,
-)
+from jaxdl.auditor.subject import SMALL, Subject, magnitude, values_in_float64, works_on_bits
 from jaxdl.auditor.unverifiable import is_sampled
 from jaxdl.currying import direct_or_curried
 from jaxdl.double_precision import NoDoublePrecision, as_double
@@ -34,7 +26,6 @@ from jaxdl.measure.differentiated import Differentiated, check_differentiable
 from jaxdl.strip import Site
 
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
-SMALL = 4096  # numbers in a subject up to which it is audited in all floating-point formats
 MEANINGLESS = 0.1  # of the largest entry: an error of a narrow format beyond which a function's values are noise
 CONSTANT = "its inputs do not depend on the arguments"
 COSTLY = 1.2, 1024  # the factor, and the number of bytes or operations, beyond which a rule is costly
@@ -164,7 +155,7 @@ def derivative(subject: Subject, orders: int = 2) -> list[Finding]:
             findings = [
                 Finding(Verdict.NOT_VERIFIABLE, "cotangents", "edge points", "", error_line(error), "a witness")
             ]
-    if orders == 2 and subject.size <= LARGE:
+    if orders == 2 and subject.size <= jx.LARGE:
         findings += guarded(checks.second_order, "second order", subject)
     return findings + array_derivatives.array_findings(subject)
 
@@ -215,7 +206,7 @@ def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
     small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault and not is_sampled(a.subject)]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
     is_complex = any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
-    if not small or is_complex or sum(map(np.size, arrays)) > LARGE or given == {jnp.dtype(dtype)}:
+    if not small or is_complex or sum(map(np.size, arrays)) > jx.LARGE or given == {jnp.dtype(dtype)}:
         return audited
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
@@ -239,9 +230,18 @@ def in_format(subject: Subject) -> list[Finding]:
     """Findings on structure and first derivative, unless the function's own values are noise in this format."""
     if found := checks.structure(subject):
         return found
-    values, truth = evaluated(subject.value, *subject.inputs), in_float64(subject.value, *subject.inputs)
+    values, truth = _values_here(subject)
     apart = [(np.abs(as_double(a) - b), magnitude(b)) for a, b in zip(values, truth or values, strict=True)]
     if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
         return []
     found = derivative(subject, orders=1)
     return [f for f in found if f.verdict == Verdict.WRONG] if has_while_loop(subject) else found
+
+
+def _values_here(subject):
+    """The outputs in the subject's format and, or else None, in float64."""
+    plain, given = subject.steps[1], (*subject.inputs, *subject.seeds())
+    if plain is None:
+        return evaluated(subject.value, *subject.inputs), in_float64(subject.value, *subject.inputs)
+    values, truth = evaluated(plain, *given), values_in_float64(subject, *subject.inputs)
+    return values[: len(subject.outputs)], truth

@@ -1,6 +1,7 @@
 """Properties of any derivative, whatever its values. Each check returns findings, none where the property holds."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +10,10 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.findings import Finding, Verdict, entry, error_line, number
 from jaxdl.auditor.judge import half_of_the_digits
+from jaxdl.auditor.programs import UserCodeError, evaluated, in_float64, run, user_code
 from jaxdl.auditor.searches import search
 from jaxdl.auditor.slopes import slopes_of_cotangents
-from jaxdl.auditor.subject import (
-    Subject,
-    UserCodeError,
-    evaluated,
-    in_float64,
-    magnitude,
-    random_arrays,
-    run,
-    user_code,
-    vjp,
-)
+from jaxdl.auditor.subject import Subject, magnitude, random_arrays, vjp
 from jaxdl.auditor.unverifiable import is_sampled_in_a_loop, unverifiable_entries
 from jaxdl.double_precision import as_double, real_parts
 
@@ -92,17 +84,15 @@ def _weak(subject) -> list[Finding]:
 
 def linear(subject: Subject) -> list[Finding]:
     """The pullback of 0 is 0, of a sum the sum, of a multiple the multiple."""
+    types = [subject.types[i].dtype for i in subject.smooth]
 
-    def pulled(inputs, u, w):
-        pullback = subject.pulled(subject.hand, inputs)[1]
-        scaled = lambda u, s: [x * jnp.asarray(s, x.dtype) for x in u]
-        both = [a + b for a, b in zip(u, w, strict=True)]
-        each = [pullback(x) for x in (u, w, both, scaled(u, 0.0), *(scaled(u, s) for s in SCALES))]
-        types = [subject.types[i].dtype for i in subject.smooth]
-        return [[jnp.asarray(x, t) for x, t in zip(cotangents, types, strict=True)] for cotangents in each]
+    def pulled(u):
+        return [np.asarray(x, t) for x, t in zip(subject.pulled_back(u), types, strict=True)]
 
     u, w = random_arrays(1, subject.outputs), random_arrays(2, subject.outputs)
-    of_u, of_w, of_both, of_zero, *of_scaled = run(pulled, subject.inputs, u, w)
+    scaled = lambda s: [x * np.asarray(s, x.dtype) for x in u]
+    both = [a + b for a, b in zip(u, w, strict=True)]
+    of_u, of_w, of_both, of_zero, *of_scaled = map(pulled, (u, w, both, scaled(0.0), *map(scaled, SCALES)))
     floor = [max(magnitude(x), _floor(subject, u)) for x in of_u]
     scales = SCALES if float(jnp.finfo(subject.dtype).max) > 1e10 else ()  # float16 has no room for them
     cases = [
@@ -127,19 +117,22 @@ def adjoint(subject: Subject) -> list[Finding]:
     v = random_arrays(3, [subject.types[i] for i in subject.smooth])
     u = random_arrays(1, subject.outputs)
 
-    def both(inputs, u, v):
+    def pushed(inputs, v):
         f, moving = subject.of_smooth(subject.hand, inputs), [inputs[i] for i in subject.smooth]
-        return user_code(jax.jvp)(f, moving, v)[1], subject.pulled(subject.hand, inputs)[1](u)
+        return user_code(jax.jvp)(f, moving, v)[1]
 
     try:
-        sides = _sides(u, v, *run(both, subject.inputs, u, v))
+        sides = _sides(u, v, run(pushed, subject.inputs, v), subject.pulled_back(u))
     except UserCodeError as raised:
         if "forward-mode" in str(raised) or "custom_vjp" in str(raised):
             return []
         raise
     room = _half(subject.roughest)
-    if _apart(*sides, room) and (wider := in_float64(jx.trace(both, subject.inputs, u, v)[0], *subject.inputs, *u, *v)):
-        sides = _sides(u, v, wider[: len(u)], wider[len(u) :])  # the difference may be noise
+    if _apart(*sides, room):  # the difference may be noise
+        forward = in_float64(jx.trace(pushed, subject.inputs, v)[0], *subject.inputs, *v)
+        reverse = in_float64(subject.steps[0], *subject.inputs, *u)
+        if forward and reverse:
+            sides = _sides(u, v, forward, reverse[len(u) :])
     if not _apart(*sides, room):
         return []
     forward, reverse, _ = sides
@@ -220,26 +213,29 @@ def mapped(subject: Subject) -> list[Finding]:
     """vmap of the derivative equals a loop, with all inputs mapped, and with each input mapped alone."""
     inputs, u = list(subject.inputs), random_arrays(1, subject.outputs)
     others = [_another(x) if i in subject.smooth else x for i, x in enumerate(inputs)]
-    step = functools.partial(subject.step, subject.hand)
     ways = {"all inputs": subject.smooth}
     if len(subject.smooth) > 1:
         ways |= {f"input {i}": (i,) for i in subject.smooth}
+    moved = {way: [b if i in at else a for i, (a, b) in enumerate(zip(inputs, others, strict=True))]
+             for way, at in ways.items()}  # fmt: skip
 
-    def every_way(inputs, others, u):
+    def every_way(inputs, moved, u):
         results = []
-        for way in ways.values():
-            pairs = [(a, b if i in way else a) for i, (a, b) in enumerate(zip(inputs, others, strict=True))]
-            stacked = [jnp.stack(pair) if i in way else pair[0] for i, pair in enumerate(pairs)]
-            axes = [0 if i in way else None for i in range(len(inputs))]
-            together = jax.vmap(lambda inputs: step(inputs, u), (axes,))(stacked)
-            results.append((together, *(step([pair[k] for pair in pairs], u) for k in (0, 1))))
+        for way, at in ways.items():
+            stacked = [
+                jnp.stack(pair) if i in at else pair[0] for i, pair in enumerate(zip(inputs, moved[way], strict=True))
+            ]
+            axes = [0 if i in at else None for i in range(len(inputs))]
+            results.append(jax.vmap(lambda inputs: subject.step(subject.hand, inputs, u), (axes,))(stacked))
         return results
 
     unlike = functools.partial(_unlike, Verdict.WRONG, "vmap", subject, **_rounding(subject, u))
+    alone = lambda inputs: evaluated(subject.steps[0], *inputs, *u)
+    here = alone(inputs)
     return [
         found
-        for way, (together, *alone) in zip(ways, run(every_way, inputs, others, u), strict=True)
-        for name, a, *each in zip(subject.names, together, *alone, strict=True)
+        for way, together in zip(ways, run(every_way, inputs, moved, u), strict=True)
+        for name, a, *each in zip(subject.names, together, here, alone(moved[way]), strict=True)
         for k in (0, 1)
         for found in unlike(name, f"under vmap over {way}", a[k], each[k])
     ]
@@ -253,23 +249,21 @@ def alone(subject: Subject) -> list[Finding]:
     def each(inputs, u):
         moving = [inputs[i] for i in subject.smooth]
         f = subject.of_smooth(subject.hand, inputs)
-        whole = lambda u: vjp(f, *moving)[1](u)
-        pairs, together = [], whole(u)
-        for k in range(len(moving)):
-            only = lambda x, k=k: f(*moving[:k], x, *moving[k + 1 :])
-            pairs.append((vjp(only, moving[k])[1](u)[0], together[k]))
-        for k in range(len(u) if len(u) > 1 else 0):
-            zeros = [x if j == k else jnp.zeros_like(x) for j, x in enumerate(u)]
-            single = vjp(lambda *x, k=k: f(*x)[k], *moving)[1](u[k])
-            pairs += zip(single, whole(zeros), strict=True)
-        return pairs
+        one_input = [
+            vjp(lambda x, k=k: f(*moving[:k], x, *moving[k + 1 :]), moving[k])[1](u)[0] for k in range(len(moving))
+        ]
+        one_output = [vjp(lambda *x, k=k: f(*x)[k], *moving)[1](u[k]) for k in range(len(u) if len(u) > 1 else 0)]
+        return [*one_input, *itertools.chain(*one_output)]
 
     u = random_arrays(1, subject.outputs)
     names = [(name, "alone") for name in subject.cotangents]
-    names += [(name, f"from output {k} alone") for k in range(len(u)) for name in subject.cotangents]
+    together = subject.pulled_back(u)
+    for k in range(len(u) if len(u) > 1 else 0):
+        names += [(name, f"from output {k} alone") for name in subject.cotangents]
+        together += subject.pulled_back([x if j == k else np.zeros_like(x) for j, x in enumerate(u)])
     unlike = functools.partial(_unlike, Verdict.WRONG, "alone", subject, **_rounding(subject, u))
-    pairs = [*zip(names, run(each, subject.inputs, u), strict=False)]
-    found = [[*unlike(name, at, a, b)] for (name, at), (a, b) in pairs]
+    alone = run(each, subject.inputs, u)
+    found = [unlike(name, at, a, b) for (name, at), a, b in zip(names, alone, together, strict=True)]
     if any(found[: len(subject.smooth)]) and subject.ways:  # f may never differentiate one input alone
         ways = subject.ways()
         found = [new for k, new in enumerate(found) if k >= len(subject.smooth) or {subject.smooth[k]} in ways]
@@ -296,11 +290,13 @@ def eager(subject: Subject) -> list[Finding]:
 
 def _inside_and_outside(subject, f, u):
     """Outputs and cotangents inside jit and outside; only outputs of a plain function without a derivative."""
-    step = functools.partial(subject.step, f)
-    if f is subject.plain and subject.steps[1] is None:
+    step, inside = functools.partial(subject.step, f), subject.steps[f is not subject.hand]
+    given = *subject.inputs, *u
+    if inside is None:
         step = lambda inputs, u: subject.of_smooth(f, inputs)(*[inputs[i] for i in subject.smooth])
-    arrays = jax.tree.map(jnp.asarray, ([*subject.inputs], u))
-    return run(step, subject.inputs, u), [*map(np.asarray, step(*arrays))]
+        inside, given = subject.value, subject.inputs
+    outside = step(*jax.tree.map(jnp.asarray, ([*subject.inputs], u)))
+    return evaluated(inside, *given), [*map(np.asarray, outside)]
 
 
 CHECKS = {

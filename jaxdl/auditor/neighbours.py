@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxdl.auditor.subject import Subject, in_float64
+from jaxdl.auditor.programs import in_float64
+from jaxdl.auditor.subject import Subject, values_in_float64
 from jaxdl.double_precision import as_double, real_parts
 
 DISTANCE = 1e-6
@@ -31,13 +32,13 @@ class Neighbours:
         moved = lambda way, part: [
             as_double(np.asarray(x)) + way[i] * steps(x) * part if i in way else x for i, x in enumerate(self.inputs)
         ]
-        values = ([in_float64(self.subject.value, *moved(way, part)) for part in (1, SHORTER)] for way in ways)
+        values = ([values_in_float64(self.subject, *moved(way, part)) for part in (1, SHORTER)] for way in ways)
         return [pair for pair in values if None not in pair]
 
     @functools.cached_property
     def has_jump(self) -> bool:
         """Whether the function is not continuous at the point."""
-        here = in_float64(self.subject.value, *self.inputs)
+        here = values_in_float64(self.subject, *self.inputs)
         if here is None:
             return False
         off = lambda values: max(float(np.abs(a - b).max(initial=0)) for a, b in zip(values, here, strict=True))

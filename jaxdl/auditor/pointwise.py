@@ -5,14 +5,17 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.subject import ready, user_code
+from jaxdl.auditor.programs import ready, user_code
+from jaxdl.double_precision import as_double, in_double_precision
 
 MOST_CHANGES = 48
+AT_A_TIME = 256  # points
 MOST_ROWS = 160  # of points for functions of several inputs
 
 
@@ -41,6 +44,37 @@ def at_points(jaxpr: Any, *points: Any, seen: Callable[..., Any] = lambda eqn, i
             seen(eqn, inputs, y)
         values.update(zip(eqn.outvars, y, strict=True))
     return [jx.value_of(atom, values) for atom in plain.outvars]
+
+
+def natively(jaxpr: Any, *points: Any) -> list[np.ndarray]:
+    """The outputs of a pointwise jaxpr in its own types, for inputs of shape (p,) each."""
+    return _at_many(jaxpr, False, points)
+
+
+def in_wide_types(jaxpr: Any, *points: Any) -> list[np.ndarray]:
+    """The same in float64."""
+    with jax.enable_x64(True):
+        return _at_many(jaxpr, True, tuple(map(as_double, points)))
+
+
+def _at_many(jaxpr, in_double, points):
+    """One program serves for any number of points: it takes so many at a time."""
+    (count,) = points[0].shape
+    program = _program(jaxpr, in_double, tuple(p.dtype for p in points))
+    padded = [np.resize(p, -(-count // AT_A_TIME) * AT_A_TIME) for p in points]
+    parts = [program(*[p[i : i + AT_A_TIME] for p in padded]) for i in range(0, count, AT_A_TIME)]
+    joined = lambda of: np.concatenate([np.broadcast_to(np.asarray(y), (AT_A_TIME,)) for y in of])[:count]
+    return [joined(of) for of in zip(*parts, strict=True)]
+
+
+@functools.lru_cache(maxsize=64)
+def _program(jaxpr, in_double, dtypes):
+    if in_double:
+        types = [jax.ShapeDtypeStruct((AT_A_TIME,), v.aval.dtype) for v in jx.opened(jaxpr).invars]
+        f = in_double_precision(jx.trace(lambda *x: at_points(jaxpr, *x), *types)[0])
+    else:
+        f = lambda *x: at_points(jaxpr, *x)
+    return ready(f, *[jax.ShapeDtypeStruct((AT_A_TIME,), dtype) for dtype in dtypes])
 
 
 def _alike(inputs, eqn):

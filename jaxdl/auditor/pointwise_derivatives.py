@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,11 +15,12 @@ from jaxdl.auditor.checks import first_order_only
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.judge import Evidence, half_of_the_digits, judged, verdicts
 from jaxdl.auditor.neighbours import DISTANCE
-from jaxdl.auditor.pointwise import at_points, edge_points, is_pointwise
+from jaxdl.auditor.pointwise import at_points, edge_points, in_wide_types, is_pointwise, natively
+from jaxdl.auditor.programs import UserCodeError, evaluated
 from jaxdl.auditor.slopes import Slopes, exact_slopes
-from jaxdl.auditor.subject import Subject, UserCodeError, evaluated, in_float64, run
+from jaxdl.auditor.subject import Subject
 from jaxdl.auditor.unverifiable import differ, has_stops, unverifiable_entries, without_stops
-from jaxdl.double_precision import as_double, in_double_precision
+from jaxdl.double_precision import NoDoublePrecision, as_double
 
 MANY_DIGITS = 1500
 MOST_GIVEN = 8  # entries of the arrays given
@@ -60,11 +60,11 @@ class Places:
         steps = [DISTANCE * np.maximum(1, np.abs(_float64(p))) for p in self.points]
         moved = [[as_double(p) + s * step for p, s, step in zip(self.points, way, steps, strict=True)] for way in ways]
         columns = [np.concatenate(column) for column in zip(*moved, strict=True)]
-        types = [jax.ShapeDtypeStruct(c.shape, t.dtype) for c, t in zip(columns, self.subject.types, strict=True)]
-        values = in_float64(jax.make_jaxpr(lambda *x: at_points(self.subject.value, *x))(*types), *columns)
-        if values is None:  # part of the function does not work in float64
+        try:
+            values = _values(self.subject, in_wide_types, columns)
+        except (UserCodeError, NoDoublePrecision):
             return np.zeros(len(self.given), bool)
-        undefined = ~np.isfinite([np.broadcast_to(y, columns[0].shape) for y in values]).all(0)
+        undefined = ~np.isfinite(values).all(0)
         return np.asarray(undefined.reshape(-1, len(self.given)).any(0))
 
     def shared(self, got: Any, native: Any, slopes: Any) -> np.ndarray:
@@ -119,8 +119,13 @@ def pointwise_findings(subject: Subject, orders: int = 2) -> list[Finding]:
 
 def _are_defined(subject, points):
     """At which points all outputs are finite, both exactly and as computed."""
-    runs = map(_float64, _natively(subject.value, *points))
+    runs = map(_float64, _values(subject, natively, points))
     return np.isfinite([*runs, *ExactOutputs(subject.value, points).at_all_points]).all(0)
+
+
+def _values(subject, run, points):
+    """The outputs at points, by the program that has the derivatives too."""
+    return run(subject.steps[1], *points, *_seed(subject, points, 0))[: len(subject.outputs)]
 
 
 def _where_verifiable(places):
@@ -129,10 +134,12 @@ def _where_verifiable(places):
     if not has_stops(subject):
         return places
     arrays = [*places.points, *_seed(subject, places.points, 0)]
-    cotangents = lambda jaxpr: lambda *x: at_points(jaxpr, *x)[len(subject.outputs) :]
-    steps = [jax.make_jaxpr(cotangents(jaxpr))(*arrays) for jaxpr in (subject.steps[1], without_stops(subject))]
-    with_stops, without = (in_float64(step, *arrays) for step in steps)
-    if with_stops is None or without is None:
+    jaxprs = subject.steps[1], without_stops(subject)
+    if None in jaxprs:
+        return places
+    try:
+        with_stops, without = (in_wide_types(jaxpr, *arrays)[len(subject.outputs) :] for jaxpr in jaxprs)
+    except (UserCodeError, NoDoublePrecision):
         return places
     room = half_of_the_digits(subject.dtype)
     return places[~np.any([differ(a, b, room) for a, b in zip(with_stops, without, strict=True)], 0)]
@@ -149,16 +156,18 @@ def first_order(subject: Subject, places: Any, slopes_along: Callable[..., Any])
     findings = []
     for k in range(count):
         u = _seed(subject, points, k)
-        got, exactly = _natively(hand, *points, *u), ExactOutputs(hand, [*points, *u])
-        native = _natively(plain, *points, *u)
+        got, exactly = natively(hand, *points, *u), ExactOutputs(hand, [*points, *u])
+        native = natively(plain, *points, *u)
+        moved = _conditioning(plain, points, u, points[0].dtype)
         if k == 0:
-            findings += values(subject, points, u, got, exactly)
+            findings += values(subject, points, u, got, exactly, native)
         for i, x in enumerate(points):
             slopes = slopes_along(tuple(float(j == i) for j in range(len(points))))[k]
             formula = functools.partial(exactly, count + i)
             name = f"∂ output {k} / ∂ input {i}" if count > 1 or len(points) > 1 else "derivative"
-            room = _conditioning(lambda *x, k=count + i: at_points(plain, *x)[k], points, u, x.dtype)
-            room = np.where(slopes.low < slopes.high, 0.0, room)  # rounding does not excuse errors at a kink
+            room = np.where(
+                slopes.low < slopes.high, 0.0, moved[count + i]
+            )  # rounding does not excuse errors at a kink
             beside = np.abs(_float64(got[k]))
             known = {"given": places.given, "border": places.shared(got[count + i], native[count + i], slopes)}
             about = x.dtype, "cotangents", name, points, room, beside
@@ -166,10 +175,11 @@ def first_order(subject: Subject, places: Any, slopes_along: Callable[..., Any])
     return findings
 
 
-def values(subject: Subject, points: Sequence[Any], u: Sequence[Any], got: Any, exactly: Any) -> list[Finding]:
+def values(
+    subject: Subject, points: Sequence[Any], u: Sequence[Any], got: Any, exactly: Any, native: Any
+) -> list[Finding]:
     """Outputs by the rule against exact ones. Errors of the plain function are not the rule's fault."""
-    plain = subject.steps[1]
-    native, plainly = _natively(plain, *points, *u), ExactOutputs(plain, [*points, *u])
+    plainly = ExactOutputs(subject.value, points)
     findings = []
     for k, output in enumerate(subject.outputs):
         true = plainly(k)
@@ -200,14 +210,14 @@ def second_order(subject: Subject, points: Sequence[Any], slopes_along: Callable
         with np.errstate(all="ignore"):
             return sum(c * w for c, w in zip(columns, WEIGHTS, strict=False))
 
-    got = total(map(_float64, _natively(jaxpr, *points, *u, *v)))
+    got = total(map(_float64, natively(jaxpr, *points, *u, *v)))
     exactly = ExactOutputs(jaxpr, [*points, *u, *v])
     formula = lambda *at: total(exactly(i, *at) for i in range(len(points)))
     info = jnp.finfo(points[0].dtype)
     room = 32 * float(info.eps) * np.abs(np.nan_to_num(first.low)) + 1e6 * float(info.tiny)
     if subject.seconds[1] is not None and is_pointwise(subject.seconds[1]):
-        plain = lambda *x: total(at_points(subject.seconds[1], *x))
-        room = room + _conditioning(plain, points, [*u, *v], points[0].dtype)
+        moved = _conditioning(subject.seconds[1], points, [*u, *v], points[0].dtype, total)
+        room = room + moved
     slopes = Slopes(known, known)
     beside = np.abs(np.nan_to_num(first.low))
     found = _judged(got, formula, slopes, points[0].dtype, "second order", "second derivative", points, room, beside)
@@ -239,22 +249,17 @@ def _seed(subject, points, k):
     return [np.full(points[0].shape, float(j == k), t.dtype) for j, t in enumerate(subject.outputs)]
 
 
-def _conditioning(plain, points, rest, dtype):
-    """How much a plain derivative changes when the point changes by some units in the last place."""
-    jaxpr = jax.make_jaxpr(plain)(*points, *rest)
-    eps = float(jnp.finfo(dtype).eps)
-    with jax.enable_x64(True), np.errstate(all="ignore"):
-        moved = lambda signs: [as_double(p) * (1 + 2 * eps * s) for p, s in zip(points, signs, strict=True)]
-        at = lambda signs: np.asarray(in_double_precision(jaxpr)(*moved(signs), *map(as_double, rest))[0])
-        here = at([0] * len(points))
-        signs = list(itertools.product((1, -1), repeat=len(points)))
-        change = functools.reduce(np.fmax, (np.abs(at(s) - here) for s in signs))
+def _conditioning(jaxpr, points, rest, dtype, total=np.stack):
+    """By how much outputs, or a total of them, change when the point changes by some units in the last place."""
+    signs = [(0,) * len(points), *itertools.product((1, -1), repeat=len(points))]
+    step = 2 * float(jnp.finfo(dtype).eps)
+    moved = [np.concatenate([as_double(p) * (1 + step * s) for s in column]) for p, column in
+             zip(points, zip(*signs, strict=True), strict=True)]  # fmt: skip
+    y = total(in_wide_types(jaxpr, *moved, *[np.tile(as_double(x), len(signs)) for x in rest]))
+    here, *others = np.split(y, len(signs), axis=-1)
+    with np.errstate(all="ignore"):
+        change = functools.reduce(np.fmax, (np.abs(other - here) for other in others))
     return np.where(np.isfinite(change), 16 * change, np.where(np.isfinite(here), np.inf, 0.0))
-
-
-def _natively(jaxpr, *arrays):
-    y = run(lambda *x: at_points(jaxpr, *x), *arrays)
-    return [np.broadcast_to(a, arrays[0].shape) for a in y]
 
 
 class ExactOutputs:

@@ -8,7 +8,8 @@ import numpy as np
 from jax import lax
 
 from jaxdl import jaxpr as jx
-from jaxdl.auditor.subject import Subject, in_float64, magnitude
+from jaxdl.auditor.programs import in_float64
+from jaxdl.auditor.subject import Subject, magnitude
 
 COARSE = 0.05  # of the result: the most that a search changes it in further steps; other loops change it by more
 NEAR = 1e-6  # of the result: the most that a search may still change it where values determine a slope

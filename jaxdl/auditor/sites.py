@@ -12,10 +12,11 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.array_points import generated_points
+from jaxdl.auditor.programs import UserCodeError, user_code
 from jaxdl.auditor.report import name_of
 from jaxdl.auditor.rule_use import rule_uses
-from jaxdl.auditor.subject import WHOLE, Subject, UserCodeError, user_code
-from jaxdl.strip import Observed, Site, automatic, observe, rules
+from jaxdl.auditor.subject import WHOLE, Subject
+from jaxdl.strip import Observed, Site, automatic, observer, rules
 
 MOST_WAYS = 64  # arguments of f, in each of which alone f is differentiated
 SHARDED = "on each device of a mesh: it is audited in the function as a whole"
@@ -52,14 +53,19 @@ def subjects(
     listed = lambda f: lambda *x: jax.tree.leaves(f(*x))
     name, where = name_of(f), jx.definition(f)
     domains = tuple(domains) or (None,) * len(arrays)
-    whole = Subject(name, WHOLE, where, 1, listed(flat), listed(automatic(flat)), arrays, domains)
     jaxpr, _ = jx.trace(flat, *arrays)
+    called = rules(flat, *arrays)
+    hand = listed(flat)
+    whole = Subject(name, WHOLE, where, 1, hand, listed(automatic(flat)) if called else hand, arrays, domains)
     uses, found = functools.cache(functools.partial(_rule_uses, jaxpr, arrays)), {}
-    beside = functools.cache(lambda: _observed(flat, [_moved(x) for x in arrays], False))
-    missing = {replace(site, count=1): site for site in rules(flat, *arrays) if not site.within}
+    observe = functools.cache(lambda: user_code(observer(flat, *arrays)))
+    beside = functools.cache(lambda: _observed(observe(), [_moved(x) for x in arrays], False))
+    missing = {replace(site, count=1): site for site in called if not site.within}
     sharded = {key for key, site in missing.items() if uses()(site).is_sharded}
     for inputs in (arrays, *generated_points(whole).values()):
-        for seen in _observed(flat, inputs, inputs is arrays):
+        if missing.keys() <= sharded:
+            break
+        for seen in _observed(observe(), inputs, inputs is arrays):
             key = replace(seen.site, count=1)
             if key in missing and key not in sharded:
                 subject = _subject(missing.pop(key), seen, beside, uses, arrays, domains, where)
@@ -67,17 +73,15 @@ def subjects(
                     known = subject.name, subject.kind, str(subject.value)
                     count = subject.count + (found[known].count if known in found else 0)
                     found[known] = replace(found.get(known, subject), count=count)
-        if missing.keys() <= sharded:
-            break
     audited = [*found.values()]
     if not (len(audited) == 1 and _is_one_rule(jaxpr)):
         audited = [whole, *audited]
     return Subjects(audited, [(site, SHARDED if key in sharded else ELSEWHERE) for key, site in missing.items()])
 
 
-def _observed(flat, inputs, are_given) -> list[Observed]:
+def _observed(observe, inputs, are_given) -> list[Observed]:
     try:
-        return user_code(observe)(flat, *inputs)
+        return observe(*inputs)
     except UserCodeError:
         if are_given:
             raise

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
@@ -12,8 +11,9 @@ import numpy as np
 from jaxdl import exact
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.pointwise import at_points
-from jaxdl.auditor.subject import Subject, compiled, in_float64, magnitude, user_code
-from jaxdl.double_precision import NoDoublePrecision, as_double, double_struct, in_double_precision, real_parts
+from jaxdl.auditor.programs import in_float64
+from jaxdl.auditor.subject import Subject, magnitude, values_in_float64
+from jaxdl.double_precision import NoDoublePrecision, as_double, real_parts
 
 EXACT_WORK = 4000  # scalar operations up to which the exact witness is used
 STEPS = 9
@@ -111,11 +111,8 @@ class NumericalWitness:
     """
 
     def __init__(self, subject: Subject, jaxpr: Any = None):
-        self.subject = subject
-        with jax.enable_x64(True):
-            self.program: Any = compiled(
-                in_double_precision(jaxpr or subject.value), *map(double_struct, subject.types)
-            )
+        self.subject: Subject = subject
+        self.jaxpr: Any = jaxpr
 
     def slope(self, inputs: Sequence[Any], u: Sequence[Any], along: Sequence[Any]) -> Slopes:
         """The derivative of Re Σ u·f along a direction, a list like the differentiated inputs."""
@@ -140,8 +137,9 @@ class NumericalWitness:
         moved = list(inputs)
         for i, v in zip(self.subject.smooth, along, strict=True):
             moved[i] = np.asarray(inputs[i] + t * v, inputs[i].dtype)
-        with jax.enable_x64(True):
-            y = [np.asarray(y) for y in user_code(self.program)(*moved)]
+        y = in_float64(self.jaxpr, *moved) if self.jaxpr else values_in_float64(self.subject, *moved)
+        if y is None:
+            raise NoDoublePrecision("the function does not run in float64 around the point")
         return np.concatenate([np.real(a * b).reshape(-1) for a, b in zip(u, y, strict=True)])
 
 

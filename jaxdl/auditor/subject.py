@@ -10,34 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.double_precision import as_double, double_struct, in_double_precision
+from jaxdl.auditor.programs import UserCodeError, evaluated, in_float64, user_code
+from jaxdl.double_precision import as_double
 from jaxdl.measure.differentiated import normal
 
 WHOLE = "whole"
-LARGE = 10**6  # numbers, above which running takes longer than compiling
-
-
-class UserCodeError(Exception):
-    """The audited function, its rule, or JAX on them raised `error`. All other exceptions are the auditor's own."""
-
-    def __init__(self, error: Exception):
-        super().__init__(str(error))
-        self.error = error
-
-
-def user_code(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that only runs audited code: its exceptions become UserCodeError."""
-
-    @functools.wraps(f)
-    def run(*args, **kwargs) -> Any:
-        try:
-            return f(*args, **kwargs)
-        except UserCodeError:
-            raise
-        except Exception as error:
-            raise UserCodeError(error) from error
-
-    return run
+SMALL = 4096  # numbers, up to which all checks are quick
 
 
 def vjp(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
@@ -150,6 +128,10 @@ class Subject:
         y, pullback = self.pulled(f, inputs)
         return [*y, *pullback(u)]
 
+    def pulled_back(self, u: Sequence[Any]) -> list[np.ndarray]:
+        """The cotangents of the inputs by the rule, for the cotangents u of the outputs."""
+        return evaluated(self.steps[0], *self.inputs, *u)[len(self.outputs) :]
+
     def reverse_twice(
         self, f: Callable[..., Any], inputs: Sequence[Any], u: Sequence[Any], v: Sequence[Any]
     ) -> list[Any]:
@@ -172,10 +154,16 @@ class Subject:
         flat, tree = jax.tree.flatten((self.types, *more))
         return jx.trace(lambda *leaves: method(*tree.unflatten(leaves)), *flat)[0]
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether hand-written rules are part of it; if not, hand and plain are the same function."""
+        return self.hand is not self.plain
+
     @functools.cached_property
     def steps(self) -> tuple[Any, Any]:
         """The jaxprs of outputs and cotangents, by hand and plain; None for the latter where JAX cannot derive it."""
-        return self._step(self.hand), self.plain_step(self.plain)
+        hand = self._step(self.hand)
+        return hand, self.plain_step(self.plain) if self.has_rules else hand
 
     def plain_step(self, plain: Callable[..., Any]) -> Any:
         """The jaxpr of outputs and cotangents of a function without rules; None where JAX cannot derive it."""
@@ -215,6 +203,15 @@ class Subject:
         return self.traced(lambda inputs: [y for y in user_code(self.plain)(*inputs) if _is_inexact(y)])
 
 
+def values_in_float64(subject: Subject, *inputs: Any) -> list[np.ndarray] | None:
+    """The outputs in float64; of small subjects by the program of the derivative, which is compiled anyway."""
+    if subject.size <= SMALL and subject.steps[1] is not None:
+        found = in_float64(subject.steps[1], *inputs, *subject.seeds())
+        if found is not None:
+            return found[: len(subject.outputs)]
+    return in_float64(subject.value, *inputs)
+
+
 def works_on_bits(jaxpr: Any) -> bool:
     """Whether a jaxpr reads the bits of a floating-point number, so that it is not a smooth function of it.
 
@@ -240,53 +237,11 @@ def _is_sign(bits, eqns):
     return len(users) == len(shifts) > 0 and all(np.all(e.invars[1].val == width - 1) for e in shifts)
 
 
-def in_float64(jaxpr: Any, *arrays: Any) -> list[np.ndarray] | None:
-    """The outputs of a jaxpr evaluated in float64; None where it cannot be, or is None."""
-    if jaxpr is None:
-        return None
-    try:
-        with jax.enable_x64(True):
-            return [np.asarray(y) for y in user_code(_program(jaxpr, True))(*map(as_double, arrays))]
-    except UserCodeError:  # part of the function does not work in float64
-        return None
-
-
-@user_code
-def evaluated(jaxpr: Any, *arrays: Any) -> list[np.ndarray]:
-    """The outputs of a jaxpr in its own types."""
-    return [np.asarray(y) for y in _program(jaxpr, False)(*arrays)]
-
-
-@functools.lru_cache(maxsize=64)
-def _program(jaxpr, in_double):
-    types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(jaxpr).invars]
-    if in_double:
-        return compiled(in_double_precision(jaxpr), *map(double_struct, types))
-    return compiled(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), *types)
-
-
 def _or_none(of, f):
     try:
         return of(f)
     except UserCodeError:  # JAX has no derivative: a loop of unknown length, a callback, a custom batching rule
         return None
-
-
-def compiled(f: Callable[..., Any], *arrays: Any) -> Any:
-    """f jitted, with little optimisation where arrays are small, as it runs a few times only."""
-    is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
-    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0} if is_small else None)
-
-
-def ready(f: Callable[..., Any], *arrays: Any) -> Callable[..., Any]:
-    """f compiled for arrays like these. Tracing errors are the auditor's, later ones those of audited code."""
-    traced = compiled(f, *arrays).trace(*arrays)
-    return user_code(user_code(lambda: traced.lower().compile())())
-
-
-def run(f: Callable[..., Any], *args: Any) -> Any:
-    """The result of f, which is compiled for one call."""
-    return jax.tree.map(np.asarray, ready(f, *args)(*args))
 
 
 def random_arrays(seed: int, types: Sequence[Any]) -> list[np.ndarray]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.judge import half_of_the_digits
-from jaxdl.auditor.subject import LARGE, Subject, in_float64, magnitude
+from jaxdl.auditor.programs import in_float64
+from jaxdl.auditor.subject import Subject, magnitude
 
 SAMPLERS = {"random_gamma"}  # values jump where a sample is rejected; JAX's derivative is that of the distribution
 BITS = {"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"}
@@ -21,7 +22,7 @@ def unverifiable_entries(subject: Subject, inputs: Sequence[Any], u: Sequence[An
         return [np.ones(shape, bool) for shape in shapes]
     if not has_stops(subject):
         return [np.zeros(shape, bool) for shape in shapes]
-    if subject.size > LARGE:  # not computed
+    if subject.size > jx.LARGE:  # not computed
         return [np.ones(shape, bool) for shape in shapes]
     with_stops, without = (in_float64(jaxpr, *inputs, *u) for jaxpr in (subject.steps[1], without_stops(subject)))
     if with_stops is None or without is None:

@@ -31,6 +31,7 @@ from jaxdl.jaxpr.operation_counts import count, counted, flops, products, size
 from jaxdl.jaxpr.placeholders import placeholder, stands_for
 from jaxdl.jaxpr.platforms import chosen_for
 from jaxdl.jaxpr.pointwise import called, is_elementwise
+from jaxdl.jaxpr.quick_programs import LARGE, quick_jit
 from jaxdl.jaxpr.reading import (
     argument_names,
     definition_of,
@@ -111,6 +112,7 @@ __all__ = [
     "IDENTITIES",
     "INLINE_WHEN_TRACED",
     "KNOWN",
+    "LARGE",
     "STEPS",
     "AnyJaxpr",
     "Dot",
@@ -175,6 +177,7 @@ __all__ = [
     "primal_of",
     "primitives",
     "products",
+    "quick_jit",
     "reduced_axes",
     "rule_constants",
     "rule_jaxpr",

@@ -1,6 +1,6 @@
 """`automatic(f)` is f without its hand-written derivative rules, `stock(f)` without ops; `rules(f)` lists the rules."""
 
-from jaxdl.strip.observation import Observed, moving, observe
+from jaxdl.strip.observation import Observed, moving, observe, observer
 from jaxdl.strip.sites import Choice, Site, check_called, chosen, rule_primal, rules, site_of, stock_program
 from jaxdl.strip.without_rules import automatic, evaluated, removal, stock
 
@@ -14,6 +14,7 @@ __all__ = [
     "evaluated",
     "moving",
     "observe",
+    "observer",
     "removal",
     "rule_primal",
     "rules",

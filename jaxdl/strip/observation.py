@@ -1,6 +1,7 @@
 """What a function's rules are called with: each site with its values, and which of its inputs move."""
 
 import functools
+import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -57,9 +58,14 @@ def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observe
     Returns:
         One entry for each site, with the values of its first call.
     """
-    jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
-    listed = rules(f, *args, **kwargs)
-    first = {}
+    *_, arrays = jx.trace_arrays(f, args, kwargs)
+    return observer(jx.in_arrays(f, args, kwargs), *arrays)(*arrays)
+
+
+def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]]:
+    """`observe` for a function of arrays, compiled once: a function from arrays of these types to the sites."""
+    jaxpr, _ = jx.trace(f, *types)
+    listed, calls, numbers = rules(f, *types), {}, itertools.count()
 
     def replacement(eqn):
         site = site_of(eqn)
@@ -67,17 +73,27 @@ def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observe
             return None
 
         def watched(*inputs):
+            number = next(numbers)  # callbacks may come in another order than that of the program
             raw = [jax.random.key_data(x) if _is_key(x) else x for x in inputs]
             wraps = [_wrapping(x) for x in inputs]
-            jax.debug.callback(lambda *values: first.setdefault(site, (eqn, wraps, values)), *raw)
+            jax.debug.callback(lambda *values: calls.setdefault(number, (site, eqn, wraps, values)), *raw)
             return jx.binding(eqn)(*inputs)
 
         return watched
 
-    jax.block_until_ready(jx.evaluate(jaxpr, arrays, replacement))
-    jax.effects_barrier()
-    found = functools.cache(lambda: moving(jaxpr, arrays))
-    return [_observed(site, _as_listed(site, listed), found, *seen) for site, seen in first.items()]
+    program = jx.quick_jit(lambda *arrays: jx.evaluate(jaxpr, arrays, replacement), *types)
+
+    def observed(*arrays):
+        calls.clear()
+        jax.block_until_ready(program(*arrays))
+        jax.effects_barrier()
+        found, first = functools.cache(lambda: moving(jaxpr, [*arrays])), {}
+        for number in sorted(calls):
+            site, *seen = calls[number]
+            first.setdefault(site, seen)
+        return [_observed(site, _as_listed(site, listed), found, *seen) for site, seen in first.items()]
+
+    return observed
 
 
 def moving(jaxpr: Any, arrays: list[Any], places: list[int] | None = None) -> dict[Site, set[int]]:

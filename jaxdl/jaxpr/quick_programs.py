@@ -1,0 +1,33 @@
+"""Programs that run a few times only: what they cost is their compilation."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+LARGE = 10**6  # numbers, above which running takes longer than compiling
+LITTLE = {"xla_backend_optimization_level": 0}
+# The older emitters compile three times as fast as those for fusions; from JAX 0.12 on XLA has no others.
+OLDER_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
+
+
+def quick_jit(f: Callable[..., Any], *arrays: Any) -> Any:
+    """f jitted for a few calls on arrays like these: with little optimisation, unless they are large.
+
+    Results may differ in the last digits from those of `jax.jit`, as those of two versions of XLA do.
+    """
+    is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
+    return jax.jit(f, compiler_options=quick_options() if is_small else None)
+
+
+@functools.cache
+def quick_options() -> dict[str, Any]:
+    """The options of the compiler with which this version of XLA compiles fastest on the present backend."""
+    options = LITTLE | OLDER_EMITTERS if jax.default_backend() == "cpu" else LITTLE
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # it does not know one of them
+        return LITTLE
+    return options
