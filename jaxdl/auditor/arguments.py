@@ -192,7 +192,8 @@ def _finite(f, kinds):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                y = jax.jit(jx.in_arrays(f, args, {}))(*[x for x in args if jx.is_array(x)])
+                arrays = [x for x in args if jx.is_array(x)]
+                y = jx.quick_jit(jx.in_arrays(f, args, {}), *arrays)(*arrays)
         except Exception:  # it can be traced, but not run
             return None
         if all(np.isfinite(np.asarray(leaf).astype(complex)).all() for leaf in jax.tree.leaves(y) if _is_float(leaf)):

@@ -171,7 +171,10 @@ class ArrayPoint:
 
     def with_witnesses(self, evidence: Evidence, i: int) -> tuple[Evidence, dict[int, dict[str, str]]]:
         """The evidence on cotangent i, in which the witnesses decide entries where rule and plain function disagree."""
-        places = np.flatnonzero((verdicts(evidence) != Verdict.RIGHT).reshape(-1) & ~self._unverifiable_parts(i))
+        disputed = (verdicts(evidence) != Verdict.RIGHT).reshape(-1) & ~self._unverifiable_parts(i)
+        if self.subject.is_whole and not self.is_given:  # only what is not finite becomes a finding
+            disputed &= ~np.isfinite(evidence.got.reshape(-1))
+        places = np.flatnonzero(disputed)
         if not places.size:
             return evidence, {}
         with np.errstate(all="ignore"):
