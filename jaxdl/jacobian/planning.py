@@ -29,7 +29,8 @@ SECONDS = 5.0  # for planning
 TRIAL = 0.03  # seconds to time each method
 IN_A_ROW = 4  # calls, so that the first one refills the caches
 POINTS_AT_ONCE = 256  # points at once, if a single one takes less time than the call
-CLOSE = 4.0  # a method whose first call takes so many times as long as another's is not called again
+FIRST = 2  # calls of each method; one alone may be forty times as slow, as where threads start
+CLOSE = 4.0  # a method whose first calls take so many times as long as another's is not called again
 NEAR = 1.25  # estimates that differ by no more say nothing
 MOST_OF_TIME = 0.2  # what the compilation of a method whose estimate is not better may take
 FEW = 3  # sweeps of one mode that may take less time than a single one of the other
@@ -278,7 +279,7 @@ def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
     with jax.ensure_compile_time_eval():
         inputs = random_inputs(np.random.default_rng(0).normal, function)
         inputs[0] = ways[0].at_points(inputs[0])
-        times = {way: [_seconds(way, inputs)] for way in ways}
+        times = {way: [min(_seconds(way, inputs) for _ in range(FIRST))] for way in ways}
         close = [way for way in ways if times[way][0] <= CLOSE * min(times.values())[0]]
         end = time.perf_counter() + TRIAL * len(close)
         for way in close:

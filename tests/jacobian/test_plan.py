@@ -104,3 +104,16 @@ def test_elimination_that_would_compile_for_minutes_is_refused():
     with pytest.raises(ValueError, match="steps"):
         jacobian.eliminate(f, (0, 1), seconds=0.0).plan(a, b)
     assert way(jacobian.best(f, (0, 1)).plan(a, b), "eliminate").refused
+
+
+def test_a_slow_first_call_does_not_exclude_a_method(monkeypatch):
+    calls = []
+
+    def seconds(way, inputs):
+        calls.append(way.method)
+        is_first = calls.count("forward") == 1
+        return (1.0 if is_first else 1e-6) if way.method == "forward" else 1e-3
+
+    monkeypatch.setattr(sys.modules["jaxdl.jacobian.planning"], "_seconds", seconds)
+    assert jacobian.plan(lambda x: jnp.sin(x[1:] * x[:-1]), jnp.ones(30), seconds=1e3).best.method == "forward"
+    assert {*calls} > {"forward"}

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.entry_positions import as_matrices, positions
+from jaxdl.jacobian.analysis.entry_positions import IN_NUMPY, as_matrices, positions, rearranged
 from jaxdl.jacobian.analysis.modes import linearize
 from jaxdl.jacobian.analysis.operation_counts import work
 from jaxdl.jacobian.operators.base import Identity, Operator, Zero, compose
@@ -84,8 +84,10 @@ def _indexing(partial: PartialMap, inputs: Sequence[Any]) -> Operator:
     x, y = partial.types
     elsewhere = lambda z: np.full(np.shape(z), -1, np.int32) if jnp.issubdtype(z.dtype, jnp.inexact) else z
     given = [positions(x.shape) if i == partial.operand else elsewhere(z) for i, z in enumerate(inputs)]
-    index = lambda: jx.moved(partial.eqn, *given)[partial.output]
     n = math.prod(x.shape)
+    if partial.eqn.primitive.name in IN_NUMPY:
+        return _selection(rearranged(partial.eqn, given)[partial.output], n, y.dtype)
+    index = lambda: jx.moved(partial.eqn, *given)[partial.output]
     if any(isinstance(z, jax.core.Tracer) for z in given):
         return Selection(index().reshape(-1), n, y.dtype)
     with jax.ensure_compile_time_eval():
