@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.cli.usage_errors import BadUsage, usage
+from jaxdl.cli.usage_errors import BadUsage, no_such, usage
 from jaxdl.cli.user_functions import function_and_arguments
 from jaxdl.example_calls import EXAMPLES
 from jaxdl.graph import trace
@@ -44,9 +44,7 @@ def _chosen(target, path) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     if target in EXAMPLES:
         return EXAMPLES[target]()
     if ":" not in target:
-        raise BadUsage(
-            f"there is no example {target!r}; there are {', '.join(EXAMPLES)}, or give package.module:function"
-        )
+        raise BadUsage(no_such("example", target, EXAMPLES, ", or give package.module:function"))
     return function_and_arguments(target, path)
 
 

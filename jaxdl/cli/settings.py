@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import json
 import math
@@ -13,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxdl.cli.usage_errors import BadUsage
+from jaxdl.cli.usage_errors import BadUsage, no_such
 from jaxdl.report import error_text
 
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N")]
@@ -94,9 +93,7 @@ def settings_in(path: Path, whole: bool = False) -> Settings:
         )
     for name in found:
         if name not in NAMES:
-            close = difflib.get_close_matches(name, NAMES, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise BadUsage(f"{path}: there is no setting {name!r}, there are {', '.join(NAMES)}{hint}")
+            raise BadUsage(f"{path}: {no_such('setting', name, NAMES)}")
     return Settings(**{name: _parsed(path, name, value) for name, value in found.items()})
 
 

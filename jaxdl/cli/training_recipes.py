@@ -1,6 +1,5 @@
 """The models that the commands train, by name, each with its loss, learning rate and number of epochs."""
 
-import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ import jax
 import optax
 
 from jaxdl import nn, ops
+from jaxdl.cli.usage_errors import no_such
 from jaxdl.data import Dataset
 
 
@@ -96,7 +96,5 @@ def recipes(name: str) -> dict[str, Recipe]:
 def recipe(name: str, known: dict[str, Recipe] = SMALL | LARGE, more: str = "") -> Recipe:
     """The recipe of a model; ValueError for an unknown name."""
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"unknown model {name!r}: there are {', '.join(known)}{more}{hint}")
+        raise ValueError(no_such("model", name, known, more))
     return known[name]

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxdl.auditor import generated, public_callables
-from jaxdl.cli.usage_errors import BadUsage
+from jaxdl.cli.usage_errors import BadUsage, no_such
 from jaxdl.report import error_text
 
 
@@ -30,8 +30,8 @@ def function_of(target: str) -> tuple[str, Callable[..., Any]]:
         for part in function.split("."):
             found = getattr(found, part)
     except AttributeError:
-        names = ", ".join(public_callables(importlib.import_module(module))) or "none"
-        raise BadUsage(f"{module} has no {function}; its public functions are {names}") from None
+        names = public_callables(importlib.import_module(module))
+        raise BadUsage(f"{module}: {no_such('public function', function, names)}") from None
     if not callable(found):
         raise BadUsage(f"{target} is not a function but of type {type(found).__name__}")
     return function.split(".")[-1], found

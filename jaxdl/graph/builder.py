@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 import jax
@@ -20,8 +21,10 @@ BOXES = {"scan", "while", "cond", "checkpoint"}
 class Builder:
     """Collects the nodes of one graph, in the order of evaluation."""
 
-    def __init__(self, graph: AnyGraph):
+    def __init__(self, graph: AnyGraph, code: CodeType | None = None):
         self.graph: AnyGraph = graph
+        self.code: CodeType | None = code
+        self.sources: dict[Node, tuple[jx.Instruction, ...]] = {}
         self.nodes: list[Node] = []
         self.labels: set[str] = set()
         self.counts: dict[str, Iterator[int]] = {kind: itertools.count(1) for kind in ("u", "c")}
@@ -35,13 +38,16 @@ class Builder:
             value = jx.as_array(value, jax.typeof(value))
         return self._leaf(self._fresh("c"), CONSTANT, jax.typeof(value), value)
 
-    def outputs(self, jaxpr: Any, given: list[Any], scope: tuple[Scope, ...] = ()) -> list[Any]:
+    def outputs(
+        self, jaxpr: Any, given: list[Any], scope: tuple[Scope, ...] = (), source: tuple[jx.Instruction, ...] = ()
+    ) -> list[Any]:
         """Turns the equations of a closed jaxpr into nodes, and returns its outputs.
 
         Args:
             jaxpr: The jaxpr.
             given: Its inputs, each an `Output` or a number.
             scope: The scopes around it.
+            source: The instructions that led to the call of it, if they are known.
         """
         plain = jx.opened(jaxpr)
         known = dict(zip(plain.constvars, map(self.constant, getattr(jaxpr, "consts", ())), strict=True))
@@ -49,14 +55,16 @@ class Builder:
         for eqn in plain.eqns:
             inputs = [jx.value_of(atom, known) for atom in eqn.invars]
             inside = (*scope, *_named_scopes(eqn))
+            led = source or (jx.instructions(eqn, self.code) if self.code else ())
             if eqn.primitive.name == NAMED:
                 found = [self._named(jx.label(eqn), *inputs)]
             elif _changes_nothing(eqn):
                 found = inputs
             elif eqn.primitive.name in jx.CALLS:
-                found = self.outputs(jx.primal_of(eqn), inputs, inside + self._box(eqn))
+                found = self.outputs(jx.primal_of(eqn), inputs, inside + self._box(eqn), led)
             else:
                 found = self._operation(eqn, inputs, inside)
+                self.sources[self.nodes[-1]] = led
             known.update(zip(eqn.outvars, found, strict=True))
         return [jx.value_of(atom, known) for atom in plain.outvars]
 

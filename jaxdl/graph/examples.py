@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import nn
-from jax.ad_checkpoint import checkpoint_name as named
 
 _array = lambda *numbers: np.array(numbers, np.float32)
 XOR: dict[str, Any] = {"W": _array([1, 1], [1, 1]), "c": _array(0, -1), "w": _array(1, -2), "b": np.float32(0)}
@@ -16,29 +16,65 @@ XOR_LABELS = _array(0, 1, 1, 0)
 
 def product_and_sum(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
     """f = xy + z"""
-    return named(x * y, "g") + z
+    g = x * y
+    f = g + z
+    return f
 
 
 def sum_and_product(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
     """f = (x + y) z"""
-    return named(x + y, "g") * z
+    g = x + y
+    f = g * z
+    return f
+
+
+def sum_gate(x: jax.Array, y: jax.Array) -> jax.Array:
+    """z = x + y, L = 2z: a sum hands the upstream gradient on to every input"""
+    z = x + y
+    L = 2 * z
+    return L
+
+
+def product_gate(x: jax.Array, y: jax.Array) -> jax.Array:
+    """z = xy, L = 2z: a product swaps, each input gets the other one times the upstream gradient"""
+    z = x * y
+    L = 2 * z
+    return L
+
+
+def max_gate(x: jax.Array, y: jax.Array) -> jax.Array:
+    """z = max(x, y), L = 2z: a maximum routes the upstream gradient to the largest input, the other gets 0"""
+    z = jnp.maximum(x, y)
+    L = 2 * z
+    return L
+
+
+def sigmoid_gate(x: jax.Array) -> jax.Array:
+    """z = σ(x), L = 2z: a sigmoid scales the upstream gradient by z (1 − z), at most a quarter"""
+    z = nn.sigmoid(x)
+    L = 2 * z
+    return L
 
 
 def xor_network(W: jax.Array, c: jax.Array, w: jax.Array, b: jax.Array, x: jax.Array) -> jax.Array:
     """z = wᵀ max(0, Wᵀx + c) + b"""
-    h = named(nn.relu(W.T @ x + c), "h")
-    return named(w @ h + b, "z")
+    h = nn.relu(W.T @ x + c)
+    z = w @ h + b
+    return z
 
 
 def xor_loss(W: jax.Array, c: jax.Array, w: jax.Array, b: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """L = ζ((1 − 2y) z), the logistic loss of label y, with ζ(r) = log(1 + eʳ)."""
-    return named(nn.softplus((1 - 2 * y) * xor_network(W, c, w, b, x)), "L")
+    z = xor_network(W, c, w, b, x)
+    L = nn.softplus((1 - 2 * y) * z)
+    return L
 
 
 def two_layers(params: Sequence[jax.Array], x: jax.Array) -> jax.Array:
     """w⁽²⁾ σ(w⁽¹⁾ x)"""
     first, second = params
-    return (second @ named(nn.sigmoid(first @ x), "h")).sum()
+    h = nn.sigmoid(first @ x)
+    return (second @ h).sum()
 
 
 def shared_weights(
@@ -46,9 +82,21 @@ def shared_weights(
 ) -> Callable[..., jax.Array]:
     """x⁽¹⁾ = φ⁽¹⁾(x; w⁽¹⁾), x⁽²⁾ = φ⁽²⁾(x, x⁽¹⁾; w⁽²⁾), x⁽³⁾ = φ⁽³⁾(x⁽¹⁾, x⁽²⁾; w⁽¹⁾): w⁽¹⁾ is used twice."""
 
-    def f(w1, w2, x):
-        x1 = named(phi1(x, w1), "x1")
-        x2 = named(phi2(x, x1, w2), "x2")
-        return named(phi3(x1, x2, w1), "x3")
+    def network(w1, w2, x):
+        """x1 = φ1(x; w1), x2 = φ2(x, x1; w2), x3 = φ3(x1, x2; w1): w1 is used twice, its gradients add up"""
+        x1 = phi1(x, w1)
+        x2 = phi2(x, x1, w2)
+        x3 = phi3(x1, x2, w1)
+        return x3
 
-    return f
+    return network
+
+
+def attention_head(W_q: jax.Array, W_k: jax.Array, W_v: jax.Array, x: jax.Array) -> jax.Array:
+    """softmax(q kᵀ / √d) v with q = x W_q, k = x W_k, v = x W_v: one attention head"""
+    q = x @ W_q
+    k = x @ W_k
+    v = x @ W_v
+    scores = q @ k.T / q.shape[-1] ** 0.5
+    weights = nn.softmax(scores)
+    return weights @ v

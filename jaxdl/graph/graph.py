@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from types import CodeType
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
 
@@ -17,12 +18,16 @@ from jaxdl.graph.cost import Costs, costs_of
 from jaxdl.graph.derivation.derivation import Derivation
 from jaxdl.graph.derivation.equations import latex
 from jaxdl.graph.drawing.drawing import Drawing
+from jaxdl.graph.local_gradients import compute_local_gradients
+from jaxdl.graph.naming import name_variables
 from jaxdl.graph.node import Node, Output
 from jaxdl.graph.steps import PassStep, steps_of
 from jaxdl.report import Report, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from jaxdl.graph.notebook import Svg
 
 
 class Graph(Report):
@@ -43,12 +48,12 @@ class Graph(Report):
             the last `backward`; None before the first.
     """
 
-    def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list[Any]):
+    def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list[Any], code: CodeType | None = None):
         self.name = name
         self.peak_bytes: int | None = None
         self.cotangents: dict[Output, jax.Array] = {}
         self.active: set[Output] = set()
-        builder = Builder(self)
+        builder = Builder(self, code)
         has_values = not any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays)
         self.flat_arguments: list[Output] = [
             builder.argument(label, v.aval, x if has_values else None)
@@ -56,6 +61,7 @@ class Graph(Report):
         ]
         found = builder.outputs(jaxpr, self.flat_arguments)
         self.flat_outputs: list[Output] = [x if isinstance(x, Output) else builder.constant(x) for x in found]
+        name_variables(builder.sources, self.flat_outputs, builder.labels)
         self.arguments: Any = tuple(self.flat_arguments)
         self.outputs: Any = tuple(self.flat_outputs)
         self.result_labels: list[str] = ["result"] if len(found) == 1 else [f"result {i}" for i in range(len(found))]
@@ -204,6 +210,7 @@ class Graph(Report):
             ValueError: If the graph was traced on types alone.
         """
         self.evaluate()
+        compute_local_gradients(self)
         return steps_of(self)
 
     def costs(self) -> Costs:
@@ -236,18 +243,37 @@ class Graph(Report):
         """
         return Drawing(self, depth).plot(path)
 
-    def draw(self, path: str | os.PathLike[str], *, depth: int | None = None) -> None:
-        """Writes a picture, as `save` does, with a choice of how many boxes are open.
+    @overload
+    def draw(self, path: None = None, *, depth: int | None = None) -> Svg: ...
+
+    @overload
+    def draw(self, path: str | os.PathLike[str], *, depth: int | None = None) -> None: ...
+
+    def draw(self, path: str | os.PathLike[str] | None = None, *, depth: int | None = None) -> Svg | None:
+        """The picture, which a notebook shows inline; or writes it to a file, with a choice of how many boxes are open.
 
         Args:
             path: Where to write: .svg, .png or .pdf, an interactive page (.html), text for Graphviz (.dot) or Mermaid
-                (.mmd).
+                (.mmd); None to return the picture.
             depth: How many levels of boxes are drawn open; 0 for none, by default as many as stay legible.
+
+        Returns:
+            The picture, if no path is given.
 
         Raises:
             ValueError: If the path has another suffix.
+
+        Example:
+            >>> graph = jaxdl.trace(lambda x, y: x * y, 2.0, 3.0).backward()
+            >>> "3 = 3 · 1" in graph.draw().text  # ∂L/∂x = local · upstream
+            True
         """
-        Drawing(self, depth).save(path)
+        drawing = Drawing(self, depth)
+        return drawing.svg() if path is None else drawing.save(path)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the interactive page, in a frame."""
+        return Drawing(self)._repr_html_()
 
     def _forms(self) -> dict[str, Callable[[], bytes]]:
         return super()._forms() | Drawing(self)._forms()
@@ -262,13 +288,24 @@ class Graph(Report):
         """
         return latex(self)
 
-    def derive(self, path: str | os.PathLike[str]) -> None:
-        """Writes the equations of `latex`.
+    @overload
+    def derive(self, path: None = None) -> Svg: ...
+
+    @overload
+    def derive(self, path: str | os.PathLike[str]) -> None: ...
+
+    def derive(self, path: str | os.PathLike[str] | None = None) -> Svg | None:
+        """The equations of `latex`, typeset, which a notebook shows inline; or writes them to a file.
 
         Args:
-            path: Where to write: typeset as .svg, .png or .pdf, a page (.html), or the LaTeX (.tex).
+            path: Where to write: typeset as .svg, .png or .pdf, a page (.html), or the LaTeX (.tex); None to return
+                the picture.
+
+        Returns:
+            The picture, if no path is given.
 
         Raises:
             ValueError: If the path has another suffix, or the function does not return a single floating-point array.
         """
-        Derivation(self).save(path)
+        equations = Derivation(self)
+        return equations.svg() if path is None else equations.save(path)

@@ -34,8 +34,9 @@ class Node:
     Attributes:
         graph: The graph that the node belongs to.
         number: The position in `graph.nodes`.
-        label: The name of an argument; "c1", "c2", … for constants; "u1", "u2", … for operations in the order of
-            evaluation, or the name that the function gives the value by `jax.ad_checkpoint.checkpoint_name`.
+        label: The name of an argument; for an operation the name that the function gives the value by
+            `jax.ad_checkpoint.checkpoint_name`, or the variable to which its source assigns the value, else "u1", "u2",
+            … in the order of evaluation; "c1", "c2", … for constants.
         name: The name of the operation, such as "dot_general".
         kind: "argument", "constant", "operation", "rule" (an operation with a hand-written derivative rule), "box" (a
             loop, a branch or a checkpoint, which `graph.inside` opens) or "result" (in pictures only).
@@ -158,12 +159,15 @@ class Edge:
         place: The index among the target's inputs.
         adjoint: What the target contributes to the source's adjoint: its own adjoint times the local Jacobian. Set by
             `backward`.
+        local: The local gradient, ∂target/∂source. Set by `Graph.steps` and by pictures after `backward`, where both
+            have at most 4 numbers.
     """
 
     source: Output
     target: Node
     place: int
     adjoint: Any = field(default=None, repr=False)
+    local: Any = field(default=None, repr=False)
 
     @property
     def value(self) -> Any:

@@ -29,6 +29,8 @@ def symbol(node: Node) -> str:
     if node.name == "integer_pow":
         return "x" + str(jx.exponent(node.equation)).translate(RAISED)
     numbers = ["" if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
+    if node.name == "logaddexp" and numbers == ["", "0"]:
+        return "softplus"
     if not any(numbers) or len(numbers) > FEW:
         return sign
     if node.name in INFIX and len(numbers) == 2:
@@ -64,6 +66,11 @@ def value_text(x: Any) -> str:
     is_plain = jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool  # not a random key
     if np.size(x) > FEW or not is_plain:
         return shape_text(x)
+    return numbers_text(x)
+
+
+def numbers_text(x: Any) -> str:
+    """All numbers of an array, with three significant digits."""
     return _nested(np.asarray(x).tolist())
 
 
@@ -82,7 +89,7 @@ def full_text(x: Any) -> str:
     x = x if jx.is_array(x) else jnp.asarray(x)  # a literal of a jaxpr is a number with a dtype
     described = f"{jx.typed(x)}, {bytes_text(x.nbytes)}"
     if np.size(x) <= FEW * FEW and jnp.issubdtype(x.dtype, jnp.number):
-        return f"{_nested(np.asarray(x).tolist())} {described}"
+        return f"{numbers_text(x)} {described}"
     if jnp.issubdtype(x.dtype, jnp.floating):
         wide = np.asarray(x).astype(np.float64)
         span = ", ".join(number_text(float(v)) for v in (wide.min(), wide.mean(), wide.max())) if wide.size else "empty"

@@ -3,6 +3,7 @@
 No other part of jaxdl reads the parameters of an equation or imports JAX's internals.
 """
 
+from jaxdl.jaxpr.assignments import Instruction, assigned_name, code_of, instructions
 from jaxdl.jaxpr.defining import (
     Primitive,
     define,
@@ -117,16 +118,19 @@ __all__ = [
     "AnyJaxpr",
     "Dot",
     "Equation",
+    "Instruction",
     "Primitive",
     "Scan",
     "advanced",
     "argument_names",
     "as_array",
+    "assigned_name",
     "batched_type",
     "binding",
     "branches",
     "called",
     "chosen_for",
+    "code_of",
     "convolution",
     "count",
     "counted",
@@ -151,6 +155,7 @@ __all__ = [
     "inlined",
     "inner_jaxprs",
     "instantiate_zeros",
+    "instructions",
     "is_array",
     "is_elementwise",
     "is_foreign",

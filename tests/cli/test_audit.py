@@ -65,7 +65,7 @@ def test_a_module_and_given_arguments(module, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["no_such_module:f"], "cannot import no_such_module"),
-        (["{module}:sqared"], "has no sqared; its public functions are sized, squared, tripled"),
+        (["{module}:sqared"], "no public function 'sqared'; did you mean squared? There are sized, squared, tripled"),
         (["{module}:sized"], "no arguments could be generated"),
         (["{module}:squared", "--out", "report.txt"], "ends in .json or .html"),
         (["{module}:squared", "--accepted", "missing.toml"], "missing.toml"),

@@ -89,7 +89,7 @@ def test_a_nan_in_any_gradient_is_a_difference():
 
 
 BAD = {
-    "unknown model 'mpl': there are mlp, convnet, autoencoder and all; did you mean mlp?": ("--model", "mpl"),
+    "there is no model 'mpl'; did you mean mlp? There are mlp, convnet, autoencoder and all": ("--model", "mpl"),
     "unknown data set 'digit'": ("--data", "digit"),
     "cannot write to the folder /dev/null/report": ("--out", "/dev/null/report"),
     "--epochs must be 1 or more, got 0": ("--epochs", "0"),

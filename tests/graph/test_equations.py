@@ -138,6 +138,7 @@ MEANS = {
     "psi_1": lambda x: special.polygamma(1, x), "rev": np.flip, "round": np.round,
     "sigma": lambda x: 1 / (1 + np.exp(-x)), "sign": np.sign, "sin": np.sin, "sinh": np.sinh, "softmax": softmax,
     "sqrt": np.sqrt, "sum": lambda x: np.sum(x, -1, keepdims=True), "tan": np.tan, "tanh": np.tanh, "trunc": np.trunc,
+    "zeta": lambda x: np.logaddexp(x, 0),
     "max": lambda *x: np.maximum(*x) if x[1:] else np.max(x), "min": lambda *x: np.minimum(*x) if x[1:] else np.min(x),
 }  # fmt: skip
 
@@ -302,15 +303,50 @@ def test_formulas_of_products(key):
 
 def test_the_equations_of_the_lectures_example():
     forward, backward = equations_of(trace(examples.product_and_sum)(f32(-2), f32(5), f32(-4)))
-    assert forward == [r"g = x \, y", "u^{(2)} = g + z"]
-    of = lambda x: rf"\frac{{\partial u^{{(2)}}}}{{\partial {x}}}"
+    assert forward == [r"g = x \, y", "f = g + z"]
+    of = lambda x: rf"\frac{{\partial f}}{{\partial {x}}}"
     assert backward == [
-        f"{of('u^{(2)}')} = 1",
-        f"{of('g')} = {of('u^{(2)}')}",
-        f"{of('z')} = {of('u^{(2)}')}",
+        f"{of('f')} = 1",
+        f"{of('g')} = {of('f')}",
+        f"{of('z')} = {of('f')}",
         rf"{of('y')} = {of('g')} \, x",
         rf"{of('x')} = {of('g')} \, y",
     ]
+
+
+def test_the_equations_of_the_lectures_network():
+    """ζ, σ, ⊙ and ∂L, and no ⊙ where a factor is a single number."""
+    args = (*examples.XOR.values(), examples.XOR_INPUTS[1], examples.XOR_LABELS[1])
+    forward, backward = equations_of(trace(examples.xor_loss)(*args))
+    assert forward[-1] == r"L = \zeta(u^{(9)})"
+    of = lambda x: rf"\frac{{\partial L}}{{\partial {x}}}"
+    assert rf"{of('u^{(9)}')} = {of('L')} \, \sigma(u^{{(9)}})" in backward
+    assert rf"{of('u^{(3)}')} = {of('h')} \odot [u^{{(3)}} > 0]" in backward
+    (doubled,), _ = equations_of(trace(lambda x: 2 * x)(V))
+    assert doubled == r"u^{(1)} = 2 \, x"
+
+
+@pytest.mark.parametrize("label", ["loss", "total"])
+def test_a_loss_is_called_L(label):
+    graph = trace({"loss": lambda x: x * x, "total": lambda x: x * x}[label])(f32(1))
+    graph.name = f"my_{label}"
+    forward, backward = equations_of(graph)
+    top = {"loss": "L", "total": "u^{(1)}"}[label]
+    assert backward[-1].startswith(rf"\frac{{\partial {top}}}{{\partial x}}")
+    assert (forward[-1] == "L = u^{(1)}") == (label == "loss")
+
+
+def test_parameters_have_the_names_of_their_layers():
+    def f(params, x):
+        for i, p in enumerate(params):
+            with jax.named_scope(f"dense_{i}"):
+                x = jnp.tanh(p["w"] * x)
+        return x
+
+    forward, backward = equations_of(trace(f)([{"w": f32(1)}, {"w": f32(2)}], f32(3)))
+    assert forward[0] == r"u^{(1)} = w_{\mathrm{dense\_0}} \, x"
+    assert r"\partial w_{\mathrm{dense\_1}}" in "".join(backward)
+    assert "params" not in "".join(forward + backward)
 
 
 def test_contributions_add():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from jaxdl.graph.derivation.equations import latex
 from jaxdl.graph.node import AnyGraph
+from jaxdl.graph.notebook import Svg
 from jaxdl.report import Page, Report
 
 
@@ -18,6 +19,10 @@ class Derivation(Report):
     def _forms(self) -> dict[str, Callable[[], bytes]]:
         pictures = {f".{kind}": lambda kind=kind: self._image(kind) for kind in ("svg", "png", "pdf")}
         return pictures | {".html": self._html, ".tex": lambda: latex(self.graph).encode()}
+
+    def svg(self) -> Svg:
+        """The typeset equations for a notebook."""
+        return Svg(self._image("svg").decode())
 
     def _image(self, kind: str) -> bytes:
         from jaxdl.graph.derivation.typeset import typeset_equations

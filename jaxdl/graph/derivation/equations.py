@@ -6,7 +6,8 @@ import inspect
 import re
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.derivation.formulas import FORMULAS, OP_FORMULAS, PRODUCTS, SETTINGS, SHAPES
+from jaxdl.graph.derivation.formulas import FORMULAS, OP_FORMULAS, PRODUCTS, SETTINGS, SHAPES, SOFTPLUS
+from jaxdl.graph.derivation.layer_names import parameters_in_layers
 from jaxdl.graph.node import RULE, AnyGraph, Edge, Node, Output
 
 
@@ -18,12 +19,14 @@ def equations_of(graph: AnyGraph) -> tuple[list[str], list[str]]:
     if len(graph.flat_outputs) != 1 or not graph.flat_outputs[0].is_smooth:
         raise ValueError(f"latex: {graph.name} returns {graph.outputs}; equations need a single floating-point array")
     end = graph.flat_outputs[0]
-    loss = _symbol(end)
+    loss = _loss(graph, end)
     forward = []
     for node in graph.nodes:
         if node.equation is not None:
             computed, *definitions = _filled(formula_of(node)[0], node)
             forward += [*definitions, f"{_left(node)} = {computed}"]
+    if loss != _symbol(end):
+        forward.append(f"{loss} = {_symbol(end)}")
     reached, backward = {end}, [rf"{_derivative(loss, end)} = 1"]
     for node in reversed(graph.nodes):
         for k in range(len(node.types)):
@@ -33,7 +36,24 @@ def equations_of(graph: AnyGraph) -> tuple[list[str], list[str]]:
                 reached.add(x)
                 definitions = dict.fromkeys(line for _, *lines in sent for line in lines if line not in backward)
                 backward += [*definitions, f"{_derivative(loss, x)} = {_summed([term for term, *_ in sent])}"]
-    return forward, backward
+    return tuple([_with_layers(line, graph) for line in lines] for lines in (forward, backward))
+
+
+def _with_layers(line, graph):
+    for node, (key, layer) in parameters_in_layers(graph).items():
+        name = key if len(key) == 1 else _upright(key)
+        line = line.replace(_symbol(Output(node, 0)), rf"{name}_{{{_upright(layer)}}}")
+    return line
+
+
+def _is_zero(x):
+    return not isinstance(x, Edge) and float(x) == 0
+
+
+def _loss(graph, end):
+    """What is differentiated, as in ∂L/∂x: L if the result or the function is called a loss, else its name."""
+    is_loss = "loss" in f"{end.node.label} {graph.name}".lower()
+    return "L" if is_loss and "L" not in graph.by_label else _symbol(end)
 
 
 def latex(graph: AnyGraph) -> str:
@@ -78,6 +98,8 @@ def _of_primitive(node):
     count = len(node.inputs)
     if node.name == "dot_general":
         return _product(node)
+    if node.name == "logaddexp" and _is_zero(node.inputs[1]):
+        return SOFTPLUS
     if node.name == "integer_pow":
         n = jx.exponent(node.equation)
         power = rf"a^{{{n - 1}}}" if n != 2 else "a"
@@ -129,11 +151,22 @@ def _filled(formula, node, upstream=""):
         words["f"] = r"\ldots"
     own = re.sub(r"^u(?=\d+$)", "", _plain(node.label))
     words |= {letter: rf"{letter}_{{{own}}}" for letter in "DGNPSs"}
-    is_number = all(t.shape == () for t in node.types) and all(e.source.type.shape == () for e in node.edges)
-    text = _LETTER.sub(lambda m: _word(words.get(m[1], m[1]), m[2]), formula)
-    return text.replace("·", r"\," if is_number else r"\odot").split("; ")
+    return _LETTER.sub(lambda m: _word(words.get(m[1], m[1]), m[2]), _with_signs(formula, node)).split("; ")
 
 
+def _with_signs(formula, node):
+    """The sign of each elementwise product: none if a factor is a single number, else that of Hadamard's product."""
+    single = {letter for letter, x in zip("abcdef", node.inputs, strict=False) if not _shape(x)}
+    all_single = len(single) == len(node.inputs) and not any(t.shape for t in node.types)
+    is_single = lambda m: all_single or m[1] in single or m[2] in single
+    return _PRODUCT.sub(lambda m: (m[1] or "") + (r" \, " if is_single(m) else r" \odot "), formula)
+
+
+def _shape(x):
+    return x.source.type.shape if isinstance(x, Edge) else ()
+
+
+_PRODUCT = re.compile(r"((?<![\\a-zA-Z])[a-f])? · (?=([a-f](?![a-zA-Z]))?)")  # with factors that are one letter
 _LETTER = re.compile(r"(?<![\\a-zA-Z])([a-gyDGNPSs])(?![a-zA-Z])(\^?)")
 
 
@@ -160,7 +193,7 @@ def _symbol(x: Output) -> str:
     if numbered := re.fullmatch(r"([a-z])(\d+)", label):
         text = rf"{numbered[1]}^{{({numbered[2]})}}"
     else:
-        text = label if len(label) == 1 else rf"\mathrm{{{_plain(label)}}}"
+        text = label if len(label) == 1 else _upright(label)
     return text if len(x.node.types) == 1 else rf"{text}_{{{x.place}}}"
 
 
@@ -171,6 +204,10 @@ _IN_LATEX = str.maketrans(
         "&": r"\wedge ", "^": r"\uparrow ", "~": r"\sim ", "'": "", '"': "", "`": "",
     }
 )  # fmt: skip
+
+
+def _upright(text):
+    return rf"\mathrm{{{_plain(text)}}}"
 
 
 def _plain(text):

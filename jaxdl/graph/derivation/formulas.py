@@ -91,6 +91,7 @@ PRODUCTS = {
     (0, 1, 1, 2): (r"b\, a", r"b^T g", r"g\, a^T"),
     (0, 0, 1, 1): (r"a^T b", r"g\, b", r"g\, a"),
 }
+SOFTPLUS = (r"\zeta(a)", r"g · \sigma(a)")  # ζ(a) = log(1 + eᵃ); JAX computes it as logaddexp(a, 0)
 # Ops of jaxdl.ops.
 OP_FORMULAS: dict[str, tuple[str, ...]] = {
     "attention": (
@@ -117,7 +118,7 @@ OP_FORMULAS: dict[str, tuple[str, ...]] = {
         r"\frac{g}{n} a^T S; S = \mathrm{softmax}(a\, b) - \mathrm{onehot}(c)",
     ),
     "log_softmax": (r"a - \log \sum e^{a}", r"g - e^{y} · \sum g"),
-    "logistic_loss": (r"\log(1 + e^{(1 - 2 b) · a})", r"g · (\sigma(a) - b)"),
+    "logistic_loss": (r"\zeta((1 - 2 b) · a)", r"g · (\sigma(a) - b)"),
     "logsumexp": (r"\log \sum e^{a}", r"g · e^{a - y}"),
     "matmul": PRODUCTS[1, 0, 2, 2],
     "mean": (r"\mathrm{mean}(a)", r"\frac{g}{n} \mathbf{1}"),
@@ -137,7 +138,7 @@ OP_FORMULAS: dict[str, tuple[str, ...]] = {
         r"\log \sum e^{a} - \sum \mathrm{onehot}(b) · a",
         r"g · (\mathrm{softmax}(a) - \mathrm{onehot}(b))",
     ),
-    "softplus": (r"\log(1 + e^{a})", r"g · \sigma(a)"),
+    "softplus": SOFTPLUS,
     "squared_error": (r"(a - b)^2", r"2 g · (a - b)", r"2 g · (b - a)"),
     "step": (r"[a \geq 0]", r"0"),
 } | {

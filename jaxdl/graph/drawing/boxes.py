@@ -10,10 +10,11 @@ from typing import Any
 
 from jaxdl.graph.bodies import has_a_step
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, AnyGraph, Edge, Node
-from jaxdl.graph.text import symbol
+from jaxdl.graph.steps import contributions
+from jaxdl.graph.text import symbol, value_text
 
 MOST_ITEMS = 40  # in one box; more items are grouped into boxes
-LEGIBLE = 40  # items in a picture by default
+LEGIBLE = 20  # items in a picture by default
 
 
 @dataclass(eq=False)
@@ -130,6 +131,13 @@ def title(item: Node | Box) -> tuple[str, str]:
     if item.equation is None:
         return item.label, ""
     return symbol(item), item.label
+
+
+def total_text(item: Node | Box) -> str:
+    """The gradient of a value with several uses, which no edge shows: Σ 7."""
+    if isinstance(item, Box) or len(item.types) > 1 or len(contributions(item[0])) < 2:
+        return ""
+    return f"Σ {value_text(item.adjoint)}"
 
 
 def opened_at_first(root: Box, depth: int | None) -> set[Box]:

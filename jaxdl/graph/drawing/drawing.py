@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from jaxdl.graph.drawing.boxes import Box, boxes_of, opened_at_first
 from jaxdl.graph.drawing.page import html
 from jaxdl.graph.drawing.text_formats import dot, mermaid
+from jaxdl.graph.local_gradients import compute_local_gradients
 from jaxdl.graph.node import AnyGraph
+from jaxdl.graph.notebook import Svg, framed
 from jaxdl.report import Report
 
 if TYPE_CHECKING:
@@ -27,6 +29,14 @@ class Drawing(Report):
     def __init__(self, graph: AnyGraph, depth: int | None = None):
         self.graph: AnyGraph = graph
         self.depth: int | None = depth
+
+    def svg(self) -> Svg:
+        """The picture for a notebook."""
+        return Svg(self._image("svg").decode())
+
+    def _repr_html_(self) -> str:
+        """The interactive page, in a frame."""
+        return framed(html(*self._boxes()).decode())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """The picture as a figure of matplotlib, also saved to `path` if one is given."""
@@ -52,5 +62,6 @@ class Drawing(Report):
     def _boxes(self) -> tuple[Box, set[Box]]:
         if self.graph.has_values:
             self.graph.evaluate()
+            compute_local_gradients(self.graph)
         root = boxes_of(self.graph)
         return root, opened_at_first(root, self.depth)

@@ -94,7 +94,7 @@ class Frame:
         return self.y + self.height / 2
 
 
-GAP_X, GAP_Y, PADDING, TITLE = 84.0, 14.0, 12.0, 16.0
+GAP_X, GAP_Y, PADDING, TITLE = 30.0, 14.0, 12.0, 16.0
 
 
 def frames(box: Box, opened: set[Any], size: Callable[[Any], tuple[float, float]]) -> dict[Any, Any]:
@@ -124,7 +124,9 @@ def _place(box, opened, size, found):
         y = TITLE + PADDING + (tallest - _height(row, inner)) / 2
         for item in row:
             frame = inner[item]
-            _shift(item, x + (width - frame.width) / 2 - frame.x, y - frame.y, inner)
+            if item not in opened:  # its edges reach it, or pass it, horizontally
+                frame.width = width
+            _shift(item, x + width - frame.width - frame.x, y - frame.y, inner)
             y += frame.height + GAP_Y
         x += width + GAP_X
     _straighten(rows, before, inner)

@@ -5,13 +5,13 @@ import json
 from html import escape
 from importlib.resources import files
 
-from jaxdl.graph.drawing.boxes import Box, title
+from jaxdl.graph.drawing.boxes import Box, title, total_text
 from jaxdl.graph.drawing.layout import Passing, columns_of, nodes_of
-from jaxdl.graph.node import Node
+from jaxdl.graph.local_gradients import flow_text
+from jaxdl.graph.node import RESULT, Node
 from jaxdl.graph.steps import steps_of
-from jaxdl.graph.text import formula, full_text, shape_text, value_text
+from jaxdl.graph.text import formula, full_text, numbers_text, shape_text, value_text
 
-PORT = 26  # pixels between the ends of two edges at one node; the same number as in the script of the page
 MOST_STEPS = 2_000  # of the slider; a graph with more steps has no slider
 MOST_ITEMS = 6_000  # on the page; in a larger graph the innermost boxes cannot be opened
 
@@ -23,12 +23,15 @@ def html(root: Box, opened: set[Box]) -> bytes:
     holder = {node: item for item in ids if item not in parents for node in nodes_of(item)}
     *_, result = root.nodes
     graph = result.graph  # the outer graph; other nodes may be of a loop's step
+    results = {
+        edge.source.node: node for node in root.items if getattr(node, "kind", "") == RESULT for edge in node.edges
+    }
     is_whole = all(isinstance(item, Node) for item in holder.values())
     shown = [*itertools.islice(steps_of(graph), MOST_STEPS + 1)] if graph.has_values and is_whole else []
     data = {
         "edges": _edges(holder, ids),
         "cards": {ids[item]: _card(item) for item in holder.values() if isinstance(item, Node)},
-        "steps": [_step(step, ids) for step in shown] if len(shown) <= MOST_STEPS else [],
+        "steps": [_step(step, ids, results) for step in shown] if len(shown) <= MOST_STEPS else [],
     }
     template = files("jaxdl.graph.drawing").joinpath("page.html").read_text(encoding="utf-8")
     parts = {
@@ -70,12 +73,10 @@ def _html(item, opened, parents, ids):
         return f'<i class="pass" data-ends="{ends}"></i>'
     first, second = map(escape, title(item))
     if isinstance(item, Node):
-        height = PORT * len({edge.source for edge in item.edges})
-        style = f' style="min-height: {height}px"' if height > PORT else ""
-        words = f"<b>{first}</b><small>{second}</small>"
-        return f'<div class="node is-{item.kind}" id="{ids[item]}" tabindex="0"{style}>{words}</div>'
+        words = f"<b>{first}</b><small>{second}</small>{_total(item)}"
+        return _cell(f'<div class="node is-{item.kind}" id="{ids[item]}" tabindex="0">{words}</div>')
     if item not in parents:
-        return f'<div class="node is-box" id="{ids[item]}"><b>{first}</b><small>{second}</small></div>'
+        return _cell(f'<div class="node is-box" id="{ids[item]}"><b>{first}</b><small>{second}</small></div>')
     rows = "".join(
         f'<div class="column">{"".join(_html(x, opened, parents, ids) for x in row)}</div>'
         for row in columns_of(item)[0]
@@ -83,7 +84,17 @@ def _html(item, opened, parents, ids):
     state = "" if item in opened else " closed"
     words, expanded = f"<b>{first}</b> <small>{second}</small>", str(item in opened).lower()
     button = f'<button type="button" aria-expanded="{expanded}">{words}</button>'
-    return f'<div class="box{state}" id="{ids[item]}">{button}<div class="columns">{rows}</div></div>'
+    return _cell(f'<div class="box{state}" id="{ids[item]}">{button}<div class="columns">{rows}</div></div>')
+
+
+def _cell(html):
+    """An item, after a place for the labels of the edges that end at it."""
+    return f'<div class="cell"><div class="ports"></div>{html}</div>'
+
+
+def _total(node):
+    text = total_text(node)
+    return text and f'<small class="adjoint total">{escape(text)}</small>'
 
 
 def _edge(edge, source, target):
@@ -93,7 +104,7 @@ def _edge(edge, source, target):
         "to": target,
         "array": f"{source}.{edge.source.place}",
         "value": value_text(edge.value) if kept else shape_text(edge.source.type),
-        "adjoint": "" if edge.adjoint is None else value_text(edge.adjoint),
+        "adjoint": flow_text(edge),
     }
 
 
@@ -106,11 +117,17 @@ def _card(node):
         lines[f"value{which}"] = full_text(node.kept[k]) if node.kept else shape_text(t)
         if node.adjoints and node.adjoints[k] is not None:
             lines[f"adjoint{which}"] = full_text(node.adjoints[k])
+    for edge in node.edges:
+        if edge.local is not None:
+            lines[f"∂{node.label}/∂{edge.source}"] = numbers_text(edge.local)
     if node.where:
         lines["source"] = node.where
     return lines
 
 
-def _step(step, ids):
-    back = step.edge is not None
-    return {"node": ids[step.node], "to": ids[step.edge.source.node] if back else "", "text": step.text}
+def _step(step, ids, results):
+    """The gradient of a result flows along the edge to it."""
+    node, source = step.node, step.edge.source.node if step.edge else None
+    if step.backward and step.edge is None and node in results:
+        node, source = results.pop(node), node
+    return {"node": ids[node], "to": ids.get(source, ""), "back": step.backward, "text": step.text}

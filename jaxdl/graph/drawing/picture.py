@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
-from jaxdl.graph.drawing.boxes import Box, title
-from jaxdl.graph.drawing.layout import Passing, frames
+from jaxdl.graph.drawing.boxes import Box, title, total_text
+from jaxdl.graph.drawing.layout import Frame, Passing, frames
 from jaxdl.graph.figures import image_bytes
+from jaxdl.graph.local_gradients import flow_text
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
 from jaxdl.graph.text import shape_text, value_text
 from jaxdl.report import AUTOMATIC, HAND
@@ -20,7 +21,7 @@ from jaxdl.report import AUTOMATIC, HAND
 # Names may contain dollar signs, so that text is not parsed as mathematics.
 PLAIN: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}
 PORT = 19.0  # points between the ends of two edges at one item
-LETTER = 5.6  # width of a character in points
+LETTER, SMALL_LETTER = 5.6, 4.2  # width of a character in points
 MOST_PIXELS = 12_000
 FILLS = {ARGUMENT: "#ffffff", CONSTANT: "#ffffff", RESULT: "#ffffff", RULE: "#d8eee6", BOX: "#e9e4f5"}
 OPERATION_FILL, CLOSED_FILL, OPEN_FILL = "#f2f2f2", "#dfe7f2", "#fafafa"
@@ -28,12 +29,19 @@ OPERATION_FILL, CLOSED_FILL, OPEN_FILL = "#f2f2f2", "#dfe7f2", "#fafafa"
 
 @dataclass(eq=False)
 class Link:
-    """A line between two items: one or more edges of the graph, and the frames that the line passes."""
+    """A line between two items: one or more edges of the graph, with the boxes around its ends, from outside in."""
 
-    a: Node | Box
-    b: Node | Box
+    left: tuple[Node | Box, ...]
+    right: tuple[Node | Box, ...]
     edges: list[Any]
-    way: list[Any]
+
+    @property
+    def a(self) -> Node | Box:
+        return self.left[-1]
+
+    @property
+    def b(self) -> Node | Box:
+        return self.right[-1]
 
     @property
     def value(self) -> str:
@@ -44,35 +52,47 @@ class Link:
 
     @property
     def adjoint(self) -> str:
-        """The sum of what flows back along all of its edges."""
+        """The sum of what flows back along all of its edges; of a single one with the product that gave it."""
         sent = [edge.adjoint for edge in self.edges if edge.adjoint is not None]
+        if len(self.edges) == 1:
+            return flow_text(self.edges[0])
         return value_text(sum(sent[1:], sent[0])) if sent and self.is_one_array else ""
+
+    @property
+    def room(self) -> float:
+        """The width of its labels."""
+        return max(len(self.value), len(self.adjoint)) * SMALL_LETTER + 14
 
     @property
     def is_one_array(self) -> bool:
         return all(edge.source == self.edges[0].source for edge in self.edges)
 
 
-def links(root: Box, opened: set[Any], placed: dict[Any, Any]) -> list[Link]:
+def links(root: Box, opened: set[Any]) -> list[Link]:
     """One for each pair of visible items with an edge between them, in the order of evaluation."""
     above = {}
     _note_above(root, (), above)
-    ways = defaultdict(list)
-    for item, frame in placed.items():
-        if isinstance(item, Passing):
-            ways[item.ends].append(frame)
     found = {}
     for node in root.nodes:
         for edge in node.edges:
             left, right = (_visible(above[end], end, opened) for end in (edge.source.node, node))
             if left[-1] is not right[-1]:
-                link = found.setdefault((left[-1], right[-1]), Link(left[-1], right[-1], [], _way(left, right, ways)))
-                link.edges.append(edge)
+                found.setdefault((left[-1], right[-1]), Link(left, right, [])).edges.append(edge)
     return list(found.values())
 
 
-def _way(left, right, ways):
+def _ways(placed):
+    """The frames kept free in the columns between two items."""
+    ways = defaultdict(list)
+    for item, frame in placed.items():
+        if isinstance(item, Passing):
+            ways[item.ends].append(frame)
+    return ways
+
+
+def _way(link, ways):
     """The frames between two items: out of the boxes around the first, past their neighbours, into the second's."""
+    left, right = link.left, link.right
     apart = next(k for k, (a, b) in enumerate(zip(left, right, strict=False)) if a is not b)
     out = [(item, None) for item in reversed(left[apart + 1 :])]
     ends = [*out, (left[apart], right[apart]), *((None, item) for item in right[apart + 1 :])]
@@ -96,9 +116,10 @@ def _visible(path, node, opened):
 
 
 def size_of(item: Any) -> tuple[float, float]:
+    """Width and height of a node or a closed box."""
     if isinstance(item, Passing):
         return 0.0, 14.0
-    lines = title(item)
+    lines = [*title(item), total_text(item)]
     return max(max(map(len, lines)) * LETTER * 1.1 + 14, 30), max(30.0, PORT * len(_sources(item)) + 6)
 
 
@@ -110,23 +131,38 @@ def _sources(item):
 
 def drawn(root: Box, opened: set[Any]) -> Figure:
     """The picture; a unit of the layout is a point."""
-    placed = frames(root, opened, size_of)
-    whole = placed[root]
+    by_end = defaultdict(list)
+    for link in links(root, opened):
+        by_end[link.b].append(link)
+    placed = frames(root, opened, lambda item: _with_room(item, by_end[item]))
+    whole, ways = placed[root], _ways(placed)
     figure = Figure(figsize=(whole.width / 72, whole.height / 72))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, whole.width), ylim=(whole.height, 0))
     axes.axis("off")
     for box in sorted(opened, key=lambda box: -placed[box].width):
         _box(axes, box, placed[box])
-    found = links(root, opened, placed)
-    for end, arriving in _by_end(found).items():
-        arriving.sort(key=lambda link: link.way[-1].middle if link.way else placed[link.a].middle)
+    for end, arriving in by_end.items():
+        way = {link: _way(link, ways) for link in arriving}
+        arriving.sort(key=lambda link: way[link][-1].middle if way[link] else placed[link.a].middle)
         for k, link in enumerate(arriving):
-            _link(axes, link, placed, placed[end].middle + PORT * (k - (len(arriving) - 1) / 2))
+            y = placed[end].middle + PORT * (k - (len(arriving) - 1) / 2)
+            _link(axes, link, way[link], placed[link.a], placed[end], y)
     for item, frame in placed.items():
         if item not in opened and not isinstance(item, Passing):
-            _item(axes, item, frame)
+            _item(axes, item, _without_room(item, frame))
     return figure
+
+
+def _with_room(item, arriving):
+    width, height = size_of(item)
+    return width + max((link.room for link in arriving), default=0.0), height
+
+
+def _without_room(item, frame):
+    """An item's own rectangle: right of the labels of its edges."""
+    width, _ = size_of(item)
+    return Frame(frame.x + frame.width - width, frame.y, width, frame.height)
 
 
 def _box(axes, box, frame):
@@ -138,10 +174,12 @@ def _item(axes, item, frame):
     fill = CLOSED_FILL if isinstance(item, Box) else FILLS.get(item.kind, OPERATION_FILL)
     _rectangle(axes, frame, fill, "#444444", 12 if isinstance(item, Node) else 4, 3)
     first, second = title(item)
-    middle = frame.x + frame.width / 2
-    axes.text(middle, frame.middle - (5 if second else 0), first, fontsize=9, **PLAIN)
-    if second:
-        axes.text(middle, frame.middle + 8, second, fontsize=6.5, color="#666666", **PLAIN)
+    lines = [(first, 9, "#000000"), (second, 6.5, "#5c5c5c"), (total_text(item), 6.5, AUTOMATIC["color"])]
+    lines = [line for line in lines if line[0]]
+    y = frame.middle - 5 * (len(lines) - 1)
+    for text, size, colour in lines:
+        axes.text(frame.x + frame.width / 2, y, text, fontsize=size, color=colour, **PLAIN)
+        y += 11
 
 
 def _rectangle(axes, frame, fill, line, rounding, order):
@@ -150,17 +188,11 @@ def _rectangle(axes, frame, fill, line, rounding, order):
     axes.add_patch(FancyBboxPatch(corner, frame.width, frame.height, style, fc=fill, ec=line, lw=0.8, zorder=order))
 
 
-def _by_end(found):
-    by_end = defaultdict(list)
-    for link in found:
-        by_end[link.b].append(link)
-    return by_end
-
-
-def _link(axes, link, placed, y):
-    """A curve that ends at height y, with the value above it and the gradient below."""
-    start, end = placed[link.a], placed[link.b]
-    points = [(start.x + start.width, start.middle), *((f.x + f.width / 2, f.middle) for f in link.way), (end.x - 3, y)]
+def _link(axes, link, way, start, frame, y):
+    """A line that ends at height y, with the value above it and the gradient below."""
+    end = _without_room(link.b, frame)
+    between = [(x, f.middle) for f in way for x in (f.x, f.x + f.width)]
+    points = [(start.x + start.width, start.middle), *between, (frame.x, y), (end.x - 3, y)]
     axes.add_patch(PathPatch(_curve(points), fc="none", ec="#9a9a9a", lw=0.9, zorder=1))
     axes.plot(*points[-1], marker=">", ms=4, color="#8a8a8a", zorder=2)
     write = {"fontsize": 6.5, "ha": "right", "va": "center", "zorder": 5}

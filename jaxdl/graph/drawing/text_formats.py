@@ -4,6 +4,7 @@ import itertools
 from typing import Any, NamedTuple
 
 from jaxdl.graph.drawing.boxes import Box, title
+from jaxdl.graph.local_gradients import flow_text
 from jaxdl.graph.node import Node
 from jaxdl.graph.text import shape_text, value_text
 
@@ -68,9 +69,9 @@ def _items(box, indent, ids, numbers, syntax):
 
 
 def _label(edge):
-    """The value, and after a backward pass the adjoint."""
+    """The value, and after a backward pass the adjoint with the product that gave it."""
     value = shape_text(edge.source.type) if edge.source.node.kept is None else value_text(edge.value)
-    return value if edge.adjoint is None else f"{value} | {value_text(edge.adjoint)}"
+    return value if edge.adjoint is None else f"{value} | {flow_text(edge)}"
 
 
 def _quoted(text, syntax):
