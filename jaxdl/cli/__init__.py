@@ -9,7 +9,7 @@ import tyro
 from rich.text import Text
 
 from jaxdl.cli.commands import audit, contrast, data, graph, plan, train_command, tune
-from jaxdl.cli.usage_errors import BadUsage, Ended
+from jaxdl.cli.usage_errors import BadUsage, Ended, no_such
 from jaxdl.report import terminal
 
 COMMANDS: dict[str, Callable[..., int]] = {
@@ -72,6 +72,8 @@ def _is_device_there() -> bool:
 
 def _run(arguments):
     commands = COMMANDS | {"train": train_command(arguments if arguments[:1] == ["train"] else [])}
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+        raise BadUsage(no_such("command", arguments[0], commands))
     config = (tyro.conf.FlagCreatePairsOff,)
     return tyro.extras.subcommand_cli_from_dict(
         commands, args=arguments or ["--help"], prog="jaxdl", description=ABOUT, config=config

@@ -78,7 +78,7 @@ def graph(
     out: File = None,
     steps: bool = False,
     costs: bool = False,
-    depth: int | None = None,
+    depth: Count = None,
 ) -> int:
     """Show the computational graph of a function: values forward, gradients backward.
 
@@ -131,7 +131,7 @@ def tune(
 
 
 def plan(
-    model: Annotated[str, Positional],
+    model: Annotated[str, Positional, arg(metavar="MODEL")],
     batch: int = 64,
     devices: int = 1,
     chip: Chip = "h100",

@@ -24,9 +24,9 @@ Schedule = Literal["cosine", "warmup-cosine", "constant"]
 class Settings:
     """The settings of a run."""
 
-    model: str = "mlp"
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "mlp"
     """mlp, convnet, autoencoder, lenet5, nin, vit, alexnet or vit-b16."""
-    data: str = "digits"
+    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "digits"
     """digits (comes with jaxdl) or a name of TensorFlow Datasets with images and labels."""
     folder: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Folder of data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets."""
@@ -44,9 +44,9 @@ class Settings:
     """Schedule of the learning rate; the warmup takes the first twentieth of the steps."""
     epochs: Whole = None
     """Number of epochs; by default the model's."""
-    batch: int = 64
+    batch: Annotated[int, tyro.conf.arg(metavar="N")] = 64
     """Examples in a batch."""
-    accumulate: int = 1
+    accumulate: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Number of parts in which a batch is computed, one after the other."""
     bfloat16: bool = False
     """Compute in bfloat16; parameters stay in float32."""
@@ -54,7 +54,7 @@ class Settings:
     """Keep only the inputs of the model's layers for the backward pass, and recompute the rest."""
     skip_nonfinite: bool = False
     """Skip steps whose loss or gradients are not finite, instead of stopping."""
-    seed: int = 0
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Seed of parameters, order of examples and dropout."""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """Where to compute; by default the best that is available. An error where it is not available."""
@@ -64,7 +64,7 @@ class Settings:
     """Shard the parameters over the devices too."""
     every: Whole = None
     """Steps between checkpoints; by default one epoch."""
-    keep: int = 3
+    keep: Annotated[int, tyro.conf.arg(metavar="N")] = 3
     """Number of checkpoints to keep, besides the best."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from jaxdl.cli.finished_runs import finished, trained_before
 from jaxdl.cli.from_settings import OPTIMIZERS, SCHEDULES, choose_platform, data_of, mesh_of, model_of
 from jaxdl.cli.metrics import Metrics
 from jaxdl.cli.settings import Settings, as_toml, check
@@ -22,6 +23,7 @@ from jaxdl.report import Table, seconds_text, terminal, write_whole
 from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_sharded, launch, replicated
 from jaxdl.train.processes import INDEX, initialize_launched
 
+MOST_EPOCHS = 6  # in the table
 STOPPED = 130  # as a shell reports Ctrl-C
 SAME = (  # in a run
     "model", "data", "automatic", "tune", "optimizer", "schedule", "batch", "bfloat16", "checkpointed", "seed",
@@ -79,6 +81,10 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     console = terminal(quiet=quiet or jax.process_index() > 0)
     console.print(_heading(chosen, known, mesh), soft_wrap=True)
     start = time.perf_counter()
+    if history := finished(settings, out, steps, epochs):
+        done = f"all {len(history)} epochs are trained, nothing was left to do; the run is in {out}"
+        _table(chosen, trained_before(model, known.shape, history), done).print(console)
+        return 0
     with _explained(out), _metrics(out) as metrics:
 
         def begun():
@@ -95,7 +101,7 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
             title=chosen.title, quiet=quiet,
         )  # fmt: skip
         if metrics and trained.history:
-            _table(chosen, trained, metrics, time.perf_counter() - start, out).print(console)
+            _table(chosen, trained, _course(metrics, time.perf_counter() - start, out)).print(console)
     return 0
 
 
@@ -146,12 +152,27 @@ def _heading(chosen, data, mesh):
     )
 
 
-def _table(chosen: Recipe, trained: Trained, metrics: Metrics, seconds: float, out: Path) -> Table:
-    """The first epoch and the last three."""
-    history = trained.table()
-    shown = [*history.rows[:1], *history.rows[1:][-3:]]
+def _course(metrics: Metrics, seconds: float, out: Path) -> str:
+    """How long the run took, and what was compiled in it."""
     again = f", {metrics.again} of them after the second epoch" if metrics.again else ""
     compiled = f"{metrics.compiled} programs were compiled in {seconds_text(metrics.compiling)}{again}"
-    parameters = f"{parameter_count(trained.params):,} parameters"
-    note = f"{parameters}; {seconds_text(seconds)}, in which {compiled}; the run is in {out}"
+    return f"{seconds_text(seconds)}, in which {compiled}; the run is in {out}"
+
+
+def _table(chosen: Recipe, trained: Trained, course: str) -> Table:
+    """The first epoch, the last, and some between them at even distances."""
+    history = trained.table()
+    shown = [history.rows[k] for k in evenly(len(history.rows), MOST_EPOCHS)]
+    note = f"{parameter_count(trained.params):,} parameters; {course}"
     return dataclasses.replace(history, title=chosen.title, rows=shown, note=note)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many of the numbers from 0 to count − 1, the first and the last among them, at even distances.
+
+    Example:
+        >>> evenly(21, 6)
+        [0, 4, 8, 12, 16, 20]
+    """
+    shown = min(count, most)
+    return [round(k * (count - 1) / max(shown - 1, 1)) for k in range(shown)]

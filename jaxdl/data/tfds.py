@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxdl.data.dataset import Dataset
 from jaxdl.data.feature_checks import check_features, folders_of
+from jaxdl.data.network import few_retries, unreachable
 from jaxdl.optional_packages import install_hint
 
 NAME = r"\w+(/[\w-][\w.-]*)?(:[\d.*]+)?"  # no path, so nothing outside of the data folder is read or written
@@ -115,8 +116,15 @@ def prepared(name: str, folder: str | None) -> Any:
 def _prepare(builder, name, folder):
     if os.path.exists(os.path.join(str(builder.data_path), "dataset_info.json")):
         return
+    server = unreachable(builder.url_infos or ())
+    if server:
+        raise RuntimeError(
+            f"the data set {name} is not in {folder}, and {server} cannot be reached to download it: prepare it where "
+            f"there is a network, with jaxdl data prepare {name}, and copy the folder here"
+        )
     try:
-        builder.download_and_prepare()
+        with few_retries():
+            builder.download_and_prepare()
     except Exception as error:
         raise RuntimeError(
             f"the data set {name} is not in {folder}, and could not be downloaded and prepared there: "

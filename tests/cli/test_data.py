@@ -101,6 +101,7 @@ def test_what_cannot_be_prepared_says_what_to_do(error, said, tmp_path, capsys, 
         raise error
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
+    monkeypatch.setattr("jaxdl.data.tfds.unreachable", lambda urls: "")
     assert status("prepare", "mnist", "--folder", tmp_path) == 2
     printed = " ".join(capsys.readouterr().err.split())
     assert f"mnist is not in {tmp_path}, and could not be downloaded and prepared there: {said}" in printed

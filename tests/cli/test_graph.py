@@ -58,6 +58,18 @@ def test_functions_of_others(capsys, tmp_path, monkeypatch):
     assert status("jax.numpy:sinc") == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["grpah"], "graph"), (["graph", "Xor-los"], "xor-loss"), (["tune", "lennet5"], "lenet5"),
+        (["graph", "jax.numpy:sinnc"], "sinc"), (["plan", "mpl"], "mlp"),
+    ],
+)  # fmt: skip
+def test_a_typo_gets_a_suggestion(arguments, meant, capsys):
+    assert exit_status(*arguments) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
 def test_messages(capsys, tmp_path):
     assert status("nonsense") == 2
     assert "there is no example 'nonsense'; there are product-and-sum" in capsys.readouterr().err

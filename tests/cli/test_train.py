@@ -17,6 +17,7 @@ import jax
 import pytest
 
 from jaxdl.cli import main, metrics
+from jaxdl.cli.training import evenly
 from jaxdl.train import Checkpoint
 from jaxdl.train.checkpoints import Store
 from tests.cli.command import exit_status
@@ -76,6 +77,21 @@ def test_it_goes_on_with_its_settings(trained, capsys):
     assert "after the second epoch" not in out
     assert run("--resume", "--out", trained, "--batch", 32) == 2
     assert "holds another run: its batch is 64, here it is 32" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_shown_without_compilation(trained, capsys, monkeypatch):
+    monkeypatch.setattr("jaxdl.cli.training.fit", None)
+    epochs = len(rows(trained))
+    assert run("--resume", "--out", trained, "--epochs", epochs) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "26,122 parameters; all 3 epochs are trained, nothing was left to do" in printed
+    assert "compiled" not in printed
+
+
+def test_the_table_has_epochs_at_even_distances():
+    assert evenly(1, 6) == [0]
+    assert evenly(6, 6) == [0, 1, 2, 3, 4, 5]
+    assert evenly(100, 6) == [0, 20, 40, 59, 79, 99]
 
 
 def test_a_run_resumed_within_a_second_keeps_the_earlier_epochs(tmp_path, monkeypatch):

@@ -1,0 +1,40 @@
+"""Runs in which nothing is left to train: their history is read, and nothing is compiled."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxdl.cli.settings import Settings, settings_in
+from jaxdl.nn import Layer
+from jaxdl.train import Trained
+from jaxdl.train.history import History
+from jaxdl.train.run import HISTORY
+
+
+def finished(settings: Settings, out: Path, steps: int, epochs: int) -> list[dict[str, Any]]:
+    """The history of the run in a folder, if it has these settings, all steps and all files; else nothing.
+
+    Args:
+        settings: The settings of the command; those of the run may have another number of epochs.
+        out: The folder.
+        steps: The number of steps that the command asks for.
+        epochs: The number of epochs.
+    """
+    checkpoints, kept, metrics = out / "checkpoints", out / "settings.toml", out / "metrics.jsonl"
+    saved = [int(path.name) for path in checkpoints.glob("*[0-9]") if path.name.isdigit()]
+    if not epochs or max(saved, default=-1) != steps or not (checkpoints / str(steps) / "commit_success.txt").exists():
+        return []
+    if not kept.exists() or dataclasses.replace(settings_in(kept), epochs=settings.epochs) != settings:
+        return []
+    history = History()
+    history.keep_in(checkpoints / HISTORY, epochs, writes=False)
+    rows = [*history]
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    return rows if len(rows) == len(lines) == epochs else []
+
+
+def trained_before(model: Layer, shape: tuple[int, ...], history: list[dict[str, Any]]) -> Trained:
+    """A run's history with the types of its parameters."""
+    return Trained(jax.eval_shape(lambda: model.init(jax.random.key(0), shape)), history)
