@@ -19,7 +19,7 @@ from jaxdl.graph.derivation.derivation import Derivation
 from jaxdl.graph.derivation.equations import latex
 from jaxdl.graph.drawing.drawing import Drawing
 from jaxdl.graph.local_gradients import compute_local_gradients
-from jaxdl.graph.naming import name_variables
+from jaxdl.graph.naming import name_constants, name_variables
 from jaxdl.graph.node import Node, Output
 from jaxdl.graph.steps import PassStep, steps_of
 from jaxdl.report import Report, Table
@@ -48,7 +48,10 @@ class Graph(Report):
             the last `backward`; None before the first.
     """
 
-    def __init__(self, name: str, jaxpr: Any, labels: list[str], arrays: list[Any], code: CodeType | None = None):
+    def __init__(
+        self, name: str, jaxpr: Any, labels: list[str], arrays: list[Any],
+        code: CodeType | None = None, captured: dict[str, Any] | None = None,
+    ):  # fmt: skip
         self.name = name
         self.peak_bytes: int | None = None
         self.cotangents: dict[Output, jax.Array] = {}
@@ -62,6 +65,7 @@ class Graph(Report):
         found = builder.outputs(jaxpr, self.flat_arguments)
         self.flat_outputs: list[Output] = [x if isinstance(x, Output) else builder.constant(x) for x in found]
         name_variables(builder.sources, self.flat_outputs, builder.labels)
+        name_constants(builder.nodes, captured or {}, builder.labels)
         self.arguments: Any = tuple(self.flat_arguments)
         self.outputs: Any = tuple(self.flat_outputs)
         self.result_labels: list[str] = ["result"] if len(found) == 1 else [f"result {i}" for i in range(len(found))]

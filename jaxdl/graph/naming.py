@@ -1,4 +1,4 @@
-"""Labels of operations: the variables of the traced function's source.
+"""Labels of operations and constants: the variables of the traced function's source.
 
 A variable names an operation if the operation's result is the only value that leaves the assignment.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from jaxdl import jaxpr as jx
-from jaxdl.graph.node import Node, Output
+from jaxdl.graph.node import CONSTANT, Node, Output
 
 _NUMBERED = re.compile(r"u\d+").fullmatch
 
@@ -35,6 +36,16 @@ def name_variables(
                 named.add(node)
                 node.label = _unused(name, labels)
                 labels.add(node.label)
+
+
+def name_constants(nodes: Iterable[Node], captured: dict[str, Any], labels: set[str]) -> None:
+    """Labels the arrays that the function reads from variables outside of it by the names of these variables."""
+    for node in nodes:
+        if node.kind == CONSTANT and node.kept:
+            name = next((name for name, x in captured.items() if x is node.kept[0]), "")
+            if name and name not in labels:
+                node.label = node.name = name
+                labels.add(name)
 
 
 def _only_leaving(run, results) -> Node | None:

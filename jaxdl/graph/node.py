@@ -36,7 +36,8 @@ class Node:
         number: The position in `graph.nodes`.
         label: The name of an argument; for an operation the name that the function gives the value by
             `jax.ad_checkpoint.checkpoint_name`, or the variable to which its source assigns the value, else "u1", "u2",
-            … in the order of evaluation; "c1", "c2", … for constants.
+            … in the order of evaluation; for a constant array the variable outside of the function that holds it, else
+            "c1", "c2", …
         name: The name of the operation, such as "dot_general".
         kind: "argument", "constant", "operation", "rule" (an operation with a hand-written derivative rule), "box" (a
             loop, a branch or a checkpoint, which `graph.inside` opens) or "result" (in pictures only).

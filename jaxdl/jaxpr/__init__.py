@@ -3,7 +3,7 @@
 No other part of jaxdl reads the parameters of an equation or imports JAX's internals.
 """
 
-from jaxdl.jaxpr.assignments import Instruction, assigned_name, code_of, instructions
+from jaxdl.jaxpr.assignments import Instruction, assigned_name, captured, code_of, instructions
 from jaxdl.jaxpr.defining import (
     Primitive,
     define,
@@ -129,6 +129,7 @@ __all__ = [
     "binding",
     "branches",
     "called",
+    "captured",
     "chosen_for",
     "code_of",
     "convolution",

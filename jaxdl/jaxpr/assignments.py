@@ -2,6 +2,7 @@
 
 import dis
 import functools
+import inspect
 from collections.abc import Callable
 from types import CodeType
 from typing import Any, NamedTuple
@@ -10,6 +11,17 @@ from jaxdl.jaxpr.source_lines import users_function
 from jaxdl.jaxpr.versions import Equation
 
 _STORES = {"STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLOBAL", "STORE_FAST_LOAD_FAST"}
+
+
+def captured(f: Callable[..., Any]) -> dict[str, Any]:
+    """The variables outside of the user's function that it reads, by name; its globals and those it closes over."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    f = users_function(f)
+    if not inspect.isfunction(f):
+        return {}
+    found = inspect.getclosurevars(f)
+    return {**found.globals, **found.nonlocals}
 
 
 class Instruction(NamedTuple):

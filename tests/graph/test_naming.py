@@ -76,3 +76,13 @@ def test_a_name_in_use_is_not_given_twice():
 
     found = [node.label for node in trace(f)(X, X).nodes]
     assert len(set(found)) == len(found)
+
+
+def test_constants_have_the_names_of_outer_variables():
+    mine = X + 1
+
+    def f(x):
+        return x * mine + X + jnp.arange(2.0)
+
+    names = [node.label for node in trace(f)(X).nodes if node.kind == "constant"]
+    assert {"mine", "X"} <= set(names)

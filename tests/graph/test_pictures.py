@@ -140,7 +140,7 @@ def test_a_result_that_is_a_number_is_shown(tmp_path):
 def test_constant_arrays_are_shown_with_their_values(tmp_path):
     two = jnp.array([2.0, 3.0])
     trace(lambda x: two * x)(jnp.ones(2)).draw(tmp_path / "f.svg")
-    assert {"c1", "[2 3]"} <= set(words_of((tmp_path / "f.svg").read_bytes()))
+    assert {"two", "[2 3]"} <= set(words_of((tmp_path / "f.svg").read_bytes()))
 
 
 def test_closed_boxes_show_the_layers_only(graph, tmp_path):

@@ -36,7 +36,7 @@ def equations_of(graph: AnyGraph) -> tuple[list[str], list[str]]:
                 reached.add(x)
                 definitions = dict.fromkeys(line for _, *lines in sent for line in lines if line not in backward)
                 backward += [*definitions, f"{_derivative(loss, x)} = {_summed([term for term, *_ in sent])}"]
-    return tuple([_with_layers(line, graph) for line in lines] for lines in (forward, backward))
+    return [_with_layers(line, graph) for line in forward], [_with_layers(line, graph) for line in backward]
 
 
 def _with_layers(line, graph):

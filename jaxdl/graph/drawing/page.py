@@ -23,9 +23,8 @@ def html(root: Box, opened: set[Box]) -> bytes:
     holder = {node: item for item in ids if item not in parents for node in nodes_of(item)}
     *_, result = root.nodes
     graph = result.graph  # the outer graph; other nodes may be of a loop's step
-    results = {
-        edge.source.node: node for node in root.items if getattr(node, "kind", "") == RESULT for edge in node.edges
-    }
+    nodes = [item for item in root.items if isinstance(item, Node)]
+    results = {edge.source.node: node for node in nodes if node.kind == RESULT for edge in node.edges}
     is_whole = all(isinstance(item, Node) for item in holder.values())
     shown = [*itertools.islice(steps_of(graph), MOST_STEPS + 1)] if graph.has_values and is_whole else []
     data = {
