@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "plan": plan,
     "data": data,
 }
+DATA = ("list", "prepare", "show")  # the commands of `jaxdl data`
 NO_DEVICE = "there is no device for JAX_PLATFORMS={} here, or this JAX cannot use it"
 ABOUT = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
 
@@ -72,12 +73,17 @@ def _is_device_there() -> bool:
 
 def _run(arguments):
     commands = COMMANDS | {"train": train_command(arguments if arguments[:1] == ["train"] else [])}
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
-        raise BadUsage(no_such("command", arguments[0], commands))
+    for kind, known, given in (("command", commands, arguments[:1]), ("command of data", DATA, _of_data(arguments))):
+        if given and not given[0].startswith("-") and given[0] not in known:
+            raise BadUsage(no_such(kind, given[0], known))
     config = (tyro.conf.FlagCreatePairsOff,)
     return tyro.extras.subcommand_cli_from_dict(
         commands, args=arguments or ["--help"], prog="jaxdl", description=ABOUT, config=config
     )
+
+
+def _of_data(arguments):
+    return arguments[1:2] if arguments[:1] == ["data"] else []
 
 
 def _failed(error, status: int) -> int:

@@ -81,7 +81,9 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     console = terminal(quiet=quiet or jax.process_index() > 0)
     console.print(_heading(chosen, known, mesh), soft_wrap=True)
     start = time.perf_counter()
-    if history := finished(settings, out, steps, epochs):
+    with _explained(out):
+        history = finished(settings, out, same, steps, epochs)
+    if history:
         done = f"all {len(history)} epochs are trained, nothing was left to do; the run is in {out}"
         _table(chosen, trained_before(model, known.shape, history), done).print(console)
         return 0

@@ -174,6 +174,13 @@ class Store:
             raise CheckpointError(f"no checkpoint in {self.folder} is intact: {'; '.join(reasons)}")
         return None
 
+    def run_at(self, step: int) -> dict[str, Any] | None:
+        """What identifies the run that saved a checkpoint; None if there is none at this step, or it is damaged."""
+        try:
+            return self._notes(step)["run"] if step in self.manager.all_steps() else None
+        except Damaged:
+            return None
+
     def _read(self, step, like, run) -> RestoredCheckpoint:
         notes = _in_all_processes(lambda: self._notes(step))
         if notes["format"] != FORMAT:

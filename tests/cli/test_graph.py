@@ -62,7 +62,7 @@ def test_functions_of_others(capsys, tmp_path, monkeypatch):
     ("arguments", "meant"),
     [
         (["grpah"], "graph"), (["graph", "Xor-los"], "xor-loss"), (["tune", "lennet5"], "lenet5"),
-        (["graph", "jax.numpy:sinnc"], "sinc"), (["plan", "mpl"], "mlp"),
+        (["graph", "jax.numpy:sinnc"], "sinc"), (["plan", "mpl"], "mlp"), (["data", "prpare"], "prepare"),
     ],
 )  # fmt: skip
 def test_a_typo_gets_a_suggestion(arguments, meant, capsys):

@@ -84,7 +84,7 @@ def test_a_finished_run_is_shown_without_compilation(trained, capsys, monkeypatc
     epochs = len(rows(trained))
     assert run("--resume", "--out", trained, "--epochs", epochs) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "26,122 parameters; all 3 epochs are trained, nothing was left to do" in printed
+    assert f"26,122 parameters; all {epochs} epochs are trained, nothing was left to do" in printed
     assert "compiled" not in printed
 
 

@@ -18,7 +18,7 @@ from jaxdl import op, ops, saving, trace
 from jaxdl.graph import examples
 from jaxdl.graph.derivation.equations import equations_of, formula_of
 from jaxdl.graph.derivation.formulas import FORMULAS, OP_FORMULAS, PRODUCTS
-from jaxdl.graph.derivation.typeset import typeset_equations
+from jaxdl.graph.derivation.typesetting import typeset_equations
 from tests.draws import draw
 
 f32 = jnp.float32

@@ -71,9 +71,9 @@ def test_clicks_and_keys(tmp_path):
     observed = observed_in((tmp_path / "g.html").read_text().replace("</body>", CLICKS + "</body>"), tmp_path)
     assert observed["errors"] == []
     assert "2×3" in observed["values"]
-    assert observed["start"] == observed["closed"] == {"nodes": 3, "edges": 5}  # the square, its sum, the result
+    assert observed["start"] == observed["closed"] == {"nodes": 4, "edges": 6}  # x, the square, its sum, the result
     assert observed["expanded"] == "true"
-    assert observed["one"]["nodes"] == 3 + 4
+    assert observed["one"]["nodes"] == 4 + 4
     assert observed["open"]["nodes"] == 3 + 3 * 4 + 1
     for line in ("formula", "tanh(", "value", "adjoint", "float32[2,3]", "test_pictures.py"):
         assert line in observed["card"]
@@ -85,6 +85,17 @@ def test_clicks_and_keys(tmp_path):
     assert observed["hidden_at_last"] == 0
     assert observed["larger"] > 1 > observed["smaller"]
     assert observed["fits"]
+
+
+def test_a_closed_box_shows_the_sum_of_its_gradients(tmp_path):
+    def f(x):
+        y = x + 1
+        with jax.named_scope("part"):
+            return y * y + 3 * y
+
+    trace(f)(f32(1)).backward().draw(tmp_path / "g.html", depth=0)
+    observed = observed_in((tmp_path / "g.html").read_text().replace("</body>", LAST + "</body>"), tmp_path)
+    assert sorted(observed["labels"]) == ["1", "7", "7 = 1 · 7"]
 
 
 LAST = """

@@ -51,7 +51,7 @@ def test_a_scope_that_is_left_and_entered_again_is_two_boxes():
                 x = jnp.sin(x) * 2
         return x
 
-    assert [item.name for item in boxes_of(trace(f)(f32(1))).items] == ["a", "b", "a", "result"]
+    assert [item.name for item in boxes_of(trace(f)(f32(1))).items] == ["x", "a", "b", "a", "result"]
 
 
 def test_many_items_are_grouped_into_closed_boxes(tmp_path):
@@ -92,8 +92,7 @@ def test_edges_go_to_the_right_and_nothing_overlaps(graph):
 def test_a_long_edge_has_a_free_place(graph):
     (layer,) = [item for item in boxes_of(graph).items if getattr(item, "name", "") == "layer 0"]
     passing = [item for row in columns_of(layer)[0] for item in row if isinstance(item, Passing)]
-    assert passing  # x goes past the product and tanh, to the sum
-    assert passing[0].ends[1].name == "add"
+    assert "add" in {place.ends[1].name for place in passing}  # x goes past the product and tanh, to the sum
 
 
 def words_of(svg):
@@ -229,8 +228,8 @@ def test_a_very_large_graph_is_only_partly_on_the_page(graph, tmp_path, monkeypa
     shown = re.findall(r'class="node[^"]*" id="(\w+)"', part)
     data = json.loads(re.search(r'id="data">(.*?)</script>', part, re.S)[1])
     assert len(whole) == 16
-    assert len(shown) == 6  # three layers that do not open, the square, its sum, the result
-    assert [(e["from"], e["to"]) for e in data["edges"]] == [(f"i{k}", f"i{k + 1}") for k in range(1, 6)]
+    assert len(shown) == 7  # x, three layers that do not open, the square, its sum, the result
+    assert [(e["from"], e["to"]) for e in data["edges"]] == [(f"i{k}", f"i{k + 1}") for k in range(1, 7)]
 
 
 def test_items_at_the_same_height_do_not_overlap():
@@ -274,7 +273,7 @@ def test_an_argument_of_two_boxes_is_in_neither():
         return x
 
     root = boxes_of(trace(f)(f32(1), f32(2)))
-    assert [getattr(item, "label", item.name) for item in root.items] == ["w", "a", "b", "result"]
+    assert [getattr(item, "label", item.name) for item in root.items] == ["x", "w", "a", "b", "result"]
 
 
 def test_a_page_of_very_many_steps_has_no_slider(graph, monkeypatch):

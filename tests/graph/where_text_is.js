@@ -28,14 +28,17 @@ function faults(frame, say) {
     if (!within(item.getBoundingClientRect(), sheet.getBoundingClientRect())) say(`"${text}" leaves the sheet`);
     if (parseFloat(frame.defaultView.getComputedStyle(parent).fontSize) < 11) say(`"${text}" is small`);
   }
-  const o = sheet.getBoundingClientRect(), inner = [...sheet.querySelectorAll(".node, .box.closed")].filter((e) => e.offsetParent);
+  const o = sheet.getBoundingClientRect(), items = [...sheet.querySelectorAll(".node, .box.closed")].filter((e) => e.offsetParent);
+  const covered = [  // smaller by what an edge may touch
+    ...inSheet.map(({ text, r }) => ({ text, r, by: 2 })),
+    ...items.map((e) => ({ text: e.textContent, r: e.getBoundingClientRect(), by: 4 })),
+  ].map(({ text, r, by }) => ({ text, left: r.left + by, right: r.right - by, top: r.top + by, bottom: r.bottom - by }));
   for (const line of frame.querySelectorAll("#edges path")) {
     const length = line.getTotalLength();
-    for (let s = 3; s < length - 3; s += 6) {
+    for (let s = 3; s < length - 3; s += 8) {
       const p = line.getPointAtLength(s), x = p.x + o.left, y = p.y + o.top;
-      const inside = (r, d) => x > r.left + d && x < r.right - d && y > r.top + d && y < r.bottom - d;
-      const hit = inSheet.find((t) => inside(t.r, 2)) || inner.find((e) => inside(e.getBoundingClientRect(), 4));
-      if (hit) { say(`an edge crosses "${hit.text || hit.textContent}"`); break; }
+      const hit = covered.find((r) => x > r.left && x < r.right && y > r.top && y < r.bottom);
+      if (hit) { say(`an edge crosses "${hit.text}"`); break; }
     }
   }
 }

@@ -40,14 +40,18 @@ class Box:
 
 
 def boxes_of(graph: AnyGraph) -> Box:
-    """All nodes of a graph, and one for each result. Arguments and constants are in the innermost box that contains all
-    of their users."""
+    """All nodes of a graph, and one for each result.
+
+    Constants and parts of arguments, such as parameters, are in the innermost box that contains all of their users. An
+    argument that is one array is outside of all boxes, so that a folded model shows its input.
+    """
     root = Box(graph.name)
     operations = [node for node in graph.nodes if node.kind not in (ARGUMENT, CONSTANT)]
     place = _fill(root, operations, 0)
     for node in reversed([node for node in graph.nodes if node.kind in (ARGUMENT, CONSTANT)]):
         paths = [place[edge.target] for edge in node.users]
-        _common(paths, root).items.insert(0, node)
+        is_whole = node.kind == ARGUMENT and node.label.isidentifier()
+        (root if is_whole else _common(paths, root)).items.insert(0, node)
     _simplify(root)
     if graph.has_values:
         _open(root, graph)

@@ -62,6 +62,7 @@ class Drawing(Report):
     def _boxes(self) -> tuple[Box, set[Box]]:
         if self.graph.has_values:
             self.graph.evaluate()
-            compute_local_gradients(self.graph)
         root = boxes_of(self.graph)
+        for graph in {node.graph: None for node in root.nodes}:  # also those of a loop's step, which are in boxes
+            compute_local_gradients(graph)
         return root, opened_at_first(root, self.depth)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import defaultdict
 from html import escape
 from importlib.resources import files
 
@@ -29,6 +30,7 @@ def html(root: Box, opened: set[Box]) -> bytes:
     shown = [*itertools.islice(steps_of(graph), MOST_STEPS + 1)] if graph.has_values and is_whole else []
     data = {
         "edges": _edges(holder, ids),
+        "sums": _sums(parents, ids, holder),
         "cards": {ids[item]: _card(item) for item in holder.values() if isinstance(item, Node)},
         "steps": [_step(step, ids, results) for step in shown] if len(shown) <= MOST_STEPS else [],
     }
@@ -64,6 +66,17 @@ def _edges(holder, ids):
                 joined.add((source, item))
             found.append(_edge(edge, ids[source], ids[item]))
     return found
+
+
+def _sums(parents, ids, holder):
+    """What flows back to each array from all of its uses in a box, for boxes with several; the text of a closed box."""
+    found = defaultdict(list)
+    for box in parents:
+        inside = {node for node in box.nodes if node in holder}
+        for edge in (edge for node in inside for edge in node.edges if edge.adjoint is not None):
+            if edge.source.node not in inside:
+                found[f"{ids[holder[edge.source.node]]}.{edge.source.place} {ids[box]}"].append(edge.adjoint)
+    return {key: value_text(sum(sent[1:], sent[0])) for key, sent in found.items() if len(sent) > 1}
 
 
 def _html(item, opened, parents, ids):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -13,13 +15,20 @@ from jaxdl.report import AUTOMATIC, HAND
 
 LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches: the least height of a line, between lines, and around all
 SIZE = 12.0  # font size in points
+STYLE: Any = {"mathtext.fontset": "stix", "svg.hashsalt": "jaxdl"}
 
 
 def typeset_equations(graph: AnyGraph, kind: str) -> bytes:
     """The bytes of an SVG, PNG or PDF file: the forward pass, then the backward pass."""
+    with rc_context(STYLE):
+        return image_bytes(typeset(graph), kind)
+
+
+def typeset(graph: AnyGraph) -> Figure:
+    """The equations as a figure."""
     forward, backward = equations_of(graph)
     colours = [HAND["color"]] * len(forward) + [AUTOMATIC["color"]] * len(backward)
-    with rc_context({"mathtext.fontset": "stix", "svg.hashsalt": "jaxdl"}):
+    with rc_context(STYLE):
         figure = Figure()
         drawn = [
             figure.text(0, 0, f"${_with_large_fractions(line)}$", fontsize=SIZE, color=colour, va="bottom")
@@ -34,7 +43,7 @@ def typeset_equations(graph: AnyGraph, kind: str) -> bytes:
         bottoms = height - MARGIN - np.cumsum(heights)
         for text, bottom, extent, height_of_line in zip(drawn, bottoms, extents, heights, strict=True):
             text.set_position((MARGIN / width, (bottom + (height_of_line - extent.height / figure.dpi) / 2) / height))
-        return image_bytes(figure, kind)
+    return figure
 
 
 def _with_large_fractions(line):
