@@ -33,7 +33,7 @@ def test_mistakes(capsys):
         ("mlp", "--batch", "0"): "--batch must be 1 or more, got 0",
         ("mlp", "--out", "a.png"): "--out ends in .json",
         ("mlp", "--out", "nowhere/a.json"): "there is no folder nowhere",
-        ("jax.nn:gelo",): "jax.nn has no gelo",
+        ("jax.nn:gelo",): "there is no public function 'gelo'; did you mean gelu?",
         ("jax.numpy:argmax",): "no arguments for jax.numpy:argmax could be generated",
     }.items():
         assert run(*arguments) == 2
