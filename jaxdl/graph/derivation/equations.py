@@ -157,7 +157,8 @@ def _filled(formula, node, upstream=""):
 def _with_signs(formula, node):
     """The sign of each elementwise product: none if a factor is a single number, else that of Hadamard's product."""
     single = {letter for letter, x in zip("abcdef", node.inputs, strict=False) if not _shape(x)}
-    all_single = len(single) == len(node.inputs) and not any(t.shape for t in node.types)
+    single |= {"g", "y"} if not any(t.shape for t in node.types) else set()
+    all_single = single >= {"g", *"abcdef"[: len(node.inputs)]}
     is_single = lambda m: all_single or m[1] in single or m[2] in single
     return _PRODUCT.sub(lambda m: (m[1] or "") + (r" \, " if is_single(m) else r" \odot "), formula)
 
@@ -166,7 +167,7 @@ def _shape(x):
     return x.source.type.shape if isinstance(x, Edge) else ()
 
 
-_PRODUCT = re.compile(r"((?<![\\a-zA-Z])[a-f])? · (?=([a-f](?![a-zA-Z]))?)")  # with factors that are one letter
+_PRODUCT = re.compile(r"((?<![\\a-zA-Z])[a-gy])? · (?=([a-gy](?![a-zA-Z]))?)")  # with factors that are one letter
 _LETTER = re.compile(r"(?<![\\a-zA-Z])([a-gyDGNPSs])(?![a-zA-Z])(\^?)")
 
 

@@ -196,8 +196,8 @@ def _link(axes, link, way, start, frame, y):
     axes.add_patch(PathPatch(_curve(points), fc="none", ec="#9a9a9a", lw=0.9, zorder=1))
     axes.plot(*points[-1], marker=">", ms=4, color="#8a8a8a", zorder=2)
     write = {"fontsize": 6.5, "ha": "right", "va": "center", "zorder": 5}
-    axes.text(end.x - 9, y - 5, link.value, color=HAND["color"], **write)
-    axes.text(end.x - 9, y + 4.5, link.adjoint, color=AUTOMATIC["color"], **write)
+    axes.text(end.x - 9, y - 5.5, link.value, color=HAND["color"], **write)
+    axes.text(end.x - 9, y + 5.5, link.adjoint, color=AUTOMATIC["color"], **write)
 
 
 def _curve(points):
