@@ -5,22 +5,26 @@ With the derivatives J_i along k directions, L = Σ_i ∂²x/∂i² of each valu
     J_i ← g'(x) J_i,    L ← g'(x) L + Σ_i g''(x)[J_i, J_i]
 
 (Li et al. 2023, arXiv:2307.08214). The last term is 0 for linear equations; elementwise ones and products need sums
-over i only; any other equation takes the derivative of its derivative along each direction.
+over i only; any other equation takes the derivative of its derivative along each direction. Derivatives that are known
+to be 0 are left out as long as equations move entries, act entry by entry, or sum a few (`moving_values`).
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
+from jaxdl.jacobian.analysis import moving_values as mv
+from jaxdl.jacobian.analysis.entry_positions import IN_NUMPY
 from jaxdl.jacobian.analysis.fingerprints import fingerprint
 from jaxdl.jacobian.analysis.modes import linearize
+from jaxdl.jacobian.analysis.moving_values import Moving
 
 # Linear, or linear around almost every point, in all inputs that are no integers.
 LINEAR = {
@@ -41,19 +45,11 @@ BILINEAR = {"mul", "dot_general", "conv_general_dilated"}
 LINEAR_IN = {"div": 0, "triangular_solve": 1}
 
 
-class Moving(NamedTuple):
-    """A value that depends on the input.
-
-    Attributes:
-        value: The value.
-        along: (k, *value.shape): its derivatives along k directions.
-        laplacian: Its Laplacian, like the value.
-    """
-
-    value: jax.Array
-    along: jax.Array
-    laplacian: jax.Array
-
+# They bring entries together along axes: the parameter with these axes, and whether the output has them.
+ALONG_AXES = {
+    "cumsum": ("axis", True), "reduce_max": ("axes", False), "reduce_min": ("axes", False),
+    "reduce_sum": ("axes", False), "sort": ("dimension", True),
+}  # fmt: skip
 
 Inputs = Sequence[Moving]
 Function = Callable[..., list[jax.Array]]  # of the values of moving inputs
@@ -77,15 +73,59 @@ def _equation(eqn: Any, inputs: Sequence[Any]) -> list[Any]:
         return jx.binding(eqn)(*primals)
     if _is_log_determinant(eqn):
         return _log_determinant(jx.binding(eqn), inputs[0])
-    if eqn.primitive.name in jx.CALLS | jx.CHECKPOINTS:
+    if eqn.primitive.name in jx.CALLS | jx.CHECKPOINTS and not _is_curve(eqn, moving):
         return evaluate(jx.inner_jaxprs(eqn)[0], inputs)
     if eqn.primitive.name == "scan" and not jx.unknown_parameter(eqn):
-        return _scan(jx.scan(eqn), inputs)
+        return _scan(jx.scan(eqn), [mv.with_zeros(x) if isinstance(x, Moving) else x for x in inputs])
     moves = [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in eqn.outvars]
     steady = [] if all(moves) else jx.binding(eqn)(*primals)
-    g = jx.in_some(jx.binding(eqn), primals, moving)
-    found = iter(_rule(eqn, moving)(g, [inputs[i] for i in moving]))
+    found = iter(_moving_outputs(eqn, inputs, moving, jx.in_some(jx.binding(eqn), primals, moving)))
     return [next(found) if does_move else steady[i] for i, does_move in enumerate(moves)]
+
+
+def _is_curve(eqn: Any, moving: Sequence[int]) -> bool:
+    """Whether a call is a function of one real number, entry by entry: cheaper as a whole than in its equations."""
+    shape = eqn.outvars[0].aval.shape
+    return len(moving) == 1 and jx.is_elementwise(jx.inner_jaxprs(eqn)[0], shape) and _rule(eqn, moving) is _elementwise
+
+
+def _moving_outputs(eqn: Any, inputs: Sequence[Any], moving: Sequence[int], g: Function) -> list[Moving]:
+    if (product := _product_without_sum(eqn, inputs, moving, g)) is not None:
+        return [product]
+    rule, xs = _rule(eqn, moving), [inputs[i] for i in moving]
+    compressed = _compressed(eqn, inputs, moving, rule) if any(x.directions for x in xs) else None
+    if compressed is None:
+        return rule(g, list(map(mv.dense, xs)))
+    xs, directions = compressed
+    return list(map(mv.named, rule(g, xs), directions))
+
+
+def _compressed(eqn: Any, inputs: Sequence[Any], moving: Sequence[int], rule: Any) -> mv.Compressed | None:
+    """The moving inputs in such rows that the rule can take one row after the other; None if there are none."""
+    name, xs = eqn.primitive.name, [inputs[i] for i in moving]
+    if rule is _elementwise or name in jx.ELEMENTWISE | jx.IDENTITIES:
+        return mv.aligned(xs) if xs[0].value.shape == eqn.outvars[0].aval.shape else None
+    if name in IN_NUMPY:
+        return mv.moved(eqn, inputs)
+    if len(xs) > 1 or len(eqn.outvars) > 1:
+        return None
+    if name in ALONG_AXES:
+        axes, keeps_axes = ALONG_AXES[name]
+        return mv.reduced(xs[0], np.ravel(jx.parameters(eqn)[axes]).tolist(), keeps_axes)
+    if name == "dot_general":
+        return mv.multiplied(jx.dot(eqn), moving[0], xs[0], eqn.invars[1 - moving[0]].aval.ndim)
+    return None
+
+
+def _product_without_sum(eqn: Any, inputs: Sequence[Any], moving: Sequence[int], g: Function) -> Moving | None:
+    if eqn.primitive.name != "dot_general" or len(moving) > 1 or inputs[moving[0]].directions is None:
+        return None
+    x, out = inputs[moving[0]], eqn.outvars[0].aval
+    found = mv.outer_product(jx.dot(eqn), moving[0], x, inputs[1 - moving[0]], out.dtype)
+    if found is None:
+        return None
+    (y,) = _linear(g, [x._replace(along=x.along[:0], directions=None)])
+    return mv.named(y._replace(along=found[0].reshape(-1, *out.shape)), found[1])
 
 
 def _rule(eqn: Any, moving: Sequence[int]) -> Callable[[Function, Inputs], list[Moving]]:
@@ -115,9 +155,16 @@ def _is_elementwise(eqn: Any, moving: Sequence[int]) -> bool:
 
 
 def _linear(g: Function, xs: Inputs) -> list[Moving]:
-    values, along, laplacians = zip(*xs, strict=True)
+    values, along, laplacians, _ = zip(*xs, strict=True)
     ys, push = linearize(g, *values)
-    return list(map(Moving, ys, jax.vmap(push)(*along), push(*laplacians)))
+    return list(map(Moving, ys, jax.vmap(push)(*along), _pushed(push, values, laplacians) or [None] * len(ys)))
+
+
+def _pushed(push: Callable[..., Any], values: Sequence[jax.Array], laplacians: Sequence[Any]) -> Any:
+    """The Laplacians of the outputs of a linear function; None if all are 0."""
+    if all(x is None for x in laplacians):
+        return None
+    return push(*(jnp.zeros_like(v) if x is None else x for v, x in zip(values, laplacians, strict=True)))
 
 
 def _bilinear(summed: Callable[..., jax.Array], g: Function, xs: Inputs) -> list[Moving]:
@@ -156,7 +203,8 @@ def _general(g: Function, xs: Inputs) -> list[Moving]:
 
 def _bent(ys: Inputs, terms: Sequence[jax.Array]) -> list[Moving]:
     """The outputs with a term added to each Laplacian."""
-    return [y._replace(laplacian=y.laplacian + term) for y, term in zip(ys, terms, strict=True)]
+    added = lambda laplacian, term: term if laplacian is None else laplacian + term
+    return [y._replace(laplacian=added(y.laplacian, term)) for y, term in zip(ys, terms, strict=True)]
 
 
 def _scan(scan: jx.Scan, inputs: Sequence[Any]) -> list[Any]:
@@ -170,7 +218,7 @@ def _scan(scan: jx.Scan, inputs: Sequence[Any]) -> list[Any]:
         return Moving(value, jnp.zeros((count, *value.shape), value.dtype), jnp.zeros_like(value))
 
     def step(carry, x):
-        after = evaluate(scan.body, [*consts, *carry, *x])
+        after = [mv.with_zeros(y) if isinstance(y, Moving) else y for y in evaluate(scan.body, [*consts, *carry, *x])]
         return list(map(lifted, after[: scan.carry], carry)), after[scan.carry :]
 
     xs = [_with_axis(x, 1, 0) for x in xs]
@@ -209,7 +257,18 @@ def _log_determinant(g: Callable[..., Any], a: Moving) -> list[Any]:
     """∂ log|det A| = tr(A⁻¹ ∂A), and Σ_i g''[J_i, J_i] = −Σ_i tr(A⁻¹ J_i A⁻¹ J_i)."""
     sign, value = g(a.value)
     inverse = jnp.linalg.inv(a.value)
-    products = jnp.einsum("...ij,k...jl->k...il", inverse, a.along)
     trace_of_product = lambda a, b: (a * jnp.swapaxes(b, -1, -2)).sum((-2, -1))  # faster than einsum on a CPU
-    laplacian = trace_of_product(inverse, a.laplacian) - trace_of_product(products, products).sum(0)
-    return [sign, Moving(value, jnp.trace(products, axis1=-2, axis2=-1), laplacian)]
+    found = mv.along_axis_of_matrices(a)
+    if found is None:
+        a = mv.dense(a)
+        products = jnp.einsum("...ij,k...jl->k...il", inverse, a.along)
+        bent, along = trace_of_product(products, products), jnp.trace(products, axis1=-2, axis2=-1)
+        moved = Moving(value, along, -bent.sum(0))
+    else:
+        axis, directions = found
+        slopes = (jnp.swapaxes(inverse, -1, -2)[None] * a.along).sum(axis)  # (rows of derivatives, batch, lines)
+        along = jnp.moveaxis(slopes, -1, 0).reshape(-1, *value.shape)
+        moved = mv.named(Moving(value, along, -(along * along).sum(0)), directions)
+    if a.laplacian is not None:
+        moved = _bent([moved], [trace_of_product(inverse, a.laplacian)])[0]
+    return [sign, moved]

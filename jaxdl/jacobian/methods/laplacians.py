@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.forward_laplacian import Moving, evaluate
+from jaxdl.jacobian.analysis.forward_laplacian import evaluate
 from jaxdl.jacobian.analysis.modes import hindrance, hindrances
+from jaxdl.jacobian.analysis.moving_values import Moving, start, with_zeros
 from jaxdl.jacobian.analysis.pattern.dependence import Matrix
 from jaxdl.jacobian.analysis.pattern.propagation import sparsity_pattern
 from jaxdl.jacobian.analysis.vector_function import VectorFunction, join
@@ -23,6 +24,7 @@ from jaxdl.jacobian.methods.gradients import gradient
 
 CACHE_BYTES = 2_500_000  # measured: larger values take twice the time
 FEWEST = 8  # directions in a pass, which also computes the values and Laplacians
+FEWER = 0.6  # of the values of several passes: one pass that computes no more, in compressed rows, is faster
 
 Passed = tuple[jax.Array, jax.Array, jax.Array]  # y; the derivatives along k directions, (k, m); the Laplacian
 
@@ -35,7 +37,8 @@ def laplacian(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None = 
     Laplacian, Li et al. 2023). It takes about as many operations as f on n + 2 points, where a Hessian-vector product
     for each axis takes four times as many, and Taylor mode twice as many; an equation without a rule of its own takes
     one forward derivative of a forward derivative for each axis. Axes whose mixed derivatives are all 0, by the
-    sparsity pattern of the Hessian, share one direction. If a hand-written rule of f has no forward mode, the
+    sparsity pattern of the Hessian, share one direction, and derivatives of intermediate values that are known to be 0
+    are left out. If a hand-written rule of f has no forward mode, the
     second derivatives are those of the gradient along each direction.
 
     Args:
@@ -126,6 +129,7 @@ class DirectionalPasses:
         self.chunk: int | None = chunk
         self.largest: int = max((v.aval.size for eqn in jx.equations(function.jaxpr) for v in eqn.outvars), default=1)
         self.along: Callable[..., Passed] = _of_gradients(function) if no_forward else _forward
+        self.has_forward_mode: bool = not no_forward
 
     def __call__(self, x: jax.Array, *others: Any, along_axes: bool) -> Passed:
         colours = np.arange(x.size) if along_axes else self.colours
@@ -138,7 +142,11 @@ class DirectionalPasses:
             numbers = first + jnp.arange(chunk, dtype=jnp.int32)  # beyond the last one the directions are 0
             return self.along(self.function, x, others, (numbers[:, None] == of_entries[None]).astype(x.dtype))
 
-        if chunk == count:
+        if self.has_forward_mode:
+            whole = lambda: _compressed(self.function, x, others, colours)
+            if passes == 1 or (self.chunk is None and _computed(whole) <= FEWER * passes * _computed(lambda: along(0))):
+                return whole()
+        if passes == 1:
             return along(0)
         y, derivatives, laplacians = jax.lax.map(along, jnp.arange(0, count, chunk, dtype=jnp.int32))
         return y[0], derivatives.reshape(-1, y.shape[1])[:count], laplacians.sum(0)
@@ -148,11 +156,28 @@ class DirectionalPasses:
         return max(FEWEST, CACHE_BYTES // (self.largest * x.dtype.itemsize * jx.mapped_points(x)))
 
 
+def _computed(f: Callable[[], Any]) -> float:
+    """How many numbers f computes, among them those of each step in between."""
+    return jx.counted(jx.trace(f)[0], lambda eqn: sum(map(jx.size, eqn.outvars)))
+
+
 def _forward(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], directions: jax.Array) -> Passed:
-    (y,) = evaluate(function.jaxpr, [Moving(x, directions, jnp.zeros_like(x)), *others])
-    if isinstance(y, Moving):
-        return y
-    return y, jnp.zeros((len(directions), y.size), y.dtype), jnp.zeros_like(y)
+    return _evaluated(function, Moving(x, directions, None), others, len(directions))
+
+
+def _compressed(function: VectorFunction, x: jax.Array, others: tuple[Any, ...], colours: np.ndarray) -> Passed:
+    """The pass along one direction for each colour."""
+    count = int(colours.max()) + 1
+    return _evaluated(function, start(x, colours.astype(np.int32), count), others, count)
+
+
+def _evaluated(function: VectorFunction, x: Moving, others: tuple[Any, ...], count: int) -> Passed:
+    (y,) = evaluate(function.jaxpr, [x, *others])
+    if not isinstance(y, Moving):
+        return y, jnp.zeros((count, y.size), y.dtype), jnp.zeros_like(y)
+    value, along, laplacian, _ = with_zeros(y)
+    assert laplacian is not None
+    return value, along, laplacian
 
 
 def _of_gradients(function: VectorFunction) -> Callable[..., Passed]:
