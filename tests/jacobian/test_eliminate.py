@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import random
 
 import jax
 import jax.numpy as jnp
@@ -225,6 +226,39 @@ def test_multiplications_are_those_of_the_definition():
     graph = graph_of(lambda x: jnp.exp(a(x) + x[1] + a(x) * x[2] - 2 * x[3])[None])
     for order in itertools.permutations(graph.inner):
         assert orders.multiplications(graph, order) == counted(graph, order)
+
+
+def random_graph(seed, inner=6):
+    """Two inputs, vertices with edges of 1, −1, 2 or computed, and one output for each vertex without successors."""
+    draw = random.Random(seed)
+    edges = {}
+    for v in range(2, 2 + inner):
+        for u in draw.sample(range(v), draw.choice((1, 1, min(2, v), min(3, v)))):
+            edges[u, v] = draw.choice((1.0, 1.0, -1.0, 2.0, ((1.0, v, u),), ((1.0, v, u),)))
+    ends = [v for v in range(2, 2 + inner) if all(u != v for u, _ in edges)]
+    edges |= {(v, 2 + inner + i): ((1.0, v, i),) for i, v in enumerate(ends)}
+    return scalar_graphs.ScalarGraph(2, range(2, 2 + inner), edges, [2 + inner + i for i in range(len(ends))], None)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_eliminated_first_excludes_no_best_order(seed):
+    graph = random_graph(seed)
+    first, _ = orders._eliminated_first(graph)
+    rest = [v for v in graph.inner if v not in first]
+    best = min(orders.multiplications(graph, order) for order in itertools.permutations(graph.inner))
+    assert min(orders.multiplications(graph, [*first, *order]) for order in itertools.permutations(rest)) == best
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_moves_past_vertices_that_are_no_neighbours_change_no_cost(seed):
+    """The running total of changes, some of which are shortened, is the cost of the order."""
+    graph, draw = random_graph(seed, inner=20), random.Random(seed)
+    costed = orders._CostedOrder(orders.RemainingGraph.of(graph), list(graph.inner))
+    for _ in range(200):
+        low, window = orders._proposal(costed.order, draw)
+        wanted = [*costed.order[:low], *window, *costed.order[low + len(window) :]]
+        costed.change(low, window, allowed=1e9)
+        assert costed.total == orders.multiplications(graph, costed.order) == orders.multiplications(graph, wanted)
 
 
 def test_emitted_code_multiplies_no_more_than_counted():

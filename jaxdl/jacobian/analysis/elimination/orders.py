@@ -22,69 +22,104 @@ from jaxdl.jacobian.analysis.elimination.scalar_graphs import ScalarGraph
 
 MOVES_PER_VERTEX = 400
 REFINING_MOVES = 2000
+# The part of the time for orders of the emitted code; the first and last temperature, in multiplications.
+REFINING = 0.1
+HOT, COLD = 1.5, 0.1
 
 
 class RemainingGraph:
-    """The graph after some eliminations, as bit masks: bit w of outs[v] is the edge v → w.
+    """The graph after some eliminations.
 
-    unit_…: the edges with value ±1; fixed_…: those with a constant value. A sum of edges does not count as ±1.
+    The edges of a vertex on one side are three sets of vertices in one integer of 3 · size bits: those with value ±1,
+    those with another constant value, and the computed ones. A sum of edges does not count as ±1. Only inner vertices
+    are kept up to date.
     """
 
-    __slots__ = ("fixed_ins", "fixed_outs", "ins", "outs", "unit_ins", "unit_outs")
+    __slots__ = ("inner", "ins", "outs", "size")
+
+    def __init__(self, size: int, inner: int, ins: list[int], outs: list[int]):
+        self.size, self.inner, self.ins, self.outs = size, inner, ins, outs
 
     @classmethod
     def of(cls, graph: ScalarGraph) -> RemainingGraph:
-        new, count = cls(), 1 + max([v for _, v in graph.edges] + [*graph.inner, graph.n])
-        for name in cls.__slots__:
-            setattr(new, name, [0] * count)
+        size = 1 + max([v for _, v in graph.edges] + [*graph.inner, graph.n])
+        new = cls(size, sum(1 << v for v in graph.inner), [0] * size, [0] * size)
         for (u, v), weight in graph.edges.items():
-            fixed = isinstance(weight, float)
-            for kind, belongs in (("", True), ("unit_", fixed and abs(weight) == 1.0), ("fixed_", fixed)):
-                if belongs:
-                    getattr(new, f"{kind}outs")[u] |= 1 << v
-                    getattr(new, f"{kind}ins")[v] |= 1 << u
+            kind = 2 if not isinstance(weight, float) else 0 if abs(weight) == 1.0 else 1
+            new.outs[u] |= 1 << kind * size + v
+            new.ins[v] |= 1 << kind * size + u
         return new
 
     def copy(self) -> RemainingGraph:
-        new = RemainingGraph()
-        new.ins, new.outs = self.ins.copy(), self.outs.copy()
-        new.unit_ins, new.unit_outs = self.unit_ins.copy(), self.unit_outs.copy()
-        new.fixed_ins, new.fixed_outs = self.fixed_ins.copy(), self.fixed_outs.copy()
-        return new
+        return RemainingGraph(self.size, self.inner, self.ins.copy(), self.outs.copy())
 
     def cost(self, v: int) -> int:
         """Multiplications to eliminate v now."""
-        unit_in, unit_out = self.unit_ins[v], self.unit_outs[v]
-        a, b = (self.ins[v] & ~unit_in).bit_count(), (self.outs[v] & ~unit_out).bit_count()
-        return a * b - (self.fixed_ins[v] & ~unit_in).bit_count() * (self.fixed_outs[v] & ~unit_out).bit_count()
+        size = self.size
+        ins, outs = self.ins[v] >> size, self.outs[v] >> size
+        a, b = ins.bit_count(), outs.bit_count()
+        return a * b - (a - (ins >> size).bit_count()) * (b - (outs >> size).bit_count())
 
     def is_free_to_eliminate(self, v: int) -> bool:
-        """Whether to eliminate v now costs no more than later, and makes no other vertex more expensive."""
-        one_in, one_out = self.ins[v].bit_count() == 1, self.outs[v].bit_count() == 1
-        return (one_in and one_out) or (one_in and self.unit_ins[v] != 0) or (one_out and self.unit_outs[v] != 0)
+        """Whether to eliminate v now costs no more than later, and leaves the other vertices as they are.
+
+        Its one edge in and its one edge out become one edge. If one of them is constant, the other constants in its
+        path are better multiplied first; a sum with an edge of ±1 is no longer free.
+        """
+        ins, outs, twice = self.ins[v], self.outs[v], 2 * self.size
+        if ins.bit_count() != 1 or outs.bit_count() != 1:
+            return False
+        if ins >> twice and outs >> twice:
+            return True
+        return (ins >> self.size == 0 or outs >> self.size == 0) and not self._has_shortcut(v)
+
+    def _has_shortcut(self, v: int) -> bool:
+        """Whether one of the edges from a predecessor of v goes to a successor of it."""
+        (u,) = _bits(self._every(self.ins[v]))
+        return self._every(self.outs[u]) & self._every(self.outs[v]) != 0
+
+    def _every(self, edges: int) -> int:
+        """The vertices of all three sets."""
+        return (edges | edges >> self.size | edges >> 2 * self.size) & (1 << self.size) - 1
 
     def eliminate(self, v: int) -> None:
-        _join(self.ins[v], self.unit_ins[v], self.fixed_ins[v], v, self.outs, self.unit_outs, self.fixed_outs)
-        _join(self.outs[v], self.unit_outs[v], self.fixed_outs[v], v, self.ins, self.unit_ins, self.fixed_ins)
+        self._join(self.ins[v], self.outs[v], v, self.outs)
+        self._join(self.outs[v], self.ins[v], v, self.ins)
+
+    def _join(self, near: int, far: int, v: int, edges: list[int]) -> None:
+        """Gives each inner vertex of `near` the edges of v on the other side, in place of that to v."""
+        size, inner, every = self.size, self.inner, self._every(far)
+        computed, gone = every << 2 * size, 1 << v
+        kept = ~((every | gone) * (1 | 1 << size) | gone << 2 * size)
+        todo = near >> 2 * size & inner
+        while todo:
+            u = (todo & -todo).bit_length() - 1
+            todo &= todo - 1
+            edges[u] = edges[u] & kept | computed
+        for kind in (0, 1):
+            todo = near >> kind * size & inner
+            if todo:
+                products = far if kind == 0 else far >> size << size | (far - (far >> size << size)) << size
+                for u in _bits(todo):
+                    edges[u] = self._sum(edges[u] & ~(gone | gone << size), products)
+
+    def _sum(self, old: int, new: int) -> int:
+        """Both sets of edges; where both have one, it is constant if both are, and not ±1."""
+        size = self.size
+        twice, either = self._every(old) & self._every(new), old | new
+        if not twice:
+            return either
+        low = (1 << size) - 1
+        computed = either >> 2 * size
+        constant = (either >> size & low | twice) & ~computed
+        return either & low & ~twice & ~computed | constant << size | computed << 2 * size
 
     def neighbours(self, v: int) -> Iterator[int]:
-        return _bits(self.ins[v] | self.outs[v])
+        """The inner vertices next to v."""
+        return _bits(self.neighbour_mask(v))
 
-
-def _join(
-    near: int, unit: int, fixed: int, v: int, outs: list[int], unit_outs: list[int], fixed_outs: list[int]
-) -> None:
-    """Gives each vertex of `near` the edges of v on the other side."""
-    far, far_unit, far_fixed, others = outs[v], unit_outs[v], fixed_outs[v], ~(1 << v)
-    while near:
-        bit = near & -near
-        near ^= bit
-        u = bit.bit_length() - 1
-        old = outs[u]
-        outs[u] = (old | far) & others
-        keep = ~far & others
-        unit_outs[u] = unit_outs[u] & keep | (far_unit & ~old if unit & bit else 0)
-        fixed_outs[u] = fixed_outs[u] & keep | (far_fixed & (fixed_outs[u] | ~old) if fixed & bit else 0)
+    def neighbour_mask(self, v: int) -> int:
+        return self._every(self.ins[v] | self.outs[v]) & self.inner
 
 
 def _bits(mask: int) -> Iterator[int]:
@@ -151,8 +186,8 @@ class SearchResult:
 def search_order(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> SearchResult:
     """Improves the best of forward, reverse and Markowitz by annealing.
 
-    The number of moves depends on the graph's size. The same seed finds the same order, unless the time limit ends the
-    search.
+    The number of moves depends on the graph's size. The same seed finds the same order, unless the time limit shortens
+    the search.
 
     Args:
         graph: The graph.
@@ -162,10 +197,11 @@ def search_order(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> Sea
     end, draw = time.perf_counter() + seconds, random.Random(seed)
     orders = {"forward": forward_order(graph), "reverse": reverse_order(graph), "markowitz": markowitz_order(graph)}
     counts = {name: multiplications(graph, order) for name, order in orders.items()}
-    start = orders[min(orders, key=lambda name: counts[name])]
+    # Markowitz's order is a poor start, also where it is the best one: it is hard to leave.
+    start = orders[min(("forward", "reverse"), key=counts.__getitem__)]
     first, left = _eliminated_first(graph)
-    annealed = [*first, *_annealed(left, [v for v in start if v not in set(first)], end, draw)]
-    orders["found"] = min(start, annealed, key=lambda order: multiplications(graph, order))
+    annealed = [*first, *_annealed(left, [v for v in start if v not in set(first)], end - REFINING * seconds, draw)]
+    orders["found"] = min([annealed, *orders.values()], key=lambda order: multiplications(graph, order))
     counts["found"] = multiplications(graph, orders["found"])
     orders["emitted"] = _refined(graph, orders["found"], end, draw)
     counts["emitted"] = accumulate(graph, orders["emitted"]).multiplications
@@ -173,7 +209,7 @@ def search_order(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> Sea
 
 
 def _eliminated_first(graph: ScalarGraph) -> tuple[list[int], RemainingGraph]:
-    """Vertices to eliminate before all others (those with one edge in and one out, or a single ±1 edge on one side).
+    """Vertices to eliminate before all others: see `RemainingGraph.is_free_to_eliminate`.
 
     Returns:
         Their order, and the remaining graph.
@@ -194,12 +230,16 @@ def _annealed(left: RemainingGraph, start: list[int], end: float, draw: random.R
         return start
     current, moves = _CostedOrder(left, start), MOVES_PER_VERTEX * len(start)
     best, least = list(start), current.total
-    hot, cold = max(1.0, 0.01 * current.total), 0.1
+    begin, progress = time.perf_counter(), 0.0
     for move in range(moves):
-        if move % 256 == 0 and time.perf_counter() > end:
-            break
+        if move % 64 == 0:
+            # If the time is too short for all moves, the cooling keeps pace with the time.
+            now = time.perf_counter()
+            progress = max(move / moves, (now - begin) / max(end - begin, 1e-9))
+            if now > end:
+                break
         low, window = _proposal(current.order, draw)
-        allowed = -(hot * (cold / hot) ** (move / moves)) * math.log(1.0 - draw.random())
+        allowed = -(HOT * (COLD / HOT) ** progress) * math.log(1.0 - draw.random())
         if current.change(low, window, allowed) and current.total < least:
             best, least = list(current.order), current.total
     return best
@@ -257,6 +297,9 @@ class _CostedOrder:
 
     def change(self, low: int, window: list[int], allowed: float) -> bool:
         """Replaces the order from place `low` on by `window`, unless that adds more than `allowed` to the cost."""
+        low, window = self._without_idle(low, window)
+        if not window:
+            return False
         start = low - low % self.stride
         left = self.before[start].copy()
         for v in self.order[start:low]:
@@ -277,3 +320,16 @@ class _CostedOrder:
         self.before |= before
         self.total += total - old
         return True
+
+    def _without_idle(self, low: int, window: list[int]) -> tuple[int, list[int]]:
+        """The change without moves of a vertex past others that are no neighbours of it, which change no cost."""
+        old = self.order[low : low + len(window)]
+        earlier, later = window[1:] == old[:-1], window[:-1] == old[1:]
+        if low % self.stride or not (earlier or later):
+            return low, window
+        near = self.before[low].neighbour_mask(old[-1] if earlier else old[0])
+        others = window[1:] if earlier else window[:-1]
+        first = next((i for i, v in enumerate(others) if near >> v & 1), None)
+        if first is None:
+            return low, []
+        return (low + first, [window[0], *others[first:]]) if earlier else (low, window)
