@@ -13,6 +13,10 @@ from jaxdl.cli.usage_errors import BadUsage
 RUN = Path("jaxdl-run")
 Chip = Literal["a100", "h100", "h200", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e"]  # the names of jaxdl.train.CHIPS
 Count = Annotated[int | None, arg(metavar="N")]
+Number = Annotated[int, arg(metavar="N")]
+Seconds = Annotated[float, arg(metavar="SECONDS")]
+Model = Annotated[str, arg(metavar="MODEL")]
+Data = Annotated[str, arg(metavar="NAME")]
 Arguments = Annotated[Path | None, arg(metavar="FILE.py")]
 File = Annotated[Path | None, arg(metavar="FILE")]
 Folder = Annotated[Path | None, arg(metavar="FOLDER")]
@@ -20,10 +24,10 @@ DataSet = Annotated[str, Positional, arg(metavar="NAME")]
 
 
 def contrast(
-    model: str = "all",
-    data: str = "digits",
+    model: Model = "all",
+    data: Data = "digits",
     epochs: Count = None,
-    seed: int = 0,
+    seed: Number = 0,
     float64: bool = False,
     tuned: bool = False,
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("jaxdl-report"),
@@ -101,10 +105,10 @@ def graph(
 def tune(
     target: Annotated[str, Positional, arg(metavar="MODEL|MODULE:FUNCTION")],
     args: Arguments = None,
-    batch: int = 64,
+    batch: Number = 64,
     argnums: Annotated[tuple[int, ...] | None, arg(metavar="N ...")] = None,
     max_bytes: Count = None,
-    seconds: float = 30.0,
+    seconds: Seconds = 30.0,
     compiler_options: bool = False,
     out: File = None,
     quiet: bool = False,
@@ -132,13 +136,13 @@ def tune(
 
 def plan(
     model: Annotated[str, Positional, arg(metavar="MODEL")],
-    batch: int = 64,
-    devices: int = 1,
+    batch: Number = 64,
+    devices: Number = 1,
     chip: Chip = "h100",
     shape: Annotated[tuple[int, ...] | None, arg(metavar="N ...")] = None,
-    classes: int = 10,
+    classes: Number = 10,
     optimizer: Optimizer = "adam",
-    accumulate: int = 1,
+    accumulate: Number = 1,
     shard: bool = False,
     bfloat16: bool = False,
     checkpointed: bool = False,
@@ -203,7 +207,7 @@ def show_set(
     name: DataSet,
     folder: Folder = None,
     out: Annotated[Path | None, arg(metavar="FILE.png")] = None,
-    count: Annotated[int, arg(metavar="N")] = 24,
+    count: Number = 24,
 ) -> int:
     """Draw some of a data set's images with their labels.
 

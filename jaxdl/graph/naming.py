@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,7 @@ def name_variables(
         outputs: The outputs of the function.
         labels: The labels in use; new ones are added.
     """
+    numbers = defaultdict(lambda: itertools.count(2))  # by name, those that were not tried yet
     results, named = set(outputs), {node for node in sources if not _NUMBERED(node.label)}
     for depth in range(max(map(len, sources.values()), default=0)):
         stacks = {node: at[: depth + 1] for node, at in sources.items()}
@@ -34,7 +36,8 @@ def name_variables(
             node = _only_leaving({*run}, results) if name else None
             if node and node not in named:
                 named.add(node)
-                node.label = _unused(name, labels)
+                candidates = itertools.chain([name], (f"{name}{k}" for k in numbers[name]))
+                node.label = next(label for label in candidates if label not in labels)
                 labels.add(node.label)
 
 
@@ -53,8 +56,3 @@ def _only_leaving(run, results) -> Node | None:
     used = {e.source for node in run for e in node.users if e.target not in run} | {y for y in results if y.node in run}
     (first, *others) = used or (None,)
     return first.node if first and not others and len(first.node.types) == 1 else None
-
-
-def _unused(name, labels):
-    numbered = (f"{name}{k}" for k in itertools.count(2))
-    return next(label for label in itertools.chain([name], numbered) if label not in labels)

@@ -46,6 +46,7 @@ class Node:
         types: Shape and dtype of each output.
         inputs: An `Edge` for each input array, and a number for each number written in the program.
         users: The edges to the nodes that use an output.
+        numbers: In pictures of small graphs, the edges from numbers of the program, which are nodes there.
         kept: The output arrays, or None where they are not computed or were freed by a backward pass.
         adjoints: The adjoint of each output after `backward`, None where there is none.
         tangents: The tangent of each output after `forward`, None where there is none.
@@ -61,6 +62,7 @@ class Node:
     types: tuple[jax.ShapeDtypeStruct, ...]
     inputs: tuple[Any, ...] = field(default=(), repr=False)
     users: list[Edge] = field(default_factory=list, repr=False)
+    numbers: list[Edge] = field(default_factory=list, repr=False)
     kept: list[Any] | None = field(default=None, repr=False)
     adjoints: list[Any] | None = field(default=None, repr=False)
     tangents: list[Any] | None = field(default=None, repr=False)
@@ -69,6 +71,11 @@ class Node:
     def edges(self) -> list[Edge]:
         """The incoming edges."""
         return [e for e in self.inputs if isinstance(e, Edge)]
+
+    @property
+    def drawn_edges(self) -> list[Edge]:
+        """The incoming edges in a picture, in the order of the inputs."""
+        return sorted([*self.edges, *self.numbers], key=lambda edge: edge.place)
 
     @property
     def values(self) -> list[Any]:

@@ -21,6 +21,7 @@ SYMBOLS = INFIX | {
     "conv_general_dilated": "conv", "broadcast_in_dim": "broadcast", "convert_element_type": "cast",
     "select_n": "select", "logistic": "σ", "square": "x²",
 }  # fmt: skip
+ORDERED = {"sub", "div", "pow", "dot_general", "rem", "atan2"}  # whose inputs are drawn in order, from above
 
 
 def symbol(node: Node) -> str:
@@ -31,7 +32,7 @@ def symbol(node: Node) -> str:
     numbers = ["" if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
     if node.name == "logaddexp" and numbers == ["", "0"]:
         return "softplus"
-    if not any(numbers) or len(numbers) > FEW:
+    if node.numbers or not any(numbers) or len(numbers) > FEW:
         return sign
     if node.name in INFIX and len(numbers) == 2:
         return f"{numbers[0]} {sign} {numbers[1]}".strip()

@@ -1,10 +1,12 @@
 """`jaxdl graph`: the lectures' examples and functions of others; messages."""
 
 import functools
+import re
 import textwrap
 
 import pytest
 
+from jaxdl.cli import COMMANDS
 from jaxdl.example_calls import EXAMPLES
 from tests.cli.command import exit_status
 
@@ -68,6 +70,13 @@ def test_functions_of_others(capsys, tmp_path, monkeypatch):
 def test_a_typo_gets_a_suggestion(arguments, meant, capsys):
     assert exit_status(*arguments) == 2
     assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "train", "data show"])
+def test_help_names_its_arguments(command, capsys):
+    """By what they are, not by their type."""
+    assert exit_status(*command.split(), "--help") == 0
+    assert not re.search(r"\b(STR|INT|FLOAT|PATH)\b", capsys.readouterr().out)
 
 
 def test_messages(capsys, tmp_path):

@@ -87,6 +87,22 @@ def test_clicks_and_keys(tmp_path):
     assert observed["fits"]
 
 
+ORDER = """
+<pre id=observed></pre><script>
+const minus = [...document.querySelectorAll(".node")].find((e) => e.textContent.startsWith("−"));
+const values = [...minus.previousElementSibling.querySelectorAll(".value")].map((e) => e.textContent);
+document.getElementById("observed").textContent = JSON.stringify(values);
+</script>
+"""
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_difference_has_its_inputs_in_order(order, tmp_path):
+    trace(lambda x, y: (x - y, y - x)[order < 0])(f32(2), f32(3)).draw(tmp_path / "g.html")
+    page = (tmp_path / "g.html").read_text().replace("</body>", ORDER + "</body>")
+    assert observed_in(page, tmp_path) == ["2", "3"][::order]
+
+
 def test_a_closed_box_shows_the_sum_of_its_gradients(tmp_path):
     def f(x):
         y = x + 1
@@ -101,8 +117,8 @@ def test_a_closed_box_shows_the_sum_of_its_gradients(tmp_path):
 LAST = """
 <pre id=observed></pre><script>
 go(steps.length - 1);
-const hidden = [...document.querySelectorAll(".away")].map((e) => e.textContent);
-const labels = [...document.querySelectorAll(".port .adjoint")].map((e) => e.textContent);
+const hidden = [...document.querySelectorAll(".away")].map((e) => e.textContent).filter((text) => text);
+const labels = [...document.querySelectorAll(".port .adjoint")].map((e) => e.textContent).filter((text) => text);
 document.getElementById("observed").textContent = JSON.stringify({ hidden, labels, text: by("text").textContent });
 </script>
 """

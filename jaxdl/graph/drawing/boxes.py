@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jaxdl.graph.bodies import has_a_step
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, AnyGraph, Edge, Node
 from jaxdl.graph.steps import contributions
-from jaxdl.graph.text import symbol, value_text
+from jaxdl.graph.text import INFIX, symbol, value_text
 
 MOST_ITEMS = 40  # in one box; more items are grouped into boxes
 LEGIBLE = 20  # items in a picture by default
@@ -53,6 +56,8 @@ def boxes_of(graph: AnyGraph) -> Box:
         is_whole = node.kind == ARGUMENT and node.label.isidentifier()
         (root if is_whole else _common(paths, root)).items.insert(0, node)
     _simplify(root)
+    if len(operations) <= LEGIBLE:
+        _draw_numbers(root)
     if graph.has_values:
         _open(root, graph)
     _divide(root)
@@ -97,6 +102,20 @@ def _open(box, graph):
             inner = boxes_of(graph.inside(item))
             inner.name = "first step" if item.name in ("scan", "while") else "inside"
             box.items[i] = Box(f"{item.label}: {item.name}", [item, inner])
+
+
+def _draw_numbers(box):
+    """Adds a node for each number of the program that an operation between two values uses."""
+    for item in [*box.items]:
+        if isinstance(item, Box):
+            _draw_numbers(item)
+        elif item.name in INFIX and len(item.inputs) == 2 and len(item.edges) == 1:
+            (place,) = {0, 1} - {item.edges[0].place}
+            number = jnp.asarray(item.inputs[place])
+            kind = jax.ShapeDtypeStruct(number.shape, number.dtype)
+            leaf = Node(item.graph, -1, value_text(number), "number", CONSTANT, (), None, (kind,), kept=[number])
+            leaf.users = item.numbers = [Edge(leaf[0], item, place)]
+            box.items.insert(box.items.index(item), leaf)
 
 
 def _simplify(box):

@@ -26,7 +26,7 @@ def columns_of(box: Box) -> tuple[list[list[Any]], dict[Any, Any]]:
     """The items of a box in columns, with a `Passing` where an edge passes a column; and the predecessors of each."""
     holder = {node: item for item in box.items for node in nodes_of(item)}
     place = {item: i for i, item in enumerate(box.items)} | {None: -1}
-    links = {(holder.get(e.source.node), item) for node, item in holder.items() for e in node.edges}
+    links = {(holder.get(e.source.node), item) for node, item in holder.items() for e in node.drawn_edges}
     links |= {(item, holder.get(e.target)) for node, item in holder.items() for e in node.users}
     links = sorted((link for link in links if link[0] is not link[1]), key=lambda link: [place[end] for end in link])
     depth = _depths(box.items, [link for link in links if None not in link])

@@ -11,7 +11,7 @@ from jaxdl.graph.drawing.layout import Passing, columns_of, nodes_of
 from jaxdl.graph.local_gradients import flow_text
 from jaxdl.graph.node import RESULT, Node
 from jaxdl.graph.steps import steps_of
-from jaxdl.graph.text import formula, full_text, numbers_text, shape_text, value_text
+from jaxdl.graph.text import ORDERED, formula, full_text, numbers_text, shape_text, value_text
 
 MOST_STEPS = 2_000  # of the slider; a graph with more steps has no slider
 MOST_ITEMS = 6_000  # on the page; in a larger graph the innermost boxes cannot be opened
@@ -58,7 +58,7 @@ def _edges(holder, ids):
     """One for each edge between two items of the page; a single one between two items if either is a closed box."""
     found, joined = [], set()
     for node, item in holder.items():
-        for edge in node.edges:
+        for edge in node.drawn_edges:
             source = holder[edge.source.node]
             if source is item or (source, item) in joined:
                 continue
@@ -86,7 +86,8 @@ def _html(item, opened, parents, ids):
     first, second = map(escape, title(item))
     if isinstance(item, Node):
         words = f"<b>{first}</b><small>{second}</small>{_total(item)}"
-        return _cell(f'<div class="node is-{item.kind}" id="{ids[item]}" tabindex="0">{words}</div>')
+        ordered = " ordered" if item.name in ORDERED else ""
+        return _cell(f'<div class="node is-{item.kind}{ordered}" id="{ids[item]}" tabindex="0">{words}</div>')
     if item not in parents:
         return _cell(f'<div class="node is-box" id="{ids[item]}"><b>{first}</b><small>{second}</small></div>')
     rows = "".join(

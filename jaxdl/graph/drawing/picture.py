@@ -15,7 +15,7 @@ from jaxdl.graph.drawing.layout import Frame, Passing, frames
 from jaxdl.graph.figures import image_bytes
 from jaxdl.graph.local_gradients import flow_text
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
-from jaxdl.graph.text import shape_text, value_text
+from jaxdl.graph.text import ORDERED, shape_text, value_text
 from jaxdl.report import AUTOMATIC, HAND
 
 # Names may contain dollar signs, so that text is not parsed as mathematics.
@@ -74,7 +74,7 @@ def links(root: Box, opened: set[Any]) -> list[Link]:
     _note_above(root, (), above)
     found = {}
     for node in root.nodes:
-        for edge in node.edges:
+        for edge in node.drawn_edges:
             left, right = (_visible(above[end], end, opened) for end in (edge.source.node, node))
             if left[-1] is not right[-1]:
                 found.setdefault((left[-1], right[-1]), Link(left, right, [])).edges.append(edge)
@@ -126,7 +126,7 @@ def size_of(item: Any) -> tuple[float, float]:
 def _sources(item):
     """The outputs that an item uses from outside itself."""
     own = set(item.nodes) if isinstance(item, Box) else {item}
-    return {e.source for node in own for e in node.edges if e.source.node not in own}
+    return {e.source for node in own for e in node.drawn_edges if e.source.node not in own}
 
 
 def drawn(root: Box, opened: set[Any]) -> Figure:
@@ -144,7 +144,8 @@ def drawn(root: Box, opened: set[Any]) -> Figure:
         _box(axes, box, placed[box])
     for end, arriving in by_end.items():
         way = {link: _way(link, ways) for link in arriving}
-        arriving.sort(key=lambda link: way[link][-1].middle if way[link] else placed[link.a].middle)
+        if end.name not in ORDERED:
+            arriving.sort(key=lambda link: way[link][-1].middle if way[link] else placed[link.a].middle)
         for k, link in enumerate(arriving):
             y = placed[end].middle + PORT * (k - (len(arriving) - 1) / 2)
             _link(axes, link, way[link], placed[link.a], placed[end], y)

@@ -41,7 +41,7 @@ def graph_text(root: Box, syntax: Syntax) -> bytes:
     ids = {node: f"n{k}" for k, node in enumerate(root.nodes)}
     lines = [syntax.begin, *_items(root, "  ", ids, itertools.count(1), syntax)]
     for node in root.nodes:
-        for edge in node.edges:
+        for edge in node.drawn_edges:
             lines.append(
                 "  " + syntax.edge.format(a=ids[edge.source.node], b=ids[node], text=_quoted(_label(edge), syntax))
             )
