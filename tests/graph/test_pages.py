@@ -98,7 +98,7 @@ document.getElementById("observed").textContent = JSON.stringify(values);
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_difference_has_its_inputs_in_order(order, tmp_path):
-    trace(lambda x, y: (x - y, y - x)[order < 0])(f32(2), f32(3)).draw(tmp_path / "g.html")
+    trace(lambda x, y: x - y if order > 0 else y - x)(f32(2), f32(3)).draw(tmp_path / "g.html")
     page = (tmp_path / "g.html").read_text().replace("</body>", ORDER + "</body>")
     assert observed_in(page, tmp_path) == ["2", "3"][::order]
 
