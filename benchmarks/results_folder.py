@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from jaxdl.report import write_whole
+from jaxdl.report import device_text, write_whole
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "results"
 def machine() -> dict:
     """The device, the number of processors and JAX's version."""
     device = jax.devices()[0]
-    return {"device": f"{device.device_kind} ({device.platform})", "cores": os.cpu_count(), "jax": jax.__version__}
+    return {"device": device_text(device), "cores": os.cpu_count(), "jax": jax.__version__}
 
 
 def keep(name: str, data: dict, table, png: bytes | None = None) -> None:

@@ -21,7 +21,18 @@ import tyro
 from experiments.plotting import titled_png
 from experiments.results_folder import FOLDER, keep
 from jaxdl import contrast, data, nn, ops
-from jaxdl.report import AUTOMATIC, HAND, Page, Table, bytes_text, figure, number_text, ratio_text, write_whole
+from jaxdl.report import (
+    AUTOMATIC,
+    HAND,
+    Page,
+    Table,
+    bytes_text,
+    device_text,
+    figure,
+    number_text,
+    ratio_text,
+    write_whole,
+)
 
 BATCH = 64
 CROSS_ENTROPY = ops.softmax_cross_entropy_with_integer_labels
@@ -240,7 +251,7 @@ def page(data) -> Page:
     result = Page("Hand-written against automatic derivatives: all models")
     result.text(finding(data))
     device = jax.devices()[0]
-    result.text(f"Measured on {device.device_kind} ({device.platform}) with JAX {jax.__version__}.")
+    result.text(f"Measured on {device_text(device)} with JAX {jax.__version__}.")
     caption = "Each model's gradient: left of the line the hand-written rules need less."
     result.picture(draw(data)["hand_vs_automatic"], caption)
     result.table(models_table(data))

@@ -30,6 +30,7 @@ def contrast(
     seed: Number = 0,
     float64: bool = False,
     tuned: bool = False,
+    order: Literal[1, 2] = 1,
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("jaxdl-report"),
     quiet: bool = False,
 ) -> int:
@@ -45,12 +46,13 @@ def contrast(
         seed: Seed of parameters, batches and dropout.
         float64: Compute in float64 in place of float32.
         tuned: Show also what jaxdl.tune finds for each model, which takes 10 seconds each.
+        order: 2 compares second derivatives at the end of the training.
         out: Folder for report.json, report.html and the plots.
         quiet: No progress bars and no tables, only errors.
     """
     from jaxdl.cli.contrasting import contrast_trainings
 
-    return contrast_trainings(model, data, epochs, seed, float64, tuned, out, quiet)
+    return contrast_trainings(model, data, epochs, seed, float64, tuned, order, out, quiet)
 
 
 def audit(

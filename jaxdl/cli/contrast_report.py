@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.cli.paired_training import BATCH, PairedTraining
+from jaxdl.cli.paired_training import BATCH, PairedTraining, result_text
 from jaxdl.data import Dataset
+from jaxdl.measure.contrast_report import CAPTION
 from jaxdl.report import (
     AUTOMATIC,
     HAND,
@@ -20,7 +21,6 @@ from jaxdl.report import (
     figure,
     number_text,
     plain,
-    png,
     ratio_text,
     seconds_text,
     terminal,
@@ -59,6 +59,19 @@ class TrainingReport(Report):
     trainings: dict[str, PairedTraining]
     data: Dataset
 
+    @property
+    def conclusion(self) -> str:
+        """Whether the gradients agree, and what the hand-written rules cost or save, in one sentence."""
+        apart = np.max([t.largest_difference for t in self.trainings.values()])
+        wholes = [t.contrast.whole for t in self.trainings.values()]
+        times = [whole.step.ratio for whole in wholes if whole.step]
+        kept = [w.hand.residual_bytes / w.automatic.residual_bytes for w in wholes if w.automatic.residual_bytes]
+        return (
+            f"With hand-written rules the gradients differ from automatic ones by at most {number_text(apart)} of the "
+            f"largest entry; a step takes {_range(times)} of the time and keeps {_range(kept)} of the bytes for the "
+            f"backward pass."
+        )
+
     def table(self) -> Table:
         """One row for each model: its result with each derivative, and what each costs."""
         title = "The same training with hand-written rules and with the automatic derivative"
@@ -71,8 +84,9 @@ class TrainingReport(Report):
         return (self.table(), *(table for t in self.trainings.values() for table in _tables(t)))
 
     def print(self, console: Console | None = None) -> None:
-        """Prints the table of models, then the contrast of each model under its title."""
+        """Prints the conclusion and the table of models, then the contrast of each model under its title."""
         console = console or terminal()
+        console.print(self.conclusion, style="bold")
         self.table().print(console)
         for training in self.trainings.values():
             console.print(f"\n{training.recipe.title}: where the differences come from", style="bold")
@@ -83,7 +97,7 @@ class TrainingReport(Report):
     def to_json(self) -> dict[str, Any]:
         """The report as plain data: numbers, strings, lists and dictionaries."""
         models = {name: t.to_json() for name, t in self.trainings.items()}
-        return plain({"settings": self.settings, "models": models})
+        return plain({"conclusion": self.conclusion, "settings": self.settings, "models": models})
 
     @functools.cached_property
     def figures(self) -> dict[str, tuple[Figure, str]]:
@@ -98,7 +112,7 @@ class TrainingReport(Report):
             )
             found[f"{name}-costs"] = (
                 t.contrast.plot(),
-                f"{t.recipe.title}: what each rule keeps for the backward pass, and its time, on {BATCH} examples.",
+                f"{t.recipe.title}, {BATCH} examples. {CAPTION}",
             )
             if t.test_outputs.shape[1:] == self.data.shape:
                 found[f"{name}-reconstructions"] = (
@@ -109,18 +123,26 @@ class TrainingReport(Report):
 
     def _page(self) -> Page:
         page = Page("Hand-written against automatic derivatives")
+        page.lead(self.conclusion)
         page.text(ABOUT)
         page.text(", ".join(f"{name}: {value}" for name, value in self.settings.items()))
         page.table(self.table())
         figures = self.figures
         for name, training in self.trainings.items():
             page.heading(training.recipe.title)
+            page.text(training.contrast.conclusion)
             for file, (plot, caption) in figures.items():
                 if file.startswith(f"{name}-"):
-                    page.picture(png(plot), caption)
-            for table in _tables(training):
+                    page.picture(plot, caption)
+            training.contrast.add_to(page)
+            for table in training.tuned.tables() if training.tuned else ():
                 page.table(table)
         return page
+
+
+def _range(ratios):
+    low, high = (ratio_text(bound(ratios, default=None)) for bound in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _tables(training):
@@ -128,16 +150,11 @@ def _tables(training):
 
 
 def _row(name, training, further):
-    hand, auto = training.hand.history[-1], training.automatic.history[-1]
     whole = training.contrast.whole
-    if "accuracy" in hand:
-        result = f"accuracy {hand['accuracy']:.2%} / {auto['accuracy']:.2%}"
-    else:
-        result = f"error {hand['test_loss']:.6f} / {auto['test_loss']:.6f}"
     return (
         name,
         f"{training.parameters:,}",
-        result,
+        result_text(training.hand, training.automatic),
         number_text(training.largest_difference),
         f"{seconds_text(whole.step.medians[0])} ({ratio_text(whole.step.ratio)})" if whole.step else "–",
         *(ratio_text(side and side.step and side.step.ratio) for side in map(whole.beside.get, further)),

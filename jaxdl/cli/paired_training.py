@@ -1,5 +1,6 @@
 """A model trained twice from one seed, with hand-written rules and with the automatic derivative."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxdl import nn
 from jaxdl.cli.training_recipes import Recipe
 from jaxdl.data import Dataset
 from jaxdl.measure import Contrast, contrast
+from jaxdl.report import number_text
 from jaxdl.strip import automatic
 from jaxdl.train import Trained, fit
 from jaxdl.train.steps import averaged
@@ -64,8 +66,29 @@ class PairedTraining:
         }
 
 
-def train_both(recipe: Recipe, data: Dataset, epochs: int, seed: int, tuned: bool, quiet: bool) -> PairedTraining:
-    """Trains a model with hand-written rules and with the automatic derivative, and contrasts the two."""
+def train_both(
+    recipe: Recipe,
+    data: Dataset,
+    epochs: int,
+    seed: int,
+    *,
+    tuned: bool = False,
+    order: int = 1,
+    quiet: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> PairedTraining:
+    """Trains a model with hand-written rules and with the automatic derivative, and contrasts the two.
+
+    Args:
+        recipe: How it is trained.
+        data: The data set.
+        epochs: Number of epochs.
+        seed: Seed of parameters, batches and dropout.
+        tuned: Whether it is tuned too.
+        order: 2 to contrast second derivatives.
+        quiet: Whether no progress bars are shown.
+        tell: Called with the results of the trainings, before the contrast is measured.
+    """
     model = _in_precision(recipe.model(data), data.train_x.dtype)
     train = data.train_x, recipe.target(data.train_x, data.train_y)
     test = data.test_x, recipe.target(data.test_x, data.test_y)
@@ -88,18 +111,28 @@ def train_both(recipe: Recipe, data: Dataset, epochs: int, seed: int, tuned: boo
     watch = lambda epoch, params: differences.append(relative_difference(*gradients(params)))
     by_hand = run(model, recipe.loss, f"{recipe.title}, by hand", watch)
     by_jax = run(nn.with_function(model, automatic), automatic(recipe.loss), f"{recipe.title}, automatically")
+    apart = number_text(np.max(differences))
+    tell(f"{result_text(by_hand, by_jax)}; the gradients differ by at most {apart} of the largest entry")
     given = by_hand.params, *batch
     found = tune(objective, *given, seconds=TUNING_SECONDS, quiet=quiet) if tuned else None
+    beside = {"tuned": found} if found else None
     return PairedTraining(
         recipe=recipe,
         parameters=nn.parameter_count(by_hand.params),
         hand=by_hand,
         automatic=by_jax,
         gradient_differences=differences,
-        contrast=contrast(objective, *given, beside={"tuned": found} if found else None),
+        contrast=contrast(objective, *given, beside=beside, argnums=0, order=order, quiet=quiet),
         tuned=found,
         test_outputs=np.asarray(model.apply(by_hand.params, test[0][:SHOWN])),
     )
+
+
+def result_text(hand: Trained, automatic: Trained) -> str:
+    """The last accuracy on the test examples, or the error, with each derivative."""
+    last = [side.history[-1] for side in (hand, automatic)]
+    name, key, form = ("accuracy", "accuracy", ".2%") if "accuracy" in last[0] else ("error", "test_loss", ".6f")
+    return f"{name} {' / '.join(format(row[key], form) for row in last)}"
 
 
 def relative_difference(hand: Any, plain: Any) -> float:

@@ -19,7 +19,7 @@ from jaxdl.cli.training_recipes import Recipe, recipe
 from jaxdl.cli.usage_errors import BadUsage, Ended, usage
 from jaxdl.data import Records
 from jaxdl.nn import parameter_count
-from jaxdl.report import Table, seconds_text, terminal, write_whole
+from jaxdl.report import Table, device_text, seconds_text, terminal, write_whole
 from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_sharded, launch, replicated
 from jaxdl.train.processes import INDEX, initialize_launched
 
@@ -150,7 +150,7 @@ def _heading(chosen, data, mesh):
     count = f"{mesh.size} × " if mesh else ""
     return (
         f"{chosen.title} on {data.name} ({' × '.join(map(str, data.shape))}, {data.classes} classes), "
-        f"{count}{device.device_kind} ({device.platform}), JAX {jax.__version__}"
+        f"{count}{device_text(device)}, JAX {jax.__version__}"
     )
 
 

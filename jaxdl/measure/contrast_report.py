@@ -6,19 +6,22 @@ import functools
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jaxdl.measure.contrast_tables import comparison_figure, comparison_table, gains_table
+from jaxdl.measure.contrast_figure import comparison_figure
+from jaxdl.measure.contrast_sentences import conclusion
+from jaxdl.measure.contrast_tables import comparison_table, gains_table, label, losses_table, sides_of
 from jaxdl.measure.differentiated import DerivativeCost
 from jaxdl.measure.distances import Difference, largest, telling, worst_ulp
 from jaxdl.measure.timing import Pairs
-from jaxdl.report import Report, Table, plain, terminal
+from jaxdl.report import Page, Report, Table, plain, terminal
 from jaxdl.strip import Site
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-WIDE = 150  # columns that a terminal needs for all columns of the table
-FURTHER = 40  # for each side beside hand and automatic
+WIDE = 220  # columns that a terminal needs for all columns of the table
+CAPTION = "Left of the line the hand-written rule needs less. Lines are quartiles of times; kept inputs count."
+FURTHER = 60  # for each side beside hand and automatic
 
 
 @dataclass(frozen=True)
@@ -131,18 +134,26 @@ class Contrast(Report):
         whole: The comparison of f as a whole.
         sites: One comparison for each rule, on the values that it was called with.
         left_out: The rules without a comparison, each with the reason.
+        order: 1 where gradients were compared, 2 where their derivatives were.
     """
 
     device: str
     whole: Comparison
     sites: tuple[Comparison, ...]
     left_out: tuple[tuple[Site, str], ...] = ()
+    order: int = 1
+
+    @property
+    def conclusion(self) -> str:
+        """Whether the derivatives agree, and what they cost, in one sentence."""
+        return conclusion(self.whole, self.order)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data: numbers, strings, lists and dictionaries. NaN and infinity become None."""
         left_out = [{"name": site.name, "where": site.where, "reason": reason} for site, reason in self.left_out]
         sites = [site.to_json() for site in self.sites]
-        return plain({"device": self.device, "whole": self.whole.to_json(), "sites": sites, "left_out": left_out})
+        about = {"conclusion": self.conclusion, "device": self.device, "order": self.order}
+        return plain({**about, "whole": self.whole.to_json(), "sites": sites, "left_out": left_out})
 
     def table(self, *, brief: bool = False) -> Table:
         """One row for f as a whole and one for each rule.
@@ -150,26 +161,46 @@ class Contrast(Report):
         Args:
             brief: Whether to leave out the less important columns.
         """
-        title = f"Hand-written against automatic derivative, on {self.device}"
+        what = "derivative" if self.order == 1 else "second derivative"
+        title = f"Hand-written against automatic {what}, on {self.device}"
         return comparison_table(title, (self.whole, *self.sites), brief, self.left_out)
 
     def gains(self) -> Table:
         """One row for each rule that measures better than the automatic derivative: in which figures, and why."""
         return gains_table(self.sites)
 
+    def losses(self) -> Table:
+        """One row for each rule that measures worse than the automatic derivative or the stock function."""
+        return losses_table(self.sites)
+
     def tables(self, *, brief: bool = False) -> tuple[Table, ...]:
-        """The table of comparisons, and that of gains if f calls any rules."""
-        return (self.table(brief=brief), *([self.gains()] if self.sites else []))
+        """The table of comparisons, and those of gains and losses if f calls any rules."""
+        return (self.table(brief=brief), *([self.gains(), self.losses()] if self.sites else []))
 
     def print(self, console: Console | None = None) -> None:
-        """Prints all tables, brief where the terminal is narrower than 150 columns, or 40 more for each further side.
+        """Prints the conclusion and all tables, which are brief where the terminal is too narrow for all columns.
 
         Args:
             console: A console of rich; by default the standard output.
         """
         console = console or terminal()
+        console.print(self.conclusion, style="bold")
         for table in self.tables(brief=console.width < WIDE + FURTHER * len(self.whole.beside)):
             table.print(console)
 
+    def add_to(self, page: Page) -> None:
+        """Adds the tables to a page: the brief one, gains and losses, and all figures on a click."""
+        for table in self.tables(brief=True):
+            page.table(table)
+        page.details("All figures", self.table())
+
+    def _page(self) -> Page:
+        page = Page(self.table().title)
+        page.lead(self.conclusion)
+        page.picture(self._figure(), CAPTION)
+        self.add_to(page)
+        return page
+
     def _figure(self) -> Figure:
-        return comparison_figure((self.whole, *self.sites))
+        comparisons = self.whole, *self.sites
+        return comparison_figure(comparisons, sides_of(comparisons), label)

@@ -1,6 +1,7 @@
 """`contrast(f, *args)`: hand against automatic, for a function as a whole and for each rule in it."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import jax
@@ -9,10 +10,16 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
 from jaxdl.measure.contrast_report import Comparison, Contrast, Side
-from jaxdl.measure.differentiated import Differentiated, check_differentiable, timed_passes
-from jaxdl.measure.distances import differences, float64_run, largest, worst_ulp
+from jaxdl.measure.differentiated import (
+    Differentiated,
+    check_differentiable,
+    positions_to_differentiate,
+    timed_passes,
+)
+from jaxdl.measure.distances import beside_kinks, differences, float64_run, largest, worst_ulp
+from jaxdl.measure.kinks import runs_beside_kinks
 from jaxdl.measure.timing import Pairs, pairs, rounds
-from jaxdl.report import error_text
+from jaxdl.report import ProgressBar, device_text, error_text
 from jaxdl.strip import Choice, Site, automatic, check_called, chosen, observe, rules, stock
 
 Beside = Mapping[str, Callable[..., Any]]
@@ -28,6 +35,9 @@ def contrast(  # pyright: ignore[reportOverlappingOverload]
     only: Choice = None,
     keep: Choice = None,
     beside: Beside | None = None,
+    argnums: int | Sequence[int] | None = None,
+    order: int = 1,
+    quiet: bool = False,
 ) -> Callable[..., Contrast]: ...
 
 
@@ -41,6 +51,9 @@ def contrast(
     only: Choice = None,
     keep: Choice = None,
     beside: Beside | None = None,
+    argnums: int | Sequence[int] | None = None,
+    order: int = 1,
+    quiet: bool = False,
     **kwargs: object,
 ) -> Contrast: ...
 
@@ -56,15 +69,18 @@ def contrast(
     only: Choice = None,
     keep: Choice = None,
     beside: Beside | None = None,
+    argnums: int | Sequence[int] | None = None,
+    order: int = 1,
+    quiet: bool = False,
 ) -> Contrast:
     """Compares the hand-written derivative rules in f with the automatic derivative, at these arguments.
 
     f is differentiated in all floating-point arrays among its arguments, not in Python numbers, and pulled back from
     one fixed cotangent (1 for scalar outputs, else normal numbers). The report has the largest differences in outputs
-    and cotangents, FLOPs, bytes, residual and temporary memory and compile time, for f as a whole and for each rule
-    that f calls, on the values that it is called with there, in those of its inputs in which f differentiates it. A
-    figure that cannot be measured (a solver in f refuses the random cotangent, or float64) is left empty, and the table
-    says why.
+    and cotangents, FLOPs, bytes, residual and temporary memory, memory of the whole step and compile time, for f as a
+    whole and for each rule that f calls, on the values that it is called with there, in those of its inputs in which f
+    differentiates it. A figure that cannot be measured (a solver in f refuses the random cotangent, or float64) is left
+    empty, and the table says why. A difference where rounding decides a maximum or a comparison is named as that.
 
     Where f has ops of jaxdl with stock functions, f as a whole and each of them stand also with those functions
     (`jaxdl.stock`), and f as a whole beside each function in `beside`; times are measured in the same rounds.
@@ -81,13 +97,18 @@ def contrast(
         keep: The rules that stay on both sides, as in `automatic`.
         beside: Further functions by name, of the arguments of f and with its results, such as
             `{"flax": g, "tuned": h}`. They stand as they are, with their own rules.
+        argnums: The positions of the arguments in which f is differentiated, as in `jax.grad`; by default all. The
+            others are held fixed, such as frozen weights.
+        order: 2 to compare the derivative of the gradient in place of the gradient.
+        quiet: Whether no progress bar is shown. It is shown only on a terminal and in a notebook.
 
     Returns:
         The report, or without arguments of f a function of them that returns it.
 
     Raises:
         ValueError: There is no floating-point array among the arguments or the outputs of f; a function in `beside`
-            does not return what f returns; or `only` or `keep` names a rule that f does not call.
+            does not return what f returns; `only` or `keep` names a rule that f does not call; or `order` is neither 1
+            nor 2.
         TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
             the rule to keep); `beside` has no functions by name; or a keyword given is also a parameter of f.
 
@@ -99,11 +120,14 @@ def contrast(
         >>> wave = lambda x, time: jnp.sin(x - time)
         >>> report = contrast(wave, time=False)(x, time=0.5)  # wave has a parameter time
     """
+    if order not in (1, 2):
+        raise ValueError(f"contrast: order must be 1, the gradient, or 2, its derivative; got {order!r}")
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     names = _argument_names(args, kwargs)
     check_differentiable("contrast", jaxpr, arrays)
+    smooth = positions_to_differentiate("contrast", args, kwargs, argnums)
     arrays = [jnp.asarray(x) for x in arrays]
-    in_arrays = jx.in_arrays(f, args, kwargs)
+    in_arrays = _held_fixed(jx.in_arrays(f, args, kwargs), smooth)
     plain = automatic(in_arrays, only=only, keep=keep)
     further = {name: jx.in_arrays(g, args, kwargs) for name, g in _functions_by_name(beside).items()}
     _check_beside(in_arrays, further, arrays)
@@ -112,20 +136,35 @@ def contrast(
         check_called("contrast", name, choice, called)
     if any(site.has_stock and wanted(site) for site in called):
         further = {"stock": stock(in_arrays, only=only, keep=keep), **further}
-    try:
-        whole = _compare(Site("whole", "", "", (), ()), in_arrays, plain, further, arrays, None, names, time)
-    except Exception:
-        _check_reverse_mode(in_arrays, arrays)
-        raise
-    found, left_out = [], []
-    for observed in observe(in_arrays, *arrays) if sites else ():
-        if wanted(observed.site):
+    compare = functools.partial(_compare, order=order, time=time)
+    listed = [site for site in called if sites and wanted(site)]
+    with ProgressBar(f"contrast {getattr(f, '__name__', '')}".strip(), 1 + len(listed), quiet) as bar:
+        bar(0, "the whole function")
+        try:
+            whole = compare(Site("whole", "", "", (), ()), in_arrays, plain, further, arrays, smooth, names)
+        except Exception:
+            _check_reverse_mode(in_arrays, arrays)
+            raise
+        found, left_out = [], []
+        for observed in [o for o in observe(in_arrays, *arrays) if wanted(o.site)] if sites else ():
+            bar(1 + len(found) + len(left_out), observed.site.name)
             try:
-                found.append(_compare_site(observed, time))
+                found.append(_compare_site(observed, compare))
             except Exception as error:  # of any kind: JAX's, the rule's, or that of a function the rule calls
                 left_out.append((observed.site, error_text(error)))
-    device = jax.devices()[0]
-    return Contrast(f"{device.device_kind} ({device.platform})", whole, tuple(found), tuple(left_out))
+    return Contrast(device_text(jax.devices()[0]), whole, tuple(found), tuple(left_out), order)
+
+
+def _held_fixed(f, smooth):
+    """f with all arguments held fixed but those in which it is differentiated."""
+    held = lambda i, x: x if i in smooth or not jnp.issubdtype(x.dtype, jnp.inexact) else jax.lax.stop_gradient(x)
+    return lambda *arrays: f(*(held(i, x) for i, x in enumerate(arrays)))
+
+
+def _gradient(f, arrays, smooth):
+    """The gradient of f as a function of its arguments, for one fixed cotangent of its outputs."""
+    dy = Differentiated(f, arrays, smooth).cotangent()
+    return lambda *arrays: Differentiated(f, arrays, smooth).step(arrays, dy)[1]
 
 
 def _functions_by_name(beside):
@@ -161,23 +200,26 @@ def _check_reverse_mode(f, arrays):
         ) from error
 
 
-def _compare_site(observed, time):
+def _compare_site(observed, compare):
     smooth = [i for i in observed.moving if jnp.issubdtype(observed.inputs[i].dtype, jnp.inexact)]
     if not smooth or not any(jnp.issubdtype(t.dtype, jnp.inexact) for t in observed.site.outputs):
         raise ValueError("it is not differentiated here")
     names = [f"input {i}" for i in range(len(observed.inputs))]
     beside = {"stock": observed.stock} if observed.stock else {}
-    return _compare(observed.site, observed.hand, observed.automatic, beside, observed.inputs, smooth, names, time)
+    return compare(observed.site, observed.hand, observed.automatic, beside, observed.inputs, smooth, names)
 
 
-def _compare(site, hand, plain, beside, arrays, smooth, names, time):
+def _compare(site, hand, plain, beside, arrays, smooth, names, *, order, time):
     missing = {}
+    if order == 2:
+        hand, plain, *further = (_gradient(g, arrays, smooth) for g in (hand, plain, *beside.values()))
+        beside = dict(zip(beside, further, strict=True))
     by_hand, by_jax = Differentiated(hand, arrays, smooth), Differentiated(plain, arrays, smooth)
     hand_cost, automatic_cost = by_hand.cost(), by_jax.cost()
     sides = {name: Differentiated(f, arrays, smooth) for name, f in beside.items()}
     costs = {n: cost for n, side in sides.items() if (cost := _measured(missing, f"column {n}", side.cost))}
     sides = {name: sides[name] for name in costs}
-    apart = lambda: _apart([by_hand, *sides.values()], by_jax, names, missing)
+    apart = lambda: _apart([by_hand, *sides.values()], by_jax, _labels(by_jax, names, order), missing)
     found = _measured(missing, "differences", apart) or [()] * (1 + len(sides))
     times = time and _measured(missing, "times", lambda: _times(by_hand, by_jax, sides.values()))
     forward, backward, step, *steps = times or [None] * (3 + len(sides))
@@ -201,13 +243,25 @@ def _compare(site, hand, plain, beside, arrays, smooth, names, time):
     )
 
 
-def _apart(sides, by_jax, names, missing):
+def _labels(side, names, order):
+    """The names of outputs and cotangents; at second order the outputs are gradients."""
+    if order == 2:
+        what = [f"gradient of {names[i]}" for i in side.smooth], "second cotangent"
+    else:
+        count = len(side.cotangent())
+        what = [f"output {i}" if count > 1 else "output" for i in range(count)], "cotangent"
+    return [*what[0], *(f"{what[1]} of {names[i]}" for i in side.smooth)]
+
+
+def _apart(sides, by_jax, labels, missing):
     """The differences of each side from automatic."""
     *runs, (y, dx) = (side.run() for side in (*sides, by_jax))
     truth = _measured(missing, "ULP, by a float64 run", lambda: float64_run(by_jax))
-    labels = [f"output {i}" if len(y) > 1 else "output" for i in range(len(y))]
-    labels += [f"cotangent of {names[i]}" for i in by_jax.smooth]
-    return [differences(labels, [*y_side, *dx_side], [*y, *dx], truth) for y_side, dx_side in runs]
+    runs, plain = [[*y_side, *dx_side] for y_side, dx_side in runs], [*y, *dx]
+    found = [differences(labels, run, plain, truth) for run in runs]
+    drawn = functools.cache(lambda: runs_beside_kinks(by_jax))
+    marked = lambda: [beside_kinks(apart, run, plain, drawn) for apart, run in zip(found, runs, strict=True)]
+    return _measured(missing, "runs on both sides of its kinks", marked) or found
 
 
 def _times(by_hand, by_jax, others):

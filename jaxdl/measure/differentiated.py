@@ -23,17 +23,22 @@ class DerivativeCost:
         flops: Floating-point operations.
         bytes_accessed: Bytes read and written.
         residual_bytes: Bytes kept from the forward to the backward pass, each array once, without arguments of the
-            function.
+            function and constants.
+        constant_bytes: Bytes of further arrays, such as zeros, that do not depend on the arguments. A compiled program
+            need not keep them.
         argument_bytes: Bytes of arguments that the backward pass needs.
         temporary_bytes: Bytes that the compiled program allocates besides arguments and results.
+        step_bytes: Bytes that the whole step takes: arguments, results and temporary ones.
         compile_seconds: How long the compiler took.
     """
 
     flops: float | None
     bytes_accessed: float | None
     residual_bytes: int
+    constant_bytes: int
     argument_bytes: int
     temporary_bytes: int | None
+    step_bytes: int | None
     compile_seconds: float
 
     def to_json(self) -> dict[str, float | None]:
@@ -93,23 +98,34 @@ class Differentiated:
         compiled, seconds = self.compiled
         analysis = compiled.cost_analysis() or {}
         memory = compiled.memory_analysis()
-        residual_bytes, argument_bytes = self.residual_bytes()
+        residuals, constants, arguments = self._kept
         return DerivativeCost(
             flops=analysis.get("flops"),
             bytes_accessed=analysis.get("bytes accessed"),
-            residual_bytes=residual_bytes,
-            argument_bytes=argument_bytes,
+            residual_bytes=residuals,
+            constant_bytes=constants,
+            argument_bytes=arguments,
             temporary_bytes=memory.temp_size_in_bytes if memory else None,
+            step_bytes=_step_bytes(memory) if memory else None,
             compile_seconds=seconds,
         )
 
     def residual_bytes(self) -> tuple[int, int]:
         """Bytes kept from the forward to the backward pass: without arguments of the function, and of those."""
+        residuals, constants, arguments = self._kept
+        return residuals + constants, arguments
+
+    @functools.cached_property
+    def _kept(self) -> tuple[int, int, int]:
+        """Bytes kept for the backward pass: computed from the arguments, from none of them, and the arguments."""
         jaxpr, _ = jx.trace(lambda *arrays: jax.tree.leaves(self.forward(*arrays)[1]), *self.arrays)
         plain = jx.opened(jaxpr)
-        kept = {v for v in plain.outvars if jx.is_variable(v)}
-        given = kept & {*plain.invars, *plain.constvars}
-        return sum(map(_bytes, kept - given)), sum(map(_bytes, given))
+        depends = zip(plain.outvars, jx.dependent_outputs(jaxpr, [True] * len(plain.invars)), strict=True)
+        kept = {v: moves for v, moves in depends if jx.is_variable(v)}
+        given = kept.keys() & {*plain.invars, *plain.constvars}
+        computed = {v for v, moves in kept.items() if moves} - given
+        constant = kept.keys() - given - computed
+        return sum(map(_bytes, computed)), sum(map(_bytes, constant)), sum(map(_bytes, given))
 
     def lowered_passes(self) -> tuple[jax.stages.Lowered, jax.stages.Lowered]:
         """Forward and backward pass, not yet compiled."""
@@ -151,12 +167,46 @@ def check_differentiable(name: str, jaxpr: Any, arrays: Sequence[Any]) -> None:
         raise ValueError(f"{name}: the function returns no floating-point array: nothing to differentiate")
 
 
+def positions_to_differentiate(tool: str, args: tuple[Any, ...], kwargs: Any, argnums: Any) -> list[int]:
+    """The positions, among the arrays in the arguments, of those to differentiate in.
+
+    Args:
+        tool: The name of the function that the user called, for errors.
+        args: Positional arguments, pytrees.
+        kwargs: Keyword arguments.
+        argnums: Positions of arguments, as in `jax.grad`; None for all.
+
+    Raises:
+        TypeError: `argnums` has no positions.
+        ValueError: There is no such argument, or no floating-point array in it.
+    """
+    wanted = range(len(args)) if argnums is None else [argnums] if isinstance(argnums, int) else argnums
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable) or not all(isinstance(i, int) for i in wanted):
+        raise TypeError(f"{tool}: argnums must be a whole number or a sequence of them, got {argnums!r}")
+    for i in wanted:
+        if not -len(args) <= i < len(args):
+            raise ValueError(f"{tool}: argnums has {i}, but there are {len(args)} positional arguments")
+    wanted = {i % len(args) for i in wanted}
+    leaves = [(x, i in wanted) for i, a in enumerate(args) for x in jax.tree.leaves(a)]
+    leaves += [(x, argnums is None) for x in jax.tree.leaves(kwargs)]
+    flags = [(x, wanted) for x, wanted in leaves if jx.is_array(x)]
+    found = [i for i, (x, wanted) in enumerate(flags) if wanted and jnp.issubdtype(x.dtype, jnp.inexact)]
+    if not found:
+        raise ValueError(f"{tool}: no floating-point array among the arguments {argnums}: nothing to differentiate in")
+    return found
+
+
 def normal(random: np.random.Generator, y: Any) -> jax.Array:
     """Normal numbers of y's shape and dtype, by NumPy: JAX would compile a program for each shape."""
     x = random.standard_normal(y.shape)
     if jnp.issubdtype(y.dtype, jnp.complexfloating):
         x = x + 1j * random.standard_normal(y.shape)
     return jnp.asarray(x.astype(y.dtype))
+
+
+def _step_bytes(memory):
+    needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return needed - memory.alias_size_in_bytes
 
 
 def _bytes(variable):

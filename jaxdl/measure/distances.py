@@ -1,7 +1,7 @@
 """How far derivatives lie apart, and from a run of the automatic derivative in float64."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,6 +11,9 @@ import numpy as np
 from jaxdl.double_precision import as_double
 from jaxdl.measure.differentiated import Differentiated
 
+EXPLAINED = 1 / 8  # of a distance, to which a kink on the other side must reduce it
+FAR = 256  # ULP, more than which rounding in another order does not make
+SUSPECT = 64  # ULP, beyond which a difference may be that of a kink
 NO_DIGIT = 0.5  # of the largest entry: an error beyond which no digit is right
 
 
@@ -26,6 +29,8 @@ class Difference:
             of the largest entry; None where f does not run in float64.
         automatic_ulp: The same of the automatic derivative.
         is_noise: Whether neither has a correct digit, as where the truth is 0 and both are rounding errors.
+        is_at_kink: Whether rounding decides a maximum, a sign or a comparison, and so this derivative. The ULPs are
+            then those from the nearest of the derivatives on either side.
     """
 
     name: str
@@ -34,15 +39,16 @@ class Difference:
     hand_ulp: float | None
     automatic_ulp: float | None
     is_noise: bool = False
+    is_at_kink: bool = False
 
 
 def telling(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """The differences that are more than noise, or all of them if none is."""
-    return tuple(d for d in differences if not d.is_noise) or tuple(differences)
+    """The differences that are neither noise nor those of a kink, or all of them if there are no others."""
+    return tuple(d for d in differences if not (d.is_noise or d.is_at_kink)) or tuple(differences)
 
 
 def largest(differences: Sequence[Difference]) -> Difference | None:
-    """The largest relative difference that is more than noise; None where nothing could be compared."""
+    """The largest relative difference of those that tell; None where nothing could be compared."""
     return max(telling(differences), key=lambda d: np.nan_to_num(d.relative, nan=np.inf), default=None)
 
 
@@ -64,6 +70,44 @@ def differences(
         truth: Those of `float64_run`; None where there are none.
     """
     return tuple(map(_difference, names, by_hand, automatic, truth or [None] * len(names)))
+
+
+def beyond_rounding(ulp: float, other: float) -> bool:
+    """Whether a distance from the float64 run, beside that of another derivative, is more than another rounding."""
+    return not ulp < max(FAR, 8 * other)
+
+
+def beside_kinks(
+    found: Sequence[Difference],
+    by_hand: Sequence[Any],
+    automatic: Sequence[Any],
+    runs: Callable[[], Sequence[Sequence[Any]]],
+) -> tuple[Difference, ...]:
+    """The same differences, with those marked that a kink explains.
+
+    Args:
+        found: The differences.
+        by_hand: The arrays of the derivative by hand, or of another.
+        automatic: Those of the automatic derivative.
+        runs: Returns float64 runs in which kinks fall either way; it is called if there is a large difference.
+    """
+    suspect = lambda d: not d.is_noise and max(d.hand_ulp or 0, d.automatic_ulp or 0) > SUSPECT
+    if not any(map(suspect, found)):
+        return tuple(found)
+    each = zip(found, by_hand, automatic, zip(*runs(), strict=True), strict=True)
+    return tuple(_beside_kink(d, *arrays) if suspect(d) else d for d, *arrays in each)
+
+
+def _beside_kink(found, hand, plain, drawn):
+    dtype = hand.dtype
+    nearest = lambda x: min(_largest_distance(as_double(np.asarray(x)), y) / _last_place(y, dtype) for y in drawn)
+    before = found.hand_ulp, found.automatic_ulp
+    after = [min(ulp, nearest(x)) for ulp, x in zip(before, (hand, plain), strict=True)]
+    far = [a < EXPLAINED * b for a, b in zip(after, before, strict=True) if b > SUSPECT]
+    if not any(far):
+        return found
+    explained = all(far) and not beyond_rounding(max(after), min(after))
+    return replace(found, hand_ulp=after[0], automatic_ulp=after[1], is_at_kink=explained)
 
 
 def float64_run(by_jax: Differentiated) -> list[Any]:

@@ -1,6 +1,7 @@
 """Numbers as people read them. None, an unknown figure, is written –."""
 
 import math
+from typing import Any
 
 
 def number_text(x: float | None) -> str:
@@ -30,6 +31,12 @@ def seconds_text(s: float | None) -> str:
 def ratio_text(ratio: float | None) -> str:
     """A ratio: 0.35×."""
     return "–" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}×"
+
+
+def device_text(device: Any) -> str:
+    """The kind of a device of JAX, and its platform where that says more: NVIDIA H100 (gpu), or cpu."""
+    kind, platform = device.device_kind, device.platform
+    return kind if kind.lower() == platform else f"{kind} ({platform})"
 
 
 def _scaled(x, step, units):

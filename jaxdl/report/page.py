@@ -51,6 +51,11 @@ class Page:
         """Adds a paragraph in bold: what the page concludes."""
         self.parts.append(f'<p class="lead">{escape(text)}</p>')
 
+    def details(self, summary: str, *tables: Table) -> None:
+        """Adds tables that are shown on a click on a line of text."""
+        shown = "".join(table.html() for table in tables)
+        self.parts.append(f"<details><summary>{escape(summary)}</summary>{shown}</details>")
+
     def picture(self, picture: Figure | bytes, caption: str) -> None:
         """Adds a picture above its caption.
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,11 @@ class Report:
     A subclass defines `table()` or `tables()`, and, where it has them, `to_json()` and `_figure()`. A report without
     one of these refuses the form: its `plot` raises NotImplementedError, its `save` ValueError.
     """
+
+    @property
+    def conclusion(self) -> str:
+        """What the report shows, in one sentence; empty where it draws no conclusion."""
+        return ""
 
     def table(self) -> Table:
         """The report as one table."""
@@ -65,12 +71,14 @@ class Report:
         raise NotImplementedError(f"{type(self).__name__} has no plot")
 
     def print(self, console: Console | None = None) -> None:
-        """Prints all tables.
+        """Prints the conclusion and all tables.
 
         Args:
             console: A console of rich; by default the standard output.
         """
         console = console or terminal()
+        if self.conclusion:
+            console.print(self.conclusion, style="bold")
         for table in self.tables():
             table.print(console)
 
@@ -91,7 +99,10 @@ class Report:
         """What writes each form, by suffix."""
         forms: dict[str, Callable[[], bytes]] = {
             ".txt": lambda: f"{self}\n".encode(),
-            ".md": lambda: "\n\n".join(table.markdown() for table in self.tables()).encode() + b"\n",
+            ".md": lambda: (
+                "\n\n".join([*filter(None, [self.conclusion]), *(table.markdown() for table in self.tables())]).encode()
+                + b"\n"
+            ),
             ".html": lambda: self.html().encode(),
         }
         if _gives(self, "to_json"):
@@ -107,6 +118,8 @@ class Report:
     def _page(self) -> Page:
         first, *others = self.tables()
         page = Page(first.title)
+        if self.conclusion:
+            page.lead(self.conclusion)
         if _gives(self, "_figure"):
             page.picture(self._figure(), first.title)
         for table in (replace(first, title=""), *others):
@@ -114,7 +127,7 @@ class Report:
         return page
 
     def __str__(self) -> str:
-        return "\n\n".join(map(str, self.tables()))
+        return "\n\n".join([*filter(None, [self.conclusion]), *map(str, self.tables())])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What IPython shows without HTML."""
@@ -122,7 +135,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return fragment(*(table.html() for table in self.tables()))
+        lead = [f"<p><b>{escape(self.conclusion)}</b></p>"] if self.conclusion else []
+        return fragment(*lead, *(table.html() for table in self.tables()))
 
 
 def _gives(report: Report, name: str) -> bool:

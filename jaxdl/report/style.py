@@ -21,12 +21,13 @@ THEME = f"""
 _TABLES = """
 .jaxdl figure { margin: 1.2rem 0; } .jaxdl figcaption { font-weight: 600; margin-bottom: .3rem; }
 .jaxdl .wide { overflow-x: auto; } .jaxdl .wide > svg, .jaxdl img { max-width: 100%; height: auto; }
-.jaxdl table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
+.jaxdl table { border-collapse: separate; border-spacing: 0; font-size: .86rem; font-variant-numeric: tabular-nums; }
 .jaxdl :is(th, td) { text-align: right; padding: .25rem .6rem; border: 0; border-bottom: 1px solid var(--line);
   vertical-align: top; background: none; }
 .jaxdl td { white-space: nowrap; } .jaxdl thead th { border-bottom: 2px solid var(--strong); vertical-align: bottom; }
 .jaxdl :is(th, td).words { text-align: left; white-space: normal; min-width: 6rem; }
 .jaxdl :is(th, td):first-child { position: sticky; left: 0; background: var(--paper); max-width: 13rem; }
+.jaxdl summary { cursor: pointer; color: var(--muted); }
 .jaxdl .note { color: var(--muted); font-size: .86rem; margin: .4rem 0; white-space: pre-line; }
 """
 

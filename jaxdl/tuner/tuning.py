@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
@@ -13,7 +13,7 @@ from jax.core import Tracer
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
-from jaxdl.measure.differentiated import check_differentiable
+from jaxdl.measure.differentiated import check_differentiable, positions_to_differentiate
 from jaxdl.report import ProgressBar, error_text
 from jaxdl.strip import Choice, check_called, chosen
 from jaxdl.tuner.choices import with_choices
@@ -122,7 +122,7 @@ def tune(
     _check_concrete([*arrays, *jaxpr.consts])
     arrays = [jnp.asarray(x) for x in arrays]
     check_differentiable("tune", jaxpr, arrays)
-    trials = Trials(arrays, _smooth(args, kwargs, argnums), end)
+    trials = Trials(arrays, positions_to_differentiate("tune", args, kwargs, argnums), end)
     setting = Setting.here(arrays)
     stays = chosen(keep, None) if keep else lambda site: False
     with ProgressBar(f"tuning {getattr(f, '__name__', type(f).__name__)}", seconds, quiet) as bar:
@@ -220,24 +220,6 @@ def _check_concrete(arrays):
                 f"tune: measures on arrays, got a value without numbers, {type(x).__name__} of type {jx.typed(x)}: "
                 f"call tune outside of jit, grad, vmap and the like, with arrays, and the tuned function inside of them"
             )
-
-
-def _smooth(args, kwargs, argnums):
-    """The positions, among the arrays in the arguments, of those to differentiate in."""
-    wanted = range(len(args)) if argnums is None else [argnums] if isinstance(argnums, int) else argnums
-    if isinstance(wanted, str) or not isinstance(wanted, Iterable) or not all(isinstance(i, int) for i in wanted):
-        raise TypeError(f"tune: argnums must be a whole number or a sequence of them, got {argnums!r}")
-    for i in wanted:
-        if not -len(args) <= i < len(args):
-            raise ValueError(f"tune: argnums has {i}, but there are {len(args)} positional arguments")
-    wanted = {i % len(args) for i in wanted}
-    leaves = [(x, i in wanted) for i, a in enumerate(args) for x in jax.tree.leaves(a)]
-    leaves += [(x, argnums is None) for x in jax.tree.leaves(kwargs)]
-    flags = [(x, wanted) for x, wanted in leaves if jx.is_array(x)]
-    found = [i for i, (x, wanted) in enumerate(flags) if wanted and jnp.issubdtype(x.dtype, jnp.inexact)]
-    if not found:
-        raise ValueError(f"tune: no floating-point array among the arguments {argnums}: nothing to differentiate in")
-    return found
 
 
 def _decision(search, group, choice):

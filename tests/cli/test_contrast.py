@@ -39,7 +39,10 @@ def test_the_report_is_whole(report):
 
 def test_the_page_stands_alone_and_shows_all(report):
     html = (report / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 2
+    assert html.count("<svg") == 2
+    saved = json.loads((report / "report.json").read_text())
+    assert html.index(saved["conclusion"]) < html.index("<table")
+    assert saved["models"]["mlp"]["contrast"]["conclusion"] in html
     assert "http" not in html
     assert "softmax cross entropy" in html
     assert not list(report.glob("*.part"))
@@ -55,8 +58,11 @@ def test_a_tuned_column(tmp_path, monkeypatch, capsys):
     assert model["contrast"]["whole"]["beside"]["tuned"]["step"]["ratio"] > 0
     assert {d["name"] for d in model["tuned"]["decisions"]} == {site["name"] for site in model["contrast"]["sites"]}
     said = capsys.readouterr().out
-    assert "time tuned" in " ".join(said.split())
-    assert "Choices, and the whole gradient" in (tmp_path / "report.html").read_text()
+    first, *rest = (i for i in range(len(said)) if said.startswith("mlp:", i))
+    assert said.index("accuracy", first) < rest[0] < said.index("With hand-written rules")  # results, then measurements
+    html = (tmp_path / "report.html").read_text()
+    assert "time tuned" in html
+    assert "Choices, and the whole gradient" in html
 
 
 def test_float64_agrees_far_better(tmp_path):

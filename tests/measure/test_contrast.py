@@ -106,7 +106,7 @@ def test_the_report_as_table_json_and_plot(tmp_path, capsys):
     assert saved == report.to_json()
     assert saved["whole"]["step"]["pairs"] >= 9
     assert saved["sites"][0]["hand"]["residual_bytes"] == X.size  # one byte an element
-    assert saved["sites"][0]["automatic"]["residual_bytes"] >= 4 * X.size
+    assert saved["sites"][0]["automatic"]["constant_bytes"] == 4 * X.size  # zeros
     report.plot(tmp_path / "report.png")
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
@@ -144,7 +144,7 @@ def test_gains_say_what_was_measured_and_why():
     gain, cause = rows["max"]
     assert "takes 0 B, not" in gain
     assert cause.startswith("stores the position of each maximum in one byte")
-    assert rows["relu"] == ("keeps 192 B, not 960 B", "stores only the sign of x.")
+    assert "relu" not in rows
     nothing = jaxdl.contrast(lambda x: ops.add(x, x), x, time=False).gains()
     assert not nothing.rows
     assert "No rule measures better" in nothing.note

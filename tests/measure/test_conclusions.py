@@ -1,0 +1,121 @@
+"""What a contrast says first, where rules gain and lose, and its further options."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxdl
+from jaxdl import contrast, ops
+from jaxdl.measure import Pairs, contrast_sentences
+from jaxdl.measure.differentiated import Differentiated
+from tests.measure.test_contrast import wrong
+
+X = jnp.linspace(-2, 2, 40).reshape(8, 5)
+
+
+def test_zeros_that_automatic_keeps_are_counted_apart():
+    counted = Differentiated(jax.nn.relu, [X]).cost()
+    relu = contrast(ops.relu, X, time=False).whole
+    assert relu.automatic.constant_bytes == 4 * X.size
+    assert relu.automatic.residual_bytes == relu.hand.residual_bytes == X.size  # one byte an element
+    assert counted.residual_bytes + counted.constant_bytes == Differentiated(jax.nn.relu, [X]).residual_bytes()[0]
+    assert not contrast(ops.relu, X, time=False).gains().rows
+
+
+def test_inputs_that_a_rule_keeps_are_named():
+    report = contrast(lambda x: ops.sigmoid(x).sum(), X, time=False)
+    ((_, gain, _),) = report.gains().rows
+    assert gain.startswith("keeps 160 B of inputs, not 320 B")
+
+
+def test_the_conclusion_is_said_first(capsys):
+    right, bad = (contrast(lambda x, a=a: wrong(a)(x).sum(), X, time=False) for a in (3.0, -3.0))
+    assert right.conclusion.startswith("Hand-written against automatic derivative: the results agree to ")
+    assert "DIFFER by 2 of the largest entry, in the cotangent of argument [0]" in bad.conclusion
+    right.print()
+    said = capsys.readouterr().out
+    assert " ".join(said.split()).startswith(right.conclusion)
+    assert str(right).startswith(right.conclusion)
+    assert right.conclusion in right._repr_html_()
+    assert right.html().index(right.conclusion) < right.html().index("<table")
+    assert right.to_json()["conclusion"] == right.conclusion
+
+
+@pytest.mark.parametrize(
+    ("hand", "said"),
+    [(0.5, "2.0 times as fast (0.50×, quartiles"), (1.0, "the same time (1.00×"), (1.5, "1.50 times the time (1.50×")],
+)
+def test_times_in_words(hand, said):
+    noise = [1.0, 1.01, 0.99]
+    assert contrast_sentences.speed(Pairs(tuple(hand * x for x in noise), (1.0,) * 3)).startswith(said)
+
+
+def test_where_rules_lose_is_a_list_of_its_own():
+    @jaxdl.op
+    def cubed(x):
+        return x * x * x
+
+    @cubed.rule
+    def cubed_rule(x):
+        wasted = jnp.sin(x), jnp.cos(x), jnp.tan(x), x + 1, jnp.exp(x)
+        return cubed.primal(x), jaxdl.saving(lambda x, s, dy: (3 * x * x * dy + 0 * sum(s),), x, wasted)
+
+    report = contrast(lambda x: cubed(x).sum(), X, time=False)
+    ((name, loss),) = report.losses().rows
+    assert name == "cubed 8×5"
+    assert loss.startswith("keeps 800 B, not 160 B")  # beside x, which automatic keeps too
+    assert report.losses() in report.tables()
+    assert "No rule measures worse" in contrast(ops.add, X, X, time=False).losses().note
+
+
+def test_a_rule_that_is_slower_than_stock_is_listed():
+    from dataclasses import replace
+
+    (relu,) = contrast(ops.relu, X).sites
+    pairs = lambda ratio: Pairs((ratio,) * 9, (1.0,) * 9)
+    stock = replace(relu.beside["stock"], step=pairs(0.5))
+    slower = replace(relu, step=pairs(0.9), beside={"stock": stock})
+    assert contrast_sentences.losses(slower)[0] == "1.80 times the time of stock"
+    assert contrast_sentences.gains(slower)[0] == "1.1 times as fast"
+
+
+def test_frozen_arguments_are_not_differentiated():
+    f = lambda w, x: ops.dense(ops.dense(x, w, jnp.zeros(5)), jnp.ones((5, 2)), jnp.zeros(2)).sum()
+    w = jnp.ones((5, 5))
+    frozen = contrast(f, w, X, argnums=1, time=False)
+    assert [d.name for d in frozen.whole.differences] == ["output", "cotangent of argument [1]"]
+    (site, *_) = frozen.sites
+    assert [d.name for d in site.differences] == ["output", "cotangent of input 0"]
+    with pytest.raises(ValueError, match="contrast: argnums has 2, but there are 2 positional arguments"):
+        contrast(f, w, X, argnums=2, time=False)
+
+
+def test_second_order():
+    bad = wrong(3.0)
+    f = lambda x: bad(x).sum()
+    report = contrast(f, X, order=2, time=False)
+    names = [d.name for d in report.whole.differences]
+    assert names == ["gradient of argument [0]", "second cotangent of argument [0]"]
+    assert report.whole.largest.relative < 1e-5
+    assert "against automatic second derivative" in report.conclusion
+
+    @jaxdl.op
+    def squared(x):
+        return x * x
+
+    @squared.rule
+    def squared_rule(x):
+        return x * x, jaxdl.saving(lambda x, dy: (2 * jax.lax.stop_gradient(x) * dy,), x)
+
+    of = lambda order: contrast(lambda x: squared(x).sum(), X, order=order, time=False, sites=False)
+    assert not contrast_sentences.differs(of(1).whole)
+    assert contrast_sentences.differs(of(2).whole)  # a rule that is right, and whose derivative is 0
+    with pytest.raises(ValueError, match="contrast: order must be 1, the gradient, or 2, its derivative; got 3"):
+        contrast(f, X, order=3)
+
+
+def test_memory_of_the_whole_step():
+    x = jnp.ones((64, 64))
+    report = contrast(lambda x: ops.tanh(x @ x).sum(), x, time=False)
+    assert report.whole.hand.step_bytes >= 2 * x.nbytes  # the argument and its cotangent
+    assert any(column.startswith("whole step hand / auto") for column in report.table().columns)
