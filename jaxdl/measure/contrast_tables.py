@@ -41,7 +41,7 @@ def _columns(sides, brief):
         ("FLOPs", False, lambda c: _ratio(c.hand.flops, c.automatic.flops)),
         ("bytes", False, lambda c: _ratio(c.hand.bytes_accessed, c.automatic.bytes_accessed)),
         (f"residuals {heading}", True, of_all(bytes_text, lambda side: side.cost.residual_bytes)),
-        (f"constants {heading}", False, of_all(bytes_text, lambda side: side.cost.constant_bytes)),
+        (f"unneeded {heading}", False, of_all(bytes_text, lambda side: side.cost.unneeded_bytes)),
         (f"inputs kept {heading}", False, of_all(bytes_text, lambda side: side.cost.argument_bytes)),
         (f"temporary {heading}", False, of_all(bytes_text, lambda side: side.cost.temporary_bytes)),
         (f"whole step {heading}", False, of_all(bytes_text, lambda side: side.cost.step_bytes)),
@@ -52,7 +52,8 @@ _NOTE = (
     "Times (forward, backward, both in one; to compile), FLOPs and bytes are ratios hand : automatic: below 1 the "
     "hand-written rule is cheaper. ULP is the largest distance from a float64 run, in units of the largest entry's "
     "last place; the difference is over the largest entry. Residuals are what is computed in the forward pass and kept "
-    "for the backward pass; inputs that are kept, and constants such as zeros, which a compiler removes, are not in it."
+    "for the backward pass; not in it are inputs that are kept, and what a compiler removes (unneeded): constants such "
+    "as zeros, and what the backward pass does not read."
 )
 _STOCK = (
     " Stock is jax.nn, jax.numpy and lax, or what Flax and optax compute, in place of jaxdl's operations; an operation "

@@ -22,10 +22,10 @@ class DerivativeCost:
     Attributes:
         flops: Floating-point operations.
         bytes_accessed: Bytes read and written.
-        residual_bytes: Bytes kept from the forward to the backward pass, each array once, without arguments of the
-            function and constants.
-        constant_bytes: Bytes of further arrays, such as zeros, that do not depend on the arguments. A compiled program
-            need not keep them.
+        residual_bytes: Bytes that the forward pass computes and the backward pass reads, each array once, without
+            arguments of the function and constants.
+        unneeded_bytes: Bytes of further arrays that `jax.vjp` keeps and a compiler removes: zeros and other constants,
+            and what the backward pass does not read.
         argument_bytes: Bytes of arguments that the backward pass needs.
         temporary_bytes: Bytes that the compiled program allocates besides arguments and results.
         step_bytes: Bytes that the whole step takes: arguments, results and temporary ones.
@@ -35,7 +35,7 @@ class DerivativeCost:
     flops: float | None
     bytes_accessed: float | None
     residual_bytes: int
-    constant_bytes: int
+    unneeded_bytes: int
     argument_bytes: int
     temporary_bytes: int | None
     step_bytes: int | None
@@ -98,12 +98,12 @@ class Differentiated:
         compiled, seconds = self.compiled
         analysis = compiled.cost_analysis() or {}
         memory = compiled.memory_analysis()
-        residuals, constants, arguments = self._kept
+        residuals, _, arguments = self._kept(self._read())
         return DerivativeCost(
             flops=analysis.get("flops"),
             bytes_accessed=analysis.get("bytes accessed"),
             residual_bytes=residuals,
-            constant_bytes=constants,
+            unneeded_bytes=self.residual_bytes()[0] - residuals,
             argument_bytes=arguments,
             temporary_bytes=memory.temp_size_in_bytes if memory else None,
             step_bytes=_step_bytes(memory) if memory else None,
@@ -112,16 +112,28 @@ class Differentiated:
 
     def residual_bytes(self) -> tuple[int, int]:
         """Bytes kept from the forward to the backward pass: without arguments of the function, and of those."""
-        residuals, constants, arguments = self._kept
+        residuals, constants, arguments = self._kept(itertools.repeat(True))
         return residuals + constants, arguments
 
     @functools.cached_property
-    def _kept(self) -> tuple[int, int, int]:
+    def _pullback(self):
+        """The jaxpr from the arguments to all that the pullback keeps, and the pullback with types in place of that."""
+        return jx.trace(lambda *arrays: self.forward(*arrays)[1], *self.arrays)
+
+    def _read(self) -> list[bool]:
+        """For each array that the pullback keeps, whether the backward pass reads it: a compiler drops the others."""
+        types, structure = jax.tree.flatten(self._pullback[1])
+        count = len(types)
+        pull = lambda *parts: structure.unflatten(parts[:count])(list(parts[count:]))
+        backward, _ = jx.trace(pull, *types, *self.cotangent())
+        return jx.used_inputs(jx.inlined(backward))[:count]
+
+    def _kept(self, counted: Iterable[bool]) -> tuple[int, int, int]:
         """Bytes kept for the backward pass: computed from the arguments, from none of them, and the arguments."""
-        jaxpr, _ = jx.trace(lambda *arrays: jax.tree.leaves(self.forward(*arrays)[1]), *self.arrays)
+        jaxpr, _ = self._pullback
         plain = jx.opened(jaxpr)
-        depends = zip(plain.outvars, jx.dependent_outputs(jaxpr, [True] * len(plain.invars)), strict=True)
-        kept = {v: moves for v, moves in depends if jx.is_variable(v)}
+        depends = jx.dependent_outputs(jaxpr, [True] * len(plain.invars))
+        kept = {v: d for v, d, c in zip(plain.outvars, depends, counted, strict=False) if c and jx.is_variable(v)}
         given = kept.keys() & {*plain.invars, *plain.constvars}
         computed = {v for v, moves in kept.items() if moves} - given
         constant = kept.keys() - given - computed

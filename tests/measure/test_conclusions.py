@@ -16,10 +16,18 @@ X = jnp.linspace(-2, 2, 40).reshape(8, 5)
 def test_zeros_that_automatic_keeps_are_counted_apart():
     counted = Differentiated(jax.nn.relu, [X]).cost()
     relu = contrast(ops.relu, X, time=False).whole
-    assert relu.automatic.constant_bytes == 4 * X.size
+    assert relu.automatic.unneeded_bytes == 4 * X.size
     assert relu.automatic.residual_bytes == relu.hand.residual_bytes == X.size  # one byte an element
-    assert counted.residual_bytes + counted.constant_bytes == Differentiated(jax.nn.relu, [X]).residual_bytes()[0]
+    assert counted.residual_bytes + counted.unneeded_bytes == Differentiated(jax.nn.relu, [X]).residual_bytes()[0]
     assert not contrast(ops.relu, X, time=False).gains().rows
+
+
+def test_arrays_that_the_backward_pass_does_not_read_are_not_counted():
+    x, w, b = jnp.ones((8, 5)), jnp.ones((5, 3)), jnp.zeros(3)
+    report = contrast(ops.dense, x, w, b, argnums=(1, 2), time=False)  # w is needed for the cotangent of x only
+    (site,) = report.sites
+    assert site.hand.argument_bytes == site.automatic.argument_bytes == x.nbytes
+    assert not report.losses().rows
 
 
 def test_inputs_that_a_rule_keeps_are_named():

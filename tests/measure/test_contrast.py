@@ -106,7 +106,7 @@ def test_the_report_as_table_json_and_plot(tmp_path, capsys):
     assert saved == report.to_json()
     assert saved["whole"]["step"]["pairs"] >= 9
     assert saved["sites"][0]["hand"]["residual_bytes"] == X.size  # one byte an element
-    assert saved["sites"][0]["automatic"]["constant_bytes"] == 4 * X.size  # zeros
+    assert saved["sites"][0]["automatic"]["unneeded_bytes"] == 4 * X.size  # zeros
     report.plot(tmp_path / "report.png")
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
