@@ -66,6 +66,11 @@ def _booleans(shape):
     return lambda random, draw: jnp.asarray(random.random(shape) < 0.7)
 
 
+def _scalar(random, draw):
+    """A small positive number, as settings are."""
+    return jnp.asarray(random.uniform(0.1, 0.5), jnp.float32)
+
+
 def _fixed(make):
     return lambda random, draw: make()
 
@@ -80,6 +85,7 @@ BY_NAME: dict[str, Callable[..., list[Any]]] = {
     "key|rng|prng_key|seed": lambda shape: [_fixed(lambda: jax.random.key(0)), _floats(shape)],
     "labels?|targets?|indices|index|idx|ids|.*_ids": _labels,
     "mask|condition|cond|.*_mask": lambda shape: [_booleans(shape), _floats(shape)],
+    "eps|epsilon|tol|tolerance|temperature|margin|delta|scale|rate|.*_eps": lambda shape: [_scalar, _floats(shape)],
     "axis|dim": lambda shape: [_fixed(lambda: -1)],
     "num_.*|n_.*|.*_size|size|length": lambda shape: [_fixed(lambda: 4), _floats(shape)],
 }

@@ -18,6 +18,7 @@ from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, judged, verdicts
 from jaxdl.auditor.neighbours import Neighbours
 from jaxdl.auditor.programs import evaluated, in_float64
+from jaxdl.auditor.session import is_time_up
 from jaxdl.auditor.subject import Subject, magnitude, random_arrays
 from jaxdl.auditor.unverifiable import is_sampled_in_a_loop, unverifiable_entries
 from jaxdl.double_precision import NoDoublePrecision, as_double, real_parts
@@ -32,12 +33,16 @@ def array_findings(subject: Subject) -> list[Finding]:
     witnesses = ArrayWitnesses(subject)
     findings, usual = [], None
     for name, inputs in points(subject).items():
+        if usual is not None and is_time_up():
+            subject.tally.left_out.append("some points")
+            break
         u = subject.seeds()
         truth = in_float64(subject.steps[1], *inputs, *u)
         if usual is None:
             usual = [magnitude(y) for y in truth or evaluated(subject.steps[0], *inputs, *u)]
         elif not (truth and _is_defined(subject, truth, inputs, u)):
             continue
+        subject.tally.points += 1
         new = ArrayPoint(subject, name, inputs, u, truth, usual, witnesses).findings()
         if subject.is_whole and inputs is not subject.inputs:
             # Where several kinks meet, JAX's sum of conventions need not be a convention.
@@ -115,12 +120,21 @@ class ArrayPoint:
             at_entry = functools.partial(_entry, self.point, self.got[k])
             check = "value" if k < len(self.u) else "cotangents"
             findings += judged(evidence, check, name, at_entry, lambda i: tuple(self.inputs), witnesses)
+            if k >= len(self.u):
+                self._count(evidence, self.got[k])
             places = np.flatnonzero(verdicts(evidence) == Verdict.NOT_VERIFIABLE)
             unknown += [(name, at_entry(places[0]), len(places))] if k >= len(self.u) and places.size else []
         if not self.is_given:
             return findings + self.along_ones()
         slopes, are_known = self.along_directions()
         return findings + slopes + ([] if are_known else [self._not_verifiable(*what) for what in unknown])
+
+    def _count(self, evidence, got):
+        """Counts the entries that are right, with errors in units of the largest entry."""
+        right = verdicts(evidence) == Verdict.RIGHT
+        low, high = (np.where(right, x, np.nan) for x in (evidence.low, evidence.high))
+        unit = float(jnp.finfo(got.dtype).eps) * magnitude(low)
+        self.subject.tally.add(1, real_parts(got), low, high, evidence.dtype, np.maximum(unit, evidence.room / 16))
 
     def _rounding(self):
         """For each output and cotangent, how far rounding of the inputs, and of the truth, may move it."""

@@ -17,6 +17,7 @@ from jaxdl.auditor.domains import domains_of
 from jaxdl.auditor.findings import Finding, Verdict, error_line, raised_at
 from jaxdl.auditor.programs import UserCodeError, evaluated, in_float64, user_code
 from jaxdl.auditor.report import Audited, AuditReport
+from jaxdl.auditor.session import is_time_up, limits, tell
 from jaxdl.auditor.sites import subjects
 from jaxdl.auditor.subject import SMALL, Subject, magnitude, values_in_float64, works_on_bits
 from jaxdl.auditor.unverifiable import is_sampled
@@ -33,13 +34,24 @@ COSTLY = 1.2, 1024  # the factor, and the number of bytes or operations, beyond 
 
 @overload
 def audit(  # pyright: ignore[reportOverlappingOverload]
-    f: Callable[..., Any], /, *, domains: Mapping[Any, Any] | Sequence[Any] | None = None
+    f: Callable[..., Any],
+    /,
+    *,
+    domains: Mapping[Any, Any] | Sequence[Any] | None = None,
+    seconds: float | None = None,
+    quick: bool = False,
 ) -> Callable[..., AuditReport]: ...
 
 
 @overload
 def audit(
-    f: Callable[..., Any], /, *args: object, domains: Mapping[Any, Any] | Sequence[Any] | None = None, **kwargs: object
+    f: Callable[..., Any],
+    /,
+    *args: object,
+    domains: Mapping[Any, Any] | Sequence[Any] | None = None,
+    seconds: float | None = None,
+    quick: bool = False,
+    **kwargs: object,
 ) -> AuditReport: ...
 
 
@@ -51,6 +63,8 @@ def audit(
     kwargs: dict[str, Any],
     *,
     domains: Mapping[Any, Any] | Sequence[Any] | None = None,
+    seconds: float | None = None,
+    quick: bool = False,
 ) -> AuditReport:
     """Audits the derivative of f, and of every hand-written rule that it calls, at these arguments and at edge points.
 
@@ -70,14 +84,19 @@ def audit(
         domains: Where the audit may choose numbers, for arguments by position or name, or one for each positional
             argument: a pair (low, high), both included, or a predicate on an array. A rule that takes such an argument
             unchanged has its domain as well.
+        seconds: After so many seconds no further check starts. The report says what was left out.
+        quick: Only the derivative, first and second, in the formats given: neither other formats, nor vmap, linearity,
+            forward mode, single inputs, eager evaluation and costs.
 
     Returns:
         What was found of f as a whole, unless it is a single rule, and of each rule in it; or without arguments of f a
         function of them that returns it.
 
     Raises:
-        ValueError: f has no floating-point array among its arguments or its outputs, or domains do not fit them.
-        TypeError: The direct form is used with domains, which is also a parameter of f.
+        ValueError: f has no floating-point array among its arguments or its outputs, domains do not fit them, or
+            seconds is not positive.
+        TypeError: The direct form is used with a keyword that is also a parameter of f.
+        Interrupted: A KeyboardInterrupt with the report so far, its attribute `report`.
 
     Example:
         >>> smooth_abs = lambda x, eps: jnp.sqrt(x * x + eps)
@@ -85,19 +104,49 @@ def audit(
         >>> report.faults
         ()
     """
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"audit: seconds must be positive, got {seconds!r}")
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     check_differentiable("audit", jaxpr, arrays)
     stated = domains_of(domains, f, args, kwargs)
     flat = jx.in_arrays(f, args, kwargs)
-    try:
-        found = subjects(flat, arrays, f, stated)
-    except UserCodeError as raised:  # the function's own error
-        raise raised.error from None
-    audited = [audit_subject(subject) for subject in found.audited]
-    for dtype in FORMATS:
-        audited = _in_other_format(dtype, f, flat, arrays, stated, audited)
-    missed = itertools.starmap(not_reached, found.not_reached)
-    return AuditReport(f, args, kwargs, (*audited, *missed)).accepting(accepted.OF_JAX)
+    with limits(seconds):
+        try:
+            found = subjects(flat, arrays, f, stated)
+        except UserCodeError as raised:  # the function's own error
+            raise raised.error from None
+        audited = {subject: left_out(subject) for subject in found.audited}
+        missed = [*itertools.starmap(not_reached, found.not_reached)]
+        report = lambda: AuditReport(f, args, kwargs, (*audited.values(), *missed)).accepting(accepted.OF_JAX)
+        try:
+            for subject in sorted(found.audited, key=lambda subject: subject.is_whole):  # the rules first
+                if not is_time_up():
+                    tell(subject.name)
+                    audited[subject] = audit_subject(subject, quick)
+            for dtype in () if quick else FORMATS:
+                tell(str(jnp.dtype(dtype)))
+                pairs = zip(audited, _in_other_format(dtype, f, flat, arrays, stated, [*audited.values()]), strict=True)
+                audited = dict(pairs)
+        except KeyboardInterrupt:
+            raise Interrupted(report()) from None
+    return report()
+
+
+class Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt during an audit.
+
+    Attributes:
+        report: The report on what had been audited.
+    """
+
+    def __init__(self, report: AuditReport):
+        super().__init__("the audit was interrupted; `report` has what was audited")
+        self.report: AuditReport = report
+
+
+def left_out(subject: Subject) -> Audited:
+    """A subject that was not audited."""
+    return Audited(subject, (), (Finding(Verdict.LEFT_OUT, "reach", "all checks", "", "no time was left", "an audit"),))
 
 
 def not_reached(site: Site, reason: str) -> Audited:
@@ -110,22 +159,22 @@ def _never(*inputs):
     raise AssertionError("a rule that is not reached is not called")
 
 
-def audit_subject(subject: Subject) -> Audited:
+def audit_subject(subject: Subject, quick: bool = False) -> Audited:
     """All checks of one subject.
 
     A rule with a fault is audited again by its total derivative in f: where one value enters it at several places, as
     in implicit rules, the rule may give the whole cotangent to one of them; and constant inputs need no cotangent.
     """
-    audited = run_checks(subject)
+    audited = run_checks(subject, quick)
     total = subject.total() if audited.verdict.is_fault else None
     if total is None:
         return audited
     if not total.smooth:
         return Audited(total, (), (Finding(Verdict.NOT_REACHED, "reach", "the rule", "", CONSTANT, "a derivative"),))
-    return run_checks(total)
+    return run_checks(total, quick)
 
 
-def run_checks(subject: Subject) -> Audited:
+def run_checks(subject: Subject, quick: bool = False) -> Audited:
     """All checks of one subject; only those of structure where it has no pullback.
 
     Of a large function as a whole only the derivative is checked, as JAX derives the rest from rules that are checked.
@@ -135,11 +184,18 @@ def run_checks(subject: Subject) -> Audited:
         found = guarded(derivative, "cotangents", subject)
         for check in ("value", "cotangents", "second order"):
             findings[check] = [f for f in found if f.check == check]
-        for name, check in (checks.CHECKS if not subject.is_whole or subject.size <= SMALL else {}).items():
-            findings[name] = guarded(check, name, subject)
+        further = checks.CHECKS if not subject.is_whole or subject.size <= SMALL else {}
         if not subject.is_whole:
-            findings["cost"] = guarded(costs, "cost", subject)
-    return Audited(subject, tuple(findings), merged(f for found in findings.values() for f in found))
+            further = further | {"cost": costs}
+        for name, check in further.items():
+            if quick or is_time_up():
+                subject.tally.left_out.append(name)
+            else:
+                findings[name] = guarded(check, name, subject)
+    subject.tally.formats.append(str(subject.dtype))
+    if quick:
+        subject.tally.left_out.append("other formats")
+    return Audited(subject, tuple(findings), merged(f for found in findings.values() for f in found), subject.tally)
 
 
 def derivative(subject: Subject, orders: int = 2) -> list[Finding]:
@@ -155,7 +211,7 @@ def derivative(subject: Subject, orders: int = 2) -> list[Finding]:
             findings = [
                 Finding(Verdict.NOT_VERIFIABLE, "cotangents", "edge points", "", error_line(error), "a witness")
             ]
-    if orders == 2 and subject.size <= jx.LARGE:
+    if orders == 2 and subject.size <= jx.LARGE and subject.has_rules:
         findings += guarded(checks.second_order, "second order", subject)
     return findings + array_derivatives.array_findings(subject)
 
@@ -203,11 +259,13 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
     """The audited subjects, small ones with findings where all floating-point arrays have another dtype."""
-    small = [a for a in audited if a.subject.size <= SMALL and not a.verdict.is_fault and not is_sampled(a.subject)]
+    small = [a for a in audited if a.checks and _has_formats(a)]
     given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
     is_complex = any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
     if not small or is_complex or sum(map(np.size, arrays)) > jx.LARGE or given == {jnp.dtype(dtype)}:
         return audited
+    if is_time_up():
+        return [a.without_format(str(jnp.dtype(dtype))) if a in small else a for a in audited]
     with jax.enable_x64(dtype == jnp.float64):
         cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
         try:
@@ -221,9 +279,19 @@ def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
         out = []
         for a in audited:
             other = named.get(a.subject.edges, {}).get(key(a.subject))
-            found = guarded(in_format, "cotangents", other) if a in small and other else []
-            out.append(a.with_format(str(jnp.dtype(dtype)), found))
+            if a not in small or not other:
+                out.append(a)
+            elif is_time_up():
+                out.append(a.without_format(str(jnp.dtype(dtype))))
+            else:
+                found = guarded(in_format, "cotangents", other)
+                out.append(a.with_format(str(jnp.dtype(dtype)), found, other.tally))
         return out
+
+
+def _has_formats(audited):
+    """Whether it is audited in other formats."""
+    return audited.subject.size <= SMALL and not audited.verdict.is_fault and not is_sampled(audited.subject)
 
 
 def in_format(subject: Subject) -> list[Finding]:

@@ -27,6 +27,7 @@ class Verdict(enum.StrEnum):
         COSTLY: More memory or operations than the automatic derivative needs.
         NOT_VERIFIABLE: No witness could judge it.
         NOT_REACHED: The function does not call the rule at these arguments.
+        LEFT_OUT: No time was left for it.
         RIGHT: None of these.
     """
 
@@ -42,7 +43,13 @@ class Verdict(enum.StrEnum):
     COSTLY = "costly"
     NOT_VERIFIABLE = "not verifiable"
     NOT_REACHED = "not reached"
+    LEFT_OUT = "left out"
     RIGHT = "right"
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict says, in a sentence."""
+        return MEANINGS[self]
 
     @property
     def is_fault(self) -> bool:
@@ -53,6 +60,25 @@ class Verdict(enum.StrEnum):
     def rank(self) -> int:
         """The place in the order of verdicts, 0 for the worst."""
         return list(Verdict).index(self)
+
+
+# The legend of reports and of docs/audit.md.
+MEANINGS: dict[Verdict, str] = {
+    Verdict.STRUCTURE: "cotangents have another shape or type than the inputs, or there are none",
+    Verdict.NOT_LINEAR: "the pullback is not linear",
+    Verdict.WRONG: "the formula is wrong",
+    Verdict.WRONG_SECOND: "the second derivative is wrong",
+    Verdict.NON_FINITE: "NaN or infinity where the derivative is finite",
+    Verdict.INACCURATE: "the formula is right, but rounding leaves fewer than half of the digits",
+    Verdict.FAILED: "jaxdl itself raised an error, so that nothing is known",
+    Verdict.BORDER: "not finite at a border of the function's domain, like the automatic derivative",
+    Verdict.CONVENTION: "between the one-sided derivatives at a kink: a choice, no fault",
+    Verdict.COSTLY: "right, but it needs more memory or operations than the automatic derivative",
+    Verdict.NOT_VERIFIABLE: "no witness could judge it",
+    Verdict.NOT_REACHED: "the function does not call the rule at these arguments",
+    Verdict.LEFT_OUT: "no time was left for it",
+    Verdict.RIGHT: "it agrees with the witnesses at all points, and no check that was made found anything",
+}
 
 
 @dataclass(frozen=True, eq=False)

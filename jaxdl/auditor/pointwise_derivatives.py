@@ -112,6 +112,7 @@ def _given(subject):
 def pointwise_findings(subject: Subject, orders: int = 2) -> list[Finding]:
     """Findings at the edge points of a pointwise subject; UnknownPrimitive where the exact witness fails."""
     places = places_of(subject)
+    subject.tally.points += len(places.given)
     slopes = functools.cache(lambda along: exact_slopes(subject.value, places.points, _columns(places.points, along)))
     findings = first_order(subject, places, slopes)
     return findings + second_order(subject, places.points, slopes) if orders == 2 else findings
@@ -171,7 +172,7 @@ def first_order(subject: Subject, places: Any, slopes_along: Callable[..., Any])
             beside = np.abs(_float64(got[k]))
             known = {"given": places.given, "border": places.shared(got[count + i], native[count + i], slopes)}
             about = x.dtype, "cotangents", name, points, room, beside
-            findings += _judged(got[count + i], formula, slopes, *about, **known)
+            findings += _judged(subject.tally, 1, got[count + i], formula, slopes, *about, **known)
     return findings
 
 
@@ -186,7 +187,9 @@ def values(
         room = 4 * np.abs(np.nan_to_num(_float64(native[k]) - true, posinf=0.0, neginf=0.0))
         formula = functools.partial(exactly, k)
         known = np.where(np.isfinite(_float64(native[k])), true, np.nan)
-        findings += _judged(got[k], formula, Slopes(known, known), output.dtype, "value", f"output {k}", points, room)
+        findings += _judged(
+            subject.tally, 0, got[k], formula, Slopes(known, known), output.dtype, "value", f"output {k}", points, room
+        )
     return findings
 
 
@@ -220,12 +223,24 @@ def second_order(subject: Subject, points: Sequence[Any], slopes_along: Callable
         room = room + moved
     slopes = Slopes(known, known)
     beside = np.abs(np.nan_to_num(first.low))
-    found = _judged(got, formula, slopes, points[0].dtype, "second order", "second derivative", points, room, beside)
+    found = _judged(
+        subject.tally,
+        2,
+        got,
+        formula,
+        slopes,
+        points[0].dtype,
+        "second order",
+        "second derivative",
+        points,
+        room,
+        beside,
+    )
     second = lambda f: dataclasses.replace(f, verdict=Verdict.WRONG_SECOND)
     return [second(f) if f.verdict == Verdict.WRONG else f for f in found]
 
 
-def _judged(got, formula, slopes, dtype, check, name, points, room, beside: Any = 0.0, **known):
+def _judged(tally, order, got, formula, slopes, dtype, check, name, points, room, beside: Any = 0.0, **known):
     """Findings on numbers got, given the formula and the true slopes.
 
     formula(places, digits) is evaluated again with many more digits where it seems wrong, as it may have cancelled. It
@@ -235,7 +250,11 @@ def _judged(got, formula, slopes, dtype, check, name, points, room, beside: Any 
     of_points = (_float64(got), formula(), slopes.low, slopes.high, room, of_formula)
     got, formulas, low, high, room, of_formula = (np.broadcast_to(x, points[0].shape).copy() for x in of_points)
     evidence = Evidence(got, formulas, low, high, room, of_formula, np.dtype(dtype), **known)
-    wrong = np.flatnonzero(verdicts(evidence) == Verdict.WRONG)
+    found = verdicts(evidence)
+    if order:
+        right = found == Verdict.RIGHT
+        tally.add(order, got[right], low[right], high[right], dtype, room[right] / 16)
+    wrong = np.flatnonzero(found == Verdict.WRONG)
     if wrong.size:
         evidence.formula[wrong] = formula(wrong, MANY_DIGITS)
     inputs = lambda i: tuple(p[i] for p in points)

@@ -2,8 +2,12 @@
 
 import dataclasses
 import math
+import site
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,9 +17,11 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor.accepted import Accepted
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
+from jaxdl.auditor.tally import Tally
 from jaxdl.report import Report, Table, plain
 
-SHOWN = 6  # numbers of an array, and inputs of a rule, that are written out
+SHOWN = 6  # inputs of a rule that are written out
+WRITTEN = 64  # numbers of an argument that are written out in a script
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +32,13 @@ class Audited:
         subject: The function or rule.
         checks: The names of the checks that were made.
         findings: What they found, the worst first.
+        tally: What was compared, and what was left out.
     """
 
     subject: Subject
     checks: tuple[str, ...]
     findings: tuple[Finding, ...]
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def name(self) -> str:
@@ -47,14 +55,20 @@ class Audited:
         """The worst verdict of each check."""
         return {check: worst(f for f in self.findings if f.check == check) for check in self.checks}
 
-    def with_format(self, name: str, findings: Iterable[Finding]) -> "Audited":
+    def with_format(self, name: str, findings: Iterable[Finding], tally: Tally | None = None) -> "Audited":
         """The audit with findings in another floating-point format, without those that it has already."""
         known = {(f.verdict, f.check) for f in self.findings}
         new = [
             dataclasses.replace(f, check=f"{f.check} in {name}") for f in findings if (f.verdict, f.check) not in known
         ]
         together = sorted((*self.findings, *new), key=lambda f: f.verdict.rank)
-        return Audited(self.subject, (*self.checks, *dict.fromkeys(f.check for f in new)), tuple(together))
+        other = dataclasses.replace(tally or Tally(), formats=[name])
+        checks = (*self.checks, *dict.fromkeys(f.check for f in new))
+        return Audited(self.subject, checks, tuple(together), self.tally.merged(other))
+
+    def without_format(self, name: str) -> "Audited":
+        """The audit, in which a floating-point format was left out."""
+        return dataclasses.replace(self, tally=self.tally.merged(Tally(left_out=[name])))
 
     def to_json(self, script_of: Callable[[Finding], str] = lambda finding: "") -> dict[str, Any]:
         """The audit as plain data.
@@ -69,6 +83,7 @@ class Audited:
             "count": self.subject.count,
             "inputs": [jx.typed(x) for x in self.subject.inputs],
             "verdict": str(self.verdict),
+            "evidence": self.tally.to_json(),
             "checks": {check: str(verdict) for check, verdict in self.verdicts.items()},
             "findings": [f.to_json() | {"script": script_of(f)} for f in self.findings],
         }
@@ -164,11 +179,19 @@ class AuditReport(Report):
     def table(self) -> Table:
         """One row for f as a whole and one for each rule."""
         rows = [
-            (a.name, a.subject.kind, a.subject.where, _inputs(a.subject.inputs), str(a.subject.count), str(a.verdict))
+            (
+                a.name,
+                a.subject.kind,
+                a.subject.where,
+                _inputs(a.subject.inputs),
+                str(a.subject.count),
+                str(a.verdict),
+                str(a.tally),
+            )
             for a in self.audited
         ]
-        columns = "rule", "kind", "where", "inputs", "calls", "verdict"
-        note = f"{len(self.audited)} derivatives audited, {len(self.faults)} faults found."
+        columns = "rule", "kind", "where", "inputs", "calls", "verdict", "evidence"
+        note = f"{len(self.audited)} derivatives audited, {len(self.faults)} faults found. {legend(self.audited)}"
         return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, note, words=len(columns))
 
     def found(self) -> Table:
@@ -191,6 +214,12 @@ def name_of(f: Callable[..., Any]) -> str:
     return getattr(jx.users_function(f), "__name__", name) if name == "wrapped_fun" else name
 
 
+def legend(audited: Iterable[Audited]) -> str:
+    """The meaning of each verdict that occurs, the worst first."""
+    verdicts = sorted({a.verdict for a in audited}, key=lambda v: v.rank)
+    return " ".join(f"{v}: {v.meaning}." for v in verdicts)
+
+
 def worst(findings: Iterable[Finding]) -> Verdict:
     """The worst verdict; RIGHT without findings."""
     return min((f.verdict for f in findings), key=lambda v: v.rank, default=Verdict.RIGHT)
@@ -201,7 +230,18 @@ def _importable(f):
     module, name = getattr(f, "__module__", None), getattr(f, "__qualname__", "<")
     if module in (None, "__main__") or "<" in name:
         return "", "f"
-    return f"from {module} import {name.split('.')[0]}; ", name
+    return f"{_path_to(module)}from {module} import {name.split('.')[0]}; ", name
+
+
+def _path_to(module):
+    """A statement that lets Python find a module, unless it is installed."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return ""
+    up = module.count(".") + (Path(file).name == "__init__.py")
+    folder = str(Path(file).resolve().parents[up])
+    installed = {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()}
+    return "" if folder in installed else f"import sys; sys.path.insert(0, {folder!r}); "
 
 
 def _inputs(inputs):
@@ -212,7 +252,7 @@ def _inputs(inputs):
 def _written(argument, value):
     """A small value as Python; for others, an expression of args and kwargs."""
     numbers = sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(value))
-    if numbers > SHOWN:
+    if numbers > WRITTEN:
         return argument
     array = lambda x: f"numpy.array({np.asarray(x).tolist()!r}, '{x.dtype}')" if hasattr(x, "dtype") else x
     return repr(jax.tree.map(array, value)) if not hasattr(value, "dtype") else array(value)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.auditor.programs import UserCodeError, evaluated, in_float64, user_code
+from jaxdl.auditor.tally import Tally
 from jaxdl.double_precision import as_double
 from jaxdl.measure.differentiated import normal
 
@@ -42,6 +43,7 @@ class Subject:
         total: The subject in which inputs that are the same value in f are one input, and inputs that do not depend on
             the arguments of f are constant; None if that changes nothing.
         edges: Whether generated numbers are points of it.
+        tally: What was compared; it grows with the checks.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Subject:
     ways: Callable[..., Any] | None = None
     total: Callable[..., Any] = lambda: None
     edges: bool = True
+    tally: Tally = field(default_factory=Tally)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} at {self.where}>"
@@ -180,7 +183,8 @@ class Subject:
         UserCodeError where neither works.
         """
         try:
-            return self._second(self.reverse_twice, self.hand), self.plain_second
+            hand = self._second(self.reverse_twice, self.hand)
+            return hand, self.plain_second if self.has_rules else hand
         except UserCodeError as refused:
             try:
                 hand = self._second(self.forward_over_reverse, self.hand)

@@ -60,11 +60,15 @@ def audit(
     args: Arguments = None,
     accepted: Annotated[Path | None, arg(metavar="FILE.toml")] = None,
     out: File = None,
+    domains: Annotated[tuple[str, ...], arg(metavar="NAME=LOW:HIGH ...")] = (),
+    seconds: float | None = None,
+    quick: bool = False,
 ) -> int:
     """Audit the derivative rules of a function, or of every public function of a module that takes arrays.
 
     The module is imported and its functions are called: give none that you would not run.
-    Exit status: 0 no fault, 1 a derivative is wrong, inaccurate or not finite, 2 something could not be run.
+    Exit status: 0 no fault, 1 a derivative is wrong, inaccurate or not finite, 2 something could not be run, 130 it was
+    stopped by Ctrl-C, and what was done is reported.
 
     Args:
         target: package.module:function, or package.module.
@@ -72,10 +76,13 @@ def audit(
             are generated.
         accepted: TOML file of accepted findings: tables [[accepted]] with rule, verdict, reason, check.
         out: File for the report, .json or .html; for a module, a folder with a page for each function.
+        domains: The numbers that an argument may have, both ends included, such as eps=1e-12:1.
+        seconds: After so many seconds no further check starts; the report says what was left out.
+        quick: Only the derivative, first and second, in float32.
     """
     from jaxdl.cli.auditing import audit_target
 
-    return audit_target(target, args, accepted, out)
+    return audit_target(target, args, accepted, out, domains, seconds, quick)
 
 
 def graph(

@@ -1,6 +1,7 @@
 """The user's functions, by name, and their arguments, from a file."""
 
 import importlib
+import inspect
 import runpy
 import sys
 from collections.abc import Callable
@@ -35,6 +36,14 @@ def function_of(target: str) -> tuple[str, Callable[..., Any]]:
     if not callable(found):
         raise BadUsage(f"{target} is not a function but of type {type(found).__name__}")
     return function.split(".")[-1], found
+
+
+def argument_names(f: Callable[..., Any]) -> list[str]:
+    """The names of a function's arguments; none where it has no signature."""
+    try:
+        return list(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        return []
 
 
 def arguments_in(path: Path | None) -> dict[str, tuple[Any, ...]]:

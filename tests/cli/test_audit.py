@@ -70,11 +70,36 @@ def test_a_module_and_given_arguments(module, tmp_path, capsys):
         (["{module}:squared", "--out", "report.txt"], "ends in .json or .html"),
         (["{module}:squared", "--accepted", "missing.toml"], "missing.toml"),
         (["{module}:squared", "--args", "missing.py"], "missing.py"),
+        (["{module}:squared", "--domains", "x=1"], "--domains takes NAME=LOW:HIGH"),
+        (["{module}:squared", "--domains", "y=0:1"], "'y', which is not an argument of squared"),
+        (["{module}:squared", "--seconds", "0"], "--seconds must be positive"),
     ],
 )
 def test_what_cannot_be_run_is_exit_status_2(arguments, message, module, capsys):
     assert status(*(a.format(module=module) for a in arguments)) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_ctrl_c_keeps_and_reports_what_is_done(module, monkeypatch, capsys):
+    def stopped(subject, quick=False):
+        raise KeyboardInterrupt
+
+    real = auditing.audit_subject
+    monkeypatch.setattr(auditing, "audit_subject", lambda s, quick: stopped(s) if s.name == "tripled" else real(s))
+    assert status(module) == 130
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "squared: right (" in printed
+    assert "tripled: left out" in printed
+    assert "Stopped by Ctrl-C: 2 of 3 functions are in this report." in printed
+
+
+def test_rows_come_as_they_are_done_and_made_up_arguments_are_said(module, tmp_path, capsys):
+    assert status(f"{module}:squared", "--quick", "--domains", "x=0:1", "--out", tmp_path / "page.html") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.index("auditing squared …") < printed.index("Audit of squared: right")
+    assert f"Written: {tmp_path / 'page.html'}" in printed
+    assert "Arguments were made up: x = float32[3,4]. If they do not fit: --args FILE.py" in printed
+    assert "other formats" in printed
 
 
 def test_given_arguments_that_will_not_do(module, tmp_path, capsys):

@@ -1,0 +1,70 @@
+"""What the verdict on a subject rests on: how much was compared, and what was left out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclass(eq=False)
+class Tally:
+    """A count that grows while a subject is audited.
+
+    Attributes:
+        points: The number of points: of numbers for a pointwise function, else of arrays.
+        orders: The orders of the derivatives that witnesses confirmed.
+        formats: The floating-point formats.
+        ulp: The largest error of a first derivative that is right, in units in the last place of the derivative; for
+            arrays, of the largest entry. What the rounding of the arguments explains does not count.
+        left_out: What was not checked.
+    """
+
+    points: int = 0
+    orders: set[int] = field(default_factory=set)
+    formats: list[str] = field(default_factory=list)
+    ulp: float = 0.0
+    left_out: list[str] = field(default_factory=list)
+
+    def add(self, order: int, got: Any, low: Any, high: Any, dtype: Any, unit: Any = 0.0) -> None:
+        """Counts a derivative that was compared with the truth; errors count in units of at least `unit`."""
+        got, low, high = (np.asarray(x, np.float64) for x in (got, low, high))
+        with np.errstate(all="ignore"):
+            known = np.isfinite(low) & np.isfinite(high) & np.isfinite(got)
+            off = np.maximum(np.maximum(low - got, got - high), 0)
+            size = np.maximum(np.maximum(np.abs(low), np.abs(high)), float(jnp.finfo(dtype).tiny))
+            ulp = off / np.maximum(2.0 ** np.floor(np.log2(size)) * float(jnp.finfo(dtype).eps), unit)
+        if known.any():
+            self.orders.add(order)
+            self.ulp = max(self.ulp, float(ulp[known].max())) if order == 1 else self.ulp
+
+    def merged(self, other: "Tally") -> "Tally":
+        """Both together."""
+        listed = lambda a, b: [*dict.fromkeys([*a, *b])]
+        return Tally(
+            self.points + other.points,
+            self.orders | other.orders,
+            listed(self.formats, other.formats),
+            max(self.ulp, other.ulp),
+            listed(self.left_out, other.left_out),
+        )
+
+    def __str__(self) -> str:
+        if not self.orders:
+            return self._omissions()
+        numbers = {(1,): "first order", (1, 2): "orders 1 and 2", (2,): "second order"}[tuple(sorted(self.orders))]
+        points = f"{self.points} point{'s' * (self.points != 1)}"
+        return f"{points}, {', '.join(self.formats)}, {numbers}, worst {self.ulp:.2g} ULP{self._omissions('; ')}"
+
+    def _omissions(self, before=""):
+        return f"{before}left out: {', '.join(self.left_out)}" if self.left_out else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The count as plain data."""
+        return {
+            "points": self.points,
+            "orders": sorted(self.orders),
+            "formats": self.formats,
+            "ulp": self.ulp,
+            "left_out": self.left_out,
+        }

@@ -1,0 +1,96 @@
+"""What an audit rests on, and what it leaves out: evidence, the quick level, a limit of time, an interruption."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdl
+from jaxdl.auditor import Interrupted, Verdict, auditing, limits
+from jaxdl.auditor.findings import MEANINGS
+from jaxdl.auditor.tally import Tally
+from tests.auditor.subjects import by_rule
+
+X = jnp.array([0.3, -1.2, 2.5])
+cube = by_rule(lambda x: x**3, lambda x, dy: (3 * dy * x * x,))
+total = by_rule(lambda x: jnp.exp(x).sum(), lambda x, dy: (dy * jnp.exp(x),))
+
+
+@pytest.mark.parametrize("f", [cube, total], ids=["pointwise", "of arrays"])
+def test_right_says_what_it_rests_on(f):
+    (audited,) = jaxdl.audit(f, X).audited
+    seen = audited.tally
+    assert audited.verdict == Verdict.RIGHT
+    assert seen.points >= 8
+    assert seen.orders == {1, 2}
+    assert sorted(seen.formats) == ["bfloat16", "float16", "float32", "float64"]
+    assert 0 < seen.ulp < 8
+    assert seen.left_out == []
+
+
+def test_the_worst_error_is_in_units_of_the_last_place():
+    tally, eps = Tally(), float(np.finfo(np.float32).eps)
+    tally.add(1, [1 + 3 * eps, np.nan], [1.0, 1.0], [1.0, 1.0], np.float32)
+    tally.add(2, [1.5], [1.0], [1.0], np.float32)
+    assert tally.ulp == pytest.approx(3)
+    assert tally.orders == {1, 2}
+    assert str(Tally(left_out=["vmap"])) == "left out: vmap"
+
+
+def test_the_quick_level_says_what_it_leaves_out_and_still_finds_faults():
+    (audited,) = jaxdl.audit(cube, quick=True)(X).audited
+    assert audited.tally.left_out == ["linear", "adjoint", "vmap", "alone", "jit", "cost", "other formats"]
+    assert audited.tally.formats == ["float32"]
+    wrong = by_rule(lambda x: x**3, lambda x, dy: (2 * dy * x * x,))
+    assert jaxdl.audit(wrong, quick=True)(X).verdict == Verdict.WRONG
+
+
+def test_without_time_nothing_is_right():
+    report = jaxdl.audit(lambda x: cube(x).sum(), seconds=1e-9)(X)
+    assert [a.verdict for a in report.audited] == [Verdict.LEFT_OUT] * 2
+    with limits(1e-9):
+        assert jaxdl.audit(cube, X).verdict == Verdict.LEFT_OUT
+    with pytest.raises(ValueError, match="seconds must be positive"):
+        jaxdl.audit(cube, seconds=0)(X)
+
+
+def test_time_that_ends_leaves_out_the_rest(monkeypatch):
+    answers = iter([False, False])
+    monkeypatch.setattr(auditing, "is_time_up", lambda: next(answers, True))
+    (audited,) = jaxdl.audit(cube, X).audited
+    assert audited.verdict == Verdict.RIGHT
+    assert "linear" in audited.checks
+    assert audited.tally.left_out[:2] == ["adjoint", "vmap"]
+    assert {"float16", "bfloat16", "float64"} <= {*audited.tally.left_out}
+
+
+def test_an_interruption_carries_what_was_audited(monkeypatch):
+    def check(subject, quick):
+        if subject.is_whole:
+            raise KeyboardInterrupt
+        return real(subject, quick)
+
+    real = auditing.audit_subject
+    monkeypatch.setattr(auditing, "audit_subject", check)
+    with pytest.raises(Interrupted) as stopped:
+        jaxdl.audit(lambda x: cube(x).sum(), X)
+    whole, rule = stopped.value.report.audited
+    assert (whole.verdict, rule.verdict) == (Verdict.LEFT_OUT, Verdict.RIGHT)
+
+
+def test_who_watches_hears_what_is_audited():
+    heard = []
+    with limits(watch=heard.append):
+        jaxdl.audit(lambda x: cube(x).sum(), quick=True)(X)
+    assert heard == ["<lambda>", "<lambda>"]
+
+
+def test_there_is_one_legend():
+    assert list(MEANINGS) == list(Verdict)
+    page = " ".join((Path(jaxdl.__file__).parents[1] / "docs" / "audit.md").read_text().split())
+    assert all(f"| {verdict} | {meaning} |" in page for verdict, meaning in MEANINGS.items())
+    report = jaxdl.audit(jax.nn.relu, quick=True)(X)
+    assert f"convention: {Verdict.CONVENTION.meaning}." in report.table().note
+    assert Verdict.CONVENTION.meaning in report.html()
