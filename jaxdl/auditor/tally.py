@@ -6,6 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+UNDERFLOW = 1e3  # times the smallest normal number: errors that are no errors
+
 
 @dataclass(eq=False)
 class Tally:
@@ -31,8 +33,9 @@ class Tally:
         got, low, high = (np.asarray(x, np.float64) for x in (got, low, high))
         with np.errstate(all="ignore"):
             known = np.isfinite(low) & np.isfinite(high) & np.isfinite(got)
-            off = np.maximum(np.maximum(low - got, got - high), 0)
-            size = np.maximum(np.maximum(np.abs(low), np.abs(high)), float(jnp.finfo(dtype).tiny))
+            tiny = float(jnp.finfo(dtype).tiny)
+            off = np.maximum(np.maximum(low - got, got - high) - UNDERFLOW * tiny, 0)
+            size = np.maximum(np.maximum(np.abs(low), np.abs(high)), tiny)
             ulp = off / np.maximum(2.0 ** np.floor(np.log2(size)) * float(jnp.finfo(dtype).eps), unit)
         if known.any():
             self.orders.add(order)
