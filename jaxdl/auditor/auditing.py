@@ -298,7 +298,11 @@ def in_format(subject: Subject) -> list[Finding]:
     """Findings on structure and first derivative, unless the function's own values are noise in this format."""
     if found := checks.structure(subject):
         return found
-    values, truth = _values_here(subject)
+    try:
+        values, truth = _values_here(subject)
+    except UserCodeError:  # the function does not run in this format
+        subject.tally.left_out.append(str(subject.dtype))
+        return []
     apart = [(np.abs(as_double(a) - b), magnitude(b)) for a, b in zip(values, truth or values, strict=True)]
     if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
         return []

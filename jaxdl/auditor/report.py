@@ -62,7 +62,8 @@ class Audited:
             dataclasses.replace(f, check=f"{f.check} in {name}") for f in findings if (f.verdict, f.check) not in known
         ]
         together = sorted((*self.findings, *new), key=lambda f: f.verdict.rank)
-        other = dataclasses.replace(tally or Tally(), formats=[name])
+        tally = tally or Tally()
+        other = dataclasses.replace(tally, formats=[name] if tally.points else [])
         checks = (*self.checks, *dict.fromkeys(f.check for f in new))
         return Audited(self.subject, checks, tuple(together), self.tally.merged(other))
 
@@ -153,6 +154,11 @@ class AuditReport(Report):
     def name(self) -> str:
         """The name of the function."""
         return name_of(self.f)
+
+    @property
+    def argument_types(self) -> list[str]:
+        """The types of the positional arguments that are arrays; other arguments as Python."""
+        return [jx.typed(x) if jx.is_array(x) else repr(x) for x in self.args]
 
     @property
     def script(self) -> str:

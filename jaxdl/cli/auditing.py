@@ -15,7 +15,6 @@ from jaxdl.auditor import (
 )
 from jaxdl.cli.usage_errors import BadUsage, usage
 from jaxdl.cli.user_functions import argument_names, arguments_in, function_of, imported
-from jaxdl.jaxpr import is_array, typed
 from jaxdl.report import Table, error_text, terminal
 
 NO_TIME = "no time was left"
@@ -107,8 +106,7 @@ def _made_up(report: AuditReport | None) -> str:
     if report is None:
         return "Arguments were made up. For those of your own: --args FILE.py, with a tuple for each function."
     names = argument_names(report.f) or ["argument"] * len(report.args)
-    shown = lambda x: typed(x) if is_array(x) else repr(x)
-    listed = ", ".join(f"{name} = {shown(x)}" for name, x in zip(names, report.args, strict=False))
+    listed = ", ".join(f"{name} = {kind}" for name, kind in zip(names, report.argument_types, strict=False))
     return f"Arguments were made up: {listed}. If they do not fit: --args FILE.py, with a tuple {report.name} = (…)."
 
 
