@@ -156,6 +156,10 @@ CLAIMS = (
     Claim("jax.scipy.stats.gamma.pdf", distributions.gamma.pdf, (0.0, 1.0), (1, 0), lambda x, a: -mp.exp(-x)),
     Claim("jax.scipy.stats.gumbel_r.logsf", distributions.gumbel_r.logsf, (-88.7228394,), (1,),
           lambda x: mp.mpf(float(mp.exp(-x - mp.exp(-x)) / mp.expm1(-mp.exp(-x))))),  # 0 but for 10³⁷ digits
+    Claim("jax.scipy.stats.gumbel_r.pdf", distributions.gumbel_r.pdf, (-88.7228394,), (1,),
+          lambda x: mp.mpf(float(mp.exp(-x - mp.exp(-x)) * mp.expm1(-x)))),
+    Claim("jax.scipy.stats.gumbel_l.pdf", distributions.gumbel_l.pdf, (88.7228394,), (1,),
+          lambda x: mp.mpf(float(-mp.exp(x - mp.exp(x)) * mp.expm1(x)))),
     Claim("jax.scipy.stats.dirichlet.pdf", two_of_a_simplex, (0.0, 0.5), (1, 0), lambda x, y: mp.mpf(0)),
     Claim("jax.scipy.stats.multinomial.pmf", two_kinds(distributions.multinomial.pmf), (0.0, 0.5), (1, 0),
           lambda x, y: mp.diff(lambda t: t**0 * y**2, x)),
@@ -187,6 +191,8 @@ CLAIMS = (
     Claim("jax.scipy.special.gammainc", special.gammainc, (1.0, 0.0), (0, 1), lambda a, x: mp.exp(-x)),
     Claim("jax.scipy.special.gammaincc", special.gammaincc, (0.0, 0.5), (1, 0), lambda a, x: mp.e1(x)),
     Claim("jax.scipy.special.gammaincc", special.gammaincc, (1.0, 0.0), (0, 1), lambda a, x: -mp.exp(-x)),
+    # the rule is −Eₙ₋₁(x), and E₋₁ is NaN
+    Claim("jax.scipy.special.expn(0, x)", lambda x: special.expn(0, x), (1.0,), (1,), lambda x: -mp.expint(-1, x)),
     # √(1 − cos² θ)
     Claim("jax.scipy.special.sph_harm_y(2, 1)", harmonic, (1e-4,), (1,),
           lambda t: -mp.sqrt(15 / (8 * mp.pi)) * mp.cos(2 * t) * mp.cos(np.float32(0.3).item())),

@@ -15,7 +15,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.auditor.array_points import GIVEN, points
 from jaxdl.auditor.array_witnesses import ArrayWitnesses, slope_text
 from jaxdl.auditor.findings import Finding, Verdict, entry, number
-from jaxdl.auditor.judge import Evidence, judged, verdicts
+from jaxdl.auditor.judge import Evidence, judged, verdicts, with_users_rounding
 from jaxdl.auditor.neighbours import Neighbours
 from jaxdl.auditor.programs import evaluated, in_float64
 from jaxdl.auditor.session import is_time_up
@@ -84,6 +84,11 @@ class ArrayPoint:
         return evaluated(self.subject.steps[0], *self.inputs, *self.u)
 
     @functools.cached_property
+    def users(self) -> list[np.ndarray]:
+        """The same as `jax.jit` compiles it."""
+        return evaluated(self.subject.steps[0], *self.inputs, *self.u, optimized=True)
+
+    @functools.cached_property
     def native(self) -> list[np.ndarray]:
         """Outputs and cotangents of the plain function in the types given; NaN where JAX cannot derive them."""
         plain = self.subject.steps[1]
@@ -121,7 +126,7 @@ class ArrayPoint:
             check = "value" if k < len(self.u) else "cotangents"
             findings += judged(evidence, check, name, at_entry, lambda i: tuple(self.inputs), witnesses)
             if k >= len(self.u):
-                self._count(evidence, self.got[k])
+                self._count(evidence, k)
             places = np.flatnonzero(verdicts(evidence) == Verdict.NOT_VERIFIABLE)
             unknown += [(name, at_entry(places[0]), len(places))] if k >= len(self.u) and places.size else []
         if not self.is_given:
@@ -129,12 +134,14 @@ class ArrayPoint:
         slopes, are_known = self.along_directions()
         return findings + slopes + ([] if are_known else [self._not_verifiable(*what) for what in unknown])
 
-    def _count(self, evidence, got):
+    def _count(self, evidence, k):
         """Counts the entries that are right, with errors in units of the largest entry."""
         right = verdicts(evidence) == Verdict.RIGHT
+        as_computed = dataclasses.replace(evidence, got=real_parts(self.got[k]))
+        got = with_users_rounding(as_computed, lambda: evidence.got).got
         low, high = (np.where(right, x, np.nan) for x in (evidence.low, evidence.high))
-        unit = float(jnp.finfo(got.dtype).eps) * magnitude(low)
-        self.subject.tally.add(1, real_parts(got), low, high, evidence.dtype, np.maximum(unit, evidence.room / 16))
+        unit = float(jnp.finfo(self.got[k].dtype).eps) * magnitude(low)
+        self.subject.tally.add(1, got, low, high, evidence.dtype, np.maximum(unit, evidence.room / 16))
 
     def _rounding(self):
         """For each output and cotangent, how far rounding of the inputs, and of the truth, may move it."""
@@ -169,7 +176,7 @@ class ArrayPoint:
         got = real_parts(self.got[k])
         rooms = np.asarray(room), np.asarray(of_formula)
         evidence = Evidence(got, real_parts(self.formula[k]), low, low, *rooms, dtype)
-        evidence = _excuse_rounding(evidence, native)
+        evidence = with_users_rounding(_excuse_rounding(evidence, native), lambda: real_parts(self.users[k]))
         if is_output:
             return evidence, {}
         if is_sampled_in_a_loop(self.subject):

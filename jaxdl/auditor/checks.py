@@ -279,11 +279,8 @@ def eager(subject: Subject) -> list[Finding]:
     A difference that rounding may explain is inaccurate at most. It is no fault where the plain function differs too.
     """
     u = random_arrays(1, subject.outputs)
-    found = []
-    for name, a, b in zip(subject.names, *_inside_and_outside(subject, subject.hand, u), strict=True):
-        verdict = Verdict.WRONG if _differ(a, b, ROUNDED) else Verdict.INACCURATE
-        found.append(_unlike(verdict, "jit", subject, name, "inside jit", a, b, **_rounding(subject, u)))
-    if not any(found):
+    found = _unlike_inside(subject, u) and _unlike_inside(subject, u, optimized=True)
+    if not found:
         return []
     plainly = zip(*_inside_and_outside(subject, subject.plain, u), strict=True)
     alike = [not _differ(a, b, _half(subject.roughest), _floor(subject, u)) for a, b in plainly]
@@ -291,7 +288,16 @@ def eager(subject: Subject) -> list[Finding]:
     return [f for new, is_alike in zip(found, alike, strict=True) for f in new if is_alike]
 
 
-def _inside_and_outside(subject, f, u):
+def _unlike_inside(subject, u, optimized=False):
+    """Findings by output and cotangent; none at all where there are none."""
+    found = []
+    for name, a, b in zip(subject.names, *_inside_and_outside(subject, subject.hand, u, optimized), strict=True):
+        verdict = Verdict.WRONG if _differ(a, b, ROUNDED) else Verdict.INACCURATE
+        found.append(_unlike(verdict, "jit", subject, name, "inside jit", a, b, **_rounding(subject, u)))
+    return found if any(found) else []
+
+
+def _inside_and_outside(subject, f, u, optimized=True):
     """Outputs and cotangents inside jit and outside; only outputs of a plain function without a derivative."""
     step, inside = functools.partial(subject.step, f), subject.steps[f is not subject.hand]
     given = *subject.inputs, *u
@@ -299,7 +305,7 @@ def _inside_and_outside(subject, f, u):
         step = lambda inputs, u: subject.of_smooth(f, inputs)(*[inputs[i] for i in subject.smooth])
         inside, given = subject.value, subject.inputs
     outside = step(*jax.tree.map(jnp.asarray, ([*subject.inputs], u)))
-    return evaluated(inside, *given), [*map(np.asarray, outside)]
+    return evaluated(inside, *given, optimized=optimized), [*map(np.asarray, outside)]
 
 
 CHECKS = {

@@ -46,9 +46,9 @@ def at_points(jaxpr: Any, *points: Any, seen: Callable[..., Any] = lambda eqn, i
     return [jx.value_of(atom, values) for atom in plain.outvars]
 
 
-def natively(jaxpr: Any, *points: Any) -> list[np.ndarray]:
+def natively(jaxpr: Any, *points: Any, optimized: bool = False) -> list[np.ndarray]:
     """The outputs of a pointwise jaxpr in its own types, for inputs of shape (p,) each."""
-    return _at_many(jaxpr, False, points)
+    return _at_many(jaxpr, False, points, optimized)
 
 
 def in_wide_types(jaxpr: Any, *points: Any) -> list[np.ndarray]:
@@ -57,10 +57,10 @@ def in_wide_types(jaxpr: Any, *points: Any) -> list[np.ndarray]:
         return _at_many(jaxpr, True, tuple(map(as_double, points)))
 
 
-def _at_many(jaxpr, in_double, points):
+def _at_many(jaxpr, in_double, points, optimized=False):
     """One program serves for any number of points: it takes so many at a time."""
     (count,) = points[0].shape
-    program = _program(jaxpr, in_double, tuple(p.dtype for p in points))
+    program = _program(jaxpr, in_double, tuple(p.dtype for p in points), optimized)
     padded = [np.resize(p, -(-count // AT_A_TIME) * AT_A_TIME) for p in points]
     parts = [program(*[p[i : i + AT_A_TIME] for p in padded]) for i in range(0, count, AT_A_TIME)]
     joined = lambda of: np.concatenate([np.broadcast_to(np.asarray(y), (AT_A_TIME,)) for y in of])[:count]
@@ -68,13 +68,13 @@ def _at_many(jaxpr, in_double, points):
 
 
 @functools.lru_cache(maxsize=64)
-def _program(jaxpr, in_double, dtypes):
+def _program(jaxpr, in_double, dtypes, optimized):
     if in_double:
         types = [jax.ShapeDtypeStruct((AT_A_TIME,), v.aval.dtype) for v in jx.opened(jaxpr).invars]
         f = in_double_precision(jx.trace(lambda *x: at_points(jaxpr, *x), *types)[0])
     else:
         f = lambda *x: at_points(jaxpr, *x)
-    return ready(f, *[jax.ShapeDtypeStruct((AT_A_TIME,), dtype) for dtype in dtypes])
+    return ready(f, *[jax.ShapeDtypeStruct((AT_A_TIME,), dtype) for dtype in dtypes], optimized=optimized)
 
 
 def _alike(inputs, eqn):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxdl import exact
 from jaxdl.auditor.checks import first_order_only
 from jaxdl.auditor.findings import Finding, Verdict
-from jaxdl.auditor.judge import Evidence, half_of_the_digits, judged, verdicts
+from jaxdl.auditor.judge import Evidence, half_of_the_digits, judged, verdicts, with_users_rounding
 from jaxdl.auditor.neighbours import DISTANCE
 from jaxdl.auditor.pointwise import at_points, edge_points, in_wide_types, is_pointwise, natively
 from jaxdl.auditor.programs import UserCodeError, evaluated
@@ -157,11 +157,11 @@ def first_order(subject: Subject, places: Any, slopes_along: Callable[..., Any])
     findings = []
     for k in range(count):
         u = _seed(subject, points, k)
-        got, exactly = natively(hand, *points, *u), ExactOutputs(hand, [*points, *u])
-        native = natively(plain, *points, *u)
+        outputs, exactly = _computed(hand, [*points, *u]), ExactOutputs(hand, [*points, *u])
+        got, native = outputs(), natively(plain, *points, *u)
         moved = _conditioning(plain, points, u, points[0].dtype)
         if k == 0:
-            findings += values(subject, points, u, got, exactly, native)
+            findings += values(subject, points, outputs, exactly, native)
         for i, x in enumerate(points):
             slopes = slopes_along(tuple(float(j == i) for j in range(len(points))))[k]
             formula = functools.partial(exactly, count + i)
@@ -172,12 +172,13 @@ def first_order(subject: Subject, places: Any, slopes_along: Callable[..., Any])
             beside = np.abs(_float64(got[k]))
             known = {"given": places.given, "border": places.shared(got[count + i], native[count + i], slopes)}
             about = x.dtype, "cotangents", name, points, room, beside
-            findings += _judged(subject.tally, 1, got[count + i], formula, slopes, *about, **known)
+            users = lambda outputs=outputs, place=count + i: outputs(optimized=True)[place]
+            findings += _judged(subject.tally, 1, got[count + i], users, formula, slopes, *about, **known)
     return findings
 
 
 def values(
-    subject: Subject, points: Sequence[Any], u: Sequence[Any], got: Any, exactly: Any, native: Any
+    subject: Subject, points: Sequence[Any], outputs: Callable[..., Any], exactly: Any, native: Any
 ) -> list[Finding]:
     """Outputs by the rule against exact ones. Errors of the plain function are not the rule's fault."""
     plainly = ExactOutputs(subject.value, points)
@@ -187,9 +188,9 @@ def values(
         room = 4 * np.abs(np.nan_to_num(_float64(native[k]) - true, posinf=0.0, neginf=0.0))
         formula = functools.partial(exactly, k)
         known = np.where(np.isfinite(_float64(native[k])), true, np.nan)
-        findings += _judged(
-            subject.tally, 0, got[k], formula, Slopes(known, known), output.dtype, "value", f"output {k}", points, room
-        )
+        about = output.dtype, "value", f"output {k}", points, room
+        users = lambda k=k: outputs(optimized=True)[k]
+        findings += _judged(subject.tally, 0, outputs()[k], users, formula, Slopes(known, known), *about)
     return findings
 
 
@@ -213,7 +214,8 @@ def second_order(subject: Subject, points: Sequence[Any], slopes_along: Callable
         with np.errstate(all="ignore"):
             return sum(c * w for c, w in zip(columns, WEIGHTS, strict=False))
 
-    got = total(map(_float64, natively(jaxpr, *points, *u, *v)))
+    outputs = _computed(jaxpr, [*points, *u, *v])
+    got, users = total(map(_float64, outputs())), lambda: total(map(_float64, outputs(optimized=True)))
     exactly = ExactOutputs(jaxpr, [*points, *u, *v])
     formula = lambda *at: total(exactly(i, *at) for i in range(len(points)))
     info = jnp.finfo(points[0].dtype)
@@ -227,6 +229,7 @@ def second_order(subject: Subject, points: Sequence[Any], slopes_along: Callable
         subject.tally,
         2,
         got,
+        users,
         formula,
         slopes,
         points[0].dtype,
@@ -240,8 +243,8 @@ def second_order(subject: Subject, points: Sequence[Any], slopes_along: Callable
     return [second(f) if f.verdict == Verdict.WRONG else f for f in found]
 
 
-def _judged(tally, order, got, formula, slopes, dtype, check, name, points, room, beside: Any = 0.0, **known):
-    """Findings on numbers got, given the formula and the true slopes.
+def _judged(tally, order, got, users, formula, slopes, dtype, check, name, points, room, beside: Any = 0.0, **known):
+    """Findings on numbers got, given those that users get, the formula and the true slopes.
 
     formula(places, digits) is evaluated again with many more digits where it seems wrong, as it may have cancelled. It
     is exact at the point; only constants in it are rounded, relative to the size of `beside`.
@@ -250,10 +253,11 @@ def _judged(tally, order, got, formula, slopes, dtype, check, name, points, room
     of_points = (_float64(got), formula(), slopes.low, slopes.high, room, of_formula)
     got, formulas, low, high, room, of_formula = (np.broadcast_to(x, points[0].shape).copy() for x in of_points)
     evidence = Evidence(got, formulas, low, high, room, of_formula, np.dtype(dtype), **known)
+    evidence = with_users_rounding(evidence, lambda: _float64(users()))
     found = verdicts(evidence)
     if order:
         right = found == Verdict.RIGHT
-        tally.add(order, got[right], low[right], high[right], dtype, room[right] / 16)
+        tally.add(order, evidence.got[right], low[right], high[right], dtype, room[right] / 16)
     wrong = np.flatnonzero(found == Verdict.WRONG)
     if wrong.size:
         evidence.formula[wrong] = formula(wrong, MANY_DIGITS)
@@ -261,6 +265,11 @@ def _judged(tally, order, got, formula, slopes, dtype, check, name, points, room
     at = lambda i: "at " + ", ".join(f"{float(x):.9g}" for x in inputs(i))
     oddity = lambda i: sum(abs(np.log10(max(abs(float(x)), 1e-300))) for x in inputs(i))
     return judged(evidence, check, name, at, inputs, oddity=oddity)
+
+
+def _computed(jaxpr, arrays):
+    """A function: the outputs of a pointwise jaxpr in its own types, compiled quickly or optimized."""
+    return functools.cache(functools.partial(natively, jaxpr, *arrays))
 
 
 def _seed(subject, points, k):

@@ -1,4 +1,7 @@
-"""Programs of audited code: jaxprs that are compiled once, in their own types or in float64."""
+"""Programs of audited code: jaxprs that are compiled once, in their own types or in float64.
+
+They are compiled quickly, unless they are to be `optimized`: then as `jax.jit` compiles users' programs.
+"""
 
 import functools
 from collections.abc import Callable
@@ -46,22 +49,26 @@ def in_float64(jaxpr: Any, *arrays: Any) -> list[np.ndarray] | None:
 
 
 @user_code
-def evaluated(jaxpr: Any, *arrays: Any) -> list[np.ndarray]:
+def evaluated(jaxpr: Any, *arrays: Any, optimized: bool = False) -> list[np.ndarray]:
     """The outputs of a jaxpr in its own types."""
-    return [np.asarray(y) for y in _program(jaxpr, False)(*arrays)]
+    return [np.asarray(y) for y in _program(jaxpr, False, optimized)(*arrays)]
 
 
 @functools.lru_cache(maxsize=64)
-def _program(jaxpr, in_double):
+def _program(jaxpr, in_double, optimized=False):
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(jaxpr).invars]
     if in_double:
         return jx.quick_jit(in_double_precision(jaxpr), *map(double_struct, types))
-    return jx.quick_jit(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), *types)
+    return _jit(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), types, optimized)
 
 
-def ready(f: Callable[..., Any], *arrays: Any) -> Callable[..., Any]:
+def _jit(f, arrays, optimized):
+    return jax.jit(f) if optimized else jx.quick_jit(f, *arrays)
+
+
+def ready(f: Callable[..., Any], *arrays: Any, optimized: bool = False) -> Callable[..., Any]:
     """f compiled for arrays like these. Tracing errors are the auditor's, later ones those of audited code."""
-    traced = jx.quick_jit(f, *arrays).trace(*arrays)
+    traced = _jit(f, arrays, optimized).trace(*arrays)
     return user_code(user_code(lambda: traced.lower().compile())())
 
 

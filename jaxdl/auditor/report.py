@@ -1,7 +1,9 @@
 """The report of an audit: verdicts and findings."""
 
+import ast
 import dataclasses
 import math
+import operator
 import site
 import sys
 import sysconfig
@@ -162,24 +164,33 @@ class AuditReport(Report):
 
     @property
     def script(self) -> str:
-        """A line of Python that runs this audit again; large values are the names f, args[…] and kwargs[…]."""
-        written = [_written(f"args[{i}]", x) for i, x in enumerate(self.args)]
-        written += [f"{k}={_written(f'kwargs[{k!r}]', x)}" for k, x in self.kwargs.items()]
+        """A line of Python that runs this audit again.
+
+        What cannot be imported or is large has the name f, args[…] or kwargs[…]; a comment says what to set these to.
+        """
+        given = {f"args[{i}]": x for i, x in enumerate(self.args)}
+        named = {f"kwargs[{k!r}]": x for k, x in self.kwargs.items()}
+        written = {name: _written(x) for name, x in (given | named).items()}
+        arguments = [written[name] or name for name in given]
+        arguments += [f"{k}={written[name] or name}" for k, name in zip(self.kwargs, named, strict=True)]
         imported, f = _importable(self.f)
-        start = (
-            f"audit({f})({', '.join(written)})" if "domains" in self.kwargs else f"audit({', '.join([f, *written])})"
-        )
-        return f"import jaxdl, numpy; {imported}jaxdl.{start}.print()"
+        is_curried = {"domains", "seconds", "quick"} & self.kwargs.keys()
+        call = f"audit({f})({', '.join(arguments)})" if is_curried else f"audit({', '.join([f, *arguments])})"
+        constants = "from numpy import inf, nan; " if {"inf", "nan"} & _names(call) else ""
+        to_set = [] if imported else [f"f, {_described(self.f)}"]
+        to_set += [f"{name}, {_described(x)}" for name, x in (given | named).items() if not written[name]]
+        comment = f"  # set {'; '.join(to_set)}" if to_set else ""
+        return f"import jaxdl, numpy; {constants}{imported}jaxdl.{call}.print(){comment}"
 
     def script_of(self, finding: Finding) -> str:
         """A line of Python that shows a finding: the derivative where f takes one number, else the audit."""
         grads = {"cotangents": "jax.grad({})", "second order": "jax.grad(jax.grad({}))"}
         alone = len(self.audited) == len(self.args) == len(finding.inputs) == 1 and not self.kwargs
-        if not (alone and finding.check in grads and np.shape(finding.inputs[0]) == ()):
-            return self.script
         imported, f = _importable(self.f)
+        if not (imported and alone and finding.check in grads and np.shape(finding.inputs[0]) == ()):
+            return self.script
         x = finding.inputs[0]
-        point = f"jax.numpy.asarray({float(x)!r}, {str(x.dtype)!r})"
+        point = f"jax.numpy.asarray(float('{float(x)!r}'), '{x.dtype}')"
         return f"import jax; {imported}print({grads[finding.check].format(f)}({point}))  # {finding.expected}"
 
     def table(self) -> Table:
@@ -204,8 +215,8 @@ class AuditReport(Report):
         """One row for each finding."""
         rows = [(a.name, str(f.verdict), f.description) for a in self.audited for f in a.findings]
         columns = "rule", "verdict", "finding"
-        title, note = "Findings, the worst of each rule first", f"To run this audit again: {self.script}"
-        return Table(title, columns, rows, note, words=len(columns))
+        title, note = "Findings, the worst of each rule first", "To run this audit again, in Python:"
+        return Table(title, columns, rows, note, words=len(columns), code=self.script)
 
     def tables(self) -> tuple[Table, ...]:
         """The table of derivatives, and those of findings and of accepted findings if there are any."""
@@ -233,8 +244,12 @@ def worst(findings: Iterable[Finding]) -> Verdict:
 
 def _importable(f):
     """An import statement for a function and its name, or "f" where it cannot be imported."""
-    module, name = getattr(f, "__module__", None), getattr(f, "__qualname__", "<")
-    if module in (None, "__main__") or "<" in name:
+    module, name = getattr(f, "__module__", None), getattr(f, "__qualname__", "")
+    try:
+        found = operator.attrgetter(name)(sys.modules[str(module)])
+    except (AttributeError, KeyError):  # a local function, or no function at all
+        found = None
+    if found is not f or module == "__main__":
         return "", "f"
     return f"{_path_to(module)}from {module} import {name.split('.')[0]}; ", name
 
@@ -255,10 +270,41 @@ def _inputs(inputs):
     return ", ".join(map(jx.typed, inputs[:SHOWN])) + more
 
 
-def _written(argument, value):
-    """A small value as Python; for others, an expression of args and kwargs."""
-    numbers = sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(value))
-    if numbers > WRITTEN:
-        return argument
-    array = lambda x: f"numpy.array({np.asarray(x).tolist()!r}, '{x.dtype}')" if hasattr(x, "dtype") else x
-    return repr(jax.tree.map(array, value)) if not hasattr(value, "dtype") else array(value)
+def _written(value):
+    """A small value as Python; empty for others, and where Python cannot read what would be written."""
+    if sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(value)) > WRITTEN:
+        return ""
+    text = repr(jax.tree.map(lambda x: _Array(x) if jx.is_array(x) and not jx.is_key(x) else x, value))
+    return text if _names(text) <= {"numpy", "inf", "nan"} else ""
+
+
+class _Array:
+    """An array that is written as a call of NumPy."""
+
+    def __init__(self, x: Any):
+        self.x: Any = x
+
+    def __repr__(self):
+        return f"numpy.array({np.asarray(self.x).tolist()!r}, '{self.x.dtype}')"
+
+
+def _names(code):
+    """The names in a Python expression; a name that nothing has where it is none."""
+    try:
+        return {node.id for node in ast.walk(ast.parse(code, mode="eval")) if isinstance(node, ast.Name)}
+    except SyntaxError:
+        return {""}
+
+
+def _described(value):
+    """A value in a few words, in one line."""
+    if callable(value):
+        return f"the function {name_of(value)}"
+    if jx.is_array(value):
+        return jx.typed(value)
+    kind, leaves = type(value).__name__, jax.tree.leaves(value)
+    if len(leaves) == 1 and leaves[0] is value:
+        return f"a {kind}"
+    types = [jx.typed(x) if jx.is_array(x) else type(x).__name__ for x in leaves]
+    more = [f"{len(types) - SHOWN} more"] if len(types) > SHOWN else []
+    return f"a {kind} of {', '.join([*types[:SHOWN], *more])}"

@@ -25,6 +25,7 @@ class Table:
         rows: The cells, row by row.
         note: Text below the table.
         words: How many columns, from the first, are aligned to the left; the others are aligned to the right.
+        code: A line of code below the note, never wrapped, so that it can be copied.
 
     Example:
         >>> print(Table("", ("op", "FLOPs"), [("dense", "1.2 k")]).markdown())
@@ -38,6 +39,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
     words: int = 1
+    code: str = ""
 
     def print(self, console: Console | None = None) -> None:
         """Prints the table. Columns for which the console is too narrow follow below, beside the first column again.
@@ -53,6 +55,8 @@ class Table:
             Text(self.note, "dim") if self.note else None,
         ]
         console.print(Group(*(part for part in parts if part is not None)))
+        if self.code:
+            console.print(Text(self.code), soft_wrap=True)
 
     def _rich(self, shown: Sequence[int], widths: Sequence[int]) -> RichTable:
         table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -69,7 +73,7 @@ class Table:
         everything = range(len(self.columns))
         with console.capture() as text:
             console.print(self._rich(everything, fitted(self.columns, self.rows, self.words, everything, 1000)))
-        parts = self.title, *(line.rstrip() for line in text.get().splitlines()), self.note
+        parts = self.title, *(line.rstrip() for line in text.get().splitlines()), self.note, self.code
         return "\n".join(part for part in parts if part)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -92,8 +96,9 @@ class Table:
         cells = lambda tag, row: "".join(f"<{tag}{kind(i)}>{escape(c)}</{tag}>" for i, c in enumerate(row))
         body = "".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows)
         note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
+        code = f'<div class="wide"><pre>{escape(self.code)}</pre></div>' if self.code else ""
         title = f"<figcaption>{escape(self.title)}</figcaption>" if self.title else ""
         return (
             f'<figure>{title}<div class="wide"><table><thead><tr>'
-            f"{cells('th', self.columns)}</tr></thead><tbody>{body}</tbody></table></div>{note}</figure>"
+            f"{cells('th', self.columns)}</tr></thead><tbody>{body}</tbody></table></div>{note}{code}</figure>"
         )

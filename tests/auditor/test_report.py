@@ -83,13 +83,43 @@ def test_a_finding_is_accepted_for_its_rule_verdict_and_check():
 @pytest.mark.parametrize(
     ("args", "kwargs", "call"),
     [
-        ((X,), {}, "jaxdl.audit(f, numpy.array([0.5, 2.0], 'float32'))"),
-        ((np.zeros(65),), {"axis": 1}, "jaxdl.audit(f, args[0], axis=1)"),
-        ((X,), {"b": np.zeros((9, 9))}, "jaxdl.audit(f, numpy.array([0.5, 2.0], 'float32'), b=kwargs['b'])"),
+        ((X,), {}, "jaxdl.audit(f, numpy.array([0.5, 2.0], 'float32')).print()  # set f, the function <lambda>"),
+        (
+            (np.zeros(65), None),
+            {"axis": 1},
+            "jaxdl.audit(f, args[0], None, axis=1).print()  # set f, the function <lambda>; args[0], float64[65]",
+        ),
+        (
+            (X,),
+            {"b": {"w": np.zeros((9, 9)), "of": "mean"}},
+            "jaxdl.audit(f, numpy.array([0.5, 2.0], 'float32'), b=kwargs['b']).print()"
+            "  # set f, the function <lambda>; kwargs['b'], a dict of str, float64[9,9]",
+        ),
     ],
+    ids=["function", "positional", "keyword"],
 )
-def test_a_line_that_runs_it_again(args, kwargs, call):
-    assert report(f=lambda x: x, args=args, kwargs=kwargs).script == f"import jaxdl, numpy; {call}.print()"
+def test_a_line_that_runs_it_again_says_what_to_set(args, kwargs, call):
+    assert report(f=lambda x: x, args=args, kwargs=kwargs).script == f"import jaxdl, numpy; {call}"
+
+
+def test_a_line_that_runs_it_again_runs(monkeypatch):
+    args = ({"x": np.array([1.0, np.nan], np.float32)}, jnp.ones(2, jnp.bfloat16), None, ("mean", 2.5))
+    called = []
+    monkeypatch.setattr(jaxdl, "audit", lambda f, *args: called.append((f, args)) or report())
+    exec(report(f=doubled, args=args).script, {})
+    ((f, again),) = called
+    assert f is doubled
+    assert jax.tree.structure(again) == jax.tree.structure(args)
+    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(args), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+        assert getattr(a, "dtype", None) == getattr(b, "dtype", None)
+
+
+def test_what_python_cannot_read_is_to_be_set():
+    line = report(f=doubled, args=(jax.random.key(0), slice(2), doubled)).script
+    assert "jaxdl.audit(doubled, args[0], args[1], args[2]).print()" in line
+    assert line.endswith("# set args[0], key<fry>[]; args[1], a slice; args[2], the function doubled")
+    assert "# set f, the function to_json" in report(f=report().to_json).script
 
 
 def test_a_line_that_shows_a_finding():
