@@ -12,7 +12,6 @@ from jaxdl.auditor.programs import in_float64
 from jaxdl.auditor.subject import Subject, magnitude
 
 SAMPLERS = {"random_gamma"}  # values jump where a sample is rejected; JAX's derivative is that of the distribution
-BITS = {"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"}
 
 
 def unverifiable_entries(subject: Subject, inputs: Sequence[Any], u: Sequence[Any]) -> list[np.ndarray]:
@@ -53,7 +52,7 @@ def is_sampled(subject: Subject) -> bool:
 def is_sampled_in_a_loop(subject: Subject) -> bool:
     """Whether values are sampled in a loop: JAX differentiates the accepted samples, not their distribution."""
     loops = [eqn for eqn in jx.equations(subject.value) if eqn.primitive.name == "while"]
-    return any(BITS & {*jx.primitives(body)} for eqn in loops for body in jx.inner_jaxprs(eqn))
+    return any(jx.draws_bits(body) for eqn in loops for body in jx.inner_jaxprs(eqn))
 
 
 @functools.lru_cache(maxsize=64)

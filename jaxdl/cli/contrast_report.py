@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 COLUMNS = ("model", "parameters", "test result hand / auto", "gradient diff.", "step (ratio)")
 MEMORY = ("residuals hand / auto", "temporary hand / auto")
 NOTE = (
-    "Gradient difference: the largest during training, over the largest entry of the gradient. Step: forward and "
-    f"backward pass of {BATCH} examples, by hand; its ratio is hand : automatic, the median of many pairs. The other "
-    "ratios are to automatic too. Stock: the model with functions of jax.nn, jax.numpy and lax, or as Flax and optax "
-    "write them, in place of operations of jaxdl."
+    "Gradient difference: the largest during training, over the largest entry of the gradient. {step} of {batch} "
+    "examples, by hand; its ratio is hand : automatic, the median of many pairs. The other ratios are to automatic "
+    "too. Stock: the model with functions of jax.nn, jax.numpy and lax, or as Flax and optax write them, in place of "
+    "operations of jaxdl."
 )
+STEPS = {1: "Step: forward and backward pass", 2: "Step: the gradient and its derivative"}  # by order
 ABOUT = (
     "Every model below was trained twice from the same seed on the same batches: once with hand-written derivative "
     "rules, once with the derivative that JAX derives. Both should give the same gradients up to rounding; they differ "
@@ -66,18 +67,25 @@ class TrainingReport(Report):
         wholes = [t.contrast.whole for t in self.trainings.values()]
         times = [whole.step.ratio for whole in wholes if whole.step]
         kept = [w.hand.residual_bytes / w.automatic.residual_bytes for w in wholes if w.automatic.residual_bytes]
+        step = "a step" if self._order == 1 else "a second derivative"
         return (
             f"With hand-written rules the gradients differ from automatic ones by at most {number_text(apart)} of the "
-            f"largest entry; a step takes {_range(times)} of the time and keeps {_range(kept)} of the bytes for the "
+            f"largest entry; {step} takes {_range(times)} of the time and keeps {_range(kept)} of the bytes for the "
             f"backward pass."
         )
+
+    @property
+    def _order(self) -> int:
+        """The order of the derivatives whose costs are compared."""
+        return max(t.contrast.order for t in self.trainings.values())
 
     def table(self) -> Table:
         """One row for each model: its result with each derivative, and what each costs."""
         title = "The same training with hand-written rules and with the automatic derivative"
         further = list(dict.fromkeys(side for t in self.trainings.values() for side in t.contrast.whole.beside))
         rows = [_row(name, t, further) for name, t in self.trainings.items()]
-        return Table(title, (*COLUMNS, *(f"step {side}" for side in further), *MEMORY), rows, NOTE)
+        note = NOTE.format(step=STEPS[self._order], batch=BATCH)
+        return Table(title, (*COLUMNS, *(f"step {side}" for side in further), *MEMORY), rows, note)
 
     def tables(self) -> tuple[Table, ...]:
         """The table of models, then those of each contrast, and of what was tuned."""

@@ -1,9 +1,6 @@
-"""What a notebook shows of pictures and pages."""
+"""Pictures that a notebook shows."""
 
 from dataclasses import dataclass
-from html import escape
-
-FRAME_HEIGHT = "32rem"  # of a page
 
 
 @dataclass(frozen=True)
@@ -26,9 +23,3 @@ class Svg:
 
     def __repr__(self) -> str:
         return f"<SVG of {len(self.text):,} characters>"
-
-
-def framed(page: str) -> str:
-    """A whole page in a frame of its own, so that its styles and keys stay in it."""
-    style = f"width: 100%; height: {FRAME_HEIGHT}; border: 1px solid #8888; resize: vertical"
-    return f'<iframe style="{style}" srcdoc="{escape(page)}"></iframe>'

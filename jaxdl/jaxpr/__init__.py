@@ -36,6 +36,7 @@ from jaxdl.jaxpr.quick_programs import LARGE, quick_jit
 from jaxdl.jaxpr.reading import (
     argument_names,
     definition_of,
+    draws_bits,
     equations,
     function_name,
     inner_jaxprs,
@@ -141,6 +142,7 @@ __all__ = [
     "definition_of",
     "dependent_outputs",
     "dot",
+    "draws_bits",
     "equations",
     "evaluate",
     "evaluate_opened",

@@ -14,6 +14,8 @@ from jaxdl.jaxpr.records import op_call
 from jaxdl.jaxpr.tracing import trace
 from jaxdl.jaxpr.versions import AnyJaxpr, Equation
 
+RANDOM_BITS = {"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"}
+
 
 def opened(jaxpr: AnyJaxpr) -> AnyJaxpr:
     """The jaxpr with `eqns` inside one that may be closed over constants."""
@@ -50,6 +52,11 @@ def equations_inside(eqn: Equation) -> Iterator[Equation]:
 def primitives(jaxpr: AnyJaxpr) -> Iterator[str]:
     """The names of the primitives of all equations in a jaxpr, however deep."""
     return (eqn.primitive.name for eqn in equations(jaxpr))
+
+
+def draws_bits(jaxpr: AnyJaxpr) -> bool:
+    """Whether a jaxpr draws random bits, also in its loops and branches."""
+    return not RANDOM_BITS.isdisjoint(primitives(jaxpr))
 
 
 def primal_of(eqn: Equation) -> AnyJaxpr | None:

@@ -19,18 +19,18 @@ LEAST = 2.0  # the axes reach from 1/2 to 2 at least
 MOST = 16.0  # larger ratios, and those to 0 bytes, stand at the edge
 
 
-def comparison_figure(comparisons: Sequence[Any], sides: Sequence[str], label: Any) -> Figure:
+def comparison_figure(comparisons: Sequence[Any], sides: Sequence[str], labels: Sequence[str]) -> Figure:
     """One row a comparison: where time was measured its ratio with quartiles, and the ratio of kept bytes.
 
     Args:
         comparisons: Those of f as a whole and of its rules.
         sides: The names of all sides.
-        label: Gives the text beside a row.
+        labels: The text beside each row.
     """
     timed = any(c.step for c in comparisons)
     shown = [side for side in sides if side != "automatic"]
     panels = [("time", _time), ("kept bytes", _kept)][not timed :]
-    names = ["\n".join(textwrap.wrap(label(c), 26)) for c in comparisons]
+    names = ["\n".join(textwrap.wrap(label, 26)) for label in labels]
     lines = sum(max(name.count("\n") + 1, 0.6 * len(shown)) for name in names)
     with figure(1, len(panels), width=8.4, height=1.5 + 0.2 * lines + 0.1 * len(names), sharey=True) as (fig, axes):
         axes = np.atleast_1d(axes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxdl.measure.contrast_figure import comparison_figure
 from jaxdl.measure.contrast_sentences import conclusion
-from jaxdl.measure.contrast_tables import comparison_table, gains_table, label, losses_table, sides_of
+from jaxdl.measure.contrast_tables import comparison_table, gains_table, labels, losses_table, sides_of
 from jaxdl.measure.differentiated import DerivativeCost
 from jaxdl.measure.distances import Difference, largest, telling, worst_ulp
 from jaxdl.measure.timing import Pairs
@@ -60,6 +60,7 @@ class Comparison:
     Attributes:
         name: The rule's name, or "whole".
         shape: The shape of the first input.
+        output_shape: The shape of a rule's first output; () for f as a whole.
         where: The line of source that calls the rule.
         count: How often f calls it.
         differences: One for each output and each cotangent.
@@ -76,6 +77,7 @@ class Comparison:
 
     name: str
     shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
     where: str
     count: int
     differences: tuple[Difference, ...]
@@ -94,6 +96,7 @@ class Comparison:
         return {
             "name": self.name,
             "shape": list(self.shape),
+            "output_shape": list(self.output_shape),
             "where": self.where,
             "count": self.count,
             "differences": [asdict(d) for d in self.differences],
@@ -203,4 +206,4 @@ class Contrast(Report):
 
     def _figure(self) -> Figure:
         comparisons = self.whole, *self.sites
-        return comparison_figure(comparisons, sides_of(comparisons), label)
+        return comparison_figure(comparisons, sides_of(comparisons), labels(comparisons))

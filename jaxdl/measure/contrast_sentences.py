@@ -26,7 +26,14 @@ def _agreement(whole):
         return f"the results differ by {apart} at a kink, where rounding decides a maximum or a comparison"
     if differs(whole):
         return f"the results DIFFER by {apart}, in the {most.name}"
-    return "the results are equal" if most.relative == 0 else f"the results agree to {apart}"
+    agree = "are equal" if most.relative == 0 else f"agree to {apart}"
+    return f"the results {agree}{_except_at_kinks(whole.differences)}"
+
+
+def _except_at_kinks(differences):
+    kinks = sum(d.is_at_kink for d in differences)
+    of_all = f"{kinks} of {len(differences)} arrays"
+    return f", except {of_all} at a kink, where rounding decides a maximum or a comparison" if kinks else ""
 
 
 def differs(whole: Any) -> bool:
@@ -34,9 +41,9 @@ def differs(whole: Any) -> bool:
     most = whole.largest
     if most is None or most.is_at_kink:
         return False
-    if most.hand_ulp is None or most.automatic_ulp is None:
+    if most.hand_ulp is None:
         return not most.relative < 1e-3
-    return beyond_rounding(most.hand_ulp, most.automatic_ulp)
+    return beyond_rounding(most.hand_ulp, most.automatic_ulp or 0)
 
 
 def speed(step: Pairs) -> str:
@@ -89,7 +96,7 @@ def _clearly_less(c, less, more, less_name, more_name) -> Iterator[str]:
         yield f"keeps {told(text, less, more)}"
     few, many = less.temporary_bytes, more.temporary_bytes
     if few is not None and many is not None and few < CLEAR * many:
-        yield f"takes {told(bytes_text, few, many)}"
+        yield f"takes {told(bytes_text, few, many)} of temporary memory"
     near, far = worst_ulp(c.differences, less_name), worst_ulp(c.differences, more_name)
     if near is not None and far is not None and near < 0.8 * far and far > 1:
         text = lambda ulp: f"{number_text(ulp)} ULP" if ulp is (near if of_hand else far) else number_text(ulp)

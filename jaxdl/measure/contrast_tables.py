@@ -1,5 +1,7 @@
 """The tables of `contrast`."""
 
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,10 +9,21 @@ from jaxdl.measure.contrast_sentences import gains, losses
 from jaxdl.report import Table, bytes_text, number_text, ratio_text
 
 
-def label(c: Any) -> str:
-    """The name of a comparison and the shape of its first input."""
-    shape = "×".join(map(str, c.shape)) or "number"
-    return c.name if c.name == "whole" else f"{c.name.replace('_', ' ')} {shape}"
+def labels(comparisons: Sequence[Any]) -> list[str]:
+    """The name of each comparison and the shape of its first input; of equal ones also that of the output, or a number.
+
+    Args:
+        comparisons: Comparisons, in the order of the program.
+    """
+    found = [c.name if c.name == "whole" else f"{c.name.replace('_', ' ')} {_shape(c.shape)}" for c in comparisons]
+    count = Counter(found)
+    found = [f"{x} → {_shape(c.output_shape)}" if count[x] > 1 else x for x, c in zip(found, comparisons, strict=True)]
+    count, numbers = Counter(found), defaultdict(lambda: itertools.count(1))
+    return [f"{x} ({next(numbers[x])})" if count[x] > 1 else x for x in found]
+
+
+def _shape(shape):
+    return "×".join(map(str, shape)) or "number"
 
 
 def _ratio(hand, automatic):
@@ -29,7 +42,6 @@ def _columns(sides, brief):
     of_all = lambda text, figure: lambda c: _of_sides(c, compared, text, figure)
     time = lambda name: lambda c: _of_sides(c, [name], ratio_text, lambda side: side.step and side.step.ratio)
     return (
-        ("function", True, label),
         ("×", True, lambda c: str(c.count)),
         ("difference", True, lambda c: number_text(c.largest and c.largest.relative)),
         (f"ULP {heading}", True, of_all(number_text, lambda side: side.ulp)),
@@ -51,7 +63,8 @@ def _columns(sides, brief):
 _NOTE = (
     "Times (forward, backward, both in one; to compile), FLOPs and bytes are ratios hand : automatic: below 1 the "
     "hand-written rule is cheaper. ULP is the largest distance from a float64 run, in units of the largest entry's "
-    "last place; the difference is over the largest entry. Residuals are what is computed in the forward pass and kept "
+    "last place (if f is in float64 itself, the automatic derivative is that run); the difference is over the largest "
+    "entry. Residuals are what is computed in the forward pass and kept "
     "for the backward pass; not in it are inputs that are kept, and what a compiler removes (unneeded): constants such "
     "as zeros, and what the backward pass does not read."
 )
@@ -65,28 +78,30 @@ def comparison_table(title: str, comparisons: Sequence[Any], brief: bool, left_o
     """One row a comparison; the note says why cells are empty, and which rules have no row."""
     sides = sides_of(comparisons)
     columns = [(header, cell) for header, in_brief, cell in _columns(sides, brief) if in_brief or not brief]
-    rows = [tuple(cell(c) for _, cell in columns) for c in comparisons]
+    named = list(zip(labels(comparisons), comparisons, strict=True))
+    rows = [(name, *(cell(c) for _, cell in columns)) for name, c in named]
     note = _NOTE
     if sides[2:]:
         note += f" Times of {' and '.join(sides[2:])} are ratios to automatic too."
     if "stock" in sides:
         note += _STOCK
-    kinks = [text for c in comparisons if (text := _kinks(c))]
-    empty = [f"{label(c)} has no {what}: {reason}" for c in comparisons for what, reason in c.missing]
+    kinks = [text for name, c in named if (text := _kinks(name, c))]
+    empty = [f"{name} has no {what}: {reason}" for name, c in named for what, reason in c.missing]
     empty += [f"{site.name} ({site.where}) has no row: {reason}" for site, reason in left_out]
-    return Table(title, tuple(header for header, _ in columns), rows, "\n".join([note, *kinks, *empty]))
+    return Table(title, ("function", *(header for header, _ in columns)), rows, "\n".join([note, *kinks, *empty]))
 
 
-def _kinks(c):
+def _kinks(name, c):
     """Which differences are those of a kink."""
     found = [d for d in c.differences if d.is_at_kink]
     if not found:
         return ""
     most = max(found, key=lambda d: d.relative)
     others = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    ulps = " / ".join(number_text(max(getattr(d, ulp) for d in found)) for ulp in ("hand_ulp", "automatic_ulp"))
+    known = ([u for d in found if (u := getattr(d, ulp)) is not None] for ulp in ("hand_ulp", "automatic_ulp"))
+    ulps = " / ".join(number_text(max(of_side, default=None)) for of_side in known)
     return (
-        f"{label(c)}: the {most.name}{others} is at a kink: rounding decides a maximum, a sign or a comparison. There "
+        f"{name}: the {most.name}{others} is at a kink: rounding decides a maximum, a sign or a comparison. There "
         f"the two differ by {number_text(most.relative)}; hand / auto are {ulps} ULP from the derivative on one of its "
         f"sides. This difference is not in the table."
     )
@@ -99,13 +114,15 @@ def sides_of(comparisons: Sequence[Any]) -> list[str]:
 
 def gains_table(comparisons: Sequence[Any]) -> Table:
     """One row for each rule that measures better: the figures, and the rule's stated reason."""
-    rows = [(label(c), "; ".join(found), c.gain) for c in comparisons if (found := gains(c))]
+    named = zip(labels(comparisons), comparisons, strict=True)
+    rows = [(name, "; ".join(found), c.gain) for name, c in named if (found := gains(c))]
     note = "" if rows else "No rule measures better than the automatic derivative here."
     return Table("Where hand-written rules gain, and why", ("function", "gain", "cause"), rows, note, words=3)
 
 
 def losses_table(comparisons: Sequence[Any]) -> Table:
     """One row for each rule that measures worse than the automatic derivative or the stock function."""
-    rows = [(label(c), "; ".join(found)) for c in comparisons if (found := losses(c))]
+    named = zip(labels(comparisons), comparisons, strict=True)
+    rows = [(name, "; ".join(found)) for name, c in named if (found := losses(c))]
     note = "" if rows else "No rule measures worse than the automatic derivative or the stock function here."
     return Table("Where hand-written rules lose", ("function", "loss"), rows, note, words=2)

@@ -226,6 +226,7 @@ def _compare(site, hand, plain, beside, arrays, smooth, names, *, order, time):
     return Comparison(
         name=site.name,
         shape=arrays[0].shape,
+        output_shape=site.outputs[0].shape if site.outputs else (),
         where=site.where,
         count=site.count,
         differences=found[0],

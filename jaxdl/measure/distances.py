@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.double_precision import as_double
+from jaxdl import jaxpr as jx
+from jaxdl.double_precision import as_double, in_double_precision
 from jaxdl.measure.differentiated import Differentiated
 
 EXPLAINED = 1 / 8  # of a distance, to which a kink on the other side must reduce it
@@ -27,7 +28,8 @@ class Difference:
         relative: The largest difference over the largest entry.
         hand_ulp: The largest distance of the hand-written derivative from the float64 run, in units in the last place
             of the largest entry; None where f does not run in float64.
-        automatic_ulp: The same of the automatic derivative.
+        automatic_ulp: The same of the automatic derivative; None where f itself is in float64, so that the float64 run
+            is the automatic derivative.
         is_noise: Whether neither has a correct digit, as where the truth is 0 and both are rounding errors.
         is_at_kink: Whether rounding decides a maximum, a sign or a comparison, and so this derivative. The ULPs are
             then those from the nearest of the derivatives on either side.
@@ -101,20 +103,30 @@ def beside_kinks(
 def _beside_kink(found, hand, plain, drawn):
     dtype = hand.dtype
     nearest = lambda x: min(_largest_distance(as_double(np.asarray(x)), y) / _last_place(y, dtype) for y in drawn)
-    before = found.hand_ulp, found.automatic_ulp
+    before = found.hand_ulp, found.automatic_ulp or 0
     after = [min(ulp, nearest(x)) for ulp, x in zip(before, (hand, plain), strict=True)]
     far = [a < EXPLAINED * b for a, b in zip(after, before, strict=True) if b > SUSPECT]
     if not any(far):
         return found
     explained = all(far) and not beyond_rounding(max(after), min(after))
-    return replace(found, hand_ulp=after[0], automatic_ulp=after[1], is_at_kink=explained)
+    automatic_ulp = None if found.automatic_ulp is None else after[1]
+    return replace(found, hand_ulp=after[0], automatic_ulp=automatic_ulp, is_at_kink=explained)
+
+
+def for_float64(by_jax: Differentiated) -> Callable[..., Any]:
+    """The function to call on arrays in float64: where it draws random numbers, with those that it draws here.
+
+    In another format `jax.random` draws other numbers.
+    """
+    jaxpr, _ = jx.trace(by_jax.f, *by_jax.arrays)
+    return in_double_precision(jaxpr) if jx.draws_bits(jaxpr) else by_jax.f
 
 
 def float64_run(by_jax: Differentiated) -> list[Any]:
     """Outputs and cotangents of the automatic derivative in float64; f raises if it insists on another precision."""
-    arrays, dy = ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
+    f, (arrays, dy) = for_float64(by_jax), ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
     with jax.enable_x64(True):
-        y, dx = jax.jit(Differentiated(by_jax.f, arrays, by_jax.smooth).step)(arrays, dy)
+        y, dx = jax.jit(Differentiated(f, arrays, by_jax.smooth).step)(arrays, dy)
         return [np.asarray(x) for x in (*y, *dx)]
 
 
@@ -131,7 +143,8 @@ def _difference(name, hand, plain, truth):
     ulp = _last_place(truth, dtype)
     hand_ulp, automatic_ulp = _largest_distance(hand, truth) / ulp, _largest_distance(plain, truth) / ulp
     is_noise = min(hand_ulp, automatic_ulp) * float(jnp.finfo(dtype).eps) > NO_DIGIT
-    return Difference(name, absolute, relative, hand_ulp, automatic_ulp, is_noise)
+    is_double = jnp.finfo(dtype).bits == 64
+    return Difference(name, absolute, relative, hand_ulp, None if is_double else automatic_ulp, is_noise)
 
 
 def _last_place(x, dtype) -> float:

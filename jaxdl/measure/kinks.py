@@ -11,6 +11,7 @@ import numpy as np
 from jaxdl import jaxpr as jx
 from jaxdl.double_precision import as_double
 from jaxdl.measure.differentiated import Differentiated
+from jaxdl.measure.distances import for_float64
 
 DRAWS = 16
 ROUNDING = 8  # units of rounding of the largest entry, by which the inputs of a comparison are moved
@@ -30,9 +31,9 @@ def runs_beside_kinks(by_jax: Differentiated) -> list[list[np.ndarray]]:
         by_jax: A function with its automatic derivative.
     """
     rounding = ROUNDING * float(np.max([jnp.finfo(by_jax.arrays[i].dtype).eps for i in by_jax.smooth]))
-    arrays, dy = ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
+    f, (arrays, dy) = for_float64(by_jax), ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
     with jax.enable_x64(True):
-        moved = _moved(by_jax.f, arrays, rounding)
+        moved = _moved(f, arrays, rounding)
         with_key = lambda key: Differentiated(functools.partial(moved, key), arrays, by_jax.smooth)
         step = jax.jit(lambda key, arrays, dy: jax.tree.leaves(with_key(key).step(arrays, dy)))
         keys = jax.random.split(jax.random.key(0), DRAWS)

@@ -66,15 +66,15 @@ def fragment(*parts: str) -> str:
     return f'<div class="jaxdl"><style>{_FRAGMENT_STYLE}</style>{"".join(parts)}</div>'
 
 
-def framed(page: str, height: int = 600) -> str:
-    """A whole HTML page inside the output of a notebook's cell.
+def framed(page: str) -> str:
+    """A whole HTML page in a frame inside the output of a notebook's cell, so that its styles and keys stay in it.
 
     Args:
         page: The page.
-        height: Of the frame, in pixels.
 
     Example:
-        >>> framed("<p>text</p>", 300)
-        '<iframe srcdoc="&lt;p&gt;text&lt;/p&gt;" style="width: 100%; height: 300px; border: 0"></iframe>'
+        >>> "&lt;p&gt;text&lt;/p&gt;" in framed("<p>text</p>")
+        True
     """
-    return f'<iframe srcdoc="{escape(page)}" style="width: 100%; height: {height}px; border: 0"></iframe>'
+    style = "width: 100%; height: 32rem; border: 1px solid #8888; resize: vertical"
+    return f'<iframe style="{style}" srcdoc="{escape(page)}"></iframe>'

@@ -121,3 +121,16 @@ def test_trace_has_a_direct_and_a_curried_form():
     direct, curried = trace(examples.product_and_sum, *ARGS), trace(examples.product_and_sum)(*ARGS)
     assert direct.outputs.value == curried.outputs.value == -14
     assert trace(lambda: f32(1))().flat_outputs[0].value == 1
+
+
+def test_names_are_text_on_a_page(tmp_path):
+    def f(x):
+        return {"{{DATA}}": x + 1, "<b>": x}
+
+    f.__name__ = "{{GRAPH}}</script><i>"
+    trace(f, ARGS[0]).draw(tmp_path / "f.html")
+    page = (tmp_path / "f.html").read_text()
+    assert "<title>{{GRAPH}}&lt;/script&gt;&lt;i&gt;</title>" in page
+    assert "{{DATA}}" in page
+    assert page.count('"edges":') == page.count('id="i0"') == 1
+    assert "<b>'" not in page

@@ -11,8 +11,8 @@ from jaxdl.graph.drawing.page import html
 from jaxdl.graph.drawing.text_formats import dot, mermaid
 from jaxdl.graph.local_gradients import compute_local_gradients
 from jaxdl.graph.node import AnyGraph
-from jaxdl.graph.notebook import Svg, framed
-from jaxdl.report import Report
+from jaxdl.graph.notebook import Svg
+from jaxdl.report import Report, framed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

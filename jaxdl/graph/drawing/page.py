@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import defaultdict
 from html import escape
 from importlib.resources import files
@@ -40,9 +41,7 @@ def html(root: Box, opened: set[Box]) -> bytes:
         "GRAPH": _html(root, opened, parents, ids),
         "DATA": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     }
-    for name, text in parts.items():
-        template = template.replace(f"{{{{{name}}}}}", text)
-    return template.encode()
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template).encode()
 
 
 def _parents(root) -> list[Box]:
