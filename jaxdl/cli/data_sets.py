@@ -52,7 +52,7 @@ def show_set(name: str, folder: Path | None, out: Path | None, count: int) -> in
     if count < 1:
         raise BadUsage(f"--count must be 1 or more, got {count}")
     usage(write_whole, out, _picture(usage(samples, name, count, folder)))
-    terminal().print(f"written: {out}", soft_wrap=True)
+    terminal().print(f"Written: {out}", soft_wrap=True)
     return 0
 
 

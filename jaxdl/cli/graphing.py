@@ -36,7 +36,7 @@ def show_graph(target: str, args: Path | None, out: Path | None, steps: bool, co
         found.print(console)
     if out:
         usage(lambda: found.draw(out, depth=depth))
-        console.print(f"written: {out}")
+        console.print(f"Written: {out}", soft_wrap=True)
     return 0
 
 

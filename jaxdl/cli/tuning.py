@@ -49,7 +49,7 @@ def tune_target(
     found.print(console)
     if out:
         usage(found.save, out)
-        console.print(f"written: {out}")
+        console.print(f"Written: {out}", soft_wrap=True)
     return 0
 
 

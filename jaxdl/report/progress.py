@@ -89,7 +89,7 @@ class _State:
 
     def __init__(self, title, done, total, note):
         self.done, self.total = done, total
-        count = f"{done}/{total}" if isinstance(total, int) else f"{number_text(100 * done / total)}%"
+        count = f"{int(done)}/{total}" if isinstance(total, int) else f"{number_text(100 * done / (total or 1))}%"
         self.title, self.text = title, f"{count} {note}".strip()
 
     def __repr__(self):

@@ -49,7 +49,7 @@ def test_a_picture_of_samples(name, stripes_folder, tmp_path, capsys):
     pictures = tmp_path / "a.png", tmp_path / "b.png"
     for picture in pictures:
         assert status("show", name, "--folder", stripes_folder, "--out", picture, "--count", 3) == 0
-        assert f"written: {picture}" in capsys.readouterr().out
+        assert f"Written: {picture}" in capsys.readouterr().out
     first, second = (picture.read_bytes() for picture in pictures)
     assert first == second
     assert Image.open(io.BytesIO(first)).width > 1000
