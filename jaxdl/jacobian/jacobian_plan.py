@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.jacobian.saved_plans import SavedPlan
-from jaxdl.report import Table, bytes_text, count_text, figure, seconds_text
+from jaxdl.report import FURTHER, Table, bytes_text, count_text, figure, seconds_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +154,7 @@ class JacobianPlan(SavedPlan):
     def _figure(self) -> Figure:
         ways = self._tried[::-1]
         with figure(width=6, height=1 + 0.35 * len(ways)) as (fig, axes):
-            axes.barh([way.method for way in ways], [1e6 * way.seconds for way in ways])
+            axes.barh([way.method for way in ways], [1e6 * way.seconds for way in ways], color=FURTHER[0]["color"])
             axes.set_xlabel("time (µs), measured or else predicted")
             axes.set_title(f"Jacobian of {self.m:,} × {self.n:,}")
         return fig

@@ -102,8 +102,8 @@ def _kinks(name, c):
     ulps = " / ".join(number_text(max(of_side, default=None)) for of_side in known)
     return (
         f"{name}: the {most.name}{others} is at a kink: rounding decides a maximum, a sign or a comparison. There "
-        f"the two differ by {number_text(most.relative)}; hand / auto are {ulps} ULP from the derivative on one of its "
-        f"sides. This difference is not in the table."
+        f"the two differ by {number_text(most.relative)}; hand / auto are {ulps} ULP from what lies between the "
+        f"derivatives on its sides. This difference is not in the table."
     )
 
 

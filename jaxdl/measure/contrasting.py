@@ -163,8 +163,14 @@ def _held_fixed(f, smooth):
 
 def _gradient(f, arrays, smooth):
     """The gradient of f as a function of its arguments, for one fixed cotangent of its outputs."""
-    dy = Differentiated(f, arrays, smooth).cotangent()
-    return lambda *arrays: Differentiated(f, arrays, smooth).step(arrays, dy)[1]
+    side = Differentiated(f, arrays, smooth)
+    dy = side.cotangent()
+
+    def gradient(*arrays):
+        y, pullback = side.forward(*arrays)
+        return list(pullback([of_y.astype(y.dtype) for of_y, y in zip(dy, y, strict=True)]))  # float64 in that run
+
+    return gradient
 
 
 def _functions_by_name(beside):

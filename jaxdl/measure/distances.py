@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.double_precision import as_double, in_double_precision
+from jaxdl.double_precision import as_double, in_double_precision, real_parts
 from jaxdl.measure.differentiated import Differentiated
 
 EXPLAINED = 1 / 8  # of a distance, to which a kink on the other side must reduce it
@@ -32,7 +32,7 @@ class Difference:
             is the automatic derivative.
         is_noise: Whether neither has a correct digit, as where the truth is 0 and both are rounding errors.
         is_at_kink: Whether rounding decides a maximum, a sign or a comparison, and so this derivative. The ULPs are
-            then those from the nearest of the derivatives on either side.
+            then those from what lies between the derivatives on its sides.
     """
 
     name: str
@@ -102,9 +102,10 @@ def beside_kinks(
 
 def _beside_kink(found, hand, plain, drawn):
     dtype = hand.dtype
-    nearest = lambda x: min(_largest_distance(as_double(np.asarray(x)), y) / _last_place(y, dtype) for y in drawn)
+    sides = real_parts(np.stack(drawn))
+    between = lambda x: _largest_distance(x, np.clip(x, sides.min(0), sides.max(0))) / _last_place(sides, dtype)
     before = found.hand_ulp, found.automatic_ulp or 0
-    after = [min(ulp, nearest(x)) for ulp, x in zip(before, (hand, plain), strict=True)]
+    after = [min(ulp, between(real_parts(x))) for ulp, x in zip(before, (hand, plain), strict=True)]
     far = [a < EXPLAINED * b for a, b in zip(after, before, strict=True) if b > SUSPECT]
     if not any(far):
         return found

@@ -105,6 +105,8 @@ def test_second_order():
     names = [d.name for d in report.whole.differences]
     assert names == ["gradient of argument [0]", "second cotangent of argument [0]"]
     assert report.whole.largest.relative < 1e-5
+    assert not report.whole.missing
+    assert all(d.automatic_ulp < 8 for d in report.whole.differences)
     assert "against automatic second derivative" in report.conclusion
 
     @jaxdl.op
