@@ -189,6 +189,8 @@ def _training_figure(training, apart):
             xlabel="epoch", ylabel="largest difference / largest entry", yscale="log",
             title=f"Gradients differ by at most {apart}",
         )  # fmt: skip
+        for axes in (losses, differences):
+            axes.xaxis.get_major_locator().set_params(integer=True)
     return fig
 
 
