@@ -15,6 +15,7 @@ Chip = Literal["a100", "h100", "h200", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e"
 Count = Annotated[int | None, arg(metavar="N")]
 Number = Annotated[int, arg(metavar="N")]
 Seconds = Annotated[float, arg(metavar="SECONDS")]
+Limit = Annotated[float | None, arg(metavar="SECONDS")]
 Model = Annotated[str, arg(metavar="MODEL")]
 Data = Annotated[str, arg(metavar="NAME")]
 Arguments = Annotated[Path | None, arg(metavar="FILE.py")]
@@ -61,7 +62,7 @@ def audit(
     accepted: Annotated[Path | None, arg(metavar="FILE.toml")] = None,
     out: File = None,
     domains: Annotated[tuple[str, ...], arg(metavar="NAME=LOW:HIGH ...")] = (),
-    seconds: float | None = None,
+    seconds: Limit = None,
     quick: bool = False,
 ) -> int:
     """Audit the derivative rules of a function, or of every public function of a module that takes arrays.
