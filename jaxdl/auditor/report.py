@@ -232,7 +232,14 @@ def name_of(f: Callable[..., Any]) -> str:
 
 
 def legend(audited: Iterable[Audited]) -> str:
-    """The meaning of each verdict that occurs, the worst first."""
+    """The meaning of each verdict that occurs, the worst first.
+
+    Args:
+        audited: The audits with the verdicts.
+
+    Returns:
+        A sentence for each verdict.
+    """
     verdicts = sorted({a.verdict for a in audited}, key=lambda v: v.rank)
     return " ".join(f"{v}: {v.meaning}." for v in verdicts)
 

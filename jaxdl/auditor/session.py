@@ -28,7 +28,15 @@ _PRESENT: ContextVar[Session] = ContextVar("session", default=_UNLIMITED)
 
 @contextlib.contextmanager
 def limits(seconds: float | None = None, watch: Callable[[str], Any] | None = None) -> Iterator[None]:
-    """Audits inside of it start no check after so many seconds, and tell `watch` what they do."""
+    """Audits inside of it start no check after so many seconds, and tell `watch` what they do.
+
+    Args:
+        seconds: From now on; None for no limit of its own.
+        watch: Called with the name of what is audited next; by default that of the limits around these.
+
+    Returns:
+        A context manager.
+    """
     outer = _PRESENT.get()
     end = outer.end if seconds is None else min(outer.end, time.monotonic() + seconds)
     token = _PRESENT.set(Session(end, watch or outer.watch))
@@ -39,7 +47,11 @@ def limits(seconds: float | None = None, watch: Callable[[str], Any] | None = No
 
 
 def is_time_up() -> bool:
-    """Whether no further check may start."""
+    """Whether no further check may start.
+
+    Returns:
+        Whether the time of the limits around has passed.
+    """
     return time.monotonic() > _PRESENT.get().end
 
 

@@ -14,6 +14,7 @@ from jaxdl.testing import assert_rules
 from tests.auditor.subjects import by_rule, subject
 
 X = np.array([1.0, 2.0, 0.0], np.float32)
+NEW = jax.__version_info__ >= (0, 12)
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +163,7 @@ def test_a_format_that_a_library_lacks_is_left_out():
         assert jaxdl.audit(jnp.linalg.solve, matrix, b).verdict == Verdict.RIGHT
 
 
+@pytest.mark.skipif(NEW, reason="from JAX 0.12 on sinc calls no rule")
 def test_what_jax_itself_calls_and_is_no_derivative_by_design_accuses_nobody():
     report = jaxdl.audit(lambda x: jnp.sinc(x * x + 1), np.float32(0.3))
     assert report.verdict == Verdict.RIGHT
@@ -172,4 +174,7 @@ def test_what_rounding_leaves_of_a_zero_accuses_nobody():
     """log_softmax of equal numbers does not move: forward and reverse mode have each their own noise."""
     quantile = lambda x: jax.scipy.special.ndtri(0.5 + 0.4 * jnp.tanh(x))
     f = lambda x: quantile(ops.log_softmax(jnp.broadcast_to(x, (3,))))
-    assert jaxdl.audit(f, np.float32(-1.375)).verdict == Verdict.RIGHT
+    report = jaxdl.audit(f, np.float32(-1.375))
+    assert report.faults == ()
+    # From JAX 0.12 on ndtri reads the bits of its argument, so that values cannot verify its derivative.
+    assert report.verdict == (Verdict.NOT_VERIFIABLE if NEW else Verdict.RIGHT)
