@@ -56,7 +56,7 @@ def test_a_keyword_of_both_is_ambiguous():
 def test_the_public_signature():
     assert str(inspect.signature(tool)) == "(f, /, *args: Any, time=True, sites=True, **kwargs: Any)"
     names = [*inspect.signature(jaxdl.contrast).parameters]
-    assert names == ["f", "args", "time", "sites", "only", "keep", "beside", "kwargs"]
+    assert names == ["f", "args", "time", "sites", "only", "keep", "beside", "argnums", "order", "quiet", "kwargs"]
 
 
 def test_contrast_and_audit_of_a_function_with_their_keywords():

@@ -63,7 +63,15 @@ def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observe
 
 
 def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]]:
-    """`observe` for a function of arrays, compiled once: a function from arrays of these types to the sites."""
+    """`observe` for a function of arrays, compiled once.
+
+    Args:
+        f: A function of arrays.
+        types: The types of its arguments: arrays or abstract arrays.
+
+    Returns:
+        A function of arrays of these types that returns what `observe` does.
+    """
     jaxpr, _ = jx.trace(f, *types)
     listed, calls, numbers = rules(f, *types), {}, itertools.count()
 

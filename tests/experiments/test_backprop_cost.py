@@ -21,7 +21,7 @@ def test_backward_computes_about_twice_the_forward_pass(data):
 def test_what_is_kept_grows_with_depth(data):
     kept = lambda way: [d[way]["kept_bytes"] / backprop_cost.ACTIVATION_BYTES for d in data["relu"].values()]
     assert kept("hand")[1] - kept("hand")[0] == 6 * 1.25  # each layer's output, and a byte an element of ReLU's mask
-    assert kept("automatic")[1] > 1.5 * kept("hand")[1]
+    assert kept("automatic") == kept("hand")  # besides arrays of zeros, which a compiler removes
     assert kept("√depth groups")[1] < kept("each layer")[1] < kept("hand")[1]
     assert data["kept a layer"]["gelu"]["hand"] < data["kept a layer"]["gelu"]["automatic"]
 
