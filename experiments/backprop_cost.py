@@ -137,7 +137,7 @@ def checkpointed(block: nn.Layer, depth: int, size: int) -> nn.Layer:
 
 def kept_by_a_layer(way: str, activation: nn.Layer) -> float:
     """The bytes that one more layer keeps, in units of a layer's output."""
-    kept = [Differentiated(*problem(way, depth, activation)).residual_bytes()[0] for depth in (4, 5)]
+    kept = [Differentiated(*problem(way, depth, activation)).cost().residual_bytes for depth in (4, 5)]
     return (kept[1] - kept[0]) / ACTIVATION_BYTES
 
 

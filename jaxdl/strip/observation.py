@@ -67,7 +67,7 @@ def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]
 
     Args:
         f: A function of arrays.
-        types: The types of its arguments: arrays or abstract arrays.
+        *types: The types of its arguments: arrays or abstract arrays.
 
     Returns:
         A function of arrays of these types that returns what `observe` does.
