@@ -51,6 +51,7 @@ def in_float64(jaxpr: Any, *arrays: Any) -> list[np.ndarray] | None:
 @user_code
 def evaluated(jaxpr: Any, *arrays: Any, optimized: bool = False) -> list[np.ndarray]:
     """The outputs of a jaxpr in its own types."""
+    optimized = optimized or jx.are_large(arrays)  # so that a large program is compiled once
     return [np.asarray(y) for y in _program(jaxpr, False, optimized)(*arrays)]
 
 

@@ -13,13 +13,17 @@ LITTLE = {"xla_backend_optimization_level": 0}
 OLDER_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
 
 
+def are_large(arrays: Any) -> bool:
+    """Whether these arrays together have so many numbers that running takes longer than compiling."""
+    return bool(sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) >= LARGE)
+
+
 def quick_jit(f: Callable[..., Any], *arrays: Any) -> Any:
     """f jitted for a few calls on arrays like these: with little optimisation, unless they are large.
 
     Results may differ in the last digits from those of `jax.jit`, as those of two versions of XLA do.
     """
-    is_small = sum(np.prod(np.shape(x)) for x in jax.tree.leaves(arrays)) < LARGE
-    return jax.jit(f, compiler_options=quick_options() if is_small else None)
+    return jax.jit(f, compiler_options=None if are_large(arrays) else quick_options())
 
 
 @functools.cache
