@@ -193,8 +193,9 @@ def _by_neighbours(subject, u, v, got, expected, floor):
     if not is_verifiable or in_float64(subject.steps[1], *subject.inputs, *u) is None:
         return expected
     half = half_of_the_digits(subject.dtype)
-    most = [half * max(magnitude(b), magnitude(a) * 0.5, floor) for a, b in zip(got, expected, strict=True)]
-    slopes = slopes_of_cotangents(subject, u, v, most)
+    rooms = [half * max(magnitude(b), magnitude(a) * 0.5, floor) for a, b in zip(got, expected, strict=True)]
+    apart = [np.abs(real_parts(a) - real_parts(b)) for a, b in zip(got, expected, strict=True)]
+    slopes = slopes_of_cotangents(subject, u, v, rooms, apart)
     return [_nearest(a, b, s) for a, b, s in zip(got, expected, slopes, strict=True)]
 
 

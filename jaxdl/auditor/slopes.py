@@ -144,12 +144,13 @@ class NumericalWitness:
 
 
 def slopes_of_cotangents(
-    subject: Subject, u: Sequence[Any], along: Sequence[Any], most: Sequence[float]
+    subject: Subject, u: Sequence[Any], along: Sequence[Any], rooms: Sequence[float], apart: Sequence[np.ndarray]
 ) -> list[Slopes]:
     """The derivatives of the real parts of each plain cotangent along a direction, from values around the point alone.
 
     The value at the point itself is not used: a branch may have another derivative there, as `where` at x = 0. Those
-    with an error beyond `most`, one number for each cotangent, are NaN.
+    with an error beyond the room, a number for each cotangent, and beyond a tenth of how far the two derivatives are
+    apart between which they decide, are NaN.
     """
     inputs = [as_double(np.asarray(x)) if i in subject.smooth else x for i, x in enumerate(subject.inputs)]
     along = [np.asarray(as_double(np.asarray(x))) for x in along]
@@ -166,7 +167,7 @@ def slopes_of_cotangents(
 
     beside = [[(at(s * t), at(2 * s * t)) for t in steps] for s in (1, -1)]
     slopes = []
-    for k, room in enumerate(most):
+    for k, (room, distance) in enumerate(zip(rooms, apart, strict=True)):
         sides = [[[real_parts(y[k]) for y in pair] for pair in side] for side in beside]
         noise = 16 * np.finfo(float).eps * np.abs(sides[0][-1][0])
         quotients = [
@@ -175,9 +176,11 @@ def slopes_of_cotangents(
         ]
         (right, *_), (left, *_) = found = [_extrapolated(steps, q, noise) for q in quotients]
         error = 4 * sum(e for _, e in found)
-        # A function may look smooth beyond a threshold nearby: the limit must also fit the smallest step.
+        # A function may look smooth beyond a threshold nearby: the limit must also fit the smallest step, as far as its
+        # quotient is no noise: sin(x)/x next to 0 has derivatives of few digits.
         away = sum(np.abs(q[-1] - x) for q, (x, _) in zip(quotients, found, strict=True))
-        known = (error <= room) & (away <= 32 * room + 2 * noise / steps[-1])
+        noisy = 4 * sum(np.abs(q[-1] - q[-2]) for q in quotients)
+        known = (error <= np.maximum(room, distance / 10)) & (away <= 32 * room + 2 * noise / steps[-1] + noisy)
         low, high = np.fmin(left, right) - error, np.fmax(left, right) + error
         slopes.append(Slopes(np.where(known, low, np.nan), np.where(known, high, np.nan)))
     return slopes

@@ -178,3 +178,10 @@ def test_what_rounding_leaves_of_a_zero_accuses_nobody():
     assert report.faults == ()
     # From JAX 0.12 on ndtri reads the bits of its argument, so that values cannot verify its derivative.
     assert report.verdict == (Verdict.NOT_VERIFIABLE if NEW else Verdict.RIGHT)
+
+
+@pytest.mark.skipif(NEW, reason="from JAX 0.12 on sinc calls no rule")
+def test_a_slope_of_few_digits_decides_between_two_derivatives():
+    """Next to 0 the derivative of sin(x)/x loses most of its digits; at 0 the plain function is constant."""
+    x, y = np.array([0.3, -1.0], np.float32), np.array([0.0, 0.2], np.float32)
+    assert not jaxdl.audit(lambda x, y: (jax.nn.softplus(x) * jnp.sinc(y)).sum(), x, y, quick=True).faults
