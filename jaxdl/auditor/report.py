@@ -208,7 +208,7 @@ class AuditReport(Report):
             for a in self.audited
         ]
         columns = "rule", "kind", "where", "inputs", "calls", "verdict", "evidence"
-        note = f"{len(self.audited)} derivatives audited, {len(self.faults)} faults found. {legend(self.audited)}"
+        note = f"Derivatives audited: {len(self.audited)}; faults: {len(self.faults)}. {legend(self.audited)}"
         return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, note, words=len(columns))
 
     def found(self) -> Table:
