@@ -336,3 +336,13 @@ def test_local_gradients_of_arrays():
 def test_a_sum_of_negative_gradients_has_brackets():
     steps = [step.text for step in trace(lambda x: x * 2 - x * 3)(f32(1)).backward().steps()]
     assert steps[-1] == "∂L/∂x = 2 + (−3) = −1"
+
+
+def test_operations_without_outputs_are_drawn(tmp_path):
+    def printed(x):
+        jax.lax.cond(x.sum() > 0, lambda: jax.debug.callback(lambda: None), lambda: None)
+        return (x**2).sum()
+
+    for suffix in ("svg", "html"):
+        trace(printed, jnp.ones(3)).draw(tmp_path / f"g.{suffix}")
+        assert "cond" in (tmp_path / f"g.{suffix}").read_text()

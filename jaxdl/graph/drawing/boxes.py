@@ -158,7 +158,7 @@ def title(item: Node | Box) -> tuple[str, str]:
 
 def total_text(item: Node | Box) -> str:
     """The gradient of a value with several uses, which no edge shows: Σ 7."""
-    if isinstance(item, Box) or len(item.types) > 1 or len(contributions(item[0])) < 2:
+    if isinstance(item, Box) or len(item.types) != 1 or len(contributions(item[0])) < 2:
         return ""
     return f"Σ {value_text(item.adjoint)}"
 
