@@ -65,7 +65,7 @@ class _TerminalBar:
 
 class _NotebookBar:
     def __init__(self, title, total):
-        self.title, self.total, self.done, self.note = title, total, 0, ""
+        self.title, self.total = title, total
         self.handle: Any = None
         self.shown = 0.0
 

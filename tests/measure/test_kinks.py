@@ -1,4 +1,4 @@
-"""A difference that one maximum or one comparison makes is told as that, and not as inaccuracy."""
+"""A difference at a kink is reported as one at a kink, not as inaccuracy."""
 
 import jax
 import jax.numpy as jnp

@@ -38,8 +38,8 @@ def laplacian(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None = 
     for each axis takes four times as many, and Taylor mode twice as many; an equation without a rule of its own takes
     one forward derivative of a forward derivative for each axis. Axes whose mixed derivatives are all 0, by the
     sparsity pattern of the Hessian, share one direction, and derivatives of intermediate values that are known to be 0
-    are left out. If a hand-written rule of f has no forward mode, the
-    second derivatives are those of the gradient along each direction.
+    are left out. If a hand-written rule of f has no forward mode, the second derivatives are those of the gradient
+    along each direction.
 
     Args:
         f: The function to differentiate twice; its output may be any array or pytree of arrays.
