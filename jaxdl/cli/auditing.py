@@ -42,6 +42,9 @@ def audit_target(
     if seconds is not None and not seconds > 0:
         raise BadUsage(f"--seconds must be positive, got {seconds:g}")
     stated = _domains(domains)
+    named = {argument for f in functions.values() for argument in argument_names(f)}
+    if is_module and (unknown := stated.keys() - named):
+        raise BadUsage(f"--domains names {', '.join(sorted(unknown))}, which is an argument of no function in {target}")
     reports, left_out, stopped = {}, {}, False
     with limits(seconds, lambda text: None if is_module else console.print(f"auditing {text} …")):
         for name, f in functions.items():

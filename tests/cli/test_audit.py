@@ -72,6 +72,7 @@ def test_a_module_and_given_arguments(module, tmp_path, capsys):
         (["{module}:squared", "--args", "missing.py"], "missing.py"),
         (["{module}:squared", "--domains", "x=1"], "--domains takes NAME=LOW:HIGH"),
         (["{module}:squared", "--domains", "y=0:1"], "'y', which is not an argument of squared"),
+        (["{module}", "--domains", "y=0:1"], "--domains names y, which is an argument of no function in"),
         (["{module}:squared", "--seconds", "0"], "--seconds must be positive"),
     ],
 )
