@@ -107,7 +107,7 @@ def measured(name, batch, seconds) -> dict:
     try:
         runs["torch"] = by_torch(name, *args, dy[0])
     except ImportError:
-        print("PyTorch is left out: pip install 'jaxdl[peers]'")
+        print("PyTorch is left out: pip install '.[peers]'")
     times = dict(zip(runs, rounds(*runs.values(), seconds=len(runs) * seconds), strict=True))
     to_hand = lambda side: Pairs(times["hand"], times[side]).to_json("hand", side)
     return {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jaxdl.strip import Site, automatic, rules, stock
     from jaxdl.tuner import Tuned, rematerialized, tune
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Op",
     "Site",

@@ -61,7 +61,7 @@ def test_dir_shows_what_is_public():
 
 def test_the_version():
     assert re.fullmatch(r"\d+\.\d+\.\d+", jaxdl.__version__)
-    assert jaxdl.__version__ == metadata.version("jaxdl")
+    assert jaxdl.__version__ == metadata.version("jaxdl-ad")
 
 
 def test_running_the_package_as_a_module_is_guarded():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tyro
 from rich.text import Text
 
+from jaxdl import __version__
 from jaxdl.cli.commands import audit, contrast, data, graph, plan, train_command, tune
 from jaxdl.cli.usage_errors import BadUsage, Ended, no_such
 from jaxdl.report import terminal
@@ -22,7 +23,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 DATA = ("list", "prepare", "show")  # the commands of `jaxdl data`
 NO_DEVICE = "there is no device for JAX_PLATFORMS={} here, or this JAX cannot use it"
-ABOUT = "jaxdl: derivatives in JAX, written by hand and derived automatically, side by side."
+ABOUT = "jaxdl: derivatives in JAX, by hand and automatic, side by side (--version prints the version)."
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,6 +73,9 @@ def _is_device_there() -> bool:
 
 
 def _run(arguments):
+    if arguments == ["--version"]:
+        print(f"jaxdl {__version__}")
+        return 0
     commands = COMMANDS | {"train": train_command(arguments if arguments[:1] == ["train"] else [])}
     for kind, known, given in (("command", commands, arguments[:1]), ("command of data", DATA, _of_data(arguments))):
         if given and not given[0].startswith("-") and given[0] not in known:

@@ -202,7 +202,7 @@ def list_sets(folder: Folder = None) -> int:
 def prepare_set(name: DataSet, folder: Folder = None) -> int:
     """Download a data set and prepare it, so that it is read without TensorFlow (array_record files).
 
-    Some sets need TensorFlow for this: pip install 'jaxdl[prepare]'.
+    Some sets need TensorFlow for this: pip install tensorflow-cpu.
 
     Args:
         name: A name of TensorFlow Datasets, such as mnist, cifar10, glue/sst2 or mnist:3.0.1.

@@ -36,7 +36,7 @@ def choose_platform(name: str | None) -> None:
     elif name and jax.default_backend() != name:
         raise ValueError(
             f"--platform {name}: there is none here, or this JAX cannot use it (it has {jax.default_backend()}); "
-            f"pip install 'jaxdl[cuda]' or 'jaxdl[tpu]' brings what it needs"
+            "pip install 'jax[cuda13]' or 'jax[tpu]' brings what it needs"
         )
 
 

@@ -128,7 +128,7 @@ def _prepare(builder, name, folder):
     except Exception as error:
         raise RuntimeError(
             f"the data set {name} is not in {folder}, and could not be downloaded and prepared there: "
-            f"{_reason(error)}:\n  pip install 'jaxdl[prepare]' && jaxdl data prepare {name} --folder {folder}"
+            f"{_reason(error)}:\n  pip install tensorflow-cpu && jaxdl data prepare {name} --folder {folder}"
         ) from error
 
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from jaxdl import __version__
+
 
 def jaxdl(*arguments, stdout=subprocess.PIPE, **environment):
     command = [sys.executable, "-m", "jaxdl", *map(str, arguments)]
@@ -35,6 +37,10 @@ def test_where_nothing_can_be_written():
         done = jaxdl("graph", "xor", stdout=full)
     assert done.returncode == 2
     assert done.stderr.decode() == "jaxdl: standard output cannot be written: No space left on device\n"
+
+
+def test_the_version():
+    assert jaxdl("--version").stdout.decode() == f"jaxdl {__version__}\n"
 
 
 def test_a_reader_that_has_seen_enough():

@@ -13,7 +13,7 @@ import pytest
 from jaxdl.data import byte_pairs
 from jaxdl.data.byte_pairs import BytePairTokenizer
 
-transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxdl[peers]'")
+transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[peers]'")
 
 TEXTS = [
     "a photo of a cat", "a photo of the number seven, 1234567890!",

@@ -28,7 +28,7 @@ def _promotion_allowed():
     """The libraries rely on implicit promotion of dtypes and ranks."""
     missing = sorted(name for name in IMPORTED if importlib.util.find_spec(name) is None)
     if missing:
-        pytest.skip(f"needs {', '.join(missing)}: pip install 'jaxdl[libraries]'")
+        pytest.skip(f"needs {', '.join(missing)}: pip install '.[libraries]'")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 

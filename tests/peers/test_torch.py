@@ -8,7 +8,7 @@ import pytest
 from jaxdl import nn, ops
 from tests.tolerance import assert_close
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxdl[peers]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install '.[peers]'")
 F = torch.nn.functional
 
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from jaxdl import trace
 from jaxdl.train import accumulated, frozen, grad_where
 from tests.draws import draw
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxdl[peers]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install '.[peers]'")
 
 W, V, X = draw(1, 3, 4), draw(2, 4), draw(3, 6, 3)
 

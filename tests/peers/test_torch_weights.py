@@ -14,8 +14,8 @@ from jaxdl.interop import layouts
 from jaxdl.interop.torch_weights import load_torch_state_dict, save_torch_state_dict, torch_state_dict
 from tests.draws import draw
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxdl[peers]'")
-transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxdl[peers]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install '.[peers]'")
+transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[peers]'")
 
 from safetensors.torch import save_file  # noqa: E402
 

@@ -8,7 +8,7 @@ from benchmarks.twins import TASKS, channels_first, flax_module, torch_module
 from jaxdl import nn
 from tests.draws import draw
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxdl[peers]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install '.[peers]'")
 
 
 @pytest.mark.parametrize("name", TASKS)
