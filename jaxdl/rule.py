@@ -268,6 +268,7 @@ def op(primal: Callable[Arguments, Result]) -> Op[Arguments, Result]:
 
 
 op_p: Any = jx.Primitive("jaxdl_op")
+"""The primitive of every op: its equation in a jaxpr carries the primal and the rule."""
 linear_p: Any = jx.Primitive("jaxdl_linear")
 
 

@@ -1,4 +1,4 @@
-"""Every test that docs/reliability.md names exists, in the file beside it."""
+"""Every test that docs/explanation/reliability.md names exists, in the file beside it."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ NAMED = re.compile(r"`(?P<file>tests/[\w/]+\.py)`|`(?P<test>test_\w+)`")
 def named():
     """The pairs (file, test) in the document; test is None where the whole file is meant."""
     found = []
-    for line in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "docs" / "explanation" / "reliability.md").read_text(encoding="utf-8").splitlines():
         file = None
         for match in NAMED.finditer(line):
             file = match["file"] or file

@@ -15,8 +15,8 @@ INSIDE_JAX = re.compile(r"(eqn|equation)\.params\b|\bjax\._src\b|\bjax\.interpre
 
 
 def rooms():
-    """From each room to the rooms that it may import: the table in docs/architecture.md."""
-    section = (PROJECT / "docs" / "architecture.md").read_text().split("## Rooms")[1].split("\n## ")[0]
+    """From each room to the rooms that it may import: the table in docs/explanation/architecture.md."""
+    section = (PROJECT / "docs" / "explanation" / "architecture.md").read_text().split("## Rooms")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
     return {name: set(filter(None, below.split(", "))) for name, _, below in cells[2:]}
 

@@ -114,7 +114,7 @@ def generated(f: Callable[..., Any]) -> Generated:
     Returns:
         The arguments, or the reason why none were found.
 
-    Example:
+    Examples:
         >>> [x.shape for x in generated(jnp.matmul).args]
         [(3,), (3,)]
     """

@@ -62,7 +62,7 @@ class Verdict(enum.StrEnum):
         return list(Verdict).index(self)
 
 
-# The legend of reports and of docs/audit.md.
+# The legend of reports and of docs/reference/verdicts.md.
 MEANINGS: dict[Verdict, str] = {
     Verdict.STRUCTURE: "cotangents have another shape or type than the inputs, or there are none",
     Verdict.NOT_LINEAR: "the pullback is not linear",

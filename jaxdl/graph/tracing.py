@@ -45,7 +45,7 @@ def trace(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
         TypeError: An argument is traced by jit, grad or vmap, or f returns something that is not an array.
         ValueError: f returns nothing, or is jitted with a static argument that cannot be hashed.
 
-    Example:
+    Examples:
         >>> graph = jaxdl.trace(lambda x, y, z: x * y + z, -2.0, 5.0, -4.0)
         >>> float(graph.outputs.value)
         -14.0

@@ -11,6 +11,7 @@ from jaxdl import jaxpr as jx
 from jaxdl.rule import op_p
 
 Choice = str | Collection[str] | Callable[["Site"], bool] | None
+"""Which rules are meant: by a name, by several, or by a function of the site; `None` where none is chosen."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def rules(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Site]:
     Returns:
         The sites in the order of the trace. Equal sites are merged and their counts added.
 
-    Example:
+    Examples:
         >>> [site.name for site in rules(lambda x: jax.nn.relu(jnp.sin(x)), 1.0)]
         ['relu']
     """

@@ -26,7 +26,7 @@ class Trained(Report, _Fields):
         history: One dictionary per epoch: "epoch" (from 1), "loss" (mean over the epoch's steps), "seconds", "skipped"
             (only if steps were skipped), and with held-out data "test_loss" and the metrics.
 
-    Example:
+    Examples:
         >>> import jax, optax
         >>> from jaxdl import data, nn, ops, train
         >>> loss = ops.softmax_cross_entropy_with_integer_labels

@@ -95,7 +95,7 @@ def fit(
         CheckpointError: A checkpoint cannot be read or written (an OSError).
         Interrupted: A signal stopped the run, after it was saved (a KeyboardInterrupt).
 
-    Example:
+    Examples:
         >>> import jax, optax
         >>> from jaxdl import data, nn, ops, train
         >>> digits = data.load("digits")

@@ -1,4 +1,4 @@
-"""Jacobians in the solvers of other libraries: the page `docs/solvers.md` runs, and lineax's operators are solved."""
+"""Jacobians in the solvers of other libraries: `docs/how_to/solvers.md` runs, and lineax's operators are solved."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def f(x, args):
 
 
 def test_the_page_runs():
-    blocks = (Path(__file__).parents[2] / "docs" / "solvers.md").read_text().split("```python\n")[1:]
+    blocks = (Path(__file__).parents[2] / "docs" / "how_to" / "solvers.md").read_text().split("```python\n")[1:]
     assert len(blocks) == 4
     exec("\n".join(block.split("```")[0] for block in blocks), {})
 
