@@ -29,7 +29,7 @@ def measure(quick: bool) -> dict:
     """A digit and its edges, learned filters and their feature maps, and times of both convolutions by image size."""
     digits = data.load("digits", size=28)
     image = digits.test_x[np.argmax(digits.test_y == DIGIT)]
-    edges = ops.convolve(image[None], jnp.asarray(EDGE, jnp.float32)[:, :, None, None])[0, :, :, 0]
+    edges = ops.convolve(image, jnp.asarray(EDGE, jnp.float32)[:, :, None, None])[..., 0]
     learned = trained_filters(digits, image, 3 if quick else 20)
     sizes = (5, 8) if quick else (5, 8, 12, 18, 26)  # the program of the double loop grows with the image
     return {"image": image[..., 0], "edges": edges, **learned, "times": {s: loop_and_fast(s) for s in sizes}}
@@ -41,7 +41,7 @@ def trained_filters(digits, image, epochs) -> dict:
     train = digits.train_x, digits.train_y
     params = fit(model, loss, train, optax.adam(2e-3), epochs, jax.random.key(0), quiet=True).params
     w, b = params[0]["w"], params[0]["b"]
-    maps = ops.tanh(ops.conv2d(image[None], w, padding="SAME") + b[None, None, None])[0]
+    maps = ops.tanh(ops.conv2d(image, w, padding="SAME") + b[None, None])
     right = (jax.jit(model.apply)(params, digits.test_x).argmax(-1) == digits.test_y).mean()
     return {"filters": jnp.moveaxis(w[:, :, 0], -1, 0), "maps": jnp.moveaxis(maps, -1, 0), "accuracy": float(right)}
 

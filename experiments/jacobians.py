@@ -8,6 +8,8 @@ values of the Jacobian for one digit of each class.
 Prints the finding, and writes it with its figures to results/jacobians.json and pictures beside it.
 """
 
+from functools import partial
+
 import jax
 import numpy as np
 import optax
@@ -36,7 +38,7 @@ def measure(quick: bool) -> dict:
         params = fit(
             model, ops.squared_error, (x, x), optax.adam(1e-3), 3 if quick else 40, jax.random.key(0), quiet=True
         ).params
-        found[code] = measure_one(lambda x, params=params, model=model: model.apply(params, x[None])[0], images, quick)
+        found[code] = measure_one(partial(model.apply, params), images, quick)
     return {"inputs": int(np.prod(digits.shape)), "codes": found}
 
 

@@ -36,24 +36,24 @@ def _autoencoder():
     model = dense_autoencoder((8, 8, 1))
     params = model.init(jax.random.key(0), (8, 8, 1))
 
-    def reconstruction_loss(params, images):
+    def reconstruction_loss(params, image):
         """The squared error of a dense autoencoder's copy of one image"""
-        copy = model.apply(params, images)
-        loss = ((copy - images) ** 2).mean()
+        copy = model.apply(params, image)
+        loss = ((copy - image) ** 2).mean()
         return loss
 
-    return reconstruction_loss, (params, jax.random.uniform(jax.random.key(1), (1, 8, 8, 1)))
+    return reconstruction_loss, (params, jax.random.uniform(jax.random.key(1), (8, 8, 1)))
 
 
 def _lenet():
     model = lenet5()
     params = model.init(jax.random.key(0), (28, 28, 1))
 
-    def lenet(params, images):
+    def lenet(params, image):
         """LeNet-5 on one image: ten scores"""
-        return model.apply(params, images)
+        return model.apply(params, image)
 
-    return lenet, (params, jax.random.uniform(jax.random.key(1), (1, 28, 28, 1)))
+    return lenet, (params, jax.random.uniform(jax.random.key(1), (28, 28, 1)))
 
 
 # By name, each a function that returns a function and its arguments.

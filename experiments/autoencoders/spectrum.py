@@ -35,10 +35,9 @@ def measure(quick: bool) -> dict:
 
 def singular_values(coder, x) -> np.ndarray:
     """(n, 64): those of the Jacobian of decode(encode(x)) at each image."""
-    flat = jnp.asarray(x).reshape(len(x), -1)
-    through = lambda v: coder.decode(coder.encode(v.reshape(1, *x.shape[1:]))).reshape(-1)
-    jacobians = jax.jit(jax.vmap(jax.jacrev(through)))(flat)
-    return np.linalg.svd(np.asarray(jacobians, np.float64), compute_uv=False)
+    through = lambda image: coder.decode(coder.encode(image))
+    jacobians = np.asarray(jax.jit(jax.vmap(jax.jacrev(through)))(jnp.asarray(x)), np.float64)
+    return np.linalg.svd(jacobians.reshape(len(x), x[0].size, x[0].size), compute_uv=False)
 
 
 def finding(data) -> str:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from jaxdl.nn.checkpointing import _applied, _made_of_layers
 from jaxdl.nn.layer import Layer, Shape, axes, split_key, then
+from jaxdl.nn.layers import flatten, flattened
 
 
 def serial(*layers: Layer) -> Layer:
@@ -37,7 +38,7 @@ def serial(*layers: Layer) -> Layer:
         _check_count("serial", layers, params)
         for i, (layer, p, k) in enumerate(zip(layers, params, split_key(key, len(layers)), strict=True)):
             with jax.named_scope(f"{_name(layer)}_{i}"):
-                x = _applied(layer, p, x, key=k)
+                x = flattened(x, _inputs(params[i + 1 :])) if layer is flatten else _applied(layer, p, x, key=k)
         return x
 
     return Layer(init, _made_of_layers(apply))
@@ -134,6 +135,11 @@ def _name(layer):
 def _check_count(name, layers, params):
     if len(params) != len(layers):
         raise ValueError(f"{name}: {len(layers)} layers need as many parameters, got {len(params)}")
+
+
+def _inputs(params) -> int | None:
+    """The number of inputs of the first layer among these that has a matrix."""
+    return next((leaf.shape[0] for leaf in jax.tree.leaves(params) if jnp.ndim(leaf) == 2), None)
 
 
 def _one_example(shape: Shape) -> jax.ShapeDtypeStruct:

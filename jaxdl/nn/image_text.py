@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxdl import ops
 from jaxdl.nn.combinators import serial
-from jaxdl.nn.layer import Layer, axes, split_key
+from jaxdl.nn.layer import Layer, aligned, axes, split_key
 from jaxdl.nn.layers import dense, embedding, initializer, layer_norm
 from jaxdl.nn.transformer import feed_forward, transformer_encoder
 from jaxdl.nn.vision_transformers import first_token, image_tokens
@@ -78,7 +78,7 @@ def image_tower(features: int, *, patch: int, width: int, depth: int, heads: int
         heads: The number of heads; it divides the width.
 
     Returns:
-        A model from images (n, h, w, c) to features (n, features).
+        A model from images (*n, h, w, c) to features (*n, features).
     """
     return serial(
         image_tokens(patch, width, b_init=None),
@@ -100,7 +100,7 @@ def text_tower(features: int, *, vocabulary: int, width: int, depth: int, heads:
         heads: The number of heads; it divides the width.
 
     Returns:
-        A model from integers (n, length) to features (n, features). Parameters: tokens (vocabulary, width), positions
+        A model from integers (*n, length) to features (*n, features). Parameters: tokens (vocabulary, width), positions
         (length, width), encoder, projection.
 
     Raises:
@@ -122,9 +122,9 @@ def text_tower(features: int, *, vocabulary: int, width: int, depth: int, heads:
 
     def apply(params, x, *, key=None):
         _check_length("text_tower", x, params["positions"])
-        y = tokens.apply(params["tokens"], x) + params["positions"][None]
-        y = encoder.apply(params["encoder"], y, key=key)
-        at_end = jnp.take_along_axis(y, x.argmax(-1)[:, None, None], 1)[:, 0]
+        y = tokens.apply(params["tokens"], x)
+        y = encoder.apply(params["encoder"], y + aligned(params["positions"], y), key=key)
+        at_end = jnp.take_along_axis(y, x.argmax(-1)[..., None, None], -2)[..., 0, :]
         return projection.apply(params["projection"], at_end)
 
     return Layer(init, apply)
@@ -143,7 +143,7 @@ def clip_vit_b32() -> Layer:
 
 
 def _check_length(name: str, tokens: Any, positions: jax.Array) -> None:
-    if tokens.ndim != 2 or tokens.shape[1] != len(positions):
+    if tokens.shape[-1:] != positions.shape[:1]:
         raise ValueError(
-            f"{name}: tokens must be (n, {len(positions)}), as the positions in the parameters are, got {tokens.shape}"
+            f"{name}: tokens must be (*n, {len(positions)}), as the positions in the parameters are, got {tokens.shape}"
         )

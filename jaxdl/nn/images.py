@@ -1,7 +1,7 @@
-"""Layers of images (n, h, w, c): convolutions, pooling, normalisation by channel."""
+"""Layers of images (*n, h, w, c): convolutions, pooling, normalisation by channel."""
 
 from jaxdl import ops
-from jaxdl.nn.layer import Layer, function
+from jaxdl.nn.layer import Layer, aligned, function
 from jaxdl.nn.layers import Initializer, initializer, ones_and_zeros, weights
 from jaxdl.ops.windows import Padding, Pair, pair
 
@@ -30,7 +30,7 @@ def conv(
         b_init: The initialiser of b; None for a layer without b.
 
     Returns:
-        A layer (n, h, w, c) → (n, a, b, channels). Parameters: w (height, width, c/groups, channels), b (channels,).
+        A layer (*n, h, w, c) → (*n, a, b, channels). Parameters: w (height, width, c/groups, channels), b (channels,).
 
     Raises:
         ValueError: By `init`, for inputs that are not images, or whose channels do not divide into the groups.
@@ -75,7 +75,7 @@ def conv_transpose(
         b_init: The initialiser of b; None for a layer without b.
 
     Returns:
-        A layer (n, a, b, c) → (n, h, w, channels). Parameters: w (height, width, channels, c), b (channels,).
+        A layer (*n, a, b, c) → (*n, h, w, channels). Parameters: w (height, width, channels, c), b (channels,).
 
     Raises:
         ValueError: By `init`, for inputs that are not images.
@@ -95,7 +95,7 @@ def conv_transpose(
 
 
 def _plus_bias(y, params):
-    return y + params["b"][None, None, None] if "b" in params else y
+    return y + aligned(params["b"], y) if "b" in params else y
 
 
 def _channels(name, shape):
@@ -113,7 +113,7 @@ def max_pool(window: Pair, stride: Pair | None = None, padding: Padding = "VALID
         padding: "VALID", "SAME" or ((top, bottom), (left, right)).
 
     Returns:
-        A layer (n, h, w, c) → (n, a, b, c) without parameters.
+        A layer (*n, h, w, c) → (*n, a, b, c) without parameters.
     """
     return function(lambda x: ops.max_pool(x, window=window, stride=stride, padding=padding))
 
@@ -127,12 +127,12 @@ def avg_pool(window: Pair, stride: Pair | None = None, padding: Padding = "VALID
         padding: "VALID", "SAME" or ((top, bottom), (left, right)).
 
     Returns:
-        A layer (n, h, w, c) → (n, a, b, c) without parameters.
+        A layer (*n, h, w, c) → (*n, a, b, c) without parameters.
     """
     return function(lambda x: ops.avg_pool(x, window=window, stride=stride, padding=padding))
 
 
-global_avg_pool: Layer = function(ops.global_avg_pool)  # (n, h, w, c) → (n, c)
+global_avg_pool: Layer = function(ops.global_avg_pool)  # (*n, h, w, c) → (*n, c)
 
 
 def batch_norm(*, epsilon: float = 1e-5) -> Layer:

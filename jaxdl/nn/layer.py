@@ -18,14 +18,17 @@ class Layer(NamedTuple):
     Attributes:
         init: `init(key, shape)` returns the parameters, a plain pytree, for examples of this shape. The shape is given
             without the batch, and as a `jax.ShapeDtypeStruct` for inputs that are not float32.
-        apply: `apply(params, x, key=None)` returns the outputs for a batch of inputs. With a key, what is random in
-            training (dropout, noise) is on.
+        apply: `apply(params, x, key=None)` returns the outputs for a batch of inputs, for one input, or for inputs with
+            several leading axes; `batch_norm` needs a batch. With a key, what is random in training (dropout, noise) is
+            on.
 
     Example:
         >>> model = nn.dense(3)
         >>> params = model.init(jax.random.key(0), (2,))
         >>> model.apply(params, jnp.ones((5, 2))).shape
         (5, 3)
+        >>> model.apply(params, jnp.ones(2)).shape
+        (3,)
     """
 
     init: Callable[[Array, Shape], Any]
@@ -119,6 +122,11 @@ def parameter_count(params: Any) -> int:
 def axes(shape: Shape) -> tuple[int, ...]:
     """The lengths of the axes of one example."""
     return shape.shape if isinstance(shape, jax.ShapeDtypeStruct) else shape
+
+
+def aligned(params: Array, x: Array) -> Array:
+    """Parameters of one example with as many axes as x, for a sum with each of its examples."""
+    return jnp.expand_dims(params, tuple(range(x.ndim - params.ndim)))
 
 
 def split_key(key: Array | None, count: int) -> list[Array | None]:

@@ -4,6 +4,7 @@ Initialisers are names in `jax.nn.initializers` ("he_normal", "glorot_uniform", 
 `(key, shape, dtype) -> array`.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -28,7 +29,22 @@ gelu_tanh: Layer = function(ops.gelu_tanh)
 quick_gelu: Layer = function(ops.quick_gelu)
 softmax: Layer = function(ops.softmax)
 log_softmax: Layer = function(ops.log_softmax)
-flatten: Layer = function(lambda x: x.reshape(x.shape[0], -1))  # (n, …) → (n, i)
+flatten: Layer = function(lambda x: x.reshape(x.shape[0], -1))  # (n, …) → (n, i); see `flattened` for one example
+
+
+def flattened(x: jax.Array, size: int | None) -> jax.Array:
+    """Examples as vectors, where a layer is known that takes vectors of this size: one example, or any leading axes.
+
+    Where x can be a batch as well as one example (of shape (1, …)), it is a batch.
+    """
+    k = _leading(x, size)
+    return x.reshape(*x.shape[:k], math.prod(x.shape[k:]))
+
+
+def _leading(x, size):
+    """The number of axes before those of an example with `size` numbers."""
+    lengths = (1, 0, *range(2, x.ndim)) if x.ndim > 1 else (0, 1)
+    return next((k for k in lengths if math.prod(x.shape[k:]) == size), 1)
 
 
 def leaky_relu(slope: float = 0.01) -> Layer:
@@ -44,15 +60,15 @@ def leaky_relu(slope: float = 0.01) -> Layer:
 
 
 def reshape(*shape: int) -> Layer:
-    """Gives each example of the batch a shape.
+    """Gives each example a shape.
 
     Args:
-        *shape: The shape, without the batch.
+        *shape: The shape of one example.
 
     Returns:
-        A layer (n, …) → (n, *shape) without parameters.
+        A layer (*n, …) → (*n, *shape) without parameters.
     """
-    return function(lambda x: x.reshape(x.shape[0], *shape))
+    return function(lambda x: x.reshape(*x.shape[: _leading(x, math.prod(shape))], *shape))
 
 
 def dense(width: int, *, w_init: str | Initializer = "he_normal", b_init: str | Initializer | None = "zeros") -> Layer:
@@ -64,7 +80,7 @@ def dense(width: int, *, w_init: str | Initializer = "he_normal", b_init: str | 
         b_init: The initialiser of b; None for a layer without b.
 
     Returns:
-        A layer (n, i) → (n, width), or (n, length, i) → (n, length, width). Parameters: w (i, width), b (width,).
+        A layer (*n, i) → (*n, width). Parameters: w (i, width), b (width,).
 
     Raises:
         ValueError: By `init`, for inputs that are neither vectors nor sequences of them, or an unknown initialiser.

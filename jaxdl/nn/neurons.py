@@ -59,7 +59,7 @@ def perceptron_rule(params: Any, x: jax.Array, y: jax.Array, *, rate: float = 1.
 
     def example(params, xy):
         x, y = xy
-        error = y.astype(x.dtype) - model.apply(params, x[None])[0, 0]
+        error = y.astype(x.dtype) - model.apply(params, x)[0]
         p = params[0]
         return ({"w": p["w"] + rate * error * x[:, None], "b": p["b"] + rate * error}, ()), error != 0
 
@@ -85,16 +85,16 @@ def logistic_regression() -> Layer:
     Returns:
         A model (n, …) → (n,).
     """
-    return then(serial(flatten, dense(1, w_init="zeros")), lambda z: z[:, 0])
+    return then(serial(flatten, dense(1, w_init="zeros")), lambda z: z[..., 0])
 
 
 def xor_features(x: jax.Array) -> jax.Array:
     """φ(x_u, x_v) = (x_u, x_v, x_u x_v), of which XOR is a linear function.
 
     Args:
-        x: Pairs (n, 2).
+        x: Pairs (*n, 2).
 
     Returns:
-        The features, (n, 3).
+        The features, (*n, 3).
     """
-    return jnp.concatenate([x, x[:, :1] * x[:, 1:]], 1)
+    return jnp.concatenate([x, x[..., :1] * x[..., 1:]], -1)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl.nn.layer import Layer, axes, split_key
+from jaxdl.nn.layer import Layer, aligned, axes, split_key
 from jaxdl.nn.layers import dense, dropout, embedding, initializer
 from jaxdl.nn.transformer import attention, attention_weights
 
@@ -28,7 +28,7 @@ def sentiment_classifier(
         dropout_rate: That of the embedded words and of their mean.
 
     Returns:
-        A model from integers (n, length) to logits (n, classes). Parameters: words, positions, attention, head.
+        A model from integers (*n, length) to logits (*n, classes). Parameters: words, positions, attention, head.
 
     Raises:
         ValueError: By `apply`, for texts of another length than that of the parameters.
@@ -51,7 +51,7 @@ def sentiment_classifier(
         embedded = dropped.apply((), embedded_words(params, x), key=first)
         mixed = embedded + mixing.apply(params["attention"], embedded, mask=_seen(x))
         present = (x != PADDING).astype(mixed.dtype)[..., None]
-        mean = (mixed * present).sum(1) / jnp.maximum(present.sum(1), 1)
+        mean = (mixed * present).sum(-2) / jnp.maximum(present.sum(-2), 1)
         return head.apply(params["head"], dropped.apply((), mean, key=second))
 
     return Layer(init, apply)
@@ -72,14 +72,15 @@ def sentiment_attention(params: Any, x: jax.Array, heads: int = 1) -> jax.Array:
 
 
 def embedded_words(params: Any, x: jax.Array) -> jax.Array:
-    """Words with their positions added: (n, length) → (n, length, width)."""
-    if x.ndim != 2 or x.shape[1] != len(params["positions"]):
+    """Words with their positions added: (*n, length) → (*n, length, width)."""
+    positions, table = params["positions"], params["words"]["table"]
+    if x.shape[-1:] != positions.shape[:1]:
         raise ValueError(
-            f"sentiment_classifier: tokens must be (n, {len(params['positions'])}), as the positions are, got {x.shape}"
+            f"sentiment_classifier: tokens must be (*n, {len(positions)}), as the positions are, got {x.shape}"
         )
-    table = params["words"]["table"]
-    return embedding(*table.shape).apply(params["words"], x) + params["positions"][None]
+    words = embedding(*table.shape).apply(params["words"], x)
+    return words + aligned(positions, words)
 
 
 def _seen(x):
-    return (x != PADDING)[:, None, None]
+    return (x != PADDING)[..., None, None, :]

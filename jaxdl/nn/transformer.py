@@ -1,5 +1,6 @@
 """Transformers: A. Vaswani et al., Attention is all you need, 2017; with the norms first, as is usual today."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ def attention(heads: int, *, kv_heads: int | None = None, causal: bool = False) 
         causal: Whether no query attends to keys that come after it.
 
     Returns:
-        A layer (n, length, d) → (n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
+        A layer (*n, length, d) → (*n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
         those of the dense layers q (d → d), k and v (d → kv_heads·d/heads) and out (d → d).
 
     Raises:
@@ -50,11 +51,19 @@ def attention(heads: int, *, kv_heads: int | None = None, causal: bool = False) 
 
     def apply(params, x, *, key=None, mask=None):
         del key
-        q, k, v = _projected(params, x, heads)
-        o = ops.attention(q, k, v, mask, causal=causal)
+        lead = x.shape[:-2]
+        q, k, v = (y.reshape(math.prod(lead), *y.shape[-3:]) for y in _projected(params, x, heads))
+        o = ops.attention(q, k, v, _of_batch(mask, lead), causal=causal)
         return ops.dense(o.reshape(x.shape), params["out"]["w"], params["out"]["b"])
 
     return Layer(init, apply)
+
+
+def _of_batch(mask, lead):
+    """A mask of examples with these leading axes as one of a batch."""
+    if mask is None or mask.ndim <= 3 or len(lead) <= 1:
+        return mask
+    return jnp.broadcast_to(mask, (*lead, *mask.shape[-3:])).reshape(math.prod(lead), *mask.shape[-3:])
 
 
 def attention_weights(params: Any, x: jax.Array, heads: int, mask: jax.Array | None = None) -> jax.Array:
@@ -62,15 +71,16 @@ def attention_weights(params: Any, x: jax.Array, heads: int, mask: jax.Array | N
 
     Args:
         params: The parameters of `attention`.
-        x: The inputs, (n, length, d).
+        x: The inputs, (*n, length, d).
         heads: The number of heads of the queries.
         mask: Booleans that broadcast against the result; False where a query does not attend to a key.
 
     Returns:
-        The weights, (n, heads, length, length): of each query, those of all keys.
+        The weights, (*n, heads, length, length): of each query, those of all keys.
     """
     q, k, _ = _projected(params, x, heads)
-    scores = jnp.einsum("nlhd,nmhd->nhlm", q, jnp.repeat(k, heads // k.shape[2], 2)) / q.shape[-1] ** 0.5
+    k = jnp.repeat(k, heads // k.shape[-2], -2)
+    scores = jnp.einsum("...lhd,...mhd->...hlm", q, k) / q.shape[-1] ** 0.5
     return ops.softmax(scores if mask is None else jnp.where(mask, scores, -jnp.inf))
 
 
@@ -79,7 +89,7 @@ def _projected(params, x, heads):
     parts = [params[name] for name in ("q", "k", "v")]
     w, b = (jnp.concatenate([part[leaf] for part in parts], -1) for leaf in "wb")
     ends = np.cumsum([part["b"].size for part in parts])
-    return (y.reshape(*x.shape[:2], -1, x.shape[-1] // heads) for y in jnp.split(ops.dense(x, w, b), ends[:-1], -1))
+    return (y.reshape(*x.shape[:-1], -1, x.shape[-1] // heads) for y in jnp.split(ops.dense(x, w, b), ends[:-1], -1))
 
 
 def feed_forward(width: int, activation: Callable[[jax.Array], jax.Array]) -> Layer:
@@ -90,7 +100,7 @@ def feed_forward(width: int, activation: Callable[[jax.Array], jax.Array]) -> La
         activation: An elementwise function of arrays.
 
     Returns:
-        A layer (n, …, d) → (n, …, d). Parameters: w_in (d, width), b_in (width,), w_out (width, d), b_out (d,).
+        A layer (*n, d) → (*n, d). Parameters: w_in (d, width), b_in (width,), w_out (width, d), b_out (d,).
     """
 
     def init(key, shape):
@@ -132,7 +142,7 @@ def swiglu_feed_forward(width: int) -> Layer:
         width: The number of hidden units.
 
     Returns:
-        A layer (n, …, d) → (n, …, d). Parameters: w_gate and w_up (d, width), w_down (width, d).
+        A layer (*n, d) → (*n, d). Parameters: w_gate and w_up (d, width), w_down (width, d).
     """
 
     def init(key, shape):
@@ -161,7 +171,7 @@ def transformer_block(
         epsilon: Added to the variance by the norms.
 
     Returns:
-        A layer (n, length, d) → (n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
+        A layer (*n, length, d) → (*n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
         attention_norm, attention, feed_forward_norm, feed_forward.
     """
     parts = {
@@ -205,7 +215,7 @@ def transformer_encoder(
         epsilon: Added to the variance by the norms.
 
     Returns:
-        A layer (n, length, d) → (n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
+        A layer (*n, length, d) → (*n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
         blocks, a tuple, and norm.
 
     Example:

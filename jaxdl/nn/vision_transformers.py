@@ -5,11 +5,11 @@ import jax.numpy as jnp
 
 from jaxdl.nn.combinators import serial
 from jaxdl.nn.images import conv
-from jaxdl.nn.layer import Layer, function
+from jaxdl.nn.layer import Layer, aligned, function
 from jaxdl.nn.layers import Initializer, dense, dropout, initializer
 from jaxdl.nn.transformer import gelu_feed_forward, transformer_encoder
 
-first_token: Layer = function(lambda x: x[:, 0])
+first_token: Layer = function(lambda x: x[..., 0, :])
 
 
 def image_tokens(patch: int, width: int, *, b_init: str | Initializer | None = "zeros") -> Layer:
@@ -21,8 +21,8 @@ def image_tokens(patch: int, width: int, *, b_init: str | Initializer | None = "
         b_init: The initialiser of the patches' bias; None for none.
 
     Returns:
-        A layer (n, h, w, c) → (n, 1 + patches, width). Parameters: patches, those of a convolution whose stride is its
-        size; class_token (width,); positions (1 + patches, width).
+        A layer (*n, h, w, c) → (*n, 1 + patches, width). Parameters: patches, those of a convolution whose stride is
+        its size; class_token (width,); positions (1 + patches, width).
 
     Raises:
         ValueError: By `init`, where the patch does not divide the image; by `apply`, where an image has another number
@@ -43,14 +43,15 @@ def image_tokens(patch: int, width: int, *, b_init: str | Initializer | None = "
 
     def apply(params, x, *, key=None):
         del key
-        tokens = patches.apply(params["patches"], x).reshape(x.shape[0], -1, width)
-        if tokens.shape[1] + 1 != len(params["positions"]):
+        tokens = patches.apply(params["patches"], x).reshape(*x.shape[:-3], -1, width)
+        if tokens.shape[-2] + 1 != len(params["positions"]):
             raise ValueError(
-                f"image_tokens: images of shape {x.shape[1:]} have {tokens.shape[1]} patches, "
+                f"image_tokens: images of shape {x.shape[-3:]} have {tokens.shape[-2]} patches, "
                 f"the parameters are for {len(params['positions']) - 1}"
             )
-        first = jnp.broadcast_to(params["class_token"].astype(tokens.dtype), (x.shape[0], 1, width))
-        return jnp.concatenate([first, tokens], 1) + params["positions"][None]
+        first = jnp.broadcast_to(params["class_token"].astype(tokens.dtype), (*x.shape[:-3], 1, width))
+        tokens = jnp.concatenate([first, tokens], -2)
+        return tokens + aligned(params["positions"], tokens)
 
     return Layer(init, apply)
 

@@ -1,4 +1,4 @@
-"""Convolution of images (n, h, w, c) with kernels (kh, kw, c/groups, o), its transpose and its kernel's gradient.
+"""Convolution of images (*n, h, w, c) with kernels (kh, kw, c/groups, o), its transpose and its kernel's gradient.
 
 The three are given by one trilinear form,
 
@@ -21,24 +21,24 @@ from jaxdl.ops import convolution_choice as choice
 from jaxdl.ops import convolution_forms as forms
 from jaxdl.ops.convolution_choice import Geometry
 from jaxdl.ops.platforms import by_platform
-from jaxdl.ops.windows import Padding, Pair, check_positive, padding_pairs, pair
+from jaxdl.ops.windows import Padding, Pair, as_batch, check_positive, over_images, padding_pairs, pair
 from jaxdl.rule import op, saving
 
 
 @op
 def conv2d(
-    x: Inexact[Array, "n h w c"],
+    x: Inexact[Array, "*n h w c"],
     w: Inexact[Array, "kh kw i o"],
     *,
     stride: Pair = 1,
     padding: Padding = "VALID",
     dilation: Pair = 1,
     groups: int = 1,
-) -> Inexact[Array, "n a b o"]:
+) -> Inexact[Array, "*n a b o"]:
     """y[p, q, o] = Σ x[s p + d i, s q + d j, c] w[i, j, c, o], with stride s and dilation d.
 
     Args:
-        x: Images (n, h, w, c).
+        x: Images (*n, h, w, c), with any number of leading axes.
         w: Kernel (kh, kw, c/groups, o), of the same dtype.
         stride: The step of the windows, a number or (down, across).
         padding: "VALID", "SAME" or ((top, bottom), (left, right)), rows and columns of zeros.
@@ -47,7 +47,7 @@ def conv2d(
             depthwise convolution.
 
     Returns:
-        Images (n, a, b, o).
+        Images (*n, a, b, o).
 
     Raises:
         ValueError: The shapes do not fit, the window does not fit into the image, or a setting is not valid.
@@ -57,7 +57,8 @@ def conv2d(
         >>> conv2d(jnp.ones((8, 28, 28, 3)), jnp.ones((5, 5, 3, 16)), stride=2, padding="SAME").shape
         (8, 14, 14, 16)
     """
-    return forms.plain_correlate(x, w, _geometry("conv2d", x, w, stride, padding, dilation, groups))
+    g = _geometry("conv2d", x, w, stride, padding, dilation, groups)
+    return over_images(lambda x: forms.plain_correlate(x, w, g), x)
 
 
 @conv2d.rule
@@ -67,25 +68,26 @@ def conv2d_rule(x, w, *, stride, padding, dilation, groups):
     Gain: on a CPU, uses forms that run on all cores; 1×1 convolutions and kernel gradients are matrix products.
     """
     g = _geometry("conv2d", x, w, stride, padding, dilation, groups)
-    size, window = x.shape[1:3], w.shape[:2]
+    size, window = x.shape[-3:-1], w.shape[:2]
 
     def pullback(x, w, dy):
-        dx = conv_transpose2d(dy, w, **g.to_size(dy.shape[1:3], window, size).settings)
+        dx = conv_transpose2d(dy, w, **g.to_size(dy.shape[-3:-1], window, size).settings)
         return dx, conv2d_kernel_gradient(x, dy, window=window, **g.settings)
 
-    return _by_platform(choice.correlate, forms.plain_correlate, g)(x, w), saving(pullback, x, w)
+    value = _by_platform(choice.correlate, forms.plain_correlate, g)
+    return over_images(lambda x: value(x, w), x), saving(pullback, x, w)
 
 
 @op
 def conv_transpose2d(
-    z: Inexact[Array, "n a b o"],
+    z: Inexact[Array, "*n a b o"],
     w: Inexact[Array, "kh kw i o"],
     *,
     stride: Pair = 1,
     padding: Padding = "VALID",
     dilation: Pair = 1,
     groups: int = 1,
-) -> Inexact[Array, "n h w c"]:
+) -> Inexact[Array, "*n h w c"]:
     """The transpose of `conv2d` with the same kernel and settings.
 
     Every pixel of z adds a copy of the kernel to the result, `stride` apart, and `padding` is cut off:
@@ -94,7 +96,7 @@ def conv_transpose2d(
     bottom = right = padding − r.
 
     Args:
-        z: Images (n, a, b, o).
+        z: Images (*n, a, b, o).
         w: Kernel (kh, kw, c/groups, o), of the same dtype.
         stride: The distance of the kernel's copies, a number or (down, across).
         padding: "VALID", "SAME" or ((top, bottom), (left, right)), the rows and columns to cut off.
@@ -102,14 +104,14 @@ def conv_transpose2d(
         groups: The number of groups of channels.
 
     Returns:
-        Images (n, h, w, c).
+        Images (*n, h, w, c).
 
     Raises:
         ValueError: The shapes do not fit, the padding leaves nothing, or a setting is not valid.
         TypeError: The dtypes differ.
     """
-    name = "conv_transpose2d"
-    return forms.plain_spread(z, w, _transposed_geometry(name, z, w, stride, padding, dilation, groups))
+    g = _transposed_geometry("conv_transpose2d", z, w, stride, padding, dilation, groups)
+    return over_images(lambda z: forms.plain_spread(z, w, g), z)
 
 
 @conv_transpose2d.rule
@@ -124,13 +126,14 @@ def conv_transpose2d_rule(z, w, *, stride, padding, dilation, groups):
     def pullback(z, w, dx):
         return conv2d(dx, w, **g.settings), conv2d_kernel_gradient(dx, z, window=window, **g.settings)
 
-    return _by_platform(choice.spread, forms.plain_spread, g)(z, w), saving(pullback, z, w)
+    value = _by_platform(choice.spread, forms.plain_spread, g)
+    return over_images(lambda z: value(z, w), z), saving(pullback, z, w)
 
 
 @op
 def conv2d_kernel_gradient(
-    x: Inexact[Array, "n h w c"],
-    z: Inexact[Array, "n a b o"],
+    x: Inexact[Array, "*n h w c"],
+    z: Inexact[Array, "*n a b o"],
     *,
     window: Pair,
     stride: Pair = 1,
@@ -141,8 +144,8 @@ def conv2d_kernel_gradient(
     """The gradient of ⟨z, conv2d(x, w)⟩ with respect to w, which does not depend on w.
 
     Args:
-        x: Images (n, h, w, c).
-        z: Images (n, a, b, o), of the same dtype.
+        x: Images (*n, h, w, c).
+        z: Images (*n, a, b, o), of the same dtype.
         window: The size of the kernel, a number or (kh, kw).
         stride: The step of the windows, a number or (down, across).
         padding: "VALID", "SAME" or ((top, bottom), (left, right)), rows and columns of zeros.
@@ -158,21 +161,21 @@ def conv2d_kernel_gradient(
         TypeError: The dtypes differ.
     """
     g = _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups)
-    return forms.plain_kernel_gradient(x, z, g, pair(window))
+    return forms.plain_kernel_gradient(as_batch(x), as_batch(z), g, pair(window))
 
 
 @conv2d_kernel_gradient.rule
 def conv2d_kernel_gradient_rule(x, z, *, window, stride, padding, dilation, groups):
     """x̄ = conv_transpose2d(z, w̄),   z̄ = conv2d(x, w̄)"""
     g = _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups)
-    size = x.shape[1:3]
+    size = x.shape[-3:-1]
 
     def pullback(x, z, dw):
-        dx = conv_transpose2d(z, dw, **g.to_size(z.shape[1:3], dw.shape[:2], size).settings)
+        dx = conv_transpose2d(z, dw, **g.to_size(z.shape[-3:-1], dw.shape[:2], size).settings)
         return dx, conv2d(x, dw, **g.settings)
 
-    y = _by_platform(choice.kernel_gradient, forms.plain_kernel_gradient, g, pair(window))(x, z)
-    return y, saving(pullback, x, z)
+    value = _by_platform(choice.kernel_gradient, forms.plain_kernel_gradient, g, pair(window))
+    return value(as_batch(x), as_batch(z)), saving(pullback, x, z)
 
 
 # Further rules: the forms of the value, of its transpose and of its kernel's gradient. Where a form does not fit the
@@ -193,14 +196,14 @@ def _add_forms(name, correlate, spread, kernel_gradient):
     @conv2d.form(name)
     def value(x, w, *, stride, padding, dilation, groups):
         g = _geometry("conv2d", x, w, stride, padding, dilation, groups)
-        size, window = x.shape[1:3], w.shape[:2]
+        size, window = x.shape[-3:-1], w.shape[:2]
 
         def pullback(x, w, dy):
-            back = g.to_size(dy.shape[1:3], window, size).settings
+            back = g.to_size(dy.shape[-3:-1], window, size).settings
             dw = conv2d_kernel_gradient.in_form(name)(x, dy, window=window, **g.settings)
             return conv_transpose2d.in_form(name)(dy, w, **back), dw
 
-        return choice.correlate(x, w, g, correlate), saving(pullback, x, w)
+        return over_images(lambda x: choice.correlate(x, w, g, correlate), x), saving(pullback, x, w)
 
     @conv_transpose2d.form(name)
     def transpose(z, w, *, stride, padding, dilation, groups):
@@ -211,18 +214,19 @@ def _add_forms(name, correlate, spread, kernel_gradient):
             dw = conv2d_kernel_gradient.in_form(name)(dx, z, window=window, **g.settings)
             return conv2d.in_form(name)(dx, w, **g.settings), dw
 
-        return choice.spread(z, w, g, spread), saving(pullback, z, w)
+        return over_images(lambda z: choice.spread(z, w, g, spread), z), saving(pullback, z, w)
 
     @conv2d_kernel_gradient.form(name)
     def gradient(x, z, *, window, stride, padding, dilation, groups):
         g = _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups)
-        size = x.shape[1:3]
+        size = x.shape[-3:-1]
 
         def pullback(x, z, dw):
-            back = g.to_size(z.shape[1:3], dw.shape[:2], size).settings
+            back = g.to_size(z.shape[-3:-1], dw.shape[:2], size).settings
             return conv_transpose2d.in_form(name)(z, dw, **back), conv2d.in_form(name)(x, dw, **g.settings)
 
-        return choice.kernel_gradient(x, z, g, pair(window), kernel_gradient), saving(pullback, x, z)
+        y = choice.kernel_gradient(as_batch(x), as_batch(z), g, pair(window), kernel_gradient)
+        return y, saving(pullback, x, z)
 
 
 for _name, _forms in FORMS.items():
@@ -230,17 +234,17 @@ for _name, _forms in FORMS.items():
 
 
 def convolve(
-    x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw i o"], **settings: Any
-) -> Inexact[Array, "n a b o"]:
+    x: Inexact[Array, "*n h w c"], w: Inexact[Array, "kh kw i o"], **settings: Any
+) -> Inexact[Array, "*n a b o"]:
     """The convolution of mathematics, Σ x[p − i, q − j] w[i, j]: `conv2d` with the kernel flipped.
 
     Args:
-        x: Images (n, h, w, c).
+        x: Images (*n, h, w, c).
         w: Kernel (kh, kw, c/groups, o), of the same dtype.
         **settings: Those of `conv2d`.
 
     Returns:
-        Images (n, a, b, o).
+        Images (*n, a, b, o).
     """
     return conv2d(x, jnp.flip(w, (0, 1)), **settings)
 
@@ -269,24 +273,24 @@ def conv2d_by_loops(x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw c o"]
 def _geometry(name, x, w, stride, padding, dilation, groups):
     _check_ranks(name, w, x=x)
     stride, dilation = _checked_pairs(name, stride, dilation, groups)
-    if x.shape[3] != w.shape[2] * groups or w.shape[3] % groups:
+    if x.shape[-1] != w.shape[2] * groups or w.shape[3] % groups:
         raise ValueError(
-            f"{name}: x has {x.shape[3]} channels, w expects {w.shape[2] * groups} "
+            f"{name}: x has {x.shape[-1]} channels, w expects {w.shape[2] * groups} "
             f"in {groups} group{'s' * (groups > 1)} for {w.shape[3]} outputs (x: {x.shape}, w: {w.shape})"
         )
     window = _spans(w.shape[:2], dilation)
-    g = Geometry(stride, padding_pairs(name, padding, x.shape[1:3], window, stride), dilation, groups)
-    if min(g.size(x.shape[1:3], w.shape[:2])) < 1:
-        raise ValueError(f"{name}: a window of {window} does not fit into {x.shape[1:3]} with padding {g.padding}")
+    g = Geometry(stride, padding_pairs(name, padding, x.shape[-3:-1], window, stride), dilation, groups)
+    if min(g.size(x.shape[-3:-1], w.shape[:2])) < 1:
+        raise ValueError(f"{name}: a window of {window} does not fit into {x.shape[-3:-1]} with padding {g.padding}")
     return g
 
 
 def _transposed_geometry(name, z, w, stride, padding, dilation, groups):
     _check_ranks(name, w, z=z)
     stride, dilation = _checked_pairs(name, stride, dilation, groups)
-    if z.shape[3] != w.shape[3] or w.shape[3] % groups:
+    if z.shape[-1] != w.shape[3] or w.shape[3] % groups:
         raise ValueError(
-            f"{name}: z has {z.shape[3]} channels, w expects {w.shape[3]} in {groups} "
+            f"{name}: z has {z.shape[-1]} channels, w expects {w.shape[3]} in {groups} "
             f"group{'s' * (groups > 1)}; w is the kernel of the convolution that is transposed, "
             f"(kh, kw, outputs/groups, inputs) (z: {z.shape}, w: {w.shape})"
         )
@@ -294,9 +298,9 @@ def _transposed_geometry(name, z, w, stride, padding, dilation, groups):
     if padding == "SAME":
         down, across = ((max(k - s, 0) // 2, k - s - max(k - s, 0) // 2) for k, s in zip(window, stride, strict=True))
         padding = down, across
-    g = Geometry(stride, padding_pairs(name, padding, z.shape[1:3], window, stride), dilation, groups)
-    if min(g.transposed_size(z.shape[1:3], w.shape[:2])) < 1:
-        raise ValueError(f"{name}: nothing is left of {z.shape[1:3]} when padding {g.padding} is cut off")
+    g = Geometry(stride, padding_pairs(name, padding, z.shape[-3:-1], window, stride), dilation, groups)
+    if min(g.transposed_size(z.shape[-3:-1], w.shape[:2])) < 1:
+        raise ValueError(f"{name}: nothing is left of {z.shape[-3:-1]} when padding {g.padding} is cut off")
     return g
 
 
@@ -308,23 +312,32 @@ def _checked_pairs(name, stride, dilation, groups):
 
 def _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups):
     name = "conv2d_kernel_gradient"
-    _check_ranks(name, z, x=x)
-    if x.shape[0] != z.shape[0]:
-        raise ValueError(f"{name}: x and z must have the same number of images, got {x.shape[0]} and {z.shape[0]}")
-    w = jax.ShapeDtypeStruct((*pair(window), x.shape[3] // groups, z.shape[3]), x.dtype)
+    if x.ndim < 3 or x.ndim != z.ndim or x.shape[:-3] != z.shape[:-3]:
+        raise ValueError(
+            f"{name}: x and z must be as many images (*n, height, width, channels), got {x.shape} and {z.shape}"
+        )
+    _check_dtypes(name, x, z)
+    w = jax.ShapeDtypeStruct((*pair(window), x.shape[-1] // groups, z.shape[-1]), x.dtype)
     g = _geometry(name, x, w, stride, padding, dilation, groups)
-    size = g.size(x.shape[1:3], w.shape[:2])
-    if z.shape[1:3] != size:
-        raise ValueError(f"{name}: z must be {size} pixels in size, got {z.shape[1:3]}")
+    size = g.size(x.shape[-3:-1], w.shape[:2])
+    if z.shape[-3:-1] != size:
+        raise ValueError(f"{name}: z must be {size} pixels in size, got {z.shape[-3:-1]}")
     return g
 
 
 def _check_ranks(name, w, **images):
     ((what, x),) = images.items()
-    if x.ndim != 4 or w.ndim != 4:
-        raise ValueError(f"{name}: {what} and the other argument must have four axes, got {x.shape} and {w.shape}")
-    if x.dtype != w.dtype:
-        raise TypeError(f"{name}: both arguments must have the same dtype, got {x.dtype} and {w.dtype}")
+    if x.ndim < 3 or w.ndim != 4:
+        raise ValueError(
+            f"{name}: {what} must be images (*n, height, width, channels) and w a kernel of four axes, "
+            f"got {x.shape} and {w.shape}"
+        )
+    _check_dtypes(name, x, w)
+
+
+def _check_dtypes(name, x, y):
+    if x.dtype != y.dtype:
+        raise TypeError(f"{name}: both arguments must have the same dtype, got {x.dtype} and {y.dtype}")
 
 
 def _spans(window, dilation):

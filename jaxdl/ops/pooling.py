@@ -1,4 +1,4 @@
-"""Pooling over windows of images (n, h, w, c).
+"""Pooling over windows of images (*n, h, w, c).
 
 Forward: for each place in a window, one strided slice of the image has that place of all windows. The pooled image is
 the maximum or sum of these slices.
@@ -7,6 +7,8 @@ Backward: pixels with the same remainder modulo the stride are at the same place
 of pixels adds up the cotangents of its places, so that no scatter is needed.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -14,34 +16,34 @@ from jaxtyping import Array, Float
 
 from jaxdl.ops.precision import like, upcast
 from jaxdl.ops.reductions import mean
-from jaxdl.ops.windows import Padding, Pair, check_positive, padding_pairs, pair
+from jaxdl.ops.windows import Padding, Pair, as_batch, check_positive, over_images, padding_pairs, pair
 from jaxdl.rule import op, saving
 
 
 @op
 def max_pool(
-    x: Float[Array, "n h w c"], *, window: Pair, stride: Pair | None = None, padding: Padding = "VALID"
-) -> Float[Array, "n a b c"]:
+    x: Float[Array, "*n h w c"], *, window: Pair, stride: Pair | None = None, padding: Padding = "VALID"
+) -> Float[Array, "*n a b c"]:
     """The maximum over windows. By convention the first of equal maxima, row by row, gets the whole cotangent.
 
     Args:
-        x: Images (n, h, w, c).
+        x: Images (*n, h, w, c).
         window: The size of a window, a number or (height, width).
         stride: The step of the windows, a number or (down, across); by default the size of a window.
         padding: "VALID", "SAME" or ((top, bottom), (left, right)); a padded pixel is never the maximum.
 
     Returns:
-        Images (n, a, b, c).
+        Images (*n, a, b, c).
 
     Raises:
-        ValueError: x has not four axes, or the window does not fit into it, or a setting is not valid.
+        ValueError: x has fewer than three axes, or the window does not fit into it, or a setting is not valid.
 
     Example:
         >>> max_pool(jnp.ones((8, 28, 28, 3)), window=2).shape
         (8, 14, 14, 3)
     """
     g = _Geometry("max_pool", x, window, stride, padding)
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, *g.window, 1), (1, *g.stride, 1), ((0, 0), *g.pads, (0, 0)))
+    return over_images(lambda x: g.reduced(x, -jnp.inf, lax.max), x)
 
 
 @max_pool.rule
@@ -51,39 +53,39 @@ def max_pool_rule(x, *, window, stride, padding):
     Gain: stores the position of each maximum in one byte, and needs no scatter.
     """
     g = _Geometry("max_pool", x, window, stride, padding)
-    first, *others = g.slices(x, -jnp.inf)
+    first, *others = g.slices(as_batch(x), -jnp.inf)
     y, chosen = first, jnp.zeros(first.shape, jnp.uint8 if len(others) < 256 else jnp.int32)
     for place, there in enumerate(others, 1):
         chosen = jnp.where(there > y, jnp.asarray(place, chosen.dtype), chosen)
         y = jnp.maximum(y, there)
 
     def pullback(chosen, dy):
-        wide = upcast(dy)
-        return (like(dy, g.gathered(lambda place: jnp.where(chosen == place, wide, 0))),)
+        routed = lambda wide: g.gathered(lambda place: jnp.where(chosen == place, wide, 0))
+        return (like(dy, over_images(routed, upcast(dy))),)
 
-    return y, saving(pullback, chosen)
+    return y.reshape(*x.shape[:-3], *y.shape[1:]), saving(pullback, chosen)
 
 
 @op
 def avg_pool(
-    x: Float[Array, "n h w c"], *, window: Pair, stride: Pair | None = None, padding: Padding = "VALID"
-) -> Float[Array, "n a b c"]:
+    x: Float[Array, "*n h w c"], *, window: Pair, stride: Pair | None = None, padding: Padding = "VALID"
+) -> Float[Array, "*n a b c"]:
     """The mean over windows, with padding counted as zeros.
 
     Args:
-        x: Images (n, h, w, c).
+        x: Images (*n, h, w, c).
         window: The size of a window, a number or (height, width).
         stride: The step of the windows, a number or (down, across); by default the size of a window.
         padding: "VALID", "SAME" or ((top, bottom), (left, right)).
 
     Returns:
-        Images (n, a, b, c).
+        Images (*n, a, b, c).
 
     Raises:
-        ValueError: x has not four axes, or the window does not fit into it, or a setting is not valid.
+        ValueError: x has fewer than three axes, or the window does not fit into it, or a setting is not valid.
     """
     g = _Geometry("avg_pool", x, window, stride, padding)
-    total = lax.reduce_window(upcast(x), 0.0, lax.add, (1, *g.window, 1), (1, *g.stride, 1), ((0, 0), *g.pads, (0, 0)))
+    total = over_images(lambda x: g.reduced(x, 0.0, lax.add), upcast(x))
     return like(x, total / g.places)
 
 
@@ -94,51 +96,53 @@ def avg_pool_rule(x, *, window, stride, padding):
     Gain: adds slices of the image instead of windows.
     """
     g = _Geometry("avg_pool", x, window, stride, padding)
-    first, *others = g.slices(upcast(x), 0.0)
-    total = first
-    for there in others:
-        total = total + there
+    total = over_images(lambda x: functools.reduce(jnp.add, g.slices(x, 0.0)), upcast(x))
 
     def pullback(dy):
         share = upcast(dy) / g.places
-        return (like(dy, g.gathered(lambda place: share)),)
+        return (like(dy, over_images(lambda share: g.gathered(lambda place: share), share)),)
 
     return like(x, total / g.places), saving(pullback)
 
 
-def global_avg_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
+def global_avg_pool(x: Float[Array, "*n h w c"]) -> Float[Array, "*n c"]:
     """The mean over each whole image.
 
     Args:
-        x: Images (n, h, w, c).
+        x: Images (*n, h, w, c).
 
     Returns:
-        The means of the channels, (n, c).
+        The means of the channels, (*n, c).
 
     Raises:
-        ValueError: x has not four axes.
+        ValueError: x has fewer than three axes.
     """
-    if x.ndim != 4:
-        raise ValueError(f"global_avg_pool: x must be (n, h, w, c), got shape {x.shape}")
-    return mean(x, axis=(1, 2))
+    if x.ndim < 3:
+        raise ValueError(f"global_avg_pool: x must be (*n, h, w, c), got shape {x.shape}")
+    return mean(x, axis=(x.ndim - 3, x.ndim - 2))
 
 
 class _Geometry:
     """The positions of windows: the slices of the image for each of their places, and the transpose of slicing."""
 
     def __init__(self, name, x, window, stride, padding):
-        if x.ndim != 4:
-            raise ValueError(f"{name}: x must be (n, h, w, c), got shape {x.shape}")
+        if x.ndim < 3:
+            raise ValueError(f"{name}: x must be (*n, h, w, c), got shape {x.shape}")
         self.window = pair(window)
         self.stride = pair(window if stride is None else stride)
         check_positive(name, window=self.window, stride=self.stride)
-        self.size = x.shape[1:3]
+        self.size = x.shape[-3:-1]
         self.pads = padding_pairs(name, padding, self.size, self.window, self.stride)
         padded = [n + low + high for n, (low, high) in zip(self.size, self.pads, strict=True)]
         if any(p < w for p, w in zip(padded, self.window, strict=True)):
             raise ValueError(f"{name}: window {self.window} does not fit into {self.size} with padding {self.pads}")
         self.out = [(p - w) // s + 1 for p, w, s in zip(padded, self.window, self.stride, strict=True)]
         self.places = self.window[0] * self.window[1]
+
+    def reduced(self, x, start, f):
+        """f over the pixels of each window."""
+        windows = (1, *self.window, 1), (1, *self.stride, 1), ((0, 0), *self.pads, (0, 0))
+        return lax.reduce_window(x, start, f, *windows)
 
     def slices(self, x, fill):
         """For each place of a window, row by row, the pixels there of all windows, (n, a, b, c)."""

@@ -1,8 +1,9 @@
-"""Windows that move over images: lengths and pairs, strides, padding."""
+"""Windows that move over images: lengths and pairs, strides, padding; images as one batch."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
-from jax import lax
+from jax import Array, lax
 
 Pair = int | tuple[int, int]
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -39,3 +40,14 @@ def check_positive(name: str, **lengths: tuple[int, int]) -> None:
     for what, pair_ in lengths.items():
         if min(pair_) < 1:
             raise ValueError(f"{name}: {what} must be 1 or more, got {pair_}")
+
+
+def as_batch(x: Array) -> Array:
+    """Images with any leading axes (*n, h, w, c) as one batch (n, h, w, c)."""
+    return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
+
+
+def over_images(f: Callable[[Array], Array], x: Array) -> Array:
+    """A function of a batch of images, on images with any leading axes, which the result has too."""
+    y = f(as_batch(x))
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
