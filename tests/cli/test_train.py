@@ -21,6 +21,7 @@ from jaxdl.cli.training import evenly
 from jaxdl.train import Checkpoint
 from jaxdl.train.checkpoints import Store
 from tests.cli.command import exit_status
+from tests.systems import posix
 
 run = functools.partial(exit_status, "train", "--devices", "1", promotion="standard")
 
@@ -178,6 +179,7 @@ def test_on_four_devices(trained, tmp_path):
     assert rows(tmp_path / "run")[1]["loss"] == pytest.approx(rows(trained)[1]["loss"], rel=1e-4)
 
 
+@posix
 def test_ctrl_c_saves_and_says_where(tmp_path):
     command = [sys.executable, "-m", "jaxdl", "train", "--out", str(tmp_path / "run"), "--epochs", "100000"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})

@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 from collections import Counter
 
 import pytest
@@ -104,6 +103,7 @@ def test_who_reads_a_file_while_it_is_replaced_reads_the_older_one(tmp_path):
 @pytest.fixture
 def full_disk():
     """No file of this process grows beyond ten bytes: what is longer is written in part, then the writing fails."""
+    resource = pytest.importorskip("resource", reason="needs POSIX: a limit on the length of files")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
     yield

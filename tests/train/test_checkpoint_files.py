@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,7 @@ from jaxdl.train import (
     CheckpointError,
 )
 from jaxdl.train.checkpoints import Store
+from tests.systems import linux, posix
 from tests.train.small_run import assert_same_bits, newest, run
 
 
@@ -38,6 +38,10 @@ def test_where_it_cannot_be_written(key, tmp_path):
     taken.touch()
     with pytest.raises(CheckpointError, match=f"checkpoints cannot be saved in {taken}"):
         run(key, taken)
+
+
+@linux
+def test_where_no_folder_can_be_made(key):
     with pytest.raises(CheckpointError, match="checkpoints cannot be saved in /proc/none"):
         run(key, "/proc/none")
 
@@ -62,7 +66,7 @@ NO_SPACE = """
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on the length of files")
+@posix
 def test_a_disk_that_is_full_keeps_what_was_there(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(NO_SPACE), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
@@ -71,6 +75,7 @@ def test_a_disk_that_is_full_keeps_what_was_there(tmp_path):
     assert "LEFT 1" in done.stdout
 
 
+@linux
 def test_all_that_a_resume_needs_is_on_disk_before_its_name(key, tmp_path, monkeypatch):
     synced, fsync = [], os.fsync
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from jaxdl.train import load_failed_step
+from tests.systems import linux
 from tests.train.run_in_processes import MODEL, losses
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +82,8 @@ def wait_for(condition, seconds=120):
     assert condition()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux' parent-death signal and /proc")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGKILL])
+@linux
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT", "SIGKILL"])
 def test_a_launcher_that_ends_leaves_nobody(number, tmp_path):
     script = "import os, sys, time; open(os.path.join(sys.argv[1], str(os.getpid())), 'w'); time.sleep(600)"
     sleep = [sys.executable, "-c", script, str(tmp_path)]
@@ -91,7 +92,7 @@ def test_a_launcher_that_ends_leaves_nobody(number, tmp_path):
         [sys.executable, "-c", LAUNCH, "3", *sleep], stderr=subprocess.DEVNULL, preexec_fn=heard
     )
     wait_for(lambda: len(list(tmp_path.iterdir())) == 3)
-    launcher.send_signal(number)
+    launcher.send_signal(getattr(signal, number))
     launcher.wait(60)
     wait_for(lambda: not any(is_there(path.name) for path in tmp_path.iterdir()))
 
@@ -108,7 +109,7 @@ MEETING = """
 """
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux' list of sockets")
+@linux
 def test_they_meet_where_no_other_machine_can():
     """In /proc/net/tcp an address is hexadecimal, 0100007F is 127.0.0.1, also in IPv6, and state 0A is listening."""
     script = (

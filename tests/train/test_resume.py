@@ -16,6 +16,7 @@ from jaxdl.train import (
     Checkpoint,
     Interrupted,
 )
+from tests.systems import posix
 from tests.train.small_run import assert_same_bits, newest, run, without_seconds
 
 
@@ -45,6 +46,7 @@ def test_also_from_the_middle_of_an_epoch(key, tmp_path):
     assert without_seconds(again.history) == without_seconds(whole.history)
 
 
+@posix
 def test_stopped_by_ctrl_c_it_is_saved_and_goes_on(key, tmp_path):
     ask = lambda row: row["epoch"] == 2 and os.kill(os.getpid(), signal.SIGINT)
     before = signal.getsignal(signal.SIGINT)
@@ -55,14 +57,16 @@ def test_stopped_by_ctrl_c_it_is_saved_and_goes_on(key, tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@posix
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_what_schedulers_send_saves_too(number, key, tmp_path):
-    ask = lambda row: row["epoch"] == 1 and os.kill(os.getpid(), number)
+    ask = lambda row: row["epoch"] == 1 and os.kill(os.getpid(), getattr(signal, number))
     with pytest.raises(Interrupted, match="stopped at step 3"):
         run(key, tmp_path, log=ask)
     assert newest(tmp_path) == 3
 
 
+@posix
 def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     """Twenty times, half of them at random moments, half of them in the middle of a save."""
     command = [sys.executable, "-m", "tests.train.run_with_kills", str(tmp_path), "20"]
