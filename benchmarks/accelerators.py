@@ -39,7 +39,7 @@ UNARY = [
     ops.elu, ops.selu, ops.softplus, ops.silu, ops.gelu, ops.gelu_tanh, ops.quick_gelu, ops.softmax, ops.log_softmax,
 ]  # fmt: skip
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.power, ops.maximum, ops.minimum]
-REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.logsumexp]
+REDUCTIONS = [ops.sum, ops.prod, ops.mean, ops.max, ops.min, ops.logsumexp]
 
 
 class Problem(NamedTuple):

@@ -25,7 +25,7 @@ UNARY = [
     ops.selu, ops.softplus, ops.silu, ops.gelu, ops.gelu_tanh, ops.softmax, ops.log_softmax,
 ]  # fmt: skip
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.maximum, ops.minimum]
-REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.logsumexp]
+REDUCTIONS = [ops.sum, ops.prod, ops.mean, ops.max, ops.min, ops.logsumexp]
 
 
 def problems(full):

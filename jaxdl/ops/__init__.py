@@ -3,7 +3,8 @@
 from typing import Any
 
 from jaxdl.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
-from jaxdl.ops.convolution import conv2d, conv2d_by_loops, conv2d_kernel_gradient, conv_transpose2d, convolve
+from jaxdl.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d, convolve
+from jaxdl.ops.convolution_loops import conv2d_by_loops
 from jaxdl.ops.feed_forward import gelu_feed_forward, swiglu_feed_forward
 from jaxdl.ops.fused_losses import contrastive_loss, linear_cross_entropy
 from jaxdl.ops.iterated import FixedPoint, fixed_point, reversible
@@ -38,7 +39,7 @@ from jaxdl.ops.pointwise import (
     tanh,
 )
 from jaxdl.ops.pooling import avg_pool, global_avg_pool, max_pool
-from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, softmax, sum
+from jaxdl.ops.reductions import log_softmax, logsumexp, max, mean, min, prod, softmax, sum
 from jaxdl.ops.regularization import dropout
 from jaxdl.ops.stock_functions import STOCK_FUNCTIONS
 from jaxdl.ops.tiled_attention import attention
@@ -84,10 +85,12 @@ __all__ = [
     "max_pool",
     "maximum",
     "mean",
+    "min",
     "minimum",
     "multiply",
     "negate",
     "power",
+    "prod",
     "quick_gelu",
     "relu",
     "reversible",

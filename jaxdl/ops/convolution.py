@@ -249,27 +249,6 @@ def convolve(
     return conv2d(x, jnp.flip(w, (0, 1)), **settings)
 
 
-def conv2d_by_loops(x: Inexact[Array, "n h w c"], w: Inexact[Array, "kh kw c o"]) -> Inexact[Array, "n a b o"]:
-    """`conv2d` as in a lecture: at every position, a linear layer on the patch there. It is slow.
-
-    Args:
-        x: Images (n, h, w, c).
-        w: Kernel (kh, kw, c, o).
-
-    Returns:
-        Images (n, a, b, o).
-    """
-    (_, h, width, _), (kh, kw, _, o) = x.shape, w.shape
-    rows = []
-    for i in range(h - kh + 1):
-        row = []
-        for j in range(width - kw + 1):
-            patch = x[:, i : i + kh, j : j + kw, :]
-            row.append(patch.reshape(x.shape[0], -1) @ w.reshape(-1, o))
-        rows.append(jnp.stack(row, 1))
-    return jnp.stack(rows, 1)
-
-
 def _geometry(name, x, w, stride, padding, dilation, groups):
     _check_ranks(name, w, x=x)
     stride, dilation = _checked_pairs(name, stride, dilation, groups)

@@ -123,8 +123,8 @@ def cases() -> list[Case]:
         ]
     for binary in (ops.maximum, ops.minimum):
         table += [Case(binary, "same", normal((3, 4), (3, 4))), Case(binary, "column", normal((3, 4), (3, 1)))]
-    for reduction in (ops.sum, ops.mean, ops.max, ops.logsumexp):
-        analytic = reduction in (ops.sum, ops.mean)
+    for reduction in (ops.sum, ops.prod, ops.mean, ops.max, ops.min, ops.logsumexp):
+        analytic = reduction in (ops.sum, ops.prod, ops.mean)
         table += [
             Case(reduction, "all", normal((3, 4)), {}, analytic),
             Case(reduction, "last", normal((3, 4)), {"axis": -1}, analytic),
@@ -217,6 +217,8 @@ def _convolutions():
         Case(ops.conv2d, "valid", normal((2, 3, 4, 2), (3, 2, 2, 3)), {}, True),
         Case(ops.conv2d, "stride", normal((1, 5, 6, 2), (3, 4, 2, 3)), {"stride": (2, 3), "padding": ((1, 2), (0, 1))}),
         Case(ops.conv2d, "groups", normal((1, 4, 5, 4), (2, 2, 2, 2)), {"groups": 2, "dilation": (2, 1)}),
+        Case(ops.conv2d_by_loops, "bias", normal((2, 3, 4, 2), (2, 3, 2, 3), (3,)), {}, True),
+        Case(ops.conv2d_by_loops, "no bias", normal((1, 3, 3, 1), (2, 2, 1, 1)), {}, True),
         Case(
             ops.conv_transpose2d, "stride", normal((1, 5, 4, 3), (3, 4, 2, 3)),
             {"stride": 2, "padding": ((1, 0), (2, 1))}, True,
@@ -288,6 +290,10 @@ def edges() -> list[EdgePoint]:
         EdgePoint(ops.maximum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(0, 0.5, 1), a(1, 0.5, 0))),
         EdgePoint(ops.minimum, "tie", (a(1, 2, 3), a(2, 2, 2)), (a(1, 0.5, 0), a(0, 0.5, 1))),
         EdgePoint(ops.max, "ties", (a(3, 1, 3),), (a(0.5, 0, 0.5),)),
+        EdgePoint(ops.min, "ties", (a(1, 3, 1),), (a(0.5, 0, 0.5),)),
+        EdgePoint(ops.prod, "zero", (a(2, 0, 3),), (a(0, 6, 0),)),
+        EdgePoint(ops.prod, "zeros", (a(0, 0, 3),), (a(0, 0, 0),)),
+        EdgePoint(ops.prod, "tiny", (a(1e-30, 1e-30),), (a(1e-30, 1e-30),)),
         EdgePoint(ops.divide, "tiny", (a(1e-30), a(1e-30)), (a(1e30), a(-1e30))),
         EdgePoint(ops.power, "zeros", (a(0, 0, 2), a(2, 0, 0)), (a(0, 0, 0), a(0, 0, 0.6931472))),
         EdgePoint(ops.logsumexp, "large", (a(1e4, 1e4),), (a(0.5, 0.5),)),

@@ -8,11 +8,12 @@ One operation stands for those that share its code, and float32 for all formats:
     tanh, softplus, elu, selu           sigmoid             made of e^−|x| as well
     silu, gelu, gelu_tanh               quick_gelu          xσ(v); gelu, the slowest: `tests/ops/test_accuracy.py`
     add, subtract, multiply, divide     power               has what they have, and zeros
-    minimum                             maximum             the same two functions
+    minimum, min                        maximum, max        the same functions
     sum, mean                           avg_pool            the cotangent is spread evenly
     log_softmax                         logsumexp           the same exponentials and sums
     matmul, dropout, feed-forward       dense               products, and a factor for each entry
     attention                           softmax, dense      is made of the two
+    conv2d_by_loops                     dense               is made of it
     other convolutions                  conv2d              its rule consists of them
     the other norms                     layer_norm          what is left of the cotangent beside the row
     the other losses                    contrastive_loss, softmax_cross_entropy
@@ -30,9 +31,9 @@ from jaxdl.auditor.auditing import audit_subject, subjects
 from jaxdl.ops.op_cases import cases
 
 STAND_FOR_ALL = (
-    ops.sqrt, ops.relu, ops.sigmoid, ops.quick_gelu, ops.power, ops.maximum, ops.max, ops.logsumexp, ops.softmax,
-    ops.dense, ops.embedding, ops.max_pool, ops.avg_pool, ops.conv2d, ops.layer_norm, ops.softmax_cross_entropy,
-    ops.contrastive_loss, ops.fixed_point,
+    ops.sqrt, ops.relu, ops.sigmoid, ops.quick_gelu, ops.power, ops.maximum, ops.max, ops.prod, ops.logsumexp,
+    ops.softmax, ops.dense, ops.embedding, ops.max_pool, ops.avg_pool, ops.conv2d, ops.layer_norm,
+    ops.softmax_cross_entropy, ops.contrastive_loss, ops.fixed_point,
 )  # fmt: skip
 FIRST = {case.op: case for case in reversed(cases())}
 

@@ -87,6 +87,8 @@ OPS = {
         "add", "divide", "maximum", "minimum", "multiply", "power", "subtract",
     )},
     "max": Case(ops.max, (V,)),
+    "min": Case(ops.min, (V,)),
+    "prod": Case(ops.prod, (V,)),
     "sum": Case(ops.sum, (V,)),
     "mean": Case(ops.mean, (V,), {"n": 5}),
     "softmax": Case(ops.softmax, (M,)),
@@ -101,6 +103,9 @@ OPS = {
         ops.attention, tuple(draw(i, 1, 3, 1, 4) for i in range(3)), {"h": 4}, lambda x: np.asarray(x)[0, :, 0]
     ),
     "conv2d": Case(ops.conv2d, (V[None, :, None, None], draw(4, 3, 1, 1, 1)), CONVOLVED, np.ravel),
+    "conv2d_by_loops": Case(
+        ops.conv2d_by_loops, (V[None, :, None, None], draw(4, 3, 1, 1, 1)), CONVOLVED, np.ravel
+    ),
     "conv_transpose2d": Case(
         ops.conv_transpose2d, (V[None, :, None, None], draw(4, 3, 1, 1, 1)), CONVOLVED, np.ravel
     ),

@@ -42,6 +42,19 @@ def test_many_filters():
     assert_close(ops.conv2d(x, w), ops.conv2d_by_loops(x, w), "float32")
 
 
+def test_the_backward_loops_are_the_convolutions_gradient():
+    x, w, b = draw(0, 2, 6, 5, 3), draw(1, 3, 2, 3, 4), draw(2, 4)
+    y, pullback = jax.vjp(ops.conv2d_by_loops, x, w, b)
+    expected, by_hand = jax.vjp(lambda x, w, b: ops.conv2d(x, w) + b[None, None, None], x, w, b)
+    dy = draw(3, *y.shape)
+    for got, want in zip((y, *pullback(dy)), (expected, *by_hand(dy)), strict=True):
+        assert_close(got, want, "float32")
+    by_one = jnp.array([[1.0, 10], [100, 1000]])[None, :, :, None]  # the lecture's image: d += dout[i, j] · patch
+    assert jax.vjp(ops.conv2d_by_loops, IMAGE, KERNEL)[1](by_one)[1][:, :, 0, 0].tolist() == [
+        [12542, 2193], [8025, 17720]
+    ]  # fmt: skip
+
+
 def test_the_edge_filter_finds_horizontal_edges():
     edge = jnp.array([[0, -0.5, 0], [0, 0, 0], [0, 0.5, 0]])[:, :, None, None]
     image = jnp.zeros((1, 6, 5, 1)).at[:, 3:].set(1)

@@ -37,7 +37,10 @@ def test_reductions_over_any_axes(data, ndim, keepdims):
     shape = data.draw(st.tuples(*[st.integers(1, 3)] * ndim))
     axis = data.draw(st.one_of(st.none(), st.integers(-ndim, ndim - 1), st.permutations(range(ndim)).map(tuple)))
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    pairs = {ops.sum: jnp.sum, ops.mean: jnp.mean, ops.max: jnp.max, ops.logsumexp: jax.nn.logsumexp}
+    pairs = {
+        ops.sum: jnp.sum, ops.prod: jnp.prod, ops.mean: jnp.mean, ops.max: jnp.max, ops.min: jnp.min,
+        ops.logsumexp: jax.nn.logsumexp,
+    }  # fmt: skip
     for ours, theirs in pairs.items():
         same_gradients(*(partial(f, axis=axis, keepdims=keepdims) for f in (ours, theirs)), x)
 

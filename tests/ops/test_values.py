@@ -59,9 +59,24 @@ def test_lecture_numbers():
     assert float(ops.logistic_loss(jnp.array([0.0]), jnp.array([1]))[0]) == pytest.approx(np.log(2))
 
 
+@pytest.mark.parametrize("x", [[2.0, 0, 3, 5], [0.0, 0, 3, 5], [0.0, 0, 0, 2], [1.0, 2, -3, 4]], ids=str)
+def test_products_with_zeros(x):
+    """First and second derivatives are the products of the others, in both modes and under vmap."""
+    x = jnp.array(x)
+    without = lambda *left_out: float(np.prod([v for i, v in enumerate(x) if i not in left_out]))
+    n = range(len(x))
+    gradient = [without(i) for i in n]
+    hessian = [[without(i, j) if i != j else 0 for j in n] for i in n]
+    rows = jnp.stack([x, jnp.ones_like(x)])
+    assert jax.grad(ops.prod)(x).tolist() == jax.jacfwd(ops.prod)(x).tolist() == gradient
+    assert jax.vmap(jax.grad(ops.prod))(rows)[0].tolist() == gradient
+    for f in (jax.hessian(ops.prod), jax.jacrev(jax.jacrev(ops.prod)), jax.jacfwd(jax.jacfwd(ops.prod))):
+        assert f(x).tolist() == jax.vmap(f)(rows)[0].tolist() == hessian
+
+
 # For 1,000 numbers in float32.
 RESIDUAL_BYTES = {
-    4000: "sigmoid tanh elu selu softplus silu gelu gelu_tanh quick_gelu exp log sqrt square softmax",
+    4000: "sigmoid tanh elu selu softplus silu gelu gelu_tanh quick_gelu exp log sqrt square prod softmax",
     1000: "relu leaky_relu",
     0: "negate step sum mean",
 }
@@ -79,7 +94,7 @@ def test_residuals_are_few():
         for name in names.split():
             assert kept(getattr(ops, name), x) == size, name
     assert kept(ops.log_softmax, x) == 4000 + 2 * 4  # the input, its maximum and a sum
-    assert kept(ops.max, x) == 1000
+    assert kept(ops.max, x) == kept(ops.min, x) == 1000
     assert kept(lambda x: ops.dropout(x, jax.random.key(0), rate=0.5), x) == 1000
     assert kept(ops.maximum, x, x) == 1000
     assert kept(ops.add, x, x) == 0
@@ -212,6 +227,14 @@ ERRORS = {
         jnp.ones((2, 4)), jnp.ones(4), jnp.ones(3)
     ),
     "max: nothing to reduce: x has shape (0,), axis=None": lambda: ops.max(jnp.ones(0)),
+    "min: nothing to reduce: x has shape (0,), axis=None": lambda: ops.min(jnp.ones(0)),
+    "prod: axis 1 is outside the 1 axes of x": lambda: ops.prod(jnp.ones(3), axis=1),
+    "conv2d_by_loops: .*do not fit: x: (8, 28, 28, 3), w: (5, 5, 3, 16), b: (3,)": lambda: ops.conv2d_by_loops(
+        IMAGES, KERNEL, jnp.ones(3)
+    ),
+    "conv2d_by_loops: a window of (5, 5) does not fit into (4, 4)": lambda: ops.conv2d_by_loops(
+        IMAGES[:, :4, :4], KERNEL
+    ),
 }
 
 

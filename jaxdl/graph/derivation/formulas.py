@@ -101,6 +101,7 @@ OP_FORMULAS: dict[str, tuple[str, ...]] = {
         r"P^T g",
     ),
     "conv2d": FORMULAS["conv_general_dilated"],
+    "conv2d_by_loops": FORMULAS["conv_general_dilated"],
     "conv_transpose2d": (r"a \ast b", r"g \star b", r"g \star a"),
     "dense": (r"a\, b + c", r"g\, b^T", r"a^T g", r"\sum g"),
     "elu": (r"\max(0, a) + e^{\min(0, a)} - 1", r"g · e^{\min(0, a)}"),
@@ -145,14 +146,16 @@ OP_FORMULAS: dict[str, tuple[str, ...]] = {
     name: FORMULAS[primitive]
     for name, primitive in {
         "add": "add", "divide": "div", "exp": "exp", "log": "log", "max": "reduce_max", "maximum": "max",
-        "minimum": "min", "multiply": "mul", "negate": "neg", "power": "pow", "relu": "relu", "sigmoid": "logistic",
-        "sqrt": "sqrt", "square": "square", "subtract": "sub", "sum": "reduce_sum", "tanh": "tanh",
+        "min": "reduce_min", "minimum": "min", "multiply": "mul", "negate": "neg", "power": "pow",
+        "prod": "reduce_prod", "relu": "relu", "sigmoid": "logistic", "sqrt": "sqrt", "square": "square",
+        "subtract": "sub", "sum": "reduce_sum", "tanh": "tanh",
     }.items()
 }  # fmt: skip
 # The formulas hold for any value of these settings; the others must have their defaults.
 SETTINGS = {"axis", "keepdims", "epsilon", "stride", "padding", "dilation", "groups"}
-# The formulas hold for these shapes of inputs: no broadcasting, and no mask in attention.
+# The formulas hold for these shapes of inputs: no broadcasting, no mask in attention, no bias.
 SHAPES: dict[str, Callable[..., bool]] = {
     "attention": lambda q, k, v, *mask: not mask and q[2] == k[2],
+    "conv2d_by_loops": lambda x, w, *b: not b,
     "matmul": lambda x, y: len(x) >= 2 and x[:-2] == y[:-2],
 } | dict.fromkeys(("add", "divide", "maximum", "minimum", "multiply", "power", "subtract"), lambda x, y: x == y)
