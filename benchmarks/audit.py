@@ -1,7 +1,7 @@
 """The audit tested: on planted faults and their right versions, and on published functions.
 
     python -m benchmarks.audit                        # the planted faults, also by check_grads
-    python -m benchmarks.audit --published            # the functions of jax, optax, flax and equinox
+    python -m benchmarks.audit --published            # functions of jax, optax, flax, equinox, diffrax and numpyro
     python -m benchmarks.audit --published --prefix jax.nn
     python -m benchmarks.audit --model                # all rules of a vision transformer of twelve blocks
 
@@ -40,13 +40,13 @@ ACCEPTED = load_accepted(Path(__file__).parent / "audit_functions" / "accepted.t
 BEYOND_CONVENTION = [str(v) for v in Verdict if v.is_fault]
 
 
-def audited(f: Callable, args: tuple) -> tuple[AuditReport | str, float]:
+def audited(f: Callable, args: tuple, domains: tuple = ()) -> tuple[AuditReport | str, float]:
     """The report, or the error instead of one, and the seconds it took."""
     start = time.perf_counter()
     try:
         with warnings.catch_warnings(), at_most(MOST_SECONDS):
             warnings.simplefilter("ignore")
-            report = audit(f, *args).accepting(ACCEPTED)
+            report = audit(f, domains=domains)(*args).accepting(ACCEPTED)
     except (Exception, TookTooLong) as error:  # a function of a library may raise anything
         report = error_line(error)
     jax.clear_caches()
@@ -139,7 +139,7 @@ def line(row: dict) -> str:
 def published_row(name: str) -> dict:
     """The result for a function of a library."""
     entry = next(entry for entry in published(name) if entry.name == name)
-    report, seconds = audited(entry.function, entry.args)
+    report, seconds = audited(entry.function, entry.args, entry.domains)
     return {
         "library": entry.library,
         "version": version(entry.library),

@@ -24,8 +24,9 @@ def versions(report):
 def test_a_report_shows_a_fault(report, capsys):
     if jax.__version__ not in versions(report):
         pytest.skip("another version of JAX")
-    if "optax" in code(report):
-        pytest.importorskip("optax")
+    for package in ("optax", "flax", "numpyro"):
+        if f"import {package}" in code(report) or f"from {package}" in code(report) or f", {package}" in code(report):
+            pytest.importorskip(package)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), mpmath.workdps(15):
         exec(code(report), {})
     lines = capsys.readouterr().out.splitlines()

@@ -1,34 +1,35 @@
 """Published functions: those of the installed libraries that the audit can judge, with arguments.
 
-All functions of `jax.nn`, `jax.scipy.special` and `optax.losses`; of the other modules those that call a rule, found by
-tracing. Arguments are generated, except for the functions in `_given`.
+All functions of the modules `WHOLE`; of the modules `SCANNED` those that call a rule, found by tracing; layers of flax
+and equinox, solves of diffrax, and log-densities of numpyro. Arguments are generated, except for layers, log-densities
+and the functions in `_given`.
 """
 
 import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from benchmarks.audit_functions import distributions
 from benchmarks.audit_functions.fault import normal, positive
+from benchmarks.audit_functions.layers import layers
 from jaxdl import rules
 from jaxdl.auditor.arguments import generated, public_callables
 
-WHOLE = ("jax.nn", "jax.scipy.special", "optax.losses")
-SCANNED = (
-    "jax.numpy",
-    "jax.numpy.linalg",
-    "jax.lax",
-    "jax.lax.linalg",
-    "jax.scipy.linalg",
+WHOLE = (
+    "jax.nn",
+    "jax.scipy.special",
     "jax.scipy.stats",
-    "optax",
+    "jax.numpy.linalg",
+    "jax.lax.linalg",
+    "optax.losses",
     "optax.projections",
 )
+SCANNED = ("jax.numpy", "jax.lax", "jax.scipy.linalg", "optax")
 
 
 class Published(NamedTuple):
@@ -38,12 +39,13 @@ class Published(NamedTuple):
     name: str
     function: Callable
     args: tuple
+    domains: tuple[Any, ...] = ()  # one for each argument, or none
 
 
 def published(prefix: str = "") -> list[Published]:
     """All whose name begins with `prefix`, in the order of the modules; each function once."""
     found, seen = [], set()
-    for entry in (*_of_modules(prefix), *_of_settings(prefix)):
+    for entry in (*_of_modules(prefix), *_of_settings(prefix), *_of_numpyro(prefix)):
         if (entry.function, len(entry.args)) not in seen:
             seen.add((entry.function, len(entry.args)))
             found.append(entry)
@@ -71,7 +73,7 @@ def _of_modules(prefix) -> Iterator[Published]:
                     continue
                 args = _given().get(full) or _given().get(module.__name__) or generated(f).args
                 if args is not None and (name in WHOLE or _has_rules(f, args)):
-                    yield Published(name.split(".")[0], full, f, args)
+                    yield Published(name.split(".")[0], full, f, args, distributions.domains_of_stats(full))
 
 
 def _module(name):
@@ -106,7 +108,7 @@ def _given() -> dict[str, tuple]:
     (x,), (p,) = normal((3, 4)), positive((3, 4))
     labels = jnp.array([1, 3, 0], jnp.int32)
     share = jax.nn.softmax(x)
-    return _of_distributions(x, p, share) | {
+    return distributions.of_stats() | {
         "jax.nn.dot_product_attention": normal((2, 5, 3, 4), (2, 5, 3, 4), (2, 5, 3, 4)),
         "jax.scipy.special.zeta": (p + 1, p),
         "jax.scipy.special.expn": (labels, positive((3,))[0]),
@@ -124,24 +126,6 @@ def _given() -> dict[str, tuple]:
         "optax.losses.kl_divergence_with_log_targets": (jax.nn.log_softmax(x), jax.nn.log_softmax(-x)),
         "optax.losses.ntxent": (x, labels),
         "optax.losses.triplet_margin_loss": normal((3, 4), (3, 4), (3, 4)),
-    }
-
-
-def _of_distributions(x, p, share):
-    """Arguments with positive density and integer counts."""
-    stats, counts = "jax.scipy.stats", jnp.array([[0, 1, 2, 3], [1, 1, 0, 2], [3, 0, 1, 1]], jnp.int32)
-    return {
-        f"{stats}.bernoulli": (jnp.minimum(counts, 1), share),
-        f"{stats}.beta": (share, p, 1 / p),
-        f"{stats}.binom": (counts, counts + 2, share),
-        f"{stats}.dirichlet": (share[0], p[0]),
-        f"{stats}.gamma": (p, 1 / p),
-        f"{stats}.geom": (counts + 1, share),
-        f"{stats}.multinomial": (counts[0], counts[0].sum(), share[0]),
-        f"{stats}.nbinom": (counts, p, share),
-        f"{stats}.poisson": (counts, p),
-        f"{stats}.poisson.entropy": (p,),
-        f"{stats}.truncnorm": (jnp.tanh(x), -1 - p, 1 + p),
     }
 
 
@@ -172,7 +156,7 @@ def _of_settings(prefix) -> Iterator[Published]:
         ("jax.scipy.sparse.linalg.gmres", _solved(iterative.gmres), (square, vector)),
         ("jax.experimental.ode.odeint", _decay, (vector, jnp.asarray(0.7, jnp.float32))),
     ]
-    for full, f, args in (*rows, *_of_optax(), *_of_flax(), *_of_equinox()):
+    for full, f, args in (*rows, *_of_optax(), *layers(prefix)):
         if full.startswith(prefix):
             yield Published(full.split(".")[0], full, f, args)
 
@@ -210,44 +194,6 @@ def _of_optax():
     )
 
 
-def _of_flax():
-    from flax.linen import fp8_ops
-
-    x, w = normal((3, 4), (4, 2))
-    scale, history = jnp.ones(1, jnp.float32), jnp.zeros(4, jnp.float32)
-    formats = (jnp.float32, jnp.float8_e4m3fn)
-    dimensions = (((1,), (0,)), ((), ()))
-    return (
-        ("flax.linen.fp8_ops.in_qdq", functools.partial(fp8_ops.in_qdq, *formats), (x, scale, history)),
-        ("flax.linen.fp8_ops.out_qdq", functools.partial(fp8_ops.out_qdq, *formats), (x, scale, history)),
-        (
-            "flax.linen.fp8_ops.out_dq",
-            lambda a, b, out: fp8_ops.out_dq(jnp.float32, a, b, out),
-            (scale, scale, x),
-        ),
-        (
-            "flax.linen.fp8_ops.dot_general_with_precision",
-            lambda x, w: fp8_ops.dot_general_with_precision(x, w, dimensions),
-            (x, w),
-        ),
-    )
-
-
-def _of_equinox():
-    if _module("equinox") is None:
-        return ()
-    import equinox as eqx
-
-    (x,) = normal((3, 4))
-    halved = lambda x, steps=3: eqx.internal.while_loop(
-        lambda state: state[0] < steps,
-        lambda state: (state[0] + 1, jnp.sin(state[1])),
-        (np.int32(0), x),
-        max_steps=4,
-        kind="checkpointed",
-    )[1]
-    return (
-        ("equinox.internal.nextafter", lambda x: eqx.internal.nextafter(x), (x,)),
-        ("equinox.internal.prevbefore", lambda x: eqx.internal.prevbefore(x), (x,)),
-        ("equinox.internal.while_loop(kind='checkpointed')", halved, (x,)),
-    )
+def _of_numpyro(prefix) -> Iterator[Published]:
+    for full, f, args, domains in distributions.log_densities(prefix):
+        yield Published("numpyro", full, f, args, domains)
