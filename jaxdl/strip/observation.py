@@ -73,7 +73,7 @@ def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]
         A function of arrays of these types that returns what `observe` does.
     """
     jaxpr, _ = jx.trace(f, *types)
-    listed, calls, numbers = rules(f, *types), {}, itertools.count()
+    listed, calls, numbers = _listed(jaxpr, rules(f, *types)), {}, itertools.count()
 
     def replacement(eqn):
         site = site_of(eqn)
@@ -99,7 +99,7 @@ def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]
         for number in sorted(calls):
             site, *seen = calls[number]
             first.setdefault(site, seen)
-        return [_observed(site, _as_listed(site, listed), found, *seen) for site, seen in first.items()]
+        return [_observed(site, place, found, *seen) for site, seen in first.items() for place in listed(site)]
 
     return observed
 
@@ -129,10 +129,21 @@ def moving(jaxpr: Any, arrays: list[Any], places: list[int] | None = None) -> di
     return found
 
 
-def _as_listed(site, listed):
-    """The site as `rules` lists it: with its count, and with a source line where the equation itself has none."""
-    same = lambda s: s == replace(site, count=s.count, where=site.where or s.where)
-    return next(filter(same, listed), site)
+def _listed(jaxpr, sites):
+    """A function from the site of an equation to the sites that `rules` lists for it, with their counts.
+
+    An equation that has no source line itself, inside a jitted function, may be called from several lines.
+    """
+    own = {site for eqn in jx.equations(jaxpr) if (site := site_of(eqn)) and site.where}
+    known = {replace(site, count=1): site for site in sites}
+
+    def of_equation(site):
+        if site.where:
+            return [known.get(site, site)]
+        same = [s for key, s in known.items() if replace(key, where="") == site and key not in own]
+        return same or [site]
+
+    return of_equation
 
 
 def _observed(site_of_equation, site, moving, eqn, wraps, values):

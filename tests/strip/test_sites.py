@@ -43,6 +43,15 @@ def test_observed_inputs_say_what_moves():
     assert [(seen.site.name, seen.moving) for seen in observe(f, X)] == [("multiply", (1,)), ("tanh", ())]
 
 
+def test_a_jitted_function_is_observed_at_each_line_that_calls_it():
+    def f(x):
+        y = jax.nn.log_sigmoid(x)
+        return y + jax.nn.log_sigmoid(-x)
+
+    assert [seen.site for seen in observe(f, X)] == rules(f, X)
+    assert len(rules(f, X)) == 2
+
+
 def test_observed_values_are_those_of_the_run():
     def f(x, key):
         y, _ = jax.lax.scan(lambda c, _: (ops.square(c), None), x, None, 3)
