@@ -128,7 +128,8 @@ def generated(f: Callable[..., Any]) -> Generated:
             args = _drawn(kinds, "ordinary")
             found = _objection(f, args)
             if found is None:
-                return Generated(_finite(f, kinds) or args)
+                kinds = _differentiable(f, kinds, args)
+                return Generated(_finite(f, kinds) or _drawn(kinds, "ordinary"))
             reason = found
     return Generated(None, reason)
 
@@ -185,6 +186,29 @@ def _objection(f, args) -> str | None:
     if any(depends and _is_float(v.aval) for v, depends in outputs):
         return None
     return "no floating-point output depends on a floating-point input"
+
+
+def _differentiable(f, kinds, args):
+    """The kinds of values, with floats for integer arrays where JAX can derive f only at floats."""
+    integers = [jx.is_array(x) and jnp.issubdtype(x.dtype, jnp.integer) for x in args]
+    if not any(integers) or _has_pullback(f, args):
+        return kinds
+    floats = [_floats(x.shape) if i else kind for x, i, kind in zip(args, integers, kinds, strict=True)]
+    drawn = _drawn(floats, "ordinary")
+    return floats if _objection(f, drawn) is None and _has_pullback(f, drawn) else kinds
+
+
+def _has_pullback(f, args):
+    """Whether JAX can derive f at these arguments in reverse mode."""
+    arrays = [x for x in args if jx.is_array(x)]
+    smooth = [i for i, x in enumerate(arrays) if _is_float(x)]
+    of_smooth = jx.in_some(jx.in_arrays(f, args, {}), arrays, smooth)
+    moved = [arrays[i] for i in smooth]
+    try:
+        jax.eval_shape(lambda *x: (pulled := jax.vjp(of_smooth, *x))[1](pulled[0]), *moved)
+    except Exception:  # whatever the user's rule raises
+        return False
+    return True
 
 
 def _is_float(x):

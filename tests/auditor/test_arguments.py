@@ -80,6 +80,23 @@ def test_labels_are_whole_numbers_and_masks_boolean():
     assert generated(jnp.sin).args[0].dtype == jnp.float32
 
 
+def test_integers_become_floats_where_only_then_the_derivative_exists():
+    logits, labels = generated(optax.losses.safe_softmax_cross_entropy).args
+    assert (labels.shape, labels.dtype) == (logits.shape, jnp.float32)
+
+
+@jax.custom_vjp
+def one_cotangent_too_few(x, labels):
+    return x[labels].sum()
+
+
+one_cotangent_too_few.defvjp(lambda x, labels: (one_cotangent_too_few(x, labels), x), lambda x, dy: (dy * x,))
+
+
+def test_integers_stay_where_the_rule_itself_is_at_fault():
+    assert generated(one_cotangent_too_few).args[1].dtype == jnp.int32
+
+
 @pytest.mark.parametrize("f", [jnp.log, jnp.arccos, jnp.arccosh, jnp.linalg.cholesky, jax.scipy.special.logit])
 def test_values_lie_where_the_function_is_finite(f):
     (x,) = generated(f).args
