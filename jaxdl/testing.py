@@ -47,6 +47,6 @@ def assert_rules(
     if accepted is not None:
         report = report.accepting(load_accepted(accepted))
     if report.faults:
-        lines = [f"{len(report.faults)} faults in {report.name}:", *map(str, report.faults), str(report.found())]
+        lines = [f"Faults in {report.name}: {len(report.faults)}", *map(str, report.faults), str(report.found())]
         raise AssertionError("\n".join(lines))
     return report

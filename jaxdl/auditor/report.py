@@ -20,7 +20,7 @@ from jaxdl.auditor.accepted import Accepted
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
 from jaxdl.auditor.tally import Tally
-from jaxdl.report import Report, Table, plain
+from jaxdl.report import Report, Table, plain, plural_text
 
 SHOWN = 6  # inputs of a rule that are written out
 WRITTEN = 64  # numbers of an argument that are written out in a script
@@ -111,7 +111,8 @@ class AuditReport(Report):
     accepted: tuple[tuple[Finding, str], ...] = ()
 
     def __repr__(self) -> str:
-        return f"<audit of {self.name}: {self.verdict}; {len(self.audited)} derivatives, {len(self.faults)} faults>"
+        derivatives, faults = plural_text(len(self.audited), "derivative"), plural_text(len(self.faults), "fault")
+        return f"<audit of {self.name}: {self.verdict}; {derivatives}, {faults}>"
 
     @property
     def verdict(self) -> Verdict:
@@ -198,16 +199,16 @@ class AuditReport(Report):
         rows = [
             (
                 a.name,
+                str(a.verdict),
+                str(a.tally),
                 a.subject.kind,
                 a.subject.where,
                 _inputs(a.subject.inputs),
                 str(a.subject.count),
-                str(a.verdict),
-                str(a.tally),
             )
             for a in self.audited
         ]
-        columns = "rule", "kind", "where", "inputs", "calls", "verdict", "evidence"
+        columns = "rule", "verdict", "evidence", "kind", "where", "inputs", "calls"
         note = f"Derivatives audited: {len(self.audited)}; faults: {len(self.faults)}. {legend(self.audited)}"
         return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, note, words=len(columns))
 

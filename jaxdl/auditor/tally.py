@@ -6,6 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.report import plural_text
+
 UNDERFLOW = 1e3  # times the smallest normal number: errors that are no errors
 
 
@@ -56,8 +58,8 @@ class Tally:
         if not self.orders:
             return self._omissions()
         numbers = {(1,): "first order", (1, 2): "orders 1 and 2", (2,): "second order"}[tuple(sorted(self.orders))]
-        points = f"{self.points} point{'s' * (self.points != 1)}"
-        return f"{points}, {', '.join(self.formats)}, {numbers}, worst {self.ulp:.2g} ULP{self._omissions('; ')}"
+        points, worst = plural_text(self.points, "point"), f"worst {self.ulp:.2g} ULP"
+        return f"{points}, {', '.join(self.formats)}, {numbers}, {worst}{self._omissions('; ')}"
 
     def _omissions(self, before=""):
         return f"{before}left out: {', '.join(self.left_out)}" if self.left_out else ""

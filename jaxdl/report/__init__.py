@@ -3,7 +3,15 @@
 from jaxdl.report.console import terminal
 from jaxdl.report.errors import error_text
 from jaxdl.report.files import draft_of, plain, sync, write_whole
-from jaxdl.report.numbers import bytes_text, count_text, device_text, number_text, ratio_text, seconds_text
+from jaxdl.report.numbers import (
+    bytes_text,
+    count_text,
+    device_text,
+    number_text,
+    plural_text,
+    ratio_text,
+    seconds_text,
+)
 from jaxdl.report.page import Page, figure_html
 from jaxdl.report.plot import AUTOMATIC, FURTHER, HAND, INK, LINE, PAPER, figure, inline_svg, picture, png
 from jaxdl.report.progress import ProgressBar
@@ -36,6 +44,7 @@ __all__ = [
     "number_text",
     "picture",
     "plain",
+    "plural_text",
     "png",
     "ratio_text",
     "seconds_text",

@@ -18,6 +18,11 @@ def count_text(n: float | None) -> str:
     return _scaled(n, 1000, ("", "k", "M", "G", "T")).rstrip()
 
 
+def plural_text(n: int, noun: str) -> str:
+    """A count of things that have a regular plural: 1 fault, 2 faults."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
 def bytes_text(n: float | None) -> str:
     """Bytes with a decimal prefix: 12 B, 3.4 kB, 5.6 MB."""
     return _scaled(n, 1000, ("B", "kB", "MB", "GB", "TB"))

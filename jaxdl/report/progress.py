@@ -34,9 +34,9 @@ class ProgressBar:
         self.bar.start()
         return self
 
-    def __call__(self, done: float, note: str = "") -> None:
-        """Shows how much is done, and a note after the bar."""
-        self.bar.show(done, note)
+    def __call__(self, done: float, note: str = "", total: float | None = None) -> None:
+        """Shows how much is done, and a note after the bar; a total replaces the one before."""
+        self.bar.show(done, note, total)
 
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
@@ -59,8 +59,8 @@ class _TerminalBar:
         self.start, self.stop = bar.start, bar.stop
         self.task, self.bar = bar.add_task(title, total=total, note=""), bar
 
-    def show(self, done, note):
-        self.bar.update(self.task, completed=done, note=note)
+    def show(self, done, note, total):
+        self.bar.update(self.task, completed=done, note=note, total=total)
 
 
 class _NotebookBar:
@@ -74,7 +74,8 @@ class _NotebookBar:
 
         self.handle = display(_State(self.title, 0, self.total, ""), display_id=True)
 
-    def show(self, done, note):
+    def show(self, done, note, total):
+        self.total = self.total if total is None else total
         now = time.monotonic()
         if now - self.shown >= OFTEN:
             self.shown = now

@@ -27,6 +27,14 @@ _TABLES = """
 .jaxdl td { white-space: nowrap; } .jaxdl thead th { border-bottom: 2px solid var(--strong); vertical-align: bottom; }
 .jaxdl :is(th, td).words { text-align: left; white-space: normal; min-width: 6rem; }
 .jaxdl :is(th, td):first-child { position: sticky; left: 0; background: var(--paper); max-width: 13rem; }
+@media (max-width: 900px) {
+  .jaxdl table.text thead { display: none; } .jaxdl table.text, .jaxdl .text :is(tbody, tr, td) { display: block; }
+  .jaxdl .text tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
+  .jaxdl .text td.words, .jaxdl .text td.words:first-child {
+    position: static; max-width: none; min-width: 0; border: 0; padding: .1rem 0; overflow-wrap: anywhere; }
+  .jaxdl .text td:first-child { font-weight: 600; } .jaxdl .text td:empty { display: none; }
+  .jaxdl .text td:not(:first-child)::before { content: attr(data-column) ": "; color: var(--muted); }
+}
 .jaxdl summary { cursor: pointer; color: var(--muted); }
 .jaxdl .note { color: var(--muted); font-size: .86rem; margin: .4rem 0; white-space: pre-line; }
 """

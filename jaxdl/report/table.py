@@ -91,14 +91,17 @@ class Table:
         return "\n".join([line(self.columns), rule, *map(line, self.rows)])
 
     def html(self) -> str:
-        """The table in HTML, with title and note."""
+        """The table in HTML, with title and note. One of words alone becomes a list of its rows in a narrow window."""
+        is_text = self.words == len(self.columns)
         kind = lambda i: ' class="words"' if i < self.words else ""
-        cells = lambda tag, row: "".join(f"<{tag}{kind(i)}>{escape(c)}</{tag}>" for i, c in enumerate(row))
+        name = lambda i: f' data-column="{escape(str(self.columns[i]))}"' if is_text else ""
+        cells = lambda tag, row: "".join(f"<{tag}{kind(i)}{name(i)}>{escape(c)}</{tag}>" for i, c in enumerate(row))
         body = "".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows)
         note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
         code = f'<div class="wide"><pre>{escape(self.code)}</pre></div>' if self.code else ""
+        table = '<table class="text">' if is_text else "<table>"
         title = f"<figcaption>{escape(self.title)}</figcaption>" if self.title else ""
         return (
-            f'<figure>{title}<div class="wide"><table><thead><tr>'
+            f'<figure>{title}<div class="wide">{table}<thead><tr>'
             f"{cells('th', self.columns)}</tr></thead><tbody>{body}</tbody></table></div>{note}{code}</figure>"
         )
