@@ -17,7 +17,7 @@ from jaxdl.auditor.array_witnesses import ArrayWitnesses, slope_text
 from jaxdl.auditor.findings import Finding, Verdict, entry, number
 from jaxdl.auditor.judge import Evidence, judged, verdicts, with_users_rounding
 from jaxdl.auditor.neighbours import Neighbours
-from jaxdl.auditor.programs import evaluated, in_float64
+from jaxdl.auditor.programs import compile_ahead, evaluated, in_float64
 from jaxdl.auditor.session import is_time_up
 from jaxdl.auditor.subject import Subject, magnitude, random_arrays
 from jaxdl.auditor.unverifiable import is_sampled_in_a_loop, unverifiable_entries
@@ -31,6 +31,8 @@ ROUNDED = 0.02  # of the largest entry: what rounding explains where nothing is 
 def array_findings(subject: Subject) -> list[Finding]:
     """Findings on values, and on the cotangents for one cotangent of the outputs, at all points."""
     witnesses = ArrayWitnesses(subject)
+    if not jx.are_large(subject.inputs):
+        compile_ahead(*subject.steps)
     findings, usual = [], None
     for name, inputs in points(subject).items():
         if usual is not None and is_time_up():

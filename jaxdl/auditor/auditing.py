@@ -15,9 +15,9 @@ from jaxdl.auditor import accepted, array_derivatives, checks, pointwise_derivat
 from jaxdl.auditor.array_points import has_while_loop
 from jaxdl.auditor.domains import domains_of
 from jaxdl.auditor.findings import Finding, Verdict, error_line, raised_at
-from jaxdl.auditor.programs import UserCodeError, evaluated, in_float64, user_code
+from jaxdl.auditor.programs import UserCodeError, compile_ahead, evaluated, in_float64, user_code
 from jaxdl.auditor.report import Audited, AuditReport
-from jaxdl.auditor.session import is_time_up, limits, tell
+from jaxdl.auditor.session import is_time_up, limits, section, tell
 from jaxdl.auditor.sites import subjects
 from jaxdl.auditor.subject import SMALL, Subject, magnitude, values_in_float64, works_on_bits
 from jaxdl.auditor.unverifiable import is_sampled
@@ -119,17 +119,25 @@ def audit(
         missed = [*itertools.starmap(not_reached, found.not_reached)]
         report = lambda: AuditReport(f, args, kwargs, (*audited.values(), *missed)).accepting(accepted.OF_JAX)
         try:
+            formats = () if quick else FORMATS
+            sections = _sections(len(audited), 2 if quick else 3 + len(checks.CHECKS), len(formats))
             for subject in sorted(found.audited, key=lambda subject: subject.is_whole):  # the rules first
+                section(*next(sections))
                 if not is_time_up():
-                    tell(subject.name)
                     audited[subject] = audit_subject(subject, quick)
-            for dtype in () if quick else FORMATS:
-                tell(str(jnp.dtype(dtype)))
+            for dtype in formats:
+                section(*next(sections))
                 pairs = zip(audited, _in_other_format(dtype, f, flat, arrays, stated, [*audited.values()]), strict=True)
                 audited = dict(pairs)
         except KeyboardInterrupt:
             raise Interrupted(report()) from None
     return report()
+
+
+def _sections(subjects, checks_of_each, formats):
+    """Start, count and total of the checks of each subject, then of all subjects in each format."""
+    counts = [checks_of_each] * subjects + [subjects] * formats
+    return ((sum(counts[:i]), count, sum(counts)) for i, count in enumerate(counts))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -179,8 +187,10 @@ def run_checks(subject: Subject, quick: bool = False) -> Audited:
 
     Of a large function as a whole only the derivative is checked, as JAX derives the rest from rules that are checked.
     """
+    tell(f"{subject.name}: structure")
     findings = {"structure": guarded(checks.structure, "structure", subject)}
     if not any(f.what in (checks.PULLBACK, checks.TANGENT) for f in findings["structure"]):
+        tell(f"{subject.name}: derivative")
         found = guarded(derivative, "cotangents", subject)
         for check in ("value", "cotangents", "second order"):
             findings[check] = [f for f in found if f.check == check]
@@ -191,6 +201,7 @@ def run_checks(subject: Subject, quick: bool = False) -> Audited:
             if quick or is_time_up():
                 subject.tally.left_out.append(name)
             else:
+                tell(f"{subject.name}: {name}")
                 findings[name] = guarded(check, name, subject)
     subject.tally.formats.append(str(subject.dtype))
     if quick:
@@ -284,6 +295,7 @@ def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
             elif is_time_up():
                 out.append(a.without_format(str(jnp.dtype(dtype))))
             else:
+                tell(f"{a.name}: {jnp.dtype(dtype)}")
                 found = guarded(in_format, "cotangents", other)
                 out.append(a.with_format(str(jnp.dtype(dtype)), found, other.tally))
         return out
@@ -298,6 +310,7 @@ def in_format(subject: Subject) -> list[Finding]:
     """Findings on structure and first derivative, unless the function's own values are noise in this format."""
     if found := checks.structure(subject):
         return found
+    compile_ahead(subject.steps[1])
     try:
         values, truth = _values_here(subject)
     except UserCodeError:  # the function does not run in this format

@@ -3,6 +3,7 @@
 They are compiled quickly, unless they are to be `optimized`: then as `jax.jit` compiles users' programs.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +44,7 @@ def in_float64(jaxpr: Any, *arrays: Any) -> list[np.ndarray] | None:
         return None
     try:
         with jax.enable_x64(True):
-            return [np.asarray(y) for y in user_code(_program(jaxpr, True))(*map(as_double, arrays))]
+            return [np.asarray(y) for y in user_code(_program)(jaxpr, True)(*map(as_double, arrays))]
     except UserCodeError:  # part of the function does not work in float64
         return None
 
@@ -55,22 +56,34 @@ def evaluated(jaxpr: Any, *arrays: Any, optimized: bool = False) -> list[np.ndar
     return [np.asarray(y) for y in _program(jaxpr, False, optimized)(*arrays)]
 
 
+def compile_ahead(*jaxprs: Any) -> None:
+    """Starts to compile the programs that `evaluated` and `in_float64` will run, while other work goes on."""
+    for jaxpr in filter(None, jaxprs):
+        with contextlib.suppress(Exception):  # it is raised again where the program is needed
+            _program(jaxpr, False)
+            with jax.enable_x64(True):
+                _program(jaxpr, True)
+
+
 @functools.lru_cache(maxsize=64)
 def _program(jaxpr, in_double, optimized=False):
     types = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jx.opened(jaxpr).invars]
+    f = lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None)
     if in_double:
-        return jx.quick_jit(in_double_precision(jaxpr), *map(double_struct, types))
-    return _jit(lambda *x: jx.evaluate(jaxpr, x, lambda eqn: None), types, optimized)
+        types, f = [*map(double_struct, types)], in_double_precision(jaxpr)
+    program = ready(f, *types, optimized=optimized)
+    return lambda *arrays: program(*map(_typed, arrays, types))
 
 
-def _jit(f, arrays, optimized):
-    return jax.jit(f) if optimized else jx.quick_jit(f, *arrays)
+def _typed(x, type):
+    """An array as a program takes it that is compiled for this type."""
+    return x if jx.is_key(x) else np.asarray(x, type.dtype)
 
 
 def ready(f: Callable[..., Any], *arrays: Any, optimized: bool = False) -> Callable[..., Any]:
     """f compiled for arrays like these. Tracing errors are the auditor's, later ones those of audited code."""
-    traced = _jit(f, arrays, optimized).trace(*arrays)
-    return user_code(user_code(lambda: traced.lower().compile())())
+    traced = (jax.jit(f) if optimized else jx.quick_jit(f, *arrays)).trace(*arrays)
+    return user_code(user_code(jx.compiled)(traced, optimized))
 
 
 def run(f: Callable[..., Any], *args: Any) -> Any:

@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """The limits of an audit.
+    """The limits of an audit, and how far it is.
 
     Attributes:
         end: The time at which no further check starts, on `time.monotonic`'s clock.
-        watch: Called with what is audited next.
+        watch: Called with what is audited next, the number of checks that are done, and that of all.
+        done: The number of checks that are done.
+        stop: The number that will be done after the present section.
+        total: The number of all.
     """
 
     end: float = math.inf
-    watch: Callable[[str], Any] = lambda text: None
+    watch: Callable[[str, int, int], Any] = lambda text, done, total: None
+    done: int = 0
+    stop: int = 0
+    total: int = 0
 
 
 _UNLIMITED = Session()
@@ -27,12 +33,13 @@ _PRESENT: ContextVar[Session] = ContextVar("session", default=_UNLIMITED)
 
 
 @contextlib.contextmanager
-def limits(seconds: float | None = None, watch: Callable[[str], Any] | None = None) -> Iterator[None]:
+def limits(seconds: float | None = None, watch: Callable[[str, int, int], Any] | None = None) -> Iterator[None]:
     """Audits inside of it start no check after so many seconds, and tell `watch` what they do.
 
     Args:
         seconds: From now on; None for no limit of its own.
-        watch: Called with the name of what is audited next; by default that of the limits around these.
+        watch: Called with the name of what is audited next, the number of checks that are done, and that of all; by
+            default that of the limits around these.
 
     Returns:
         A context manager.
@@ -55,6 +62,24 @@ def is_time_up() -> bool:
     return time.monotonic() > _PRESENT.get().end
 
 
+def section(start: int, count: int, total: int) -> None:
+    """Begins a section of an audit.
+
+    Args:
+        start: The number of checks before it.
+        count: The number of its checks.
+        total: The number of all.
+    """
+    present = _PRESENT.get()
+    present.done, present.stop, present.total = start, start + count, total
+
+
 def tell(text: str) -> None:
-    """Tells who watches what is audited next."""
-    _PRESENT.get().watch(text)
+    """Tells who watches what is audited next.
+
+    Args:
+        text: Its name.
+    """
+    present = _PRESENT.get()
+    present.watch(text, present.done, present.total)
+    present.done = min(present.done + 1, present.stop)

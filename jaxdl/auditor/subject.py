@@ -165,15 +165,19 @@ class Subject:
     @functools.cached_property
     def steps(self) -> tuple[Any, Any]:
         """The jaxprs of outputs and cotangents, by hand and plain; None for the latter where JAX cannot derive it."""
-        hand = self._step(self.hand)
-        return hand, self.plain_step(self.plain) if self.has_rules else hand
+        return self.hand_step, self.plain_step(self.plain) if self.has_rules else self.hand_step
+
+    @functools.cached_property
+    def hand_step(self) -> Any:
+        """The jaxpr of outputs and cotangents by hand. Raises UserCodeError where it cannot be traced."""
+        return self._step(self.hand)
 
     def plain_step(self, plain: Callable[..., Any]) -> Any:
         """The jaxpr of outputs and cotangents of a function without rules; None where JAX cannot derive it."""
         return _or_none(self._step, plain)
 
     def _step(self, f):
-        return self.traced(functools.partial(self.step, f), self.outputs)
+        return user_code(self.traced)(functools.partial(self.step, f), self.outputs)
 
     @functools.cached_property
     def seconds(self) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from jaxdl.auditor import (
 )
 from jaxdl.cli.usage_errors import BadUsage, usage
 from jaxdl.cli.user_functions import argument_names, arguments_in, function_of, imported
-from jaxdl.report import Table, error_text, terminal
+from jaxdl.report import ProgressBar, Table, error_text, terminal
 
 NO_TIME = "no time was left"
 STOPPED = "stopped by Ctrl-C"
@@ -46,8 +46,10 @@ def audit_target(
     if is_module and (unknown := stated.keys() - named):
         raise BadUsage(f"--domains names {', '.join(sorted(unknown))}, which is an argument of no function in {target}")
     reports, left_out, stopped = {}, {}, False
-    with limits(seconds, lambda text: None if is_module else console.print(f"auditing {text} …")):
-        for name, f in functions.items():
+    bar = ProgressBar(f"auditing {target}", len(functions))
+    with bar, limits(seconds, lambda text, done, total: None if is_module else bar(done, text, total)):
+        for number, (name, f) in enumerate(functions.items()):
+            bar(number, name)
             if stopped or is_time_up():
                 left_out[name] = STOPPED if stopped else NO_TIME
                 continue

@@ -32,7 +32,7 @@ from jaxdl.jaxpr.operation_counts import count, counted, flops, products, size
 from jaxdl.jaxpr.placeholders import placeholder, stands_for
 from jaxdl.jaxpr.platforms import chosen_for
 from jaxdl.jaxpr.pointwise import called, is_elementwise
-from jaxdl.jaxpr.quick_programs import LARGE, are_large, quick_jit
+from jaxdl.jaxpr.quick_programs import LARGE, are_large, compiled, quick_jit
 from jaxdl.jaxpr.reading import (
     argument_names,
     definition_of,
@@ -134,6 +134,7 @@ __all__ = [
     "captured",
     "chosen_for",
     "code_of",
+    "compiled",
     "convolution",
     "count",
     "counted",

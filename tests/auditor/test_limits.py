@@ -82,9 +82,10 @@ def test_an_interruption_carries_what_was_audited(monkeypatch):
 
 def test_who_watches_hears_what_is_audited():
     heard = []
-    with limits(watch=heard.append):
+    with limits(watch=lambda *told: heard.append(told)):
         jaxdl.audit(lambda x: cube(x).sum(), quick=True)(X)
-    assert heard == ["<lambda>", "<lambda>"]
+    names = [f"{name}: {check}" for name in ("<lambda>", "<lambda>") for check in ("structure", "derivative")]
+    assert heard == [(name, done, 4) for done, name in enumerate(names)]
 
 
 def test_there_is_one_legend():

@@ -97,7 +97,7 @@ def test_ctrl_c_keeps_and_reports_what_is_done(module, monkeypatch, capsys):
 def test_rows_come_as_they_are_done_and_made_up_arguments_are_said(module, tmp_path, capsys):
     assert status(f"{module}:squared", "--quick", "--domains", "x=0:1", "--out", tmp_path / "page.html") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert printed.index("auditing squared …") < printed.index("Audit of squared: right")
+    assert printed.startswith("Audit of squared: right")  # the progress bar is for terminals only
     assert f"Written: {tmp_path / 'page.html'}" in printed
     assert "Arguments were made up: x = float32[3,4]. If they do not fit: --args FILE.py" in printed
     assert "other formats" in printed
