@@ -1,6 +1,7 @@
-"""Called by MkDocs: adds pictures of results to the site, and checks that the reference has every public name."""
+"""Called by MkDocs: adds files that lie elsewhere, makes links to this site relative, and checks the built site."""
 
 import ast
+import posixpath
 import re
 import zlib
 from pathlib import Path
@@ -9,16 +10,37 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
+TOP = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
+RAW = re.compile(r"https://raw\.githubusercontent\.com/[\w-]+/\w+/main/(experiments|benchmarks)/results/")
 FOREIGN = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?https?:|<link[^>]*rel=\"?stylesheet\"?[^>]*https?:")
 
 
 def on_files(files, config):
-    """Adds each picture and page of results as `pictures/experiments/NAME` or `pictures/benchmarks/NAME`."""
+    """Adds the top files, `results/NAME.md`, `pictures/experiments/NAME` and `pictures/benchmarks/NAME`."""
+    for page, name in TOP.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / name)))
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
+        files.append(File.generated(config, f"results/{path.name}", content=f"# {path.read_text()}"))
     for folder in ("experiments", "benchmarks"):
         for path in sorted((ROOT / folder / "results").glob("*.*")):
             if path.suffix in (".png", ".html"):
                 files.append(File.generated(config, f"pictures/{folder}/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Makes links to this site relative, so that MkDocs checks them. The top files have them in full for PyPI."""
+    sources = {file.url: file.src_uri for file in files}
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def relative(match):
+        url, _, anchor = match[1].partition("#")
+        if url not in sources:
+            raise PluginError(f"{page.file.src_uri}: the site has no {url}")
+        return posixpath.relpath(sources[url], folder or ".") + ("#" + anchor) * bool(anchor)
+
+    markdown = RAW.sub(rf"{config.site_url}pictures/\1/", markdown)
+    return re.sub(rf"{re.escape(config.site_url)}([^)\s>\"]*)", relative, markdown)
 
 
 def on_post_build(config):
