@@ -17,14 +17,11 @@ def moved(shift: float, turn: float, zoom: float) -> nn.Layer:
     """
     largest = (shift, shift, turn, zoom)
 
-    def apply(params, x, *, key=None):
-        del params
-        if key is None:
-            return x
+    def move(key, x):
         draws = jax.random.uniform(key, (len(x), 4), x.dtype, -1, 1) * jnp.array([largest], x.dtype)
         return jax.vmap(resampled)(x, draws)
 
-    return nn.Layer(lambda key, shape: (), apply)
+    return nn.in_training(move)
 
 
 def resampled(image: jax.Array, draw: jax.Array) -> jax.Array:

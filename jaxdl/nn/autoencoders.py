@@ -5,11 +5,15 @@ Their parameters are the pair (encoder's, decoder's), so that each half can be u
 """
 
 import math
+from collections.abc import Callable
+from numbers import Real
+
+import jax
 
 from jaxdl.nn.combinators import serial
 from jaxdl.nn.images import conv, conv_transpose
 from jaxdl.nn.layer import Layer
-from jaxdl.nn.layers import dense, flatten, gaussian_noise, relu, reshape, sigmoid
+from jaxdl.nn.layers import dense, flatten, gaussian_noise, in_training, relu, reshape, sigmoid
 
 
 def linear_encoder(code: int) -> Layer:
@@ -134,16 +138,35 @@ def conv_autoencoder(code: int = 8) -> Layer:
     return serial(conv_encoder(code), conv_decoder())
 
 
-def denoising(autoencoder: Layer, std: float) -> Layer:
-    """Adds noise to the input of an autoencoder when applied with a key (Vincent et al. 2008).
+def denoising(autoencoder: Layer, corrupt: float | Callable[[jax.Array, jax.Array], jax.Array]) -> Layer:
+    """Corrupts the input of an autoencoder when applied with a key (Vincent et al. 2008).
 
-    It is trained to reconstruct the images without noise.
+    It is trained to reconstruct the inputs as they were before: noise is removed, missing parts are restored.
 
     Args:
-        autoencoder: The autoencoder.
-        std: The standard deviation of the noise.
+        autoencoder: A model whose outputs have the shape of its inputs.
+        corrupt: The standard deviation of Gaussian noise that is added; or a function `corrupt(key, x)` that returns
+            the corrupted batch, an array of the shape and dtype of x.
 
     Returns:
         A model; its parameters are ((), the autoencoder's).
+
+    Raises:
+        TypeError: `corrupt` is neither a number nor a function.
+        ValueError: By `apply`, where `corrupt` changes the shape or the dtype.
+
+    Example:
+        >>> erase = lambda key, x: jnp.where(jax.random.bernoulli(key, 0.5, x.shape), -1, x)  # −1: missing
+        >>> model = denoising(nn.dense_autoencoder((8, 8, 1)), erase)  # or denoising(…, 0.3)
+        >>> params = model.init(jax.random.key(0), (8, 8, 1))
+        >>> in_training = model.apply(params, jnp.ones((5, 8, 8, 1)), key=jax.random.key(1))
+        >>> restored = model.apply(params, -jnp.ones((5, 8, 8, 1)))  # nothing is corrupted without a key
     """
-    return serial(gaussian_noise(std), autoencoder)
+    if callable(corrupt):
+        return serial(in_training(corrupt), autoencoder)
+    if not isinstance(corrupt, Real | jax.Array):
+        raise TypeError(
+            f"denoising: corrupt must be a standard deviation or a function corrupt(key, x), "
+            f"got {type(corrupt).__name__}; a layer is put in front by serial(layer, autoencoder)"
+        )
+    return serial(gaussian_noise(corrupt), autoencoder)

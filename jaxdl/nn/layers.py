@@ -117,6 +117,44 @@ def weights(
     return params if b_init is None else params | {"b": initializer(b_init)(key, (width,), jnp.float32)}
 
 
+def in_training(f: Callable[[jax.Array, jax.Array], jax.Array]) -> Layer:
+    """Applies a random function when applied with a key; the identity without.
+
+    Args:
+        f: `f(key, x)` returns an array of the shape and dtype of x, the whole batch.
+
+    Returns:
+        A layer (n, …) → (n, …) without parameters.
+
+    Raises:
+        ValueError: By `apply`, where f changes the shape or the dtype.
+
+    Example:
+        >>> flip = in_training(lambda key, x: jnp.where(jax.random.bernoulli(key), x, x[:, :, ::-1]))
+        >>> flip.apply((), jnp.ones((2, 8, 8, 1)), key=jax.random.key(0)).shape
+        (2, 8, 8, 1)
+    """
+
+    def apply(params, x, *, key=None):
+        del params
+        if key is None:
+            return x
+        y = jnp.asarray(f(key, x))
+        if (y.shape, y.dtype) != (x.shape, x.dtype):
+            raise ValueError(
+                f"in_training: {_name(f)}(key, x) must keep the shape and the dtype of x, {x.dtype}{list(x.shape)}, "
+                f"but gave {y.dtype}{list(y.shape)}"
+            )
+        return y
+
+    apply.__qualname__ = _name(f)
+    return Layer(lambda key, shape: (), apply)
+
+
+def _name(f: Callable) -> str:
+    return getattr(f, "__qualname__", "f")
+
+
 def gaussian_noise(std: float) -> Layer:
     """Adds normal noise when applied with a key; the identity without.
 
@@ -126,12 +164,7 @@ def gaussian_noise(std: float) -> Layer:
     Returns:
         A layer (n, …) → (n, …) without parameters.
     """
-
-    def apply(params, x, *, key=None):
-        del params
-        return x if key is None else x + std * jax.random.normal(key, x.shape, x.dtype)
-
-    return Layer(lambda key, shape: (), apply)
+    return in_training(lambda key, x: x + std * jax.random.normal(key, x.shape, x.dtype))
 
 
 def layer_norm(*, epsilon: float = 1e-6) -> Layer:

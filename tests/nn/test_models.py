@@ -246,6 +246,25 @@ def test_denoising_adds_noise_in_training_only(key):
     assert not jnp.allclose(model.apply(params, x, key=key), model.apply(params, x))
 
 
+def test_denoising_takes_any_corruption(key):
+    inner, x = nn.linear_autoencoder((4,), 2), draw(0, 5, 4)
+    model = nn.denoising(inner, lambda key, x: jnp.where(jax.random.bernoulli(key, 0.5, x.shape), -1, x))
+    params = model.init(key, (4,))
+    (first_key, _) = jax.random.split(key)  # of serial's two layers
+    erased = jnp.where(jax.random.bernoulli(first_key, 0.5, x.shape), -1, x)
+    assert (model.apply(params, x, key=key) == inner.apply(params[1], erased)).all()
+    assert (model.apply(params, x) == inner.apply(params[1], x)).all()
+
+
+def test_denoising_refuses_what_is_no_corruption(key):
+    inner = nn.linear_autoencoder((4,), 2)
+    with pytest.raises(TypeError, match="got Layer; a layer is put in front by serial"):
+        nn.denoising(inner, nn.dropout(0.3))
+    model = nn.denoising(inner, lambda key, x: x[:, :3])
+    with pytest.raises(ValueError, match=r"of x, float32\[2, 4\], but gave float32\[2, 3\]"):
+        model.apply(model.init(key, (4,)), draw(0, 2, 4), key=key)
+
+
 def test_padding_is_not_seen(key):
     model = nn.sentiment_classifier(50, width=8)
     params = model.init(key, (6,))
