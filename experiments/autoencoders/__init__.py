@@ -4,9 +4,10 @@
 
 One file for each question. Is the linear autoencoder PCA (pca)? What do reconstructions look like (reconstructions),
 and how does their error depend on the size of the code (code_size)? What lies between two codes (interpolation)? Are
-samples from a Gaussian over codes convincing digits (samples)? How much noise can be removed (denoising)? What does a
-network trained by the squared error predict if several answers are correct (multimodal)? How many directions does a
-code use (spectrum)?
+samples from a Gaussian over codes convincing digits (samples)? How much noise can be removed (denoising), and where
+are points near a curve moved (curve)? How well are missing pixels restored (inpainting)? What does a network trained
+by the squared error predict if several answers are correct (multimodal)? How many directions does a code use
+(spectrum)?
 Prints a finding for each question, and writes it with its figures to results/autoencoders_NAME.json and a picture
 beside it.
 """
@@ -15,7 +16,9 @@ from typing import Literal
 
 from experiments.autoencoders import (
     code_size,
+    curve,
     denoising,
+    inpainting,
     interpolation,
     multimodal,
     pca,
@@ -32,6 +35,8 @@ QUESTIONS = {
     "interpolation": interpolation,
     "samples": samples,
     "denoising": denoising,
+    "curve": curve,
+    "inpainting": inpainting,
     "multimodal": multimodal,
     "spectrum": spectrum,
 }

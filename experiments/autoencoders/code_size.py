@@ -1,7 +1,7 @@
 """How does the error on held-out digits depend on the size of the code, linear and deep?"""
 
 from experiments.autoencoders.models import deep, digits, pca_error
-from experiments.autoencoders.pictures import DARK, MIDDLE
+from experiments.plotting import DARK, MIDDLE
 from jaxdl.report import figure, png
 
 SIZES = (1, 2, 4, 8, 16, 32)

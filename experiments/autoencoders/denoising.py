@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.autoencoders.models import digits, trained
-from experiments.autoencoders.pictures import DARK, LIGHT, MIDDLE, pixels, show_rows
-from experiments.plotting import titled_png
+from experiments.autoencoders.pictures import pixels, show_rows
+from experiments.plotting import DARK, LIGHT, MIDDLE, titled_png
 from jaxdl import nn
 from jaxdl.report import figure
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.6)
 SHOWN_LEVEL = 0.4
-SHOWN = 6
+SHOWN = 7  # the first examples of seven digits
 CODE, WIDTHS = 32, (256, 128)
 
 
@@ -20,7 +20,8 @@ def measure(quick: bool) -> dict:
     """The error per pixel on held-out 8 × 8 digits by noise level: of the noisy images, of those restored by a network
     trained with that noise, and of those restored by the same network trained without noise.
     """
-    x = digits().test_x
+    d = digits()
+    x, shown = d.test_x, [int(np.argmax(d.test_y == digit)) for digit in range(SHOWN)]
     levels = (SHOWN_LEVEL,) if quick else LEVELS
     noise = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
     plain = restorer(0.0, quick)
@@ -32,9 +33,9 @@ def measure(quick: bool) -> dict:
         "restored": [error(restored[level]) for level in levels],
         "plain": [error(plain(x + level * noise)) for level in levels],
         "images": {
-            "clean": pixels(x[:SHOWN]),
-            "noisy": pixels((x + SHOWN_LEVEL * noise)[:SHOWN]),
-            "restored": pixels(restored[SHOWN_LEVEL][:SHOWN]),
+            "clean": pixels(x[shown]),
+            "noisy": pixels((x + SHOWN_LEVEL * noise)[shown]),
+            "restored": pixels(np.asarray(restored[SHOWN_LEVEL])[shown]),
         },
     }
 

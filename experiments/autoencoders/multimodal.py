@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from experiments.autoencoders.models import trained
-from experiments.autoencoders.pictures import DARK, MIDDLE, pixels, show_rows
-from experiments.plotting import titled_png
+from experiments.autoencoders.pictures import pixels, show_rows
+from experiments.plotting import DARK, MIDDLE, titled_png
 from jaxdl import nn, ops
 from jaxdl.report import figure
 

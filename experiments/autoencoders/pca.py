@@ -14,8 +14,7 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 
 from experiments.autoencoders.models import digits
-from experiments.autoencoders.pictures import DARK, MIDDLE
-from experiments.plotting import titled_png
+from experiments.plotting import DARK, MIDDLE, titled_png
 from jaxdl import nn, ops
 from jaxdl.report import figure, number_text
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-DARK, MIDDLE, LIGHT = "#0b3d2e", "#c8661a", "#7fa8c9"  # of different lightness, for grey print
-
 
 def pixels(images) -> list:
     """Images in [0, 1], (n, height, width, 1), as integers 0 … 255, (n, height, width)."""

@@ -8,8 +8,8 @@ is not at fault.
 import numpy as np
 
 from experiments.autoencoders.models import certainty, convolutional, convolutional_codes, digits, distance_to_training
-from experiments.autoencoders.pictures import DARK, LIGHT, MIDDLE, pixels, show_rows
-from experiments.plotting import titled_png
+from experiments.autoencoders.pictures import pixels, show_rows
+from experiments.plotting import DARK, LIGHT, MIDDLE, titled_png
 from jaxdl.report import figure
 
 SURE = 0.9

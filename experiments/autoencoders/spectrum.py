@@ -6,8 +6,7 @@ import numpy as np
 
 from experiments.autoencoders.code_size import QUICK_SIZES, SIZES
 from experiments.autoencoders.models import deep, digits
-from experiments.autoencoders.pictures import DARK, MIDDLE
-from experiments.plotting import titled_png
+from experiments.plotting import DARK, MIDDLE, titled_png
 from jaxdl.report import figure
 
 POINTS = 100
