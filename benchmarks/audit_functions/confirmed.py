@@ -60,6 +60,17 @@ def factor(t):
     return jax.lax.linalg.lu(jnp.array([[0.0, 0.0], [1.0, 2.0]]).at[0, 0].set(t))[0][1, 0]
 
 
+def solution(t):
+    """The second number of the least squares solution for a matrix of ones but for 1 + t, truncated to rank one"""
+    return jnp.linalg.lstsq(jnp.ones((3, 3)).at[0, 0].set(1 + t), jnp.arange(3.0))[0][1]
+
+
+def exact_solution(t):
+    """The same of v (uᵀ b) / σ, with the first singular value and vectors"""
+    u, s, v = mp.svd_r(mp.matrix([[1 + t, 1, 1], [1, 1, 1], [1, 1, 1]]))
+    return v[0, 1] * (u[1, 0] + 2 * u[2, 0]) / s[0]
+
+
 def bessel(x):
     """J₂(x)"""
     return special.bessel_jn(x[None], v=2)[2, 0]
@@ -205,6 +216,10 @@ CLAIMS = (
     Claim("jax.scipy.special.bessel_jn(v=2)", bessel, (1.0,), (1,), lambda x: mp.besselj(2, x, 1)),
     # divided by the last pivot, which is 0
     Claim("jax.lax.linalg.lu", factor, (0.0,), (1,), lambda t: mp.diff(lambda t: t / 1, t)),
+    # singular values that are equal: both are 0
+    Claim("jax.numpy.linalg.lstsq", solution, (0.0,), (1,), lambda t: mp.diff(exact_solution, t)),
+    # exp(−x) of the branch that is not taken is infinite
+    Claim("jax.scipy.stats.expon.cdf", distributions.expon.cdf, (-90.0,), (1,), lambda x: mp.mpf(0)),
     # sech² · ∞
     Claim("jax.nn.gelu", jax.nn.gelu, (-1e20,), (1,), lambda x: mp.mpf(0)),
     # ε^(−3/2) is infinite in float16, and 1e-3² nearly 0

@@ -1,6 +1,7 @@
 """Where equations that move entries move them: the equation itself runs on the positions of the entries."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,8 +17,31 @@ NOWHERE = -1  # the position of an entry that comes from no input
 
 def moved(eqn: Equation, *positions: Any) -> list[Any]:
     """An equation that moves entries, run on positions; what a gather fills in has the position −1."""
+    if eqn.primitive.name in _BY_NUMPY and all(isinstance(p, np.ndarray) for p in positions):
+        return [_BY_NUMPY[eqn.primitive.name](eqn.params, *positions)]
     changed = {"fill_value": NOWHERE} if "fill_value" in eqn.params else {}
     return binding(eqn, **changed)(*positions)
+
+
+def _broadcast(params, x):
+    shape = np.ones(len(params["shape"]), int)
+    shape[list(params["broadcast_dimensions"])] = x.shape
+    return np.broadcast_to(x.reshape(shape), params["shape"])
+
+
+def _reshape(params, x):
+    order = params["dimensions"]
+    return (x if order is None else x.transpose(order)).reshape(params["new_sizes"])
+
+
+# Without a compilation for each shape.
+_BY_NUMPY: dict[str, Callable[..., np.ndarray]] = {
+    "broadcast_in_dim": _broadcast,
+    "concatenate": lambda params, *x: np.concatenate(x, params["dimension"]),
+    "reshape": _reshape,
+    "squeeze": lambda params, x: x.squeeze(tuple(params["dimensions"])),
+    "transpose": lambda params, x: x.transpose(params["permutation"]),
+}
 
 
 def scatter_targets(eqn: Equation, indices: Any, clip: bool = False) -> np.ndarray:
