@@ -39,7 +39,10 @@ def conv2d_by_loops(
 
 @conv2d_by_loops.rule
 def conv2d_by_loops_rule(x, w, b):
-    """For each position i, j with δ = ȳ[:, i, j]:   w̄ += patchᵀ δ,   x̄ at the patch += δ wᵀ,   b̄ += δ"""
+    """For each position i, j with δ = ȳ[:, i, j]:   w̄ += patchᵀ δ,   x̄ at the patch += δ wᵀ,   b̄ += δ
+
+    Gain: adds to x̄ at the patch, where the automatic derivative adds a whole image for each position.
+    """
 
     def pullback(x, w, dy):
         rows, columns, o = _output_shape(x, w)
