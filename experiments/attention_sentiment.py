@@ -16,12 +16,12 @@ import optax
 import tyro
 
 from experiments.attention_sentiment_corpus import BAD, GOOD, PATH
-from experiments.plotting import titled_png
+from experiments.plotting import DARK, LIGHT, titled_png
 from experiments.results_folder import keep
 from jaxdl import nn, ops, train
 from jaxdl.data import Texts, WordTokenizer, load_texts
 from jaxdl.data.tokens import PADDING, words
-from jaxdl.report import AUTOMATIC, HAND, figure, png
+from jaxdl.report import figure, png
 
 WIDTH, DROPOUT = 32, 0.2
 EPOCHS = {True: (120, 80), False: (5, 2)}  # for the generated sentences and for other texts, full and quick
@@ -29,6 +29,8 @@ LONGEST, MOST_WORDS = 200, 10_000  # for other texts
 LONGEST_DRAWN = 16
 LABELS = ("negative", "positive")
 ATTENTION, BAG = "self-attention", "mean of word vectors"
+ROWS = "Each row shows where one word looks: its shares add up to 100%."
+BOLD = " In bold: adjectives, and words that reverse them."
 PLAIN = ("plain", "and")
 # The words that reverse an adjective, by kind.
 TURNING = {"not": ("not", "never"), "but": ("but",), "although": ("although",)}
@@ -177,7 +179,7 @@ def draw_accuracy(data) -> bytes:
     """Mean accuracy over the seeds by kind of sentence, with the lowest and highest."""
     counts = data["held_out"]
     kinds = sorted(counts, key=lambda kind: [*PLAIN, *TURNING, kind].index(kind))
-    looks = {ATTENTION: {"color": HAND["color"]}, BAG: {"color": AUTOMATIC["color"], "hatch": "//", "edgecolor": "w"}}
+    looks = {ATTENTION: {"color": DARK}, BAG: {"color": LIGHT, "hatch": "//", "edgecolor": "w"}}
     means = {model: np.mean(values) for model, values in data["overall"].items()}
     with figure(width=7.6, height=3.8) as (fig, ax):
         for i, (model, by_kind) in enumerate(data["accuracy"].items()):
@@ -206,15 +208,19 @@ def draw_accuracy(data) -> bytes:
 def draw_maps(data) -> bytes:
     """One row for each word that attends, one column for each word attended to."""
     drawn = data["maps"]
-    with figure(1, len(drawn), width=3.9 * len(drawn), height=4.4, squeeze=False) as (fig, axes):
+    decide = {*GOOD, *BAD, *sum(TURNING.values(), ())}
+    with figure(1, len(drawn), width=3.9 * len(drawn), height=4.7, squeeze=False) as (fig, axes):
         for ax, d in zip(axes[0], drawn, strict=True):
             shown = ax.imshow(d["weights"], cmap="Greys", vmin=0, vmax=100)
             ax.set_xticks(range(len(d["words"])), d["words"], rotation=60, ha="right", rotation_mode="anchor")
             ax.set_yticks(range(len(d["words"])), d["words"])
             ax.grid(visible=False)
-            ax.set(xlabel="attended to", title=f"classified as {LABELS[d['label']]}")
-        axes[0][0].set_ylabel("attends")
-        fig.colorbar(shown, ax=axes[0], label="share of a word's attention (%)", shrink=0.7)
+            for label in (*ax.get_xticklabels(), *ax.get_yticklabels()):
+                label.set_fontweight("bold" if label.get_text() in decide else "normal")
+            ax.set(xlabel="word that is attended to", title=f"'{d['kind']}': classified as {LABELS[d['label']]}")
+        axes[0][0].set_ylabel("word that attends")
+        fig.colorbar(shown, ax=axes[0], label="share of the row's word's attention (%)", shrink=0.7)
+        fig.supxlabel(ROWS + (BOLD if data["received"] else ""), fontsize=9)
         return titled_png(fig, attention_title(data["received"]))
 
 

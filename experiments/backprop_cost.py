@@ -18,19 +18,20 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.plotting import DARK, MIDDLE
 from experiments.results_folder import keep
 from jaxdl import automatic, nn, ops, trace
 from jaxdl.measure import Differentiated, pairs
-from jaxdl.report import figure, number_text, png
+from jaxdl.report import AUTOMATIC, FURTHER, HAND, figure, number_text, png
 
 WIDTH = BATCH = 256
 ACTIVATION_BYTES = 4 * WIDTH * BATCH
 OTHER_ACTIVATIONS = {"tanh": nn.tanh, "gelu": nn.gelu}
 LOOKS = {
-    "hand": ("o", "-", "#0b6e4f"),
-    "automatic": ("s", "--", "#e07a1f"),
-    "each layer": ("^", ":", "#3b5b92"),
-    "√depth groups": ("D", "-.", "#8a2d5f"),
+    "hand": HAND | {"marker": "o"},
+    "automatic": AUTOMATIC | {"marker": "s"},
+    "each layer": FURTHER[0] | {"marker": "^"},
+    "√depth groups": FURTHER[1] | {"marker": "D"},
 }
 LABELS = {
     "hand": "hand-written",
@@ -162,6 +163,15 @@ def finding(data) -> str:
     )
 
 
+def models_title(models) -> str:
+    ratios = {name: d["time"]["ratio"] for name, d in models.items()}
+    least, most = min(ratios, key=ratios.get), max(ratios, key=ratios.get)
+    return (
+        f"The backward pass takes {ratios[least]:.1f} ({least}) to {ratios[most]:.1f} times ({most})\n"
+        f"as long as the forward pass, {math.exp(np.log(list(ratios.values())).mean()):.1f} times on average"
+    )
+
+
 def of_models(models) -> str:
     """Range and geometric mean over all models."""
     ratios = {"operations": [d["operations"] for d in models.values()],
@@ -219,7 +229,7 @@ def draw(data) -> dict[str, bytes]:
             by_depth(ax, depths, values)
             ax.set(ylabel=label, title=title)
         for way, quartiles in by_way(lambda d: d["time"]["ratio_quartiles"]).items():
-            axes[1, 1].vlines(depths, *quartiles.T, color=LOOKS[way][2], linewidth=1)
+            axes[1, 1].vlines(depths, *quartiles.T, color=LOOKS[way]["color"], linewidth=1)
         for ax in axes[0]:
             ax.set_yscale("log")
         for ax in axes[1]:
@@ -235,21 +245,21 @@ def draw_models(models) -> bytes:
     names, rows = list(models), np.arange(len(models))
     with figure(width=7.2, height=1.2 + 0.3 * len(models)) as (fig, ax):
         ax.axvline(2, color="black", linewidth=0.9, linestyle=":", label="the lectures' figure, 2")
-        ax.plot([models[name]["operations"] for name in names], rows, "o", color="#0b6e4f", label="operations")
-        ax.plot([models[name]["time"]["ratio"] for name in names], rows, "D", color="#8a2d5f", label="time")
+        ax.plot([models[name]["operations"] for name in names], rows, "o", color=DARK, label="operations")
+        ax.plot([models[name]["time"]["ratio"] for name in names], rows, "D", color=MIDDLE, label="time")
         quartiles = np.array([models[name]["time"]["ratio_quartiles"] for name in names])
-        ax.hlines(rows, *quartiles.T, color="#8a2d5f", linewidth=1)
+        ax.hlines(rows, *quartiles.T, color=MIDDLE, linewidth=1)
         ax.set_yticks(rows, names)
         ax.invert_yaxis()
         ax.set_xlim(0, None)
-        ax.set(xlabel="backward : forward", title="Operations and time of the backward pass over the forward pass")
+        ax.set(xlabel="backward : forward", title=models_title(models))
         fig.legend(loc="outside lower center", ncols=3, fontsize=9)
         return png(fig)
 
 
 def by_depth(ax, depths, values):
-    for way, (marker, dash, colour) in LOOKS.items():
-        ax.plot(depths, values[way], marker=marker, linestyle=dash, color=colour, label=LABELS[way])
+    for way, look in LOOKS.items():
+        ax.plot(depths, values[way], label=LABELS[way], **look)
     ax.set_xscale("log", base=2)
     ax.set_xticks(depths, depths)
     ax.set_xlabel("depth (layers of 256)")

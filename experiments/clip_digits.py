@@ -19,11 +19,11 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.plotting import titled_png
+from experiments.plotting import DARK, LIGHT, titled_png
 from experiments.results_folder import keep
 from jaxdl import data, nn, ops, train
 from jaxdl.data.tokens import CharacterTokenizer
-from jaxdl.report import AUTOMATIC, HAND, figure, png
+from jaxdl.report import figure, png
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -214,7 +214,7 @@ def draw_wordings(runs) -> bytes:
     """Accuracy with the first and the worst of the training wordings, and with each unseen one."""
     worst = min(TRAINED, key=runs[VARIED]["accuracy"].get)
     shown = (FIRST, worst, *UNSEEN)
-    looks = {VARIED: {"color": HAND["color"]}, FIXED: {"color": AUTOMATIC["color"], "hatch": "//", "edgecolor": "w"}}
+    looks = {VARIED: {"color": DARK}, FIXED: {"color": LIGHT, "hatch": "//", "edgecolor": "w"}}
     with figure(width=8, height=4.6) as (fig, ax):
         for i, (kind, run) in enumerate(runs.items()):
             values = [run["accuracy"][w] for w in shown]

@@ -15,12 +15,12 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.plotting import titled_png
+from experiments.plotting import LOOKS, titled_png
 from experiments.results_folder import keep
 from jaxdl import jacobian, nn, ops
 from jaxdl.data import load
 from jaxdl.measure import pairs
-from jaxdl.report import AUTOMATIC, HAND, figure
+from jaxdl.report import figure
 from jaxdl.train import fit
 
 CODES, QUICK_CODES = (2, 4, 8, 16, 32, 64), (2, 8)
@@ -87,13 +87,8 @@ def draw(data) -> dict[str, bytes]:
 def draw_times(data) -> bytes:
     codes = data["codes"]
     sizes = [int(code) for code in codes]
-    looks = {
-        "rows": AUTOMATIC | {"marker": "s"},
-        "columns": AUTOMATIC | {"color": "#555555", "marker": "^"},
-        "cut at the code": HAND | {"marker": "o"},
-    }
     with figure(width=6.4) as (fig, ax):
-        for name, look in looks.items():
+        for name, look in zip(("cut at the code", "rows", "columns"), LOOKS, strict=False):
             ax.loglog(sizes, [codes[code]["ms"][name] for code in codes], label=name, base=2, **look)
         ax.set(xlabel="numbers in the code", ylabel="time of the Jacobian (ms)", xticks=sizes, xticklabels=sizes)
         ax.set_yscale("log", base=10)

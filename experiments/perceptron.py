@@ -16,13 +16,15 @@ import numpy as np
 import optax
 import tyro
 
+from experiments.plotting import DARK, MIDDLE
 from experiments.results_folder import keep
 from jaxdl import data, nn, ops, train
-from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
+from jaxdl.report import figure, number_text, png
 
 POINTS = 1000
 LONGEST_SQUARED = 2  # R²: points have a length up to 1, plus 1 for the bias
 MIXED = 0.2  # points nearer than this to the plane have a random label
+SOLID, DASHED = {"color": DARK, "linestyle": "-"}, {"color": MIDDLE, "linestyle": "--"}
 
 
 def measure(quick: bool) -> dict:
@@ -123,8 +125,8 @@ def draw(data) -> dict[str, bytes]:
     with figure(1, 3, width=12, height=3.8) as (fig, axes):
         against_margin(axes[0], data)
         ax = axes[1]
-        line(ax, data["mixed"]["mistakes"], AUTOMATIC, "classes mixed nearer than 0.2")
-        line(ax, data["separated"]["mistakes"], HAND, "classes separated by 0.05")
+        line(ax, data["mixed"]["mistakes"], DASHED, "classes mixed nearer than 0.2")
+        line(ax, data["separated"]["mistakes"], SOLID, "classes separated by 0.05")
         last = data["mixed"]["mistakes"]["mean"][-1]
         ax.set(title=f"Mixed classes: still {last:.0f} mistakes\nof {POINTS} in the last pass")
         ax.set(
@@ -133,8 +135,8 @@ def draw(data) -> dict[str, bytes]:
         ax.legend(loc=(0.2, 0.12))
         ax = axes[2]
         percent = {name: 100 * np.asarray(values) for name, values in data["mixed"]["accuracy"].items()}
-        line(ax, percent, AUTOMATIC, "perceptron, after each pass")
-        ax.axhline(100 * data["logistic"], label="logistic regression", **HAND)
+        line(ax, percent, DASHED, "perceptron, after each pass")
+        ax.axhline(100 * data["logistic"], label="logistic regression", **SOLID)
         ax.axhline(100 * data["best possible"], label="best possible", color="black", linestyle=":")
         ax.set_title(
             f"Mixed classes: {100 * late_accuracy(data):.1f}%; logistic\nregression {100 * data['logistic']:.1f}%"
@@ -147,10 +149,10 @@ def draw(data) -> dict[str, bytes]:
 def against_margin(ax, data):
     margins = [float(m) for m in data["mistakes"]]
     for margin, mistakes in zip(margins, data["mistakes"].values(), strict=True):
-        ax.plot([margin] * len(mistakes), np.maximum(mistakes, 0.8), "o", color=HAND["color"], alpha=0.12, markersize=4)
+        ax.plot([margin] * len(mistakes), np.maximum(mistakes, 0.8), "o", color=DARK, alpha=0.12, markersize=4)
     median = [np.median(mistakes) for mistakes in data["mistakes"].values()]
-    ax.plot(margins, median, "s", markersize=7, label=f"median of {data['seeds']} seeds", **HAND)
-    ax.plot(margins, LONGEST_SQUARED / np.square(margins), label="Novikoff's bound $(R/γ)^2$", **AUTOMATIC)
+    ax.plot(margins, median, "s", markersize=7, label=f"median of {data['seeds']} seeds", **SOLID)
+    ax.plot(margins, LONGEST_SQUARED / np.square(margins), label="Novikoff's bound $(R/γ)^2$", **DASHED)
     (slope, _) = np.polyfit(np.log(margins), np.log(median), 1)
     ax.set(xscale="log", yscale="log", xlabel="margin γ (points are of length ≤ 1)", ylabel="mistakes until separated")
     ax.set_title(f"Separated classes: mistakes grow as $γ^{{{slope:.1f}}}$,\nthe bound as $γ^{{-2}}$")

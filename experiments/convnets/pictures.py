@@ -3,11 +3,11 @@
 import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+from experiments.plotting import DARK
 from jaxdl.report import AUTOMATIC, HAND, figure, png
 
 MARKERS = "osD^vP"
 TO_THE_RIGHT = ("MLP", "ViT")  # labels; the others' are on the left of their points
-DARK = HAND["color"]
 
 
 def accuracy(data) -> bytes:
@@ -54,7 +54,7 @@ def times(data) -> bytes:
         left.set(xlabel="training time, without compiling (s)", xlim=(0, max(seconds) * 1.5))
         left.set_title(f"{slowest} takes longest to train: {max(seconds):.1f} s")
         spread = np.maximum(0, [ratios - quartiles[0], quartiles[1] - ratios])
-        bars = right.barh(names, ratios, xerr=spread, color=DARK, height=0.6, ecolor="#333333", capsize=3)
+        bars = right.barh(names, ratios, xerr=spread, color=HAND["color"], height=0.6, ecolor="#333333", capsize=3)
         right.bar_label(bars, [f"{r:.2f}" for r in ratios], label_type="center", color="white", fontsize=9)
         right.axvline(1, color=AUTOMATIC["color"], linestyle=AUTOMATIC["linestyle"])
         right.text(1.02, -0.42, "automatic", color="#9c4a06", fontsize=9, rotation=90)
