@@ -152,7 +152,7 @@ def counted(f: Callable[..., Any], types: list[Any], platform: str = "cuda") -> 
     jaxpr = jx.chosen_for(platform, jx.trace(step, *types)[0])
     return {
         "steps": steps(jaxpr),
-        **dict(zip(("residual_bytes", "argument_bytes"), both.residual_bytes(), strict=True)),
+        **dict(zip(("stored_bytes", "argument_bytes"), both.stored_bytes(), strict=True)),
         "largest_bytes": largest(jaxpr),
         "flops": jx.flops(jaxpr),
     }
@@ -213,7 +213,7 @@ def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
     return (
         name.replace("_", " "),
         f"{count_text(single['on_cpu'])} → {both('steps', count_text)}",
-        *(both("residual_bytes", bytes_text, dtype) for dtype in FORMATS),
+        *(both("stored_bytes", bytes_text, dtype) for dtype in FORMATS),
         *(both("largest_bytes", bytes_text, dtype) for dtype in FORMATS),
         ratio_text(single["hand"]["flops"] / max(1, single["automatic"]["flops"])),
         *times,
@@ -246,7 +246,7 @@ def main(only: str = "", rounds: int = 0) -> None:
         "bfloat16", "operations", *["time, float32", "bfloat16"] * timed,
     )  # fmt: skip
     where = f"times on {machine()['device']}" if timed else "counted; no accelerator was at hand, so nothing is timed"
-    more, more_with_arguments = larger(data, "residual_bytes"), larger(data, "residual_bytes", "argument_bytes")
+    more, more_with_arguments = larger(data, "stored_bytes"), larger(data, "stored_bytes", "argument_bytes")
     note = (
         "Each pair is hand / automatic; operations and times are ratios hand : automatic. Residuals are without "
         f"arguments: a rule keeps more than the automatic derivative in {more} of {len(data)} rows; with the arguments "

@@ -92,7 +92,7 @@ class Step:
     def __init__(self, loss, args):
         leaves, tree = jax.tree.flatten(args)
         self.differentiated = Differentiated(lambda *leaves: loss(*tree.unflatten(leaves)), leaves)
-        self.kept = self.differentiated.residual_bytes()[0]
+        self.kept = self.differentiated.stored_bytes()[0]
 
     @functools.cached_property
     def run(self):

@@ -61,7 +61,7 @@ def _compiled(f, args, options):
     step = jax.jit(jax.value_and_grad(f)).lower(*args).compile(compiler_options=options or None)
     arrays = [x for x in jax.tree.leaves(args) if is_array(x)]
     smooth = range(len(jax.tree.leaves(args[0])))
-    residuals, _ = Differentiated(in_arrays(f, args, {}), arrays, smooth).residual_bytes()
+    residuals, _ = Differentiated(in_arrays(f, args, {}), arrays, smooth).stored_bytes()
     return lambda: step(*args), (residuals, step.memory_analysis().temp_size_in_bytes)
 
 

@@ -245,7 +245,7 @@ def costs(subject: Subject) -> list[Finding]:
     if None in subject.steps:
         return []
     sides = [Differentiated(f, subject.inputs) for f in (subject.hand, subject.plain)]
-    kept = [side.residual_bytes()[0] for side in sides]
+    kept = [side.stored_bytes()[0] for side in sides]
     flops = [_flops(side) for side in sides]
     return [
         Finding(Verdict.COSTLY, "cost", what, "", f"{hand:,.0f}", f"{plain:,.0f}, as automatic")

@@ -170,11 +170,11 @@ class Contrast(Report):
 
     def gains(self) -> Table:
         """One row for each rule that measures better than the automatic derivative: in which figures, and why."""
-        return gains_table(self.sites)
+        return gains_table(self.whole, self.sites)
 
     def losses(self) -> Table:
         """One row for each rule that measures worse than the automatic derivative or the stock function."""
-        return losses_table(self.sites)
+        return losses_table(self.whole, self.sites)
 
     def tables(self, *, brief: bool = False) -> tuple[Table, ...]:
         """The table of comparisons, and those of gains and losses if f calls any rules."""

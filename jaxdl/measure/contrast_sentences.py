@@ -8,14 +8,22 @@ from jaxdl.measure.timing import Pairs
 from jaxdl.report import bytes_text, number_text, ratio_text
 
 CLEAR = 0.95  # of the other's figure: a clear difference
+SHARE = 0.01  # of the whole function's bytes: less is not listed
 FARTHER = 4  # times as far apart as elsewhere: the two fall to different sides of a kink
 
 
 def conclusion(whole: Any, order: int) -> str:
     """Whether the derivatives agree, and what they cost, in one sentence."""
     derivative = "derivative" if order == 1 else "second derivative"
-    parts = [_agreement(whole), *([_speed(whole.step)] if whole.step else []), _kept(whole.hand, whole.automatic)]
-    return f"Hand-written against automatic {derivative}: {'; '.join(parts)}."
+    costs = [*([f"by hand {speed(whole.step)}"] if whole.step else []), _kept(whole.hand, whole.automatic)]
+    if _gains_in_memory_alone(whole):
+        costs.reverse()
+    return f"Hand-written against automatic {derivative}: {'; '.join([_agreement(whole), *costs])}."
+
+
+def _gains_in_memory_alone(whole):
+    same_time = whole.step and not _is_less(whole.step) and not _is_more(whole.step)
+    return same_time and whole.hand.residual_bytes < CLEAR * whole.automatic.residual_bytes
 
 
 def _agreement(whole):
@@ -51,15 +59,19 @@ def speed(step: Pairs) -> str:
     """The ratio of two times in words, with its quartiles."""
     low, high = step.spread
     ratio = f"{ratio_text(step.ratio)}, quartiles {low:.2f}–{high:.2f}"
-    if high < 1 and step.ratio < CLEAR:
+    if _is_less(step):
         return f"{1 / step.ratio:.1f} times as fast ({ratio})"
-    if low > 1 and step.ratio > 1 / CLEAR:
+    if _is_more(step):
         return f"{step.ratio:.2f} times the time ({ratio})"
     return f"the same time ({ratio})"
 
 
-def _speed(step):
-    return f"by hand {speed(step)}"
+def _is_less(step):
+    return step.spread[1] < 1 and step.ratio < CLEAR
+
+
+def _is_more(step):
+    return step.spread[0] > 1 and step.ratio > 1 / CLEAR
 
 
 def _kept(hand, automatic):
@@ -70,38 +82,57 @@ def _kept(hand, automatic):
     return f"by hand {bytes_text(kept[0])} are kept for the backward pass, not {bytes_text(kept[1])}{ratio}"
 
 
-def gains(c: Any) -> list[str]:
-    """In which figures a hand-written rule is clearly better than the automatic derivative."""
-    found = list(_clearly_less(c, c.hand, c.automatic, "hand", "automatic"))
-    if c.step and c.step.ratio < CLEAR and c.step.spread[1] < 1:
+def gains(c: Any, whole: Any) -> list[str]:
+    """In which figures a hand-written rule is clearly better than the automatic derivative.
+
+    Args:
+        c: The comparison of the rule.
+        whole: That of the whole function: bytes that are next to nothing of its own are left out.
+    """
+    found = list(_clearly_less(c, whole, "hand", "automatic"))
+    if c.step and _is_less(c.step):
         found.insert(0, f"{1 / c.step.ratio:.1f} times as fast")
     return found
 
 
-def losses(c: Any) -> list[str]:
-    """In which figures a hand-written rule is clearly worse than the automatic derivative or the stock function."""
-    found = list(_clearly_less(c, c.automatic, c.hand, "automatic", "hand"))
+def losses(c: Any, whole: Any) -> list[str]:
+    """In which figures a hand-written rule is clearly worse than the automatic derivative or the stock function.
+
+    Args:
+        c: The comparison of the rule.
+        whole: That of the whole function: bytes that are next to nothing of its own are left out.
+    """
+    found = list(_clearly_less(c, whole, "automatic", "hand"))
     stock = c.beside.get("stock")
     against = {"": c.step, " of stock": c.step and stock and stock.step and Pairs(c.step.first, stock.step.first)}
-    slower = {of: p for of, p in against.items() if p and p.ratio > 1 / CLEAR and p.spread[0] > 1}
+    slower = {of: p for of, p in against.items() if p and _is_more(p)}
     return [*(f"{pairs.ratio:.2f} times the time{of}" for of, pairs in slower.items()), *found]
 
 
-def _clearly_less(c, less, more, less_name, more_name) -> Iterator[str]:
+def _clearly_less(c, whole, less_name, more_name) -> Iterator[str]:
     """Bytes and distances from float64 that are clearly less on one side, told as those of the hand-written rule."""
-    of_hand = less is c.hand
+    less, more = getattr(c, less_name), getattr(c, more_name)
+    of_hand = less_name == "hand"
     told = lambda text, a, b: f"{text(a)}, not {text(b)}" if of_hand else f"{text(b)}, not {text(a)}"
-    if kept_bytes(less) < CLEAR * kept_bytes(more):
+    if _matters(kept_bytes, c, whole, less, more):
         with_inputs = less.argument_bytes != more.argument_bytes
         text = _with_inputs if with_inputs else lambda cost: bytes_text(cost.residual_bytes)
         yield f"keeps {told(text, less, more)}"
-    few, many = less.temporary_bytes, more.temporary_bytes
-    if few is not None and many is not None and few < CLEAR * many:
-        yield f"takes {told(bytes_text, few, many)} of temporary memory"
+    if _matters(lambda cost: cost.temporary_bytes, c, whole, less, more):
+        yield f"takes {told(bytes_text, less.temporary_bytes, more.temporary_bytes)} of temporary memory"
     near, far = worst_ulp(c.differences, less_name), worst_ulp(c.differences, more_name)
     if near is not None and far is not None and near < 0.8 * far and far > 1:
         text = lambda ulp: f"{number_text(ulp)} ULP" if ulp is (near if of_hand else far) else number_text(ulp)
         yield f"within {told(text, near, far)}"
+
+
+def _matters(count, c, whole, less, more) -> bool:
+    """Whether a count of bytes is clearly less, over all calls by more than a share of what the whole function has."""
+    few, many = count(less), count(more)
+    if few is None or many is None or few >= CLEAR * many:
+        return False
+    of_whole = max(count(side) or 0 for side in (whole.hand, whole.automatic))
+    return c.count * (many - few) > SHARE * of_whole
 
 
 def kept_bytes(cost: Any) -> int:

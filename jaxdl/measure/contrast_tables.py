@@ -112,17 +112,20 @@ def sides_of(comparisons: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(name for c in comparisons for name in c.sides))
 
 
-def gains_table(comparisons: Sequence[Any]) -> Table:
+_LEFT_OUT = "Bytes below 1 % of the whole function's are left out."
+
+
+def gains_table(whole: Any, comparisons: Sequence[Any]) -> Table:
     """One row for each rule that measures better: the figures, and the rule's stated reason."""
     named = zip(labels(comparisons), comparisons, strict=True)
-    rows = [(name, "; ".join(found), c.gain) for name, c in named if (found := gains(c))]
-    note = "" if rows else "No rule measures better than the automatic derivative here."
+    rows = [(name, "; ".join(found), c.gain) for name, c in named if (found := gains(c, whole))]
+    note = _LEFT_OUT if rows else "No rule measures better than the automatic derivative here."
     return Table("Where hand-written rules gain, and why", ("function", "gain", "cause"), rows, note, words=3)
 
 
-def losses_table(comparisons: Sequence[Any]) -> Table:
+def losses_table(whole: Any, comparisons: Sequence[Any]) -> Table:
     """One row for each rule that measures worse than the automatic derivative or the stock function."""
     named = zip(labels(comparisons), comparisons, strict=True)
-    rows = [(name, "; ".join(found)) for name, c in named if (found := losses(c))]
-    note = "" if rows else "No rule measures worse than the automatic derivative or the stock function here."
+    rows = [(name, "; ".join(found)) for name, c in named if (found := losses(c, whole))]
+    note = _LEFT_OUT if rows else "No rule measures worse than the automatic derivative or the stock function here."
     return Table("Where hand-written rules lose", ("function", "loss"), rows, note, words=2)

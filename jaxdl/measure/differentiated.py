@@ -103,15 +103,18 @@ class Differentiated:
             flops=analysis.get("flops"),
             bytes_accessed=analysis.get("bytes accessed"),
             residual_bytes=residuals,
-            unneeded_bytes=self.residual_bytes()[0] - residuals,
+            unneeded_bytes=self.stored_bytes()[0] - residuals,
             argument_bytes=arguments,
             temporary_bytes=memory.temp_size_in_bytes if memory else None,
             step_bytes=_step_bytes(memory) if memory else None,
             compile_seconds=seconds,
         )
 
-    def residual_bytes(self) -> tuple[int, int]:
-        """Bytes kept from the forward to the backward pass: without arguments of the function, and of those."""
+    def stored_bytes(self) -> tuple[int, int]:
+        """Bytes of all that `jax.vjp` keeps, zeros too: without the function's arguments, and of those.
+
+        `DerivativeCost.residual_bytes` counts what a compiled program still keeps.
+        """
         residuals, constants, arguments = self._kept(itertools.repeat(True))
         return residuals + constants, arguments
 

@@ -135,7 +135,7 @@ def cut(
         ValueError: No choice keeps so few bytes, or the decisions are of another program.
     """
     call, made, _ = _cut(f, arrays, _name(f), max_bytes, decisions)
-    automatic = Differentiated(f, arrays).residual_bytes()[0] if made else 0
+    automatic = Differentiated(f, arrays).stored_bytes()[0] if made else 0
     if made is None:
         return call, ResidualPlan(0, automatic, max_bytes, 0.0, (), {})
     region, kept = made

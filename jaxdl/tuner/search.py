@@ -137,7 +137,7 @@ class Search:
         else:
             times = self.trials.race(new.variant, best.variant)
             adopted = is_better(new.variant, best.variant, times)
-            less = new.variant.residual_bytes - best.variant.residual_bytes
+            less = new.variant.stored_bytes - best.variant.stored_bytes
             tried = Tried(keys, option, times.ratio, less, adopted)
         self.tried.append(tried)
         return new if tried.adopted else best, tried

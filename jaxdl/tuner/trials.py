@@ -32,20 +32,20 @@ class Variant:
 
     Attributes:
         run: Computes outputs and cotangents.
-        residual_bytes: Bytes kept for the backward pass, without arguments of f.
+        stored_bytes: Bytes that `jax.vjp` keeps for the backward pass, without arguments of f.
         temporary_bytes: Bytes that the compiled program allocates; None where the compiler does not say.
         refused: Why it cannot be used, else empty.
     """
 
     run: Callable[[], Any] = _refuse
-    residual_bytes: int = 0
+    stored_bytes: int = 0
     temporary_bytes: int | None = None
     refused: str = ""
 
     @property
     def bytes(self) -> int:
         """Residuals and temporary memory."""
-        return self.residual_bytes + (self.temporary_bytes or 0)
+        return self.stored_bytes + (self.temporary_bytes or 0)
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Trials:
         run = functools.partial(compiled, self.arrays, dy)
         fault = self._fault(run())
         temporary = memory.temp_size_in_bytes if memory else None
-        return Variant(run, side.residual_bytes()[0], temporary, fault)
+        return Variant(run, side.stored_bytes()[0], temporary, fault)
 
     def _fault(self, results):
         """How results differ from those of f as it is written; empty if they are the same up to rounding."""

@@ -27,14 +27,14 @@ class Alternative:
     Attributes:
         name: "tuned", "hand" (the function as written), "automatic" or "stock".
         ratio: The time of its gradient over that of the tuned one; None if it was refused.
-        residual_bytes: Bytes kept for the backward pass, without arguments of the function.
+        stored_bytes: Bytes that `jax.vjp` keeps for the backward pass, without arguments of the function.
         temporary_bytes: Bytes that the compiled gradient allocates; None where the compiler does not say.
         refused: Why it cannot be used, else empty.
     """
 
     name: str
     ratio: float | None
-    residual_bytes: int
+    stored_bytes: int
     temporary_bytes: int | None
     refused: str = ""
 
@@ -177,7 +177,7 @@ class Tuned(Report):
     def _whole(self):
         columns = "program", "time", "residuals", "temporary"
         rows = [
-            (a.name, ratio_text(a.ratio), bytes_text(a.residual_bytes), bytes_text(a.temporary_bytes))
+            (a.name, ratio_text(a.ratio), bytes_text(a.stored_bytes), bytes_text(a.temporary_bytes))
             for a in self.alternatives
         ]
         refused = [f"{a.name}: {a.refused}" for a in self.alternatives if a.refused]

@@ -154,7 +154,7 @@ def _remembering(trials, jaxpr, candidates, max_bytes):
     for candidate in candidates if max_bytes is not None else candidates[:1]:
         if candidate.variant.refused:
             continue
-        if max_bytes is None or candidate.variant.residual_bytes <= max_bytes:
+        if max_bytes is None or candidate.variant.stored_bytes <= max_bytes:
             found.append(candidate)
         try:
             program, plan = cut(with_choices(jaxpr, candidate.choices), trials.arrays, max_bytes)
@@ -176,7 +176,7 @@ def _compared(best, starts, max_bytes):
     times = in_turn([best, *starts], seconds=1.0)
     ratio = lambda c, base: paired(times, c, base).ratio
     usable = [c for c in (best, *starts) if not c.variant.refused]
-    within = [c for c in usable if max_bytes is None or c.variant.residual_bytes <= max_bytes]
+    within = [c for c in usable if max_bytes is None or c.variant.stored_bytes <= max_bytes]
     quickest = min(within, key=lambda c: ratio(c, best))
     best = quickest if ratio(quickest, best) < NOTABLE else best
     name = lambda c: c.name + (", other compiler options" if c.options != best.options else "")
@@ -185,7 +185,7 @@ def _compared(best, starts, max_bytes):
         Alternative(
             name,
             None if c.variant.refused else ratio(c, best),
-            c.variant.residual_bytes,
+            c.variant.stored_bytes,
             c.variant.temporary_bytes,
             c.variant.refused,
         )

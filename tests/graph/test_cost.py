@@ -31,7 +31,7 @@ def test_what_is_kept(f, kept, own):
     count = f.__code__.co_argcount
     cost = cost_of(f, *[X, X + 1][:count])
     if kept is None:  # a rule: its residuals, as contrast counts them
-        assert sum(cost.kept) + sum(cost.results) + cost.own == Differentiated(f, (X,)).residual_bytes()[0]
+        assert sum(cost.kept) + sum(cost.results) + cost.own == Differentiated(f, (X,)).stored_bytes()[0]
     else:
         assert (cost.kept[:count], cost.own) == (kept if count == len(cost.kept) else kept[-1:], own)
 
@@ -75,7 +75,7 @@ def test_a_network_costs_what_contrast_counts():
     for f in (network, automatic(network)):
         found = trace(f)(params, X).costs()
         flat = lambda *arrays, f=f: f(arrays[:-1], arrays[-1])
-        assert found.kept_bytes == Differentiated(flat, (*params, X)).residual_bytes()[0]
+        assert found.kept_bytes == Differentiated(flat, (*params, X)).stored_bytes()[0]
         assert 1.5 < found.backward / found.forward < 3
     assert "kept from forward to backward" in found.table().note
 

@@ -1,5 +1,7 @@
 """What a contrast says first, where rules gain and lose, and its further options."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -18,7 +20,7 @@ def test_zeros_that_automatic_keeps_are_counted_apart():
     relu = contrast(ops.relu, X, time=False).whole
     assert relu.automatic.unneeded_bytes == 4 * X.size
     assert relu.automatic.residual_bytes == relu.hand.residual_bytes == X.size  # one byte an element
-    assert counted.residual_bytes + counted.unneeded_bytes == Differentiated(jax.nn.relu, [X]).residual_bytes()[0]
+    assert counted.residual_bytes + counted.unneeded_bytes == Differentiated(jax.nn.relu, [X]).stored_bytes()[0]
     assert not contrast(ops.relu, X, time=False).gains().rows
 
 
@@ -58,6 +60,24 @@ def test_times_in_words(hand, said):
     assert contrast_sentences.speed(Pairs(tuple(hand * x for x in noise), (1.0,) * 3)).startswith(said)
 
 
+def test_memory_is_said_first_where_time_is_the_same():
+    whole = contrast(lambda x: ops.sigmoid(x * x).sum(), X, time=False).whole
+    in_time = lambda ratio: replace(whole, step=Pairs((ratio, 0.99 * ratio, 1.01 * ratio), (1.0,) * 3))
+    order = lambda w: [contrast_sentences.conclusion(w, 1).index(word) for word in ("are kept for", "×, quartiles")]
+    assert whole.hand.residual_bytes < 0.6 * whole.automatic.residual_bytes
+    assert order(in_time(1.0)) == sorted(order(in_time(1.0)))
+    for ratio in (0.5, 1.5):
+        assert order(in_time(ratio)) == sorted(order(in_time(ratio)), reverse=True)
+
+
+def test_a_few_bytes_of_a_large_function_are_not_listed():
+    rule = lambda x: ops.sigmoid(x * x).sum()
+    beside = lambda size: contrast(lambda x, y: rule(x) + jnp.exp(jnp.exp(y)).sum(), X, jnp.ones(size), time=False)
+    assert contrast(rule, X, time=False).gains().rows
+    assert beside(400).gains().rows
+    assert not beside(40_000).gains().rows
+
+
 def test_where_rules_lose_is_a_list_of_its_own():
     @jaxdl.op
     def cubed(x):
@@ -77,14 +97,13 @@ def test_where_rules_lose_is_a_list_of_its_own():
 
 
 def test_a_rule_that_is_slower_than_stock_is_listed():
-    from dataclasses import replace
-
-    (relu,) = contrast(ops.relu, X).sites
+    report = contrast(ops.relu, X)
+    (relu,) = report.sites
     pairs = lambda ratio: Pairs((ratio,) * 9, (1.0,) * 9)
     stock = replace(relu.beside["stock"], step=pairs(0.5))
     slower = replace(relu, step=pairs(0.9), beside={"stock": stock})
-    assert contrast_sentences.losses(slower)[0] == "1.80 times the time of stock"
-    assert contrast_sentences.gains(slower)[0] == "1.1 times as fast"
+    assert contrast_sentences.losses(slower, report.whole)[0] == "1.80 times the time of stock"
+    assert contrast_sentences.gains(slower, report.whole)[0] == "1.1 times as fast"
 
 
 def test_frozen_arguments_are_not_differentiated():

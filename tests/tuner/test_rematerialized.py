@@ -27,7 +27,7 @@ def least(f, *args):
 
 def budgets(f, args):
     of_arrays, arrays = in_arrays(f, args)
-    automatic_bytes = Differentiated(of_arrays, arrays).residual_bytes()[0]
+    automatic_bytes = Differentiated(of_arrays, arrays).stored_bytes()[0]
     fewest = least(f, *args)
     return {None, max(fewest, automatic_bytes // 2), fewest}
 
@@ -58,7 +58,7 @@ def test_derivatives_are_those_of_the_function_and_the_budget_is_kept(name):
         g = rematerialized(f, max_bytes=max_bytes)
         all_close(derivative(g, args), want)
         of_arrays, arrays = in_arrays(g, args)
-        kept = Differentiated(of_arrays, arrays).residual_bytes()[0]
+        kept = Differentiated(of_arrays, arrays).stored_bytes()[0]
         assert kept == g.plan(*args).kept_bytes
         assert max_bytes is None or kept <= max_bytes
 
@@ -230,7 +230,7 @@ def test_the_rule_can_be_removed():
     f, args = FUNCTIONS["layers"]
     of_arrays, arrays = in_arrays(automatic(rematerialized(f, max_bytes=0)), args)
     plain, _ = in_arrays(f, args)
-    assert Differentiated(of_arrays, arrays).residual_bytes() == Differentiated(plain, arrays).residual_bytes()
+    assert Differentiated(of_arrays, arrays).stored_bytes() == Differentiated(plain, arrays).stored_bytes()
 
 
 @pytest.mark.parametrize("wrong", [1.5, True, "1 MB", None])

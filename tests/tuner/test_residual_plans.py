@@ -19,7 +19,7 @@ def test_decisions_are_applied_in_another_trace():
     decisions = json.loads(json.dumps(plan.decisions))
     function, again = cut(scanned, [jax.typeof(x) for x in ARGS], decisions=decisions)
     assert (again.kept_bytes, again.decisions) == (plan.kept_bytes, plan.decisions)
-    assert Differentiated(function, ARGS).residual_bytes()[0] == plan.kept_bytes <= 400
+    assert Differentiated(function, ARGS).stored_bytes()[0] == plan.kept_bytes <= 400
     got, want = (jax.jit(jax.grad(f))(*ARGS) for f in (function, scanned))
     assert_close(got, want, want.dtype)
 

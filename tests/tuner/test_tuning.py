@@ -236,8 +236,8 @@ def test_a_budget_is_kept(tmp_path):
     budget = 3 * BATCH.nbytes
     tuned = tuned_for(layers, PARAMS, BATCH, argnums=0, max_bytes=budget, seconds=2)
     by_name = {a.name: a for a in tuned.alternatives}
-    assert by_name["tuned"].residual_bytes <= budget < by_name["hand"].residual_bytes / 2
-    assert Differentiated(lambda *params: tuned(params, BATCH), PARAMS).residual_bytes()[0] <= budget
+    assert by_name["tuned"].stored_bytes <= budget < by_name["hand"].stored_bytes / 2
+    assert Differentiated(lambda *params: tuned(params, BATCH), PARAMS).stored_bytes()[0] <= budget
     tuned.save(tmp_path / "tuned.json")
     for f in (tuned, Tuned.load(tmp_path / "tuned.json", layers)):
         for got, want in zip(jax.grad(f)(PARAMS, BATCH), jax.grad(layers)(PARAMS, BATCH), strict=True):
