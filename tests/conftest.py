@@ -40,10 +40,11 @@ COMPILED_QUICKLY_OF_JACOBIANS = (
     "by_hand", "cut", "eliminate", "generated_patterns", "gram_matrices", "hessian", "known_structure", "laplacian",
     "linear_solves", "methods", "pattern", "plan", "products", "reductions", "saved_plans", "sparse", "structured",
 )  # fmt: skip
-# Tests in which compiling takes most of the time and the speed of the program does not matter. Experiments train.
+# Tests in which compiling takes most of the time and the speed of the program does not matter. Most experiments train.
 COMPILED_QUICKLY = (
     "tests.cli",
     "tests.exact",
+    "tests.experiments.test_hand_vs_automatic",
     "tests.graph",
     "tests.interop",
     "tests.nn",

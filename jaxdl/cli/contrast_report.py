@@ -172,6 +172,8 @@ def _row(name, training, further):
 
 
 def _training_figure(training, apart):
+    from matplotlib.ticker import LogFormatter
+
     hand, auto = training.hand.history, training.automatic.history
     epochs = [row["epoch"] for row in hand]
     marker = "." if len(epochs) == 1 else None  # a line through one point is invisible
@@ -190,7 +192,9 @@ def _training_figure(training, apart):
             title=f"Gradients differ by at most {apart}",
         )  # fmt: skip
         for axes in (losses, differences):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+            for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                set_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # 1.5, not 1.5 × 10⁰
     return fig
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdl.measure.contrast_sentences import kept_bytes
-from jaxdl.report import FURTHER, HAND, INK, LINE, figure
+from jaxdl.report import AUTOMATIC, FURTHER, HAND, LINE, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +38,7 @@ def comparison_figure(comparisons: Sequence[Any], sides: Sequence[str], labels: 
             _panel(ax, f"{title}, ratio to automatic", comparisons, shown, ratios)
         axes[0].set_yticks(np.arange(len(names)), names, parse_math=False)
         axes[0].set_ylim(len(names) - 0.4, -0.6)
-        if len(shown) > 1:
-            fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(shown))
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(sides))
     return fig
 
 
@@ -71,7 +70,7 @@ def _panel(ax, title, comparisons, shown, ratios):
         y = y + (i - (len(shown) - 1) / 2) * 0.5 / len(shown)
         spread = np.maximum([middle - low, high - middle], 0)
         ax.errorbar(middle, y, xerr=spread, fmt=marker, color=look["color"], ms=5, lw=1.4, label=side, clip_on=False)
-    ax.axvline(1, color=INK, lw=1)
+    ax.axvline(1, color=AUTOMATIC["color"], linestyle=AUTOMATIC["linestyle"], lw=1.4, label="automatic")
     ax.set_xscale("log", base=2)
     ax.set_xlim(1 / reach, reach)
     ticks = [2.0**k for k in range(-4, 5) if 1 / reach <= 2.0**k <= reach]

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDE = 220  # columns that a terminal needs for all columns of the table
-CAPTION = "Left of the line the hand-written rule needs less. Lines are quartiles of times; kept inputs count."
+CAPTION = (
+    "Ratios to the automatic derivative: left of its line a side needs less. Bars are quartiles of times. Kept for the "
+    "backward pass are residuals, and of a rule by itself also its inputs."
+)
 FURTHER = 60  # for each side beside hand and automatic
 
 

@@ -17,7 +17,7 @@ from jaxdl.report.style import fragment
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under column names.
+    """Rows of text under column names; without rows only title, note and code are shown.
 
     Attributes:
         title: A line above the table.
@@ -48,7 +48,7 @@ class Table:
             console: A console of rich; by default the standard output.
         """
         console = console or terminal()
-        groups = column_groups(self.columns, self.rows, self.words, console.width)
+        groups = column_groups(self.columns, self.rows, self.words, console.width) if self.rows else []
         parts = [
             Text(self.title, "italic") if self.title else None,
             *(self._rich(g, fitted(self.columns, self.rows, self.words, g, console.width)) for g in groups),
@@ -72,7 +72,8 @@ class Table:
         console = terminal(width=1000, color_system=None, force_jupyter=False)
         everything = range(len(self.columns))
         with console.capture() as text:
-            console.print(self._rich(everything, fitted(self.columns, self.rows, self.words, everything, 1000)))
+            if self.rows:
+                console.print(self._rich(everything, fitted(self.columns, self.rows, self.words, everything, 1000)))
         parts = self.title, *(line.rstrip() for line in text.get().splitlines()), self.note, self.code
         return "\n".join(part for part in parts if part)
 
@@ -101,7 +102,6 @@ class Table:
         code = f'<div class="wide"><pre>{escape(self.code)}</pre></div>' if self.code else ""
         table = '<table class="text">' if is_text else "<table>"
         title = f"<figcaption>{escape(self.title)}</figcaption>" if self.title else ""
-        return (
-            f'<figure>{title}<div class="wide">{table}<thead><tr>'
-            f"{cells('th', self.columns)}</tr></thead><tbody>{body}</tbody></table></div>{note}{code}</figure>"
-        )
+        head = f"<thead><tr>{cells('th', self.columns)}</tr></thead>"
+        shown = f'<div class="wide">{table}{head}<tbody>{body}</tbody></table></div>' if body else ""
+        return f"<figure>{title}{shown}{note}{code}</figure>"

@@ -56,7 +56,7 @@ def test_functions_beside(tmp_path):
     assert list(report.to_json()["whole"]["beside"]) == ["stock", "tuned", "wrong"]
     report.save(tmp_path / "report.png")
     labels = [text.get_text() for text in report.plot().legends[0].get_texts()]
-    assert labels == ["hand", "stock", "tuned", "wrong"]  # automatic is the line at 1
+    assert labels == ["automatic", "hand", "stock", "tuned", "wrong"]  # automatic is the line at 1
 
 
 def test_functions_beside_that_do_not_fit():
