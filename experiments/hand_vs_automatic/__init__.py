@@ -27,7 +27,7 @@ from jaxdl.report import write_whole
 
 def measure(quick: bool) -> dict:
     """The figures of every family, and where they were measured."""
-    return measured(QUICK, seconds=0.5) if quick else measured(FAMILIES, seconds=5.0)
+    return measured(QUICK, seconds=0.2) if quick else measured(FAMILIES, seconds=5.0)
 
 
 def draw(data) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def main(quick: bool = False) -> None:
     """Measures, prints the finding, writes data, pictures and page.
 
     Args:
-        quick: Measure three tiny models of two families, which takes seconds.
+        quick: Measure one tiny model of two families, which takes seconds.
     """
     keep("hand_vs_automatic", measure(quick), finding, draw, quick=quick)
     folder = FOLDER / "quick" if quick else FOLDER

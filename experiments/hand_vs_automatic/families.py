@@ -76,7 +76,7 @@ FAMILIES = {
     ),
 }  # fmt: skip
 QUICK = {
-    "MLPs": FAMILIES["MLPs"]._replace(base=Point(1, 8, 4), axes={"depth": (1, 2)}),
+    "MLPs": FAMILIES["MLPs"]._replace(base=Point(2, 8, 4), axes={}),
     "convolutional networks": FAMILIES["convolutional networks"]._replace(base=Point(1, 2, 4), axes={}),
 }
 
