@@ -4,6 +4,7 @@ import pytest
 
 from experiments import universal_approximation
 from experiments.results_folder import rounded
+from experiments.universal_approximation import approximation, generalisation
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +14,7 @@ def data():
 
 def test_the_error_by_construction_falls_as_the_square_of_the_width(data):
     for function in data["functions"].values():
-        assert universal_approximation.slope(function["built"]) == pytest.approx(-2, abs=0.25)
+        assert approximation.slope(function["built"]) == pytest.approx(-2, abs=0.25)
 
 
 def test_six_relus_and_trained_networks_follow_the_cubic(data):
@@ -22,6 +23,26 @@ def test_six_relus_and_trained_networks_follow_the_cubic(data):
     assert data["lecture"]["rms"] < data["lecture"]["max"]
     for by_width in cubic["fitted"].values():
         assert by_width["16"]["max"] < 1
+
+
+def test_the_six_relus_one_by_one(data):
+    six = data["six"]
+    assert six["formulas"][0] == "−relu(−5x − 7.7)"
+    assert six["formulas"][3] == "+relu(1.2x − 0.2)"
+    assert six["apart"] < 1e-5  # they add up to the model
+    assert six["terms"][0][0] == pytest.approx(-2.3)  # at x = −2
+    assert six["terms"][5][-1] == pytest.approx(5)  # at x = 2
+
+
+def test_wide_networks_fit_noise(data):
+    training, held_out = (generalisation.medians(data["generalisation"], kind) for kind in ("training", "held-out"))
+    assert training[64] < training[2]
+    assert training[64] < 0.8 * generalisation.NOISE < held_out[64]
+
+
+def test_more_dimensions_need_more_width(data):
+    one, two = data["generalisation"]["dimensions"].values()
+    assert one["64"] < 0.5 * two["64"]
 
 
 def test_finding_and_pictures(data):

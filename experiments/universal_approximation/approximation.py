@@ -1,36 +1,18 @@
-"""How well does a sum of ReLUs approximate a function, and how does the error fall with the width?
-
-    python -m experiments.universal_approximation [--quick]
-
-Measures the error of the lecture's six ReLUs against x³ + x² − x − 1 on [−2, 2]; and the largest and the root-mean-
-square error by width, of constructed ReLUs and of trained networks with one hidden layer, five activations and biases
-initialised to 0.
-Prints the finding, and writes it with its figures to results/universal_approximation.json and pictures beside it.
-"""
+"""The error by width, of constructed ReLUs and of trained networks with one hidden layer and five activations."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
-from experiments.plotting import titled_png
-from experiments.results_folder import keep
+from experiments.plotting import LOOKS
 from jaxdl import nn, ops, train
-from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
+from jaxdl.report import figure, number_text, png
 
 A, B = -2.0, 2.0
 SIX = 6
 FUNCTIONS = {"x³ + x² − x − 1": lambda x: x**3 + x**2 - x - 1, "sin 3x": lambda x: jnp.sin(3 * x)}
 ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid, "gelu": nn.gelu, "elu": nn.elu}
-# Marker, dash and colour of each activation, which differ in grey print too.
-LOOKS = {
-    "relu": ("o", "-", "#0b6e4f"),
-    "tanh": ("s", "--", "#e07a1f"),
-    "sigmoid": ("^", ":", "#3b5b92"),
-    "gelu": ("D", "-.", "#8a2d5f"),
-    "elu": ("v", (0, (6, 1, 1, 1, 1, 1)), "#777777"),
-}
 SHOWN = jnp.linspace(A, B, 101)[:, None]  # training inputs
 CHECKED = jnp.linspace(A, B, 2001)[:, None]  # inputs for the errors
 
@@ -109,57 +91,6 @@ def slope(by_width: dict) -> float:
     return float(power)
 
 
-def finding(data) -> str:
-    """The answer in one sentence, with its figures."""
-    functions, lecture = data["functions"], data["lecture"]
-    cubic, sine = functions.values()
-    worst = np.abs(np.subtract(lecture["curve"], cubic["curves"]["exact"])).argmax()
-    x = float(np.linspace(A, B, len(lecture["curve"]))[worst])
-    powers = " and ".join(f"{slope(f['built']):.2f}" for f in functions.values())
-    widest, relu = max(sine["fitted"]["relu"].items(), key=lambda item: int(item[0]))
-    built, trained = (number_text(six_error(cubic, side)) for side in ("built", "fitted"))
-    return (
-        f"The lecture's six ReLUs come within {number_text(lecture['max'])} of x³ + x² − x − 1 on [−2, 2] (worst at "
-        f"x = {x:.2g}; RMS {number_text(lecture['rms'])}), six evenly spaced within {built}, six trained within "
-        f"{trained}; by construction the largest error falls as width to the power {powers} (sin 3x); "
-        f"{best_trained(cubic)}, and on sin 3x {best_trained(sine)}, but {widest} trained ReLUs, whose kinks all start "
-        f"at 0, have an error of {number_text(relu['max'])} (median of seeds), as many constructed ones of "
-        f"{number_text(sine['built'][widest]['max'])}."
-    )
-
-
-def six_error(function, side) -> float:
-    """The largest error of six ReLUs, on the points of the curve."""
-    curves = function["curves"]
-    return float(np.abs(np.subtract(curves[side], curves["exact"])).max())
-
-
-def draw(data) -> dict[str, bytes]:
-    """Curves of six ReLUs over the functions; errors against width."""
-    return {"universal_approximation": draw_curves(data), "universal_approximation_error": draw_errors(data)}
-
-
-def draw_curves(data) -> bytes:
-    x = np.linspace(A, B, len(data["lecture"]["curve"]))
-    with figure(1, 2, width=9.6, height=4) as (fig, axes):
-        for ax, (name, function) in zip(axes, data["functions"].items(), strict=True):
-            curves = function["curves"]
-            ax.plot(x, curves["exact"], color="#bbbbbb", linewidth=5, label=name)
-            if ax is axes[0]:
-                label = f"lecture's (error {number_text(data['lecture']['max'])})"
-                ax.plot(x, data["lecture"]["curve"], color="black", linestyle=":", linewidth=1.6, label=label)
-            for side, style, label in (("built", HAND, "evenly spaced"), ("fitted", AUTOMATIC, "trained")):
-                ax.plot(x, curves[side], label=f"{label} (error {number_text(six_error(function, side))})", **style)
-            ax.set(xlabel="x", ylabel="value", title=f"{name} by six ReLUs")
-            ax.set_ylim(top=1.55 * max(curves["exact"]) if ax is axes[0] else 2.4)
-            ax.legend(loc="upper left", fontsize=8)
-        lecture, built = data["lecture"]["max"], six_error(data["functions"][next(iter(FUNCTIONS))], "built")
-        title = (
-            f"Six ReLUs: the lecture's have an error of {number_text(lecture)}, evenly spaced of {number_text(built)}"
-        )
-        return titled_png(fig, title)
-
-
 def draw_errors(data) -> bytes:
     with figure(2, 2, width=9.6, height=7, sharex=True, sharey="col") as (fig, axes):
         for column, (name, function) in zip(axes.T, data["functions"].items(), strict=True):
@@ -183,12 +114,9 @@ def draw_errors(data) -> bytes:
 def error_lines(ax, function, kind):
     built = {int(w): e[kind] for w, e in function["built"].items()}
     ax.plot(built.keys(), built.values(), "k-", linewidth=2.5, label="constructed (ReLUs)")
-    for activation, by_width in function["fitted"].items():
-        marker, dash, colour = LOOKS[activation]
+    for (activation, by_width), look in zip(function["fitted"].items(), LOOKS, strict=False):
         found = {int(w): e[kind] for w, e in by_width.items()}
-        ax.plot(
-            found.keys(), found.values(), marker=marker, linestyle=dash, color=colour, label=f"trained, {activation}"
-        )
+        ax.plot(found.keys(), found.values(), label=f"trained, {activation}", **look)
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(built), list(built))
 
@@ -197,16 +125,3 @@ def best_trained(function) -> str:
     found = {(a, w): e["max"] for a, by in function["fitted"].items() for w, e in by.items()}
     activation, width = min(found, key=found.get)
     return f"trained, {width} {activation} are best with {number_text(found[activation, width])}"
-
-
-def main(quick: bool = False) -> None:
-    """Measures, prints the finding, writes data and pictures.
-
-    Args:
-        quick: Use two widths, fewer seeds and fewer steps, which takes seconds.
-    """
-    keep("universal_approximation", measure(quick), finding, draw, quick=quick)
-
-
-if __name__ == "__main__":
-    tyro.cli(main)

@@ -1,0 +1,5 @@
+import tyro
+
+from experiments.universal_approximation import main
+
+tyro.cli(main)
