@@ -1,5 +1,6 @@
 """jaxdl: every operation has two derivatives, one written by hand and one derived by JAX.
 
+```text
 op, saving      write an operation with its rule          automatic(f)   f without hand-written rules
 contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
 audit(f)        which derivatives are wrong, and who says so
@@ -8,6 +9,7 @@ trace(f)        the computation as a graph, with values forward and gradients ba
 source(f)       the derivative as Python, in the form of a rule
 tune(f)         f with the fastest mix of the two derivatives on this machine
 rematerialized(f)   f with a backward pass that keeps few bytes of the forward pass
+```
 """
 
 import importlib

@@ -15,7 +15,7 @@ def install_hint(package: str, needed_by: str) -> Iterator[None]:
     Raises:
         ImportError: If an import inside fails.
 
-    Example:
+    Examples:
         >>> with install_hint("optax", "jaxdl.train.fit"):
         ...     import optax
     """

@@ -100,7 +100,7 @@ class Op(Generic[Arguments, Result]):
         Returns:
             A decorator of a function like that of `rule`.
 
-        Example:
+        Examples:
             >>> @op
             ... def cube(x):
             ...     return x**3
@@ -252,7 +252,7 @@ def op(primal: Callable[Arguments, Result]) -> Op[Arguments, Result]:
     Returns:
         The operation, called as its definition is. It composes with every JAX transformation, to any order.
 
-    Example:
+    Examples:
         >>> @op
         ... def square(x):
         ...     return x * x

@@ -36,7 +36,7 @@ def assert_rules(
         AssertionError: There is a fault; the message has all findings.
         TypeError: A keyword given is also a parameter of f.
 
-    Example:
+    Examples:
         >>> assert_rules(jnp.exp, jnp.ones(3)).faults
         ()
     """

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import jaxdl
-from jaxdl import auditor, data, exact, graph, interop, jacobian, measure, nn, ops, rule, strip, testing, train
+from jaxdl import auditor, data, exact, graph, interop, jacobian, measure, nn, ops, rule, strip, testing, train, tuner
 
 NAMES = {"jax": jax, "jnp": jnp, "np": np, "jaxdl": jaxdl, "nn": nn, "ops": ops}
 MODULES = [m.name for m in pkgutil.walk_packages(jaxdl.__path__, "jaxdl.") if not m.name.endswith("__main__")]
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (auditor, data, exact, graph, interop, jacobian, measure, nn, ops, rule, strip, testing, train)
+    for module in (auditor, data, exact, graph, interop, jacobian, measure, nn, ops, rule, strip, testing, train, tuner)
     for name in module.__all__
     if inspect.isroutine(getattr(module, name)) or isinstance(getattr(module, name), jaxdl.Op)
 }
@@ -44,4 +44,5 @@ def test_arguments_and_results_are_described(name):
         stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
         assert f"\n    {stars}{parameter.name}: " in described, parameter
         assert parameter.annotation is not parameter.empty, parameter
+    assert "\nExample:\n" not in described  # the site shows only Examples as code
     assert "\nReturns:\n" in described or signature.return_annotation in (None, "None")

@@ -98,7 +98,7 @@ def audit(
         TypeError: The direct form is used with a keyword that is also a parameter of f.
         Interrupted: A KeyboardInterrupt with the report so far, its attribute `report`.
 
-    Example:
+    Examples:
         >>> smooth_abs = lambda x, eps: jnp.sqrt(x * x + eps)
         >>> report = audit(smooth_abs, jnp.ones(2), jnp.float32(0.1), domains={"eps": (1e-12, 1.0)})
         >>> report.faults

@@ -48,7 +48,7 @@ def saving(pullback: Callable[[*Residuals, Any], tuple[Any, ...]], *residuals: *
     Returns:
         The pullback of one argument, dy, which a rule returns with its output.
 
-    Example:
+    Examples:
         >>> bound = saving(lambda x, dy: (2 * x * dy,), 3.0)
         >>> bound(1.0)
         (6.0,)

@@ -172,7 +172,7 @@ def _table(chosen: Recipe, trained: Trained, course: str) -> Table:
 def evenly(count: int, most: int) -> list[int]:
     """At most so many of the numbers from 0 to count − 1, the first and the last among them, at even distances.
 
-    Example:
+    Examples:
         >>> evenly(21, 6)
         [0, 4, 8, 12, 16, 20]
     """

@@ -31,7 +31,7 @@ def no_such(kind: str, given: str, known: Iterable[str], more: str = "") -> str:
     Returns:
         The message.
 
-    Example:
+    Examples:
         >>> no_such("model", "lennet5", ["mlp", "lenet5"])
         "there is no model 'lennet5'; did you mean lenet5? There are mlp, lenet5"
     """

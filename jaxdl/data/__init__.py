@@ -54,7 +54,7 @@ def load(name: str = "digits", *, size: int | None = None, folder: str | None = 
         RuntimeError: The data set cannot be downloaded or prepared.
         OSError: Files on disk are damaged or incomplete.
 
-    Example:
+    Examples:
         >>> from jaxdl import data
         >>> digits = data.load("digits")
         >>> digits.train_x.shape, digits.classes

@@ -152,7 +152,7 @@ class Batches:
         batch: Examples in a batch.
         epoch_steps: Batches in an epoch.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from jaxdl import data
         >>> batches = data.Batches(data.in_memory(np.arange(10), np.arange(10)), 4, seed=[0])

@@ -22,7 +22,7 @@ class CharacterTokenizer:
         end: The token that ends a text.
         size: How many tokens there are.
 
-    Example:
+    Examples:
         >>> tokenizer = CharacterTokenizer(["ab"])
         >>> tokenizer.encode(["ba"], length=4)
         array([[2, 1, 3, 0]], dtype=int32)
@@ -103,7 +103,7 @@ class WordTokenizer:
         vocabulary: The words by token.
         size: How many tokens there are.
 
-    Example:
+    Examples:
         >>> tokenizer = WordTokenizer(["to be or not to be"])
         >>> tokenizer.encode(["To be!", "to sleep"], length=3)
         array([[3, 2, 0],

@@ -1,7 +1,9 @@
 """Values and derivatives of JAX functions in arbitrary precision. No derivative rule is used.
 
+```text
 evaluate     a function by the mathematical definition of its primitives
 derivative   its first or second derivative along a line, from both sides, with kinks, jumps and infinite slopes
+```
 """
 
 from jaxdl.exact.differentiation import Derivative, derivative

@@ -71,7 +71,7 @@ def derivative(f: Callable[..., Any], order: int = 1, digits: int = 50, along: A
         ValueError: order is not 1 or 2, or along does not fit the arguments. The returned function raises what
             `evaluate`'s does.
 
-    Example:
+    Examples:
         >>> slope = jaxdl.exact.derivative(jnp.abs)(jnp.float32(0))
         >>> float(slope.left), float(slope.right), bool(slope.is_kink)
         (-1.0, 1.0, True)

@@ -44,7 +44,7 @@ def evaluate(f: Callable[..., Any], digits: int = 50) -> Callable[..., Any]:
             known here. The error names it and its line of source code.
         ArithmeticError: From the returned function, for a while loop of more than 100,000 steps.
 
-    Example:
+    Examples:
         >>> import mpmath
         >>> y = jaxdl.exact.evaluate(lambda x: jnp.exp(x) - 1)(jnp.float32(2.0**-30))
         >>> mpmath.nstr(y.item(), 20)

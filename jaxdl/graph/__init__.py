@@ -1,9 +1,11 @@
 """A traced function as a graph, with values, gradients, costs, pictures and equations; and its derivative as source.
 
+```text
 graph = trace(f, *args)          # a node for each operation, with its value
 graph.backward()                 # the adjoint of each node and edge
 graph.grad("u7", ["x", "u2"])    # the gradient of any node with respect to any others
 source(f, *args)                 # f and its derivative as Python source
+```
 """
 
 from jaxdl.graph.codegen.rule_source import source

@@ -161,7 +161,7 @@ class Graph(Report):
                 has no derivative in reverse mode.
             TypeError: If an input is not a floating-point array.
 
-        Example:
+        Examples:
             >>> graph = jaxdl.trace(lambda x: jnp.exp(jnp.sin(x)), 0.0)
             >>> float(graph.grad("u2", "u1"))  # exp(u1) by u1
             1.0
@@ -267,7 +267,7 @@ class Graph(Report):
         Raises:
             ValueError: If the path has another suffix.
 
-        Example:
+        Examples:
             >>> graph = jaxdl.trace(lambda x, y: x * y, 2.0, 3.0).backward()
             >>> "3 = 3 · 1" in graph.draw().text  # ∂L/∂x = local · upstream
             True

@@ -54,7 +54,7 @@ def value_text(x: Any) -> str:
     Returns:
         The numbers of an array of at most 4, with three significant digits; the shape of a larger one; – for None.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> value_text(jnp.array([1.0, -0.25]))
         '[1 −0.25]'

@@ -41,7 +41,7 @@ def from_linen(
         ValueError: When initialised, if the module has other collections, such as running averages: a layer is a
             function of its parameters alone.
 
-    Example:
+    Examples:
         >>> from flax import linen
         >>> layer = from_linen(linen.Dense(4))
         >>> params = layer.init(jax.random.key(0), (3,))
@@ -78,7 +78,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Layer:
         ValueError: When initialised, if the module has other state, such as running averages: a layer is a function of
             its parameters alone.
 
-    Example:
+    Examples:
         >>> from flax import nnx
         >>> layer = from_nnx(lambda rngs: nnx.Linear(3, 4, rngs=rngs))
         >>> params = layer.init(jax.random.key(0), (3,))
@@ -144,7 +144,7 @@ def flax_names(params: Any) -> Any:
     Returns:
         The same arrays under Flax's names.
 
-    Example:
+    Examples:
         >>> flax_names({"w": 1, "b": 2})
         {'kernel': 1, 'bias': 2}
     """

@@ -31,7 +31,7 @@ def as_lineax(operator: Operator) -> lineax.AbstractLinearOperator:
     Raises:
         ImportError: If lineax is not installed.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, lineax
         >>> from jaxdl import interop, jacobian
         >>> x = jnp.array([0.1, 0.2])

@@ -34,7 +34,7 @@ def sparse_solver() -> lineax.AbstractLinearSolver:
         ImportError: If lineax is not installed.
         ValueError: By the solver, if the operator is not square.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, lineax
         >>> from jaxdl import interop
         >>> operator = lineax.JacobianLinearOperator(lambda x, args: x**2 + jnp.roll(x, 1), jnp.ones(1000))

@@ -22,7 +22,7 @@ def as_scipy(operator: Operator) -> LinearOperator:
     Returns:
         The operator with `matvec`, `rmatvec` and `matmat`, on NumPy arrays.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, numpy as np
         >>> from scipy.sparse.linalg import gmres
         >>> from jaxdl import interop, jacobian

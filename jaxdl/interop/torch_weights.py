@@ -40,7 +40,7 @@ def load_torch_state_dict(
         ValueError: The source is a pickle or a damaged file, the layout is for another model, or the weights do not
             fit: names are missing or unused, shapes differ, or numbers are not floating point.
 
-    Example:
+    Examples:
         >>> from jaxdl import interop, nn
         >>> model = nn.vit_b16()
         >>> like = jax.eval_shape(lambda: model.init(jax.random.key(0), (224, 224, 3)))

@@ -1,17 +1,17 @@
 """Jacobians: one function for each method, all with the signature and the result of `jax.jacrev`.
 
-reverse, forward    a sweep for each row or column, in chunks or within a limit of memory
-sparse              compressed sweeps, by the sparsity pattern
-cut                 across the narrowest places of the computation
-eliminate           by vertex elimination, as straight-line code
-structured          as an operator with the structure of the layers
-finite              from values alone, as a reference
-sharded             over the devices of a mesh
-best, plan          the fastest method, and what each would cost
-hessian             of a scalar function, by the fastest method; sparse_hessian, lagrangian_hessian
-laplacian           the sum of second derivatives, in one pass
-solve               J⁻¹ b: by blocks, in a band, or sparse on the host
-value_and_jacobian  f(x) and the Jacobian from one forward pass; each method has it: reverse(f).value_and_jacobian(x)
+    reverse, forward    a sweep for each row or column, in chunks or within a limit of memory
+    sparse              compressed sweeps, by the sparsity pattern
+    cut                 across the narrowest places of the computation
+    eliminate           by vertex elimination, as straight-line code
+    structured          as an operator with the structure of the layers
+    finite              from values alone, as a reference
+    sharded             over the devices of a mesh
+    best, plan          the fastest method, and what each would cost
+    hessian             of a scalar function, by the fastest method; sparse_hessian, lagrangian_hessian
+    laplacian           the sum of second derivatives, in one pass
+    solve               J⁻¹ b: by blocks, in a band, or sparse on the host
+    value_and_jacobian  f(x) and the Jacobian from one forward pass, as reverse(f).value_and_jacobian(x)
 
 Products without the matrix: pushforward (J v), pullback (uᵀ J), hvp, gauss_newton, diagonal, hessian_diagonal,
 matrix_trace, gauss_newton_diagonal, and estimates from random vectors. logdet: volumes; gauss_newton_blocks,

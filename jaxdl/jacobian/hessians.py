@@ -54,7 +54,7 @@ def hessian(
         TypeError: If f is not callable; when called, if f's output is no scalar, or inputs cannot be differentiated.
         ValueError: When called, if no method can be used, or both `chunk` and `max_bytes` are given.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> jacobian.hessian(lambda x: (x**3).sum())(jnp.array([1.0, 2.0])).tolist()

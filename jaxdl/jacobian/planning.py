@@ -69,7 +69,7 @@ def plan(
         TypeError: If `argnums`, `has_aux` or `seconds` is given and f has a parameter of that name.
         ValueError: If no method can be used.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> plan = jacobian.plan(lambda x: jnp.sin(x).sum(), jnp.ones(1000))
@@ -116,7 +116,7 @@ def best(
         TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
         ValueError: When called, if no method can be used; with the reason of each.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> jacobian.best(lambda x: x[1:] * x[:-1])(jnp.ones(5)).shape
@@ -147,7 +147,7 @@ def value_and_jacobian(
     Raises:
         TypeError, ValueError: As `best`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> y, J = jacobian.value_and_jacobian(lambda x: x[1:] * x[:-1])(jnp.ones(5))

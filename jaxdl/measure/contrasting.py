@@ -112,7 +112,7 @@ def contrast(
         TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
             the rule to keep); `beside` has no functions by name; or a keyword given is also a parameter of f.
 
-    Example:
+    Examples:
         >>> x = jnp.linspace(-2.0, 2.0, 8)
         >>> report = contrast(jax.nn.relu, x, time=False)
         >>> report.whole.largest.relative

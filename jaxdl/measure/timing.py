@@ -73,7 +73,7 @@ def rounds(
     Returns:
         For each function the seconds of each of its runs; those of any two functions make `Pairs`.
 
-    Example:
+    Examples:
         >>> sine, cosine, tangent = rounds(*(lambda f=f: f(1.0) for f in (jnp.sin, jnp.cos, jnp.tan)), seconds=0.01)
         >>> Pairs(sine, tangent).ratio > 0
         True
@@ -107,7 +107,7 @@ def pairs(
     Returns:
         The times.
 
-    Example:
+    Examples:
         >>> times = pairs(lambda: jnp.sin(1.0), lambda: jnp.cos(1.0), seconds=0.01)
         >>> times.ratio > 0
         True

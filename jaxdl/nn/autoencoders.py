@@ -155,7 +155,7 @@ def denoising(autoencoder: Layer, corrupt: float | Callable[[jax.Array, jax.Arra
         TypeError: `corrupt` is neither a number nor a function.
         ValueError: By `apply`, where `corrupt` changes the shape or the dtype.
 
-    Example:
+    Examples:
         >>> erase = lambda key, x: jnp.where(jax.random.bernoulli(key, 0.5, x.shape), -1, x)  # −1: missing
         >>> model = denoising(nn.dense_autoencoder((8, 8, 1)), erase)  # or denoising(…, 0.3)
         >>> params = model.init(jax.random.key(0), (8, 8, 1))

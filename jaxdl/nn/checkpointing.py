@@ -24,7 +24,7 @@ def checkpointed(model: Layer) -> Layer:
     Returns:
         A model with the same parameters, values and derivatives.
 
-    Example:
+    Examples:
         >>> model = checkpointed(nn.mlp(128, 128, 10))
     """
     if not _is_made_of_layers(model):

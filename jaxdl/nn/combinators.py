@@ -20,7 +20,7 @@ def serial(*layers: Layer) -> Layer:
     Raises:
         ValueError: By `apply`, where the parameters are not as many as the layers.
 
-    Example:
+    Examples:
         >>> model = serial(nn.flatten, nn.dense(128), nn.relu, nn.dense(10))
         >>> params = model.init(jax.random.key(0), (28, 28, 1))
         >>> model.apply(params, jnp.ones((5, 28, 28, 1))).shape
@@ -93,7 +93,7 @@ def residual(*layers: Layer) -> Layer:
     Raises:
         ValueError: By `apply`, where the layers do not keep the shape of their input.
 
-    Example:
+    Examples:
         >>> block = residual(nn.layer_norm(), nn.dense(8), nn.relu)
     """
     inner = serial(*layers)

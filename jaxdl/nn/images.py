@@ -35,7 +35,7 @@ def conv(
     Raises:
         ValueError: By `init`, for inputs that are not images, or whose channels do not divide into the groups.
 
-    Example:
+    Examples:
         >>> params = conv(16, 5).init(jax.random.key(0), (28, 28, 1))
         >>> params["w"].shape, params["b"].shape
         ((5, 5, 1, 16), (16,))

@@ -22,7 +22,7 @@ class Layer(NamedTuple):
             several leading axes; `batch_norm` needs a batch. With a key, what is random in training (dropout, noise) is
             on.
 
-    Example:
+    Examples:
         >>> model = nn.dense(3)
         >>> params = model.init(jax.random.key(0), (2,))
         >>> model.apply(params, jnp.ones((5, 2))).shape
@@ -44,7 +44,7 @@ def function(f: Callable[[Any], Any]) -> Layer:
     Returns:
         The layer; its parameters are `()`.
 
-    Example:
+    Examples:
         >>> function(jnp.sin).apply((), jnp.zeros(2))
         Array([0., 0.], dtype=float32)
     """
@@ -84,7 +84,7 @@ def with_function(model: Layer, transform: Callable[[Callable[..., Any]], Callab
     Returns:
         A model with the same parameters.
 
-    Example:
+    Examples:
         >>> plain = with_function(nn.mlp(8, 1), jaxdl.automatic)
     """
     return Layer(model.init, transform(model.apply))
@@ -112,7 +112,7 @@ def parameter_count(params: Any) -> int:
     Returns:
         The number of their entries.
 
-    Example:
+    Examples:
         >>> parameter_count({"w": jnp.ones((2, 3)), "b": jnp.ones(3)})
         9
     """

@@ -85,7 +85,7 @@ def dense(width: int, *, w_init: str | Initializer = "he_normal", b_init: str | 
     Raises:
         ValueError: By `init`, for inputs that are neither vectors nor sequences of them, or an unknown initialiser.
 
-    Example:
+    Examples:
         >>> params = dense(3).init(jax.random.key(0), (2,))
         >>> dense(3).apply(params, jnp.ones((5, 2))).shape
         (5, 3)
@@ -129,7 +129,7 @@ def in_training(f: Callable[[jax.Array, jax.Array], jax.Array]) -> Layer:
     Raises:
         ValueError: By `apply`, where f changes the shape or the dtype.
 
-    Example:
+    Examples:
         >>> flip = in_training(lambda key, x: jnp.where(jax.random.bernoulli(key), x, x[:, :, ::-1]))
         >>> flip.apply((), jnp.ones((2, 8, 8, 1)), key=jax.random.key(0)).shape
         (2, 8, 8, 1)
@@ -223,7 +223,7 @@ def dropout(rate: float) -> Layer:
     Raises:
         ValueError: The rate is not in [0, 1).
 
-    Example:
+    Examples:
         >>> x = jnp.ones((2, 3))
         >>> bool((dropout(0.5).apply((), x) == x).all())  # without a key
         True

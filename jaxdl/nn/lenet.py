@@ -18,7 +18,7 @@ def lenet5(classes: int = 10) -> Layer:
     Returns:
         A model from images to logits.
 
-    Example:
+    Examples:
         >>> params = lenet5().init(jax.random.key(0), (28, 28, 1))
         >>> nn.parameter_count(params)
         61706

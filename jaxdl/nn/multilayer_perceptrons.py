@@ -28,7 +28,7 @@ def mlp(*widths: int, activation: Layer = relu, dropout_rate: float = 0.0) -> La
     Raises:
         ValueError: No width is given.
 
-    Example:
+    Examples:
         >>> params = mlp(128, 128, 10).init(jax.random.key(0), (64,))
         >>> nn.parameter_count(params)
         26122

@@ -29,7 +29,7 @@ def attention(heads: int, *, kv_heads: int | None = None, causal: bool = False) 
     Raises:
         ValueError: By `init`, where the heads do not divide d, or kv_heads not the heads.
 
-    Example:
+    Examples:
         >>> layer = attention(4, causal=True)
         >>> params = layer.init(jax.random.key(0), (10, 16))
         >>> layer.apply(params, jnp.ones((5, 10, 16))).shape
@@ -218,7 +218,7 @@ def transformer_encoder(
         A layer (*n, length, d) → (*n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
         blocks, a tuple, and norm.
 
-    Example:
+    Examples:
         >>> encoder = transformer_encoder(2, 4, gelu_feed_forward(64), dropout_rate=0.1)
         >>> params = encoder.init(jax.random.key(0), (10, 16))
         >>> encoder.apply(params, jnp.ones((5, 10, 16))).shape

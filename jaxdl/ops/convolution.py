@@ -53,7 +53,7 @@ def conv2d(
         ValueError: The shapes do not fit, the window does not fit into the image, or a setting is not valid.
         TypeError: The dtypes differ.
 
-    Example:
+    Examples:
         >>> conv2d(jnp.ones((8, 28, 28, 3)), jnp.ones((5, 5, 3, 16)), stride=2, padding="SAME").shape
         (8, 14, 14, 16)
     """

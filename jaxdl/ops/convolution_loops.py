@@ -24,7 +24,7 @@ def conv2d_by_loops(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> image = jnp.array([[12.0, 3, 19], [25, 10, 1], [9, 7, 17]])[None, :, :, None]
         >>> kernel = jnp.array([[1.0, 2], [3, 4]])[:, :, None, None]
         >>> conv2d_by_loops(image, kernel)[0, :, :, 0].tolist()

@@ -57,7 +57,7 @@ def linear_cross_entropy(
         ValueError: The shapes do not fit, or `reduce` does not return one number.
         TypeError: The labels are not integers.
 
-    Example:
+    Examples:
         >>> loss = linear_cross_entropy(jnp.ones((4, 8)), jnp.zeros((8, 10)), jnp.arange(4))
         >>> round(float(loss), 4)
         2.3026

@@ -51,7 +51,7 @@ def reversible(
     Raises:
         ValueError: The parameters have not the same number of blocks.
 
-    Example:
+    Examples:
         >>> x, params = jnp.ones(3), jnp.ones((8, 3))  # of 8 blocks
         >>> branch = lambda p, x: jnp.sin(p * x) / 4
         >>> y, z = reversible(x, x, params, params, f=branch, g=branch)
@@ -175,7 +175,7 @@ def fixed_point(
         ValueError: max_steps is less than 1.
         TypeError: f does not return a pytree like `start`.
 
-    Example:
+    Examples:
         >>> root = lambda a: fixed_point(a, jnp.ones_like(a), f=lambda a, x: (x + a / x) / 2).value
         >>> round(float(root(2.0)), 4), round(float(jax.grad(root)(2.0)), 4)
         (1.4142, 0.3536)

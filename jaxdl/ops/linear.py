@@ -58,7 +58,7 @@ def dense(x: Inexact[Array, "*n i"], w: Inexact[Array, "i o"], b: Inexact[Array,
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> dense(jnp.ones((5, 2)), jnp.ones((2, 3)), jnp.zeros(3)).shape
         (5, 3)
     """

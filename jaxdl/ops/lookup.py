@@ -23,7 +23,7 @@ def embedding(table: Inexact[Array, "v d"], indices: Int[Array, "*n"] | UInt[Arr
         TypeError: The indices are not integers.
         ValueError: The table has not two axes.
 
-    Example:
+    Examples:
         >>> embedding(jnp.ones((100, 8)), jnp.array([[0, 99], [5, 5]])).shape
         (2, 2, 8)
     """

@@ -58,7 +58,7 @@ def squared_error(
     Raises:
         ValueError: The shapes differ, or there is nothing to reduce.
 
-    Example:
+    Examples:
         >>> squared_error(jnp.array([1.0, 2.0]), jnp.zeros(2), reduce=jnp.sum)
         Array(5., dtype=float32)
     """
@@ -150,7 +150,7 @@ def softmax_cross_entropy_with_integer_labels(
         ValueError: The shapes do not fit, or there is nothing to reduce.
         TypeError: The labels are not integers.
 
-    Example:
+    Examples:
         >>> loss = softmax_cross_entropy_with_integer_labels(jnp.zeros((5, 10)), jnp.arange(5), reduce=jnp.mean)
         >>> round(float(loss), 4)
         2.3026

@@ -33,7 +33,7 @@ def layer_norm(
     Raises:
         ValueError: x has no last axis, or a parameter has another length.
 
-    Example:
+    Examples:
         >>> y = layer_norm(jnp.arange(8.0).reshape(2, 4), jnp.ones(4), jnp.zeros(4))
         >>> bool(abs(y.mean()) < 1e-6)
         True
@@ -130,7 +130,7 @@ def batch_norm(
     Raises:
         ValueError: The batch is empty, or a parameter has another length than the last axis.
 
-    Example:
+    Examples:
         >>> y, mean, variance = batch_norm(jnp.ones((8, 4, 4, 3)), jnp.ones(3), jnp.zeros(3))
         >>> y.shape, mean.shape
         ((8, 4, 4, 3), (3,))

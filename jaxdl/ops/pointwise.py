@@ -105,7 +105,7 @@ def elementwise(
     Returns:
         The op.
 
-    Example:
+    Examples:
         >>> cube = elementwise("cube", lambda x: x**3, lambda x: 3 * x**2, about="y = x³")
         >>> float(jax.grad(cube)(2.0))
         12.0

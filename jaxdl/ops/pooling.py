@@ -38,7 +38,7 @@ def max_pool(
     Raises:
         ValueError: x has fewer than three axes, or the window does not fit into it, or a setting is not valid.
 
-    Example:
+    Examples:
         >>> max_pool(jnp.ones((8, 28, 28, 3)), window=2).shape
         (8, 14, 14, 3)
     """

@@ -37,7 +37,7 @@ def sum(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     Raises:
         ValueError: x has no such axis.
 
-    Example:
+    Examples:
         >>> sum(jnp.ones((2, 3)), axis=-1, keepdims=True).shape
         (2, 1)
     """
@@ -71,7 +71,7 @@ def prod(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     Raises:
         ValueError: x has no such axis.
 
-    Example:
+    Examples:
         >>> jax.grad(prod)(jnp.array([2.0, 0.0, 3.0])).tolist()
         [0.0, 6.0, 0.0]
     """
@@ -202,7 +202,7 @@ def logsumexp(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     Raises:
         ValueError: x has no such axis, or no elements.
 
-    Example:
+    Examples:
         >>> round(float(logsumexp(jnp.full(2, 1e4))), 3)
         10000.693
     """

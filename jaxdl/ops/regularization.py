@@ -22,7 +22,7 @@ def dropout(x: Float[Array, "..."], key: Key[Array, ""] | UInt[Array, "2"], *, r
     Raises:
         ValueError: The rate is not in [0, 1).
 
-    Example:
+    Examples:
         >>> y = dropout(jnp.ones(1000), jax.random.key(0), rate=0.5)
         >>> sorted(set(y.tolist()))
         [0.0, 2.0]

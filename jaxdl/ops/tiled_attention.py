@@ -52,7 +52,7 @@ def attention(
         ValueError: The shapes do not fit.
         TypeError: The mask is neither boolean nor real.
 
-    Example:
+    Examples:
         >>> q, k = jnp.ones((1, 16, 8, 4)), jnp.ones((1, 16, 2, 4))
         >>> attention(q, k, k, causal=True).shape
         (1, 16, 8, 4)

@@ -21,7 +21,7 @@ def column_groups(
         words: How many columns, from the first, have text that may be broken into lines.
         width: Of the console.
 
-    Example:
+    Examples:
         >>> column_groups(("op", "time", "bytes"), [("dense", "0.97×", "1.2 kB")], 1, 20)
         [(0, 1), (0, 2)]
     """

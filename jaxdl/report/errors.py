@@ -8,7 +8,7 @@ _RAISED = re.compile(r"^(?:[\w]+\.)*\w*(?:Error|Exception|Warning)\b.*", re.MULT
 def error_text(error: BaseException) -> str:
     """The type of an error and the first line of its message, or the last line of a traceback in the message.
 
-    Example:
+    Examples:
         >>> error_text(ValueError("x is negative"))
         'ValueError: x is negative'
     """

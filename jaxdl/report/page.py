@@ -20,7 +20,7 @@ class Page:
     Args:
         title: The title of the page, and its first heading.
 
-    Example:
+    Examples:
         >>> page = Page("Results")
         >>> page.text("All tests passed.")
         >>> page.html().startswith("<!doctype html>")

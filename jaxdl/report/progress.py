@@ -20,7 +20,7 @@ class ProgressBar:
         total: How much there is to do.
         quiet: Whether nothing is shown.
 
-    Example:
+    Examples:
         >>> with ProgressBar("training", 10, quiet=True) as bar:
         ...     bar(1, "loss 0.5")
     """

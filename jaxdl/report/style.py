@@ -67,7 +67,7 @@ def fragment(*parts: str) -> str:
     Args:
         *parts: HTML.
 
-    Example:
+    Examples:
         >>> fragment("<p>text</p>").endswith("<p>text</p></div>")
         True
     """
@@ -80,7 +80,7 @@ def framed(page: str) -> str:
     Args:
         page: The page.
 
-    Example:
+    Examples:
         >>> "&lt;p&gt;text&lt;/p&gt;" in framed("<p>text</p>")
         True
     """

@@ -27,7 +27,7 @@ class Table:
         words: How many columns, from the first, are aligned to the left; the others are aligned to the right.
         code: A line of code below the note, never wrapped, so that it can be copied.
 
-    Example:
+    Examples:
         >>> print(Table("", ("op", "FLOPs"), [("dense", "1.2 k")]).markdown())
         | op | FLOPs |
         | --- | ---: |

@@ -37,7 +37,7 @@ def automatic(
             while loop of unknown length in reverse mode, a callback, a primitive whose own derivative raises). The
             message names the rule to keep.
 
-    Example:
+    Examples:
         >>> float(jax.grad(automatic(jax.nn.relu))(2.0))
         1.0
     """
@@ -63,7 +63,7 @@ def stock(f: Callable[Arguments, Result], *, only: Choice = None, keep: Choice =
     Raises:
         TypeError: By the returned function, as that of `automatic`.
 
-    Example:
+    Examples:
         >>> from jaxdl import ops
         >>> [site.kind for site in jaxdl.rules(stock(ops.relu), 2.0)]  # jax.nn.relu has a rule too
         ['custom_jvp']

@@ -19,7 +19,7 @@ def checksums(tree: Any) -> dict[str, int]:
     Returns:
         The checksums by the arrays' paths, as `jax.tree_util.keystr` writes them.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> list(checksums({"w": jnp.ones(3)}))
         ["['w']"]

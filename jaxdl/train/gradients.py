@@ -27,7 +27,7 @@ def grad_where(f: Callable[..., jax.Array], mask: Any) -> Callable[..., Any]:
     Raises:
         ValueError: When called, if the mask does not match the parameters.
 
-    Example:
+    Examples:
         >>> loss = lambda params, x: (x * params["body"] * params["head"]).sum()
         >>> gradient = grad_where(loss, {"body": False, "head": True})
         >>> gradient({"body": 2.0, "head": 3.0}, jnp.ones(4))
@@ -90,7 +90,7 @@ def accumulated(value_and_grad: Callable[..., Any], parts: int) -> Callable[...,
     Raises:
         ValueError: When called, if the batch cannot be cut into so many equal parts.
 
-    Example:
+    Examples:
         >>> loss = lambda w, x: (w * x).mean()
         >>> value, gradient = accumulated(jax.value_and_grad(loss), 2)(3.0, jnp.arange(4.0))
         >>> float(value), float(gradient)

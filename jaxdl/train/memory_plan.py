@@ -180,7 +180,7 @@ def plan(
     Raises:
         ValueError: If the batch cannot be split over the devices and parts.
 
-    Example:
+    Examples:
         >>> import optax
         >>> from jaxdl import nn, ops
         >>> x, y = jax.ShapeDtypeStruct((256, 28, 28, 1), jnp.float32), jax.ShapeDtypeStruct((256,), jnp.int32)

@@ -40,7 +40,7 @@ def training_step(
         A function (params, state, x, y, key) → (params, state, loss). Arrays of uint8 in x are images of 0 … 255, and
         are scaled to [0, 1].
 
-    Example:
+    Examples:
         >>> import optax
         >>> from jaxdl import nn, ops
         >>> model, optimizer, key = nn.dense(1), optax.sgd(0.1), jax.random.key(0)
@@ -168,7 +168,7 @@ def compiled_epoch(
         A function (params, state, x, y, batches, key) → (params, state, losses). `batches`, integers of shape
         (steps, batch), are the rows of x and y that each step takes; losses have shape (steps,).
 
-    Example:
+    Examples:
         >>> import optax
         >>> from jaxdl import nn, ops
         >>> model, optimizer, key = nn.dense(1), optax.sgd(0.1), jax.random.key(0)

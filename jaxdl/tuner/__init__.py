@@ -1,7 +1,9 @@
 """The fastest mix of derivatives, found by measurement; and which values a backward pass keeps.
 
+```text
 tune(f, *args)                   # f with the choices that make its gradient fastest
 rematerialized(f, max_bytes=…)   # f with a backward pass that keeps few bytes of the forward pass
+```
 """
 
 from jaxdl.tuner.rematerializing import Rematerialized, cut, rematerialized

@@ -92,7 +92,7 @@ def rematerialized(
         TypeError: max_bytes is not a whole number.
         ValueError: max_bytes is negative; or, by the returned function, too small: the message has the least number.
 
-    Example:
+    Examples:
         >>> f = rematerialized(lambda x: jnp.sin(jnp.sin(jnp.sin(x))).sum(), max_bytes=40)
         >>> jax.grad(f)(jnp.zeros(10))[0]
         Array(1., dtype=float32)

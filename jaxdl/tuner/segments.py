@@ -28,7 +28,7 @@ def in_segments(jaxpr: Any) -> Any:
 def steps_of_segments(length: int) -> int:
     """How many steps a segment has, so that few carries are kept: one for each segment, and for each step that is over.
 
-    Example:
+    Examples:
         >>> [steps_of_segments(n) for n in (4, 7, 12, 100)]
         [2, 2, 3, 10]
     """

@@ -107,7 +107,7 @@ def tune(
         TypeError: f has no derivative in reverse mode; an argument has another type than is stated here; or tune is
             called inside of a transformation such as jit.
 
-    Example:
+    Examples:
         >>> from jaxdl import ops
         >>> loss = lambda w, x: ops.tanh(x @ w).sum()
         >>> w, x = jnp.ones((3, 2)), jnp.ones((4, 3))

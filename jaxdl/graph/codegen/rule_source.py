@@ -64,7 +64,7 @@ def source(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
             over 1,000 numbers; there is no array among the arguments or in the result; or JAX cannot differentiate f
             in all of its arrays.
 
-    Example:
+    Examples:
         >>> text = jaxdl.source(jnp.sinc, jnp.ones(3))
         >>> "def sinc_rule" in text
         True

@@ -89,7 +89,7 @@ class Jacobian(Generic[P]):
             A pair of f(*args) and the Jacobian. With `has_aux` the first of them is the pair (output, aux), as in
             `jax.value_and_grad`.
 
-        Example:
+        Examples:
             >>> import jax.numpy as jnp
             >>> from jaxdl import jacobian
             >>> y, J = jacobian.reverse(jnp.sin).value_and_jacobian(jnp.zeros(3))

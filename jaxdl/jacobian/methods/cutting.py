@@ -70,7 +70,7 @@ def cut(
         ValueError: When called, if parts of f have only forward mode and parts only reverse mode, with no narrow place
             between them.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> w = jnp.ones((1, 50))

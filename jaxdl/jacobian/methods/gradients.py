@@ -25,7 +25,7 @@ class Hessian(Jacobian[P]):
         Returns:
             The three of them. With `has_aux` the first is the pair (output, aux).
 
-        Example:
+        Examples:
             >>> import jax.numpy as jnp
             >>> from jaxdl import jacobian
             >>> y, g, H = jacobian.sparse_hessian(lambda x: (x**3).sum()).value_gradient_and_hessian(jnp.ones(2))

@@ -38,7 +38,7 @@ def gauss_newton_diagonal(
     Raises:
         ValueError: When called, if the loss is no scalar.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> jacobian.gauss_newton_diagonal(lambda x: x.sum() * x)(jnp.ones(2)).tolist()
@@ -84,7 +84,7 @@ def gauss_newton_blocks(f: Callable[P, Any], loss: Loss | None = None, argnums: 
     Raises:
         ValueError: When called, if the loss is no scalar.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> f = lambda p: p["w"] * p["b"].sum()
@@ -125,7 +125,7 @@ def neural_tangent_kernel(f: Callable[..., Any], *, chunk: int | None = None) ->
         TypeError: When called, if parameters cannot be differentiated.
         ValueError: If `chunk` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> kernel = jacobian.neural_tangent_kernel(lambda w, x: jnp.tanh(x @ w))

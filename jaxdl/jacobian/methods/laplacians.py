@@ -55,7 +55,7 @@ def laplacian(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None = 
         TypeError: If f is not callable; when called, if inputs or outputs are not real.
         ValueError: When called, if `chunk` is not positive, or JAX has neither mode for f.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> float(jacobian.laplacian(lambda x: (x**3).sum())(jnp.array([1.0, 2.0])))
@@ -83,7 +83,7 @@ class Laplacian(Generic[P]):
     def value_jacobian_and_laplacian(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any, Any]:
         """f(*args), the Jacobian as `jax.jacfwd` returns it, and the Laplacian, from one pass along all axes.
 
-        Example:
+        Examples:
             >>> import jax.numpy as jnp
             >>> from jaxdl import jacobian
             >>> f = lambda x: (x**3).sum()

@@ -46,7 +46,7 @@ def solve(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
         TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
         ValueError: When called, if the Jacobian is not square.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> f = lambda x: x**2 - 2

@@ -34,7 +34,7 @@ def pushforward(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Linear
         A function of f's arguments that returns v ↦ J v, with v like the differentiated arguments and J v like the
         output.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> x = jnp.zeros(3)
@@ -196,7 +196,7 @@ def logdet(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, jax.Array]:
     Returns:
         A function of f's arguments that returns a scalar; −∞ where J does not have full rank.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> round(float(jacobian.logdet(lambda x: jnp.stack([3 * x, 4 * x]))(1.0)), 4)  # log 5

@@ -102,7 +102,7 @@ def spectrum(f: Callable[P, Any], argnums: Argnums = 0, *, tolerance: float | No
     Raises:
         TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> int(jacobian.spectrum(lambda x: x.sum() * x)(jnp.ones(4)).rank)

@@ -29,7 +29,7 @@ class SparseHessian(SparseJacobian[P], Hessian[P]):
             A vector; its rows and columns are `plan(*args).lower_coordinates`, the same for all arguments of the same
             types. With `has_aux` a pair of this and aux.
 
-        Example:
+        Examples:
             >>> import jax.numpy as jnp
             >>> from jaxdl import jacobian
             >>> H = jacobian.sparse_hessian(lambda x: jnp.sum(x[1:] * x[:-1]))
@@ -103,7 +103,7 @@ def lagrangian_hessian(f: Callable[[Any], Any], c: Callable[[Any], Any]) -> Spar
         TypeError: When called, if f is no scalar.
         ValueError: When called, if λ has not one entry for each constraint.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> H = jacobian.lagrangian_hessian(lambda x: (x**2).sum(), lambda x: x[1:] * x[:-1])

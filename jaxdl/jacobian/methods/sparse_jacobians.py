@@ -72,7 +72,7 @@ def sparse(
         ValueError: When called, if the given pattern has the wrong shape or lacks entries, if JAX has neither mode for
             f, if both `chunk` and `max_bytes` are given, or if a single sweep needs more memory.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> jacobian.sparse(lambda x: x[1:] * x[:-1]).bcoo(jnp.ones(1000)).nse

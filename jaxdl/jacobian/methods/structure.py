@@ -47,7 +47,7 @@ def structured(
     Raises:
         TypeError: If f is not callable.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> w = jnp.ones((3, 5))

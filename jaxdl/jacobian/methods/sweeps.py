@@ -48,7 +48,7 @@ def reverse(
         TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
         ValueError: When called, if both `chunk` and `max_bytes` are given, or a single row needs more memory.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> jacobian.reverse(jnp.sin, max_bytes=1_000_000)(jnp.zeros(3)).shape

@@ -137,7 +137,7 @@ def eliminate(
         ValueError: When called, if the graph has more than `scalar_graphs.MOST_VERTICES` vertices or `MOST_EDGES`
             edges, its code more than `MOST_STEPS` steps, or the plan is for another graph.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxdl import jacobian
         >>> J = jacobian.eliminate(lambda x: jnp.sin(x[0] * x[1]) * x)
