@@ -1,5 +1,7 @@
 """Idioms of PyTorch's autograd and their equivalents in JAX: the table of the README, row by row."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,39 @@ def test_requires_grad():
     assert of_w is None
     assert w.grad is None
     same(jax.grad(f)((W, V), X)[1], v.grad)
+
+
+def test_requires_grad_is_false_by_default():
+    """Also of integers, which have no gradient in either library. Parameters of modules are marked."""
+    w, v = tensors(grad=(False, False))
+    x = torch.tensor(np.asarray(X))
+    assert not of_torch(w, v, x).requires_grad
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        of_torch(w, v, x).backward()
+    of_torch(w.requires_grad_(), v, x).backward()
+    assert v.grad is None
+    same(jax.grad(lambda w, v: f((w, v), X))(W, V), w.grad)
+    of_torch(w.requires_grad_(False), v.requires_grad_(), x).backward()
+    same(jax.grad(lambda w, v: f((w, v), X), argnums=1)(W, V), v.grad)
+    assert torch.nn.Linear(2, 3).weight.requires_grad
+    with pytest.raises(RuntimeError, match="floating point"):
+        torch.arange(3).requires_grad_()
+    with pytest.raises(TypeError, match="real- or complex-valued"):
+        jax.grad(lambda i: (i * 1.0).sum())(jnp.arange(3))
+
+
+def test_gradients_are_those_of_leaves():
+    w, v = tensors()
+    for keep in (False, True):
+        h = torch.tanh(torch.tensor(np.asarray(X)) @ w)
+        assert (w.is_leaf, h.is_leaf) == (True, False)
+        if keep:
+            h.retain_grad()
+        (h @ v).sum().backward()
+        with warnings.catch_warnings(action="ignore"):  # which says that h is not a leaf
+            assert (h.grad is not None) == keep
+    graph = trace(f)((W, V), X).backward()
+    same(graph["u2"].adjoint, h.grad)
 
 
 def test_autograd_grad_with_respect_to_intermediate_values():
