@@ -138,7 +138,8 @@ def draw(data) -> bytes:
         for ax in (few, new):
             ax.set(xlabel="width (ReLUs)", ylabel="root-mean-square error", ylim=(0, None))
             ax.set_xscale("log", base=2)
-            ax.legend(fontsize=8.5)
+            ax.legend(fontsize=8.5, ncols=2)
+        new.set_ylim(0, 1.45)
         few.set_xticks(list(held_out), map(str, held_out), fontsize=8.5)
         widths = [int(w) for w in next(iter(data["dimensions"].values()))]
         new.set_xticks(widths, map(str, widths))

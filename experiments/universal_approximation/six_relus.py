@@ -68,7 +68,7 @@ def draw_terms(data) -> bytes:
             ax.legend(fontsize=8, loc="upper left")
         return titled_png(
             fig,
-            f"Three ReLUs bend the sum down on the left, three bend it up on the right: within "
+            f"Three of the six ReLUs bend the sum down, three bend it up: it is within "
             f"{number_text(data['lecture']['rms'])} of the cubic (grey) by RMS",
         )
 

@@ -3,12 +3,11 @@
 import numpy as np
 from matplotlib.colors import BoundaryNorm
 
-from experiments.plotting import titled_png
+from experiments.plotting import DARK, MIDDLE, titled_png
 from experiments.xor.fits import ANSWERS, POINTS, SQUARE
 from experiments.xor.surfaces import LINEAR_SPAN, SPAN
 from jaxdl.report import figure, number_text, png
 
-DARK = "#0b6e4f"
 # Losses at which all outputs are equal; three are equal; there are two pairs of equal outputs.
 PLATEAUS = ((np.log(2), "ln 2"), (0.75 * np.log(3) - 0.5 * np.log(2), "¾ ln 3 − ½ ln 2"), (np.log(2) / 2, "½ ln 2"))
 CLASSES = (("o", "white", "XOR = 0"), ("s", "black", "XOR = 1"))
@@ -36,7 +35,7 @@ def regions(data) -> bytes:
 def values(ax, grid):
     """The values as shades, with the contour of ½ if there is one."""
     axis = np.linspace(*SQUARE, len(grid))
-    shades = ax.contourf(axis, axis, grid.clip(-1, 1.5), np.linspace(-1, 1.5, 21), cmap="Greens_r")
+    shades = ax.contourf(axis, axis, grid.clip(-1, 1.5), np.linspace(-1, 1.5, 21), cmap="Blues_r")
     if grid.min() < 0.49 < 0.51 < grid.max():
         ax.contour(axis, axis, grid, [0.5], colors="white", linewidths=2.5)
         ax.contour(axis, axis, grid, [0.5], colors="black", linewidths=0.8, linestyles="--")
@@ -87,7 +86,7 @@ def by_width(data) -> bytes:
             loss, solved = np.asarray(d["loss"]), np.asarray(d["right"]) == 4
             x = place + rng.uniform(-0.28, 0.28, seeds)
             right.scatter(x[solved], loss[solved], s=14, c=DARK, label="all four right")
-            right.scatter(x[~solved], loss[~solved], s=18, c="#e07a1f", marker="x", linewidths=1, label="stuck")
+            right.scatter(x[~solved], loss[~solved], s=18, c=MIDDLE, marker="x", linewidths=1, label="stuck")
         for level, name in PLATEAUS:
             right.axhline(level, color="#555555", linewidth=0.8, linestyle=":")
             right.text(0.99, level + 0.01, name, transform=right.get_yaxis_transform(), fontsize=8, ha="right")
@@ -130,7 +129,7 @@ def loss_surfaces(data) -> bytes:
 def contours(ax, across, up, grid, levels, cross):
     """Labelled contour lines over shades that are darker where the loss is smaller."""
     ax.contourf(
-        across, up, grid, [0, *levels, 1e9], cmap="Greens_r", norm=BoundaryNorm([0, *levels, 1e9], 256), alpha=0.7
+        across, up, grid, [0, *levels, 1e9], cmap="Blues_r", norm=BoundaryNorm([0, *levels, 1e9], 256), alpha=0.7
     )
     ax.clabel(ax.contour(across, up, grid, levels, colors="black", linewidths=0.7), fontsize=8, fmt="%g")
     ax.plot(*cross, "w+", markersize=13, markeredgewidth=4)

@@ -5,7 +5,7 @@ import pytest
 
 from experiments import xor
 from experiments.results_folder import rounded
-from experiments.xor import pictures
+from experiments.xor import capacity, pictures
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,25 @@ def test_the_linear_surface_has_its_minimum_at_w_0_and_b_half(data):
     assert np.unravel_index(surface.argmin(), surface.shape) == (middle, middle)
 
 
+def test_features_need_fewer_examples_than_a_wide_network(data):
+    models = data["capacity"]["models"]
+    few = {name: capacity.medians(model)[8] for name, model in models.items()}
+    many = {name: capacity.medians(model)[64] for name, model in models.items()}
+    assert few[capacity.FEATURES] > few["64 ReLUs"] + 0.02
+    assert many[capacity.FEATURES] > capacity.GOOD - 0.02
+    assert many[capacity.LINEAR] < 0.75
+    assert [models[name]["parameters"] for name in capacity.QUICK] == [3, 4, 257]
+
+
+def test_the_best_accuracy_is_that_of_the_nearest_corner(key):
+    x, y = capacity.points(key, 40_000)
+    nearest = (x[:, 0] > 0.5) ^ (x[:, 1] > 0.5)
+    assert float((nearest == y.astype(bool)).mean()) == pytest.approx(capacity.best_accuracy(), abs=0.005)
+
+
 def test_finding_and_pictures(kept):
     finding, pngs = kept
     assert "w = (0, 0), b = 0.5" in finding
     assert "no line gets more than 3 of 4 points right" in finding
-    assert pngs.keys() == {"xor", "xor_training", "xor_surfaces"}
+    assert pngs.keys() == {"xor", "xor_training", "xor_surfaces", "xor_capacity"}
     assert all(png.startswith(b"\x89PNG") for png in pngs.values())
