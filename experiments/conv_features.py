@@ -2,9 +2,9 @@
 
     python -m experiments.conv_features [--quick]
 
-Shows the response of the lectures' edge filter to a digit, and the filters in the first layer of a trained LeNet-5 with
-their responses. Measures the difference between a convolution written as a double loop and the fast one, and how much
-longer the loop takes.
+Shows the lectures' edge filter and the filters in the first layer of a trained LeNet-5, each beside its response to a
+digit and the parts of held-out digits that it responds to most. Measures the difference between a convolution written
+as a double loop and the fast one, and how much longer the loop takes.
 Prints the finding, and writes it with its figures to results/conv_features.json and pictures beside it.
 """
 
@@ -14,25 +14,30 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.plotting import titled_png
+from experiments.plotting import LOOKS, titled_png
 from experiments.results_folder import keep
 from jaxdl import automatic, data, nn, ops
 from jaxdl.measure import pairs
-from jaxdl.report import AUTOMATIC, HAND, figure, number_text, png
+from jaxdl.report import figure, number_text, png
 from jaxdl.train import fit
 
 EDGE = ((0, -0.5, 0), (0, 0, 0), (0, 0.5, 0))  # lecture 003
+TURNED = np.array(EDGE)[::-1, ::-1]  # a convolution turns its filter by 180°
+FOUND = 50  # parts of as many images are averaged
+ROWS = ("filter", "response\nto the digit", "responds\nmost to", "responds\nleast to")
 DIGIT, BATCH, SIZE, CHANNELS = 3, 8, 3, (3, 4)
 
 
 def measure(quick: bool) -> dict:
-    """A digit and its edges, learned filters and their feature maps, and times of both convolutions by image size."""
+    """A digit and its edges, filters with what they find, and times of both convolutions by image size."""
     digits = data.load("digits", size=28)
     image = digits.test_x[np.argmax(digits.test_y == DIGIT)]
     edges = ops.convolve(image, jnp.asarray(EDGE, jnp.float32)[:, :, None, None])[..., 0]
     learned = trained_filters(digits, image, 3 if quick else 20)
+    found = [found_by(np.asarray(w), digits.test_x) for w in (TURNED, *learned["filters"])]
     sizes = (5, 8) if quick else (5, 8, 12, 18, 26)  # the program of the double loop grows with the image
-    return {"image": image[..., 0], "edges": edges, **learned, "times": {s: loop_and_fast(s) for s in sizes}}
+    times = {size: loop_and_fast(size) for size in sizes}
+    return {"image": image[..., 0], "edges": edges, **learned, "found": found, "times": times}
 
 
 def trained_filters(digits, image, epochs) -> dict:
@@ -44,6 +49,23 @@ def trained_filters(digits, image, epochs) -> dict:
     maps = ops.tanh(ops.conv2d(image, w, padding="SAME") + b[None, None])
     right = (jax.jit(model.apply)(params, digits.test_x).argmax(-1) == digits.test_y).mean()
     return {"filters": jnp.moveaxis(w[:, :, 0], -1, 0), "maps": jnp.moveaxis(maps, -1, 0), "accuracy": float(right)}
+
+
+def found_by(w: np.ndarray, images) -> dict:
+    """The mean of the parts of images with the largest and with the smallest response, one part an image; and the
+    correlation of the first less the second with the filter.
+    """
+    parts = np.lib.stride_tricks.sliding_window_view(images[..., 0], w.shape, (1, 2))
+    parts = parts.reshape(len(images), -1, w.size)
+    responses = parts @ w.ravel().astype(np.float32)
+    most, least = (strongest(parts, sign * responses).reshape(w.shape) for sign in (1, -1))
+    return {"most": most, "least": least, "correlation": float(np.corrcoef((most - least).ravel(), w.ravel())[0, 1])}
+
+
+def strongest(parts, responses) -> np.ndarray:
+    """The mean part with the largest response in an image, over the images with the largest ones."""
+    images = np.argsort(-responses.max(1))[:FOUND]
+    return np.stack([parts[i, responses[i].argmax()] for i in images]).mean(0)
 
 
 def loop_and_fast(size: int) -> dict:
@@ -73,7 +95,9 @@ def finding(data) -> str:
         f"and takes {smallest['ratio']:.0f} times as long on images of {sizes[0]} × {sizes[0]} pixels, "
         f"{largest['ratio']:.0f} times on {sizes[-1]} × {sizes[-1]}; the edge filter responds with up to "
         f"{np.abs(data['edges']).max():.2f} where a stroke begins or ends; the six filters in the first layer of a "
-        f"LeNet-5 that classifies {100 * data['accuracy']:.1f}% of held-out digits correctly are not as simple."
+        f"LeNet-5 that classifies {100 * data['accuracy']:.1f}% of held-out digits correctly find edges of one "
+        f"direction, or strokes, which their weights show in part (correlation of a filter with what it finds: "
+        f"{correlations(data)})."
     )
 
 
@@ -81,39 +105,51 @@ def draw(data) -> dict[str, bytes]:
     return {"conv_features": draw_maps(data), "conv_features_time": draw_times(data["times"])}
 
 
+def correlations(data) -> str:
+    """The range of the correlations of filters with what they find."""
+    found = [found["correlation"] for found in data["found"]]
+    return f"{min(found):.2f} to {max(found):.2f}"
+
+
 def draw_maps(data) -> bytes:
-    """The digit, its edges, and the learned filters above their feature maps."""
-    count = len(data["filters"])
-    with figure(2, count + 1, width=9.6, height=3.6) as (fig, axes):
-        top = max(np.abs(f).max() for f in map(np.array, data["filters"]))
-        signed = lambda limit: {"cmap": "RdGy", "vmin": -limit, "vmax": limit}
-        axes[0][0].imshow(data["image"], cmap="gray_r", vmin=0, vmax=1)
-        axes[0][0].set_title("digit")
-        axes[1][0].imshow(data["edges"], **signed(np.abs(data["edges"]).max()))
-        axes[1][0].set_title("its edges")
-        for i, (learned, shown) in enumerate(zip(data["filters"], data["maps"], strict=True), 1):
-            filter_shown = axes[0][i].imshow(learned, **signed(top))
-            map_shown = axes[1][i].imshow(shown, **signed(1))
-            axes[0][i].set_title(f"filter {i}")
-            axes[1][i].set_title("feature map")
+    """A column for each filter: the filter, its response to the digit, and the parts of images that it finds."""
+    columns = list(zip([TURNED, *data["filters"]], [data["edges"], *data["maps"]], data["found"], strict=True))
+    top = max(np.abs(w).max() for w, _, _ in columns)
+    grey = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
+    with figure(4, len(columns) + 1, width=9.6, height=6.2) as (fig, axes):
         for ax in axes.flat:
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
-        fig.colorbar(filter_shown, ax=axes[0], label="weight", shrink=0.9)
-        fig.colorbar(map_shown, ax=axes[1], label="tanh", shrink=0.9)
-        title = (
-            f"The edge filter responds where a stroke of the {DIGIT} begins or ends, from top to bottom; the trained\n"
-            f"filters of LeNet-5's first layer are less simple, and their feature maps show strokes and edges"
+        for ax in axes[[0, 2, 3], 0]:
+            ax.set_visible(False)
+        axes[1, 0].imshow(data["image"], **grey)
+        axes[1, 0].set_title("digit")
+        for i, (column, (w, response, found)) in enumerate(zip(axes.T[1:], columns, strict=True)):
+            weights = column[0].imshow(w, cmap="gray_r", vmin=-top, vmax=top)
+            responses = column[1].imshow(response, cmap="gray_r", vmin=-1, vmax=1)
+            shades = column[2].imshow(found["most"], **grey)
+            column[3].imshow(found["least"], **grey)
+            column[0].set_title(f"filter {i}" if i else "edge filter")
+        for ax, label in zip(axes[:, 1], ROWS, strict=True):
+            ax.set_ylabel(label, fontsize=9)
+        fig.colorbar(weights, ax=axes[0], label="weight", shrink=0.9)
+        fig.colorbar(responses, ax=axes[1], label="response", shrink=0.9)
+        fig.colorbar(shades, ax=axes[2:], label="pixel", shrink=0.5)
+        return titled_png(
+            fig,
+            f"Filters find edges of one direction, or strokes; the weights of LeNet-5's six show it only in part\n"
+            f"(correlation of a filter with what it responds to most, less what it responds to least: "
+            f"{correlations(data)})",
+            fontsize=11,
         )
-        return titled_png(fig, title)
 
 
 def draw_times(times) -> bytes:
     """Time against image size, with the ratio at each size."""
     sizes = [int(s) for s in times]
     with figure(width=6.4, height=3.8) as (fig, ax):
-        for side, label, style, marker in (("loop", "double loop", AUTOMATIC, "s"), ("fast", "conv2d", HAND, "o")):
-            ax.plot(sizes, [1e3 * t[side] for t in times.values()], label=label, marker=marker, **style)
+        for (side, label), look in zip({"fast": "conv2d", "loop": "double loop"}.items(), LOOKS, strict=False):
+            ax.plot(sizes, [1e3 * t[side] for t in times.values()], label=label, **look)
         for size, t in zip(sizes, times.values(), strict=True):
             ax.annotate(
                 f"{t['ratio']:.0f}×", (size, 1e3 * t["loop"]), xytext=(0, 6), textcoords="offset points", ha="center"

@@ -28,5 +28,18 @@ def test_filters_are_learned_and_drawn(found):
     assert found["accuracy"] > 0.9
     assert np.shape(found["filters"]) == (6, 5, 5)
     assert np.shape(found["maps"]) == (6, 28, 28)
+    assert all(of["correlation"] > 0.1 for of in found["found"])
     assert "times as long" in conv_features.finding(found)
     assert all(png.startswith(b"\x89PNG") for png in conv_features.draw(found).values())
+
+
+def test_a_filter_finds_what_looks_like_it():
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 0.2, (conv_features.FOUND, 8, 8, 1)).astype(np.float32)
+    images[:, 2:5, 3] += 1  # a vertical stroke
+    images[:, 6, 4:7] += 1  # and a horizontal one
+    stroke = np.array([[-1, 2, -1]] * 3)
+    found = conv_features.found_by(stroke, images)
+    assert found["most"][:, 1].min() > 0.9
+    assert found["most"][:, 0].max() < 0.3
+    assert found["correlation"] > 0.7
