@@ -133,8 +133,8 @@ def causes_table(family) -> Table:
         "The whole gradient with all rules over that with this rule alone replaced by the automatic derivative: below "
         "1 the rule makes the gradient faster. The models are the one with the least and the one with the most time by "
         "hand, and the one in the middle of the grid. Rules act together, so the ratios need not multiply to the "
-        "whole. Right after a program that takes much memory another one is slower. The gradient with all rules ran "
-        "next to the automatic one, so a ratio somewhat above 1 is not yet a loss by the rule."
+        "whole. A program is slower right after one that takes much memory, so a ratio somewhat above 1 is not yet a "
+        "loss by the rule."
     )
     return Table("What each rule alone changes in the whole gradient", columns, rows, note, words=2)
 

@@ -62,7 +62,10 @@ class Pairs:
 def rounds(
     *functions: Callable[..., Any], seconds: float = 0.3, least: int = 9, most: int = 400
 ) -> tuple[tuple[float, ...], ...]:
-    """Calls functions in turn, A B C C B A A B C …, and times each call until its JAX results are ready.
+    """Calls functions in turn, and times each call until its JAX results are ready.
+
+    A program is slower right after one that takes much memory, so the order changes from round to round: each function
+    comes directly after every other one equally often.
 
     Args:
         *functions: Functions without arguments.
@@ -81,15 +84,33 @@ def rounds(
     for f in functions:
         jax.block_until_ready(f())
     times = [[] for _ in functions]
-    both_ways = itertools.cycle([range(len(functions)), range(len(functions))[::-1]])
+    orders = itertools.cycle(balanced_orders(len(functions)))
     end, done = time.perf_counter() + seconds, 0
     while done < least or (time.perf_counter() < end and done < most):
-        for which in next(both_ways):
+        for which in next(orders):
             start = time.perf_counter()
             jax.block_until_ready(functions[which]())
             times[which].append(time.perf_counter() - start)
         done += 1
     return tuple(map(tuple, times))
+
+
+def balanced_orders(count: int) -> list[list[int]]:
+    """Orders of functions in which each comes directly after every other one equally often (E. J. Williams, 1949).
+
+    Args:
+        count: How many functions.
+
+    Returns:
+        As many orders as functions, or twice as many if their number is odd.
+
+    Example:
+        >>> balanced_orders(4)
+        [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
+    """
+    to_and_fro = [(i + 1) // 2 if i % 2 else -(i // 2) for i in range(count)]
+    rows = [[(place + shift) % count for place in to_and_fro] for shift in range(count)]
+    return rows if count % 2 == 0 else [*rows, *(row[::-1] for row in rows)]
 
 
 def pairs(
