@@ -14,10 +14,12 @@ def _numbers(f, *numbers):
     return lambda: (f, tuple(jnp.float32(x) for x in numbers))
 
 
+def _array(*rows):
+    return jnp.array(rows, jnp.float32)
+
+
 def _two_layers():
-    random = jax.random.split(jax.random.key(0), 2)
-    weights = [jax.random.normal(k, shape) for k, shape in zip(random, [(4, 3), (1, 4)], strict=True)]
-    return examples.two_layers, (weights, jnp.array([1.0, -0.5, 2.0]))
+    return examples.two_layers, (_array([1, -1], [2, 0.5]), _array(1, -2), _array(1, 2), jnp.float32(1))
 
 
 def _shared_weights():
@@ -27,9 +29,8 @@ def _shared_weights():
 
 
 def _attention_head():
-    array = lambda *rows: jnp.array(rows, jnp.float32)
-    weights = array([1, 0], [0, 1]), array([0, 1], [1, 0]), array([2, 0], [0, -1])
-    return examples.attention_head, (*weights, array([1, 0], [0.5, 2]))
+    weights = _array([1, 0], [0, 1]), _array([0, 1], [1, 0]), _array([2, 0], [0, -1])
+    return examples.attention_head, (*weights, _array([1, 0], [0.5, 2]))
 
 
 def _autoencoder():
@@ -63,6 +64,7 @@ EXAMPLES: dict[str, Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]]] = 
     "sum-gate": _numbers(examples.sum_gate, 3, -1),
     "product-gate": _numbers(examples.product_gate, 3, -1),
     "max-gate": _numbers(examples.max_gate, 3, -1),
+    "min-gate": _numbers(examples.min_gate, 3, -1),
     "sigmoid-gate": _numbers(examples.sigmoid_gate, 1),
     "shared-weights": _shared_weights,
     "xor": lambda: (examples.xor_network, (*examples.XOR.values(), examples.XOR_INPUTS[1])),

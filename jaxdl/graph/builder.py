@@ -71,7 +71,7 @@ class Builder:
     def _named(self, name, x):
         """Labels the operation that computes x with the name that the function gives x, unless it is in use."""
         if isinstance(x, Output) and x.node.equation is not None and name not in self.labels:
-            x.node.label = name
+            x.node.label, x.node.is_named = name, True
             self.labels.add(name)
         return x
 

@@ -1,6 +1,6 @@
 """The functions with which the lectures explain back-propagation, and their numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,35 +22,42 @@ def product_and_sum(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
 
 
 def sum_and_product(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
-    """f = (x + y) z"""
+    """L = (x + y) z"""
     g = x + y
-    f = g * z
-    return f
+    L = g * z
+    return L
 
 
-def sum_gate(x: jax.Array, y: jax.Array) -> jax.Array:
-    """z = x + y, L = 2z: a sum hands the upstream gradient on to every input"""
-    z = x + y
+def sum_gate(x1: jax.Array, x2: jax.Array) -> jax.Array:
+    """z = x1 + x2, L = 2z: a sum distributes, ∂z/∂xᵢ = 1; every input gets the upstream gradient"""
+    z = x1 + x2
     L = 2 * z
     return L
 
 
-def product_gate(x: jax.Array, y: jax.Array) -> jax.Array:
-    """z = xy, L = 2z: a product swaps, each input gets the other one times the upstream gradient"""
-    z = x * y
+def product_gate(x1: jax.Array, x2: jax.Array) -> jax.Array:
+    """z = x1 x2, L = 2z: a product swaps, ∂z/∂xᵢ = z/xᵢ; each input gets the other one times the upstream gradient"""
+    z = x1 * x2
     L = 2 * z
     return L
 
 
-def max_gate(x: jax.Array, y: jax.Array) -> jax.Array:
-    """z = max(x, y), L = 2z: a maximum routes the upstream gradient to the largest input, the other gets 0"""
-    z = jnp.maximum(x, y)
+def max_gate(x1: jax.Array, x2: jax.Array) -> jax.Array:
+    """z = max(x1, x2), L = 2z: a maximum routes, ∂z/∂xᵢ = 1 for xᵢ = z, else 0; the largest input gets it all"""
+    z = jnp.maximum(x1, x2)
+    L = 2 * z
+    return L
+
+
+def min_gate(x1: jax.Array, x2: jax.Array) -> jax.Array:
+    """z = min(x1, x2), L = 2z: a minimum routes, ∂z/∂xᵢ = 1 for xᵢ = z, else 0; the smallest input gets it all"""
+    z = jnp.minimum(x1, x2)
     L = 2 * z
     return L
 
 
 def sigmoid_gate(x: jax.Array) -> jax.Array:
-    """z = σ(x), L = 2z: a sigmoid scales the upstream gradient by z (1 − z), at most a quarter"""
+    """z = σ(x), L = 2z: a sigmoid scales, ∂z/∂x = z (1 − z), at most a quarter"""
     z = nn.sigmoid(x)
     L = 2 * z
     return L
@@ -58,23 +65,29 @@ def sigmoid_gate(x: jax.Array) -> jax.Array:
 
 def xor_network(W: jax.Array, c: jax.Array, w: jax.Array, b: jax.Array, x: jax.Array) -> jax.Array:
     """z = wᵀ max(0, Wᵀx + c) + b"""
-    h = nn.relu(W.T @ x + c)
-    z = w @ h + b
+    u1 = W.T @ x
+    u2 = u1 + c
+    h = nn.relu(u2)
+    u3 = w @ h
+    z = u3 + b
     return z
 
 
 def xor_loss(W: jax.Array, c: jax.Array, w: jax.Array, b: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """L = ζ((1 − 2y) z), the logistic loss of label y, with ζ(r) = log(1 + eʳ)."""
     z = xor_network(W, c, w, b, x)
-    L = nn.softplus((1 - 2 * y) * z)
+    u4 = (1 - 2 * y) * z
+    L = nn.softplus(u4)
     return L
 
 
-def two_layers(params: Sequence[jax.Array], x: jax.Array) -> jax.Array:
-    """w⁽²⁾ σ(w⁽¹⁾ x)"""
-    first, second = params
-    h = nn.sigmoid(first @ x)
-    return (second @ h).sum()
+def two_layers(w1: jax.Array, w2: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    """L = (ŷ − y)², ŷ = w2 A, A = σ(z), z = w1 x: two layers; ∂L/∂ŷ is part of both gradients"""
+    z = w1 @ x
+    A = nn.sigmoid(z)
+    y_hat = w2 @ A
+    L = (y_hat - y) ** 2
+    return L
 
 
 def shared_weights(
@@ -83,7 +96,7 @@ def shared_weights(
     """x⁽¹⁾ = φ⁽¹⁾(x; w⁽¹⁾), x⁽²⁾ = φ⁽²⁾(x, x⁽¹⁾; w⁽²⁾), x⁽³⁾ = φ⁽³⁾(x⁽¹⁾, x⁽²⁾; w⁽¹⁾): w⁽¹⁾ is used twice."""
 
     def network(w1, w2, x):
-        """x1 = φ1(x; w1), x2 = φ2(x, x1; w2), x3 = φ3(x1, x2; w1): w1 is used twice, its gradients add up"""
+        """x1 = φ1(x; w1), x2 = φ2(x, x1; w2), x3 = φ3(x1, x2; w1): the gradients of the two uses of w1 add up"""
         x1 = phi1(x, w1)
         x2 = phi2(x, x1, w2)
         x3 = phi3(x1, x2, w1)

@@ -259,7 +259,8 @@ class Graph(Report):
         Args:
             path: Where to write: .svg, .png or .pdf, an interactive page (.html), text for Graphviz (.dot) or Mermaid
                 (.mmd); None to return the picture.
-            depth: How many levels of boxes are drawn open; 0 for none, by default as many as stay legible.
+            depth: How many levels of boxes are drawn open; 0 for none, by default as many as stay legible. A picture is
+                one row from left to right, which this folds; a page wraps to the width of its window.
 
         Returns:
             The picture, if no path is given.

@@ -36,8 +36,8 @@ class Node:
         number: The position in `graph.nodes`.
         label: The name of an argument; for an operation the name that the function gives the value by
             `jax.ad_checkpoint.checkpoint_name`, or the variable to which its source assigns the value, else "u1", "u2",
-            … in the order of evaluation; for a constant array the variable outside of the function that holds it, else
-            "c1", "c2", …
+            … in the order of evaluation ("v1" where the function has a variable u1); for a constant array the variable
+            outside of the function that holds it, else "c1", "c2", …
         name: The name of the operation, such as "dot_general".
         kind: "argument", "constant", "operation", "rule" (an operation with a hand-written derivative rule), "box" (a
             loop, a branch or a checkpoint, which `graph.inside` opens) or "result" (in pictures only).
@@ -47,6 +47,7 @@ class Node:
         inputs: An `Edge` for each input array, and a number for each number written in the program.
         users: The edges to the nodes that use an output.
         numbers: In pictures of small graphs, the edges from numbers of the program, which are nodes there.
+        is_named: Whether the function gives the value of the operation a name.
         kept: The output arrays, or None where they are not computed or were freed by a backward pass.
         adjoints: The adjoint of each output after `backward`, None where there is none.
         tangents: The tangent of each output after `forward`, None where there is none.
@@ -63,6 +64,7 @@ class Node:
     inputs: tuple[Any, ...] = field(default=(), repr=False)
     users: list[Edge] = field(default_factory=list, repr=False)
     numbers: list[Edge] = field(default_factory=list, repr=False)
+    is_named: bool = field(default=False, repr=False)
     kept: list[Any] | None = field(default=None, repr=False)
     adjoints: list[Any] | None = field(default=None, repr=False)
     tangents: list[Any] | None = field(default=None, repr=False)

@@ -10,6 +10,7 @@ from jaxdl.graph.node import Edge, Node
 from jaxdl.report import bytes_text, number_text
 
 FEW = 4  # arrays of at most this size, and at most this many inputs of an operation, are written out
+MOST_LETTERS = 24  # of the shapes of several arrays on an edge; page.html has the same number
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 INFIX = {
@@ -43,6 +44,12 @@ def shape_text(t: Any) -> str:
     """The shape of an array or type: 3×4, or "number"; with the dtype if it is not float32."""
     size = "×".join(map(str, t.shape)) if t.shape else "number"
     return size if t.dtype == jnp.float32 else f"{size} {t.dtype}"
+
+
+def shapes_text(types: list[Any]) -> str:
+    """The shapes of several arrays if they are short: 5×5×1×6, 6; else how many they are."""
+    text = ", ".join(map(shape_text, types))
+    return text if len(text) <= MOST_LETTERS else f"{len(types)} arrays"
 
 
 def value_text(x: Any) -> str:

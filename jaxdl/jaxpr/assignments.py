@@ -43,13 +43,12 @@ def instructions(eqn: Equation, code: CodeType) -> tuple[Instruction, ...]:
     traceback = eqn.source_info.traceback
     if traceback is None:
         return ()
-    codes, offsets = traceback.raw_frames()
-    outside_in = [*map(Instruction, reversed(codes), reversed(offsets))]
-    start = next((k for k, at in enumerate(outside_in) if at.code is code), len(outside_in))
-    return tuple(at for at in outside_in[start:] if at.code.co_filename == code.co_filename)
+    codes, offsets = traceback.raw_frames()  # the innermost first
+    start = next((k for k in reversed(range(len(codes))) if codes[k] is code), -1)
+    file = code.co_filename
+    return tuple(Instruction(codes[k], offsets[k]) for k in range(start, -1, -1) if codes[k].co_filename == file)
 
 
-@functools.lru_cache(1024)
 def assigned_name(at: Instruction) -> str:
     """The variable to which the result of an instruction is assigned; empty if it is used in another way."""
     after = next((i for i in dis.get_instructions(at.code) if i.offset > at.offset), None)

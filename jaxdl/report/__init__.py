@@ -13,7 +13,19 @@ from jaxdl.report.numbers import (
     seconds_text,
 )
 from jaxdl.report.page import Page, figure_html
-from jaxdl.report.plot import AUTOMATIC, FURTHER, HAND, INK, LINE, PAPER, figure, inline_svg, picture, png
+from jaxdl.report.plot import (
+    AUTOMATIC,
+    AUTOMATIC_TEXT,
+    FURTHER,
+    HAND,
+    INK,
+    LINE,
+    PAPER,
+    figure,
+    inline_svg,
+    picture,
+    png,
+)
 from jaxdl.report.progress import ProgressBar
 from jaxdl.report.report import Report
 from jaxdl.report.style import THEME, fragment, framed
@@ -21,6 +33,7 @@ from jaxdl.report.table import Table
 
 __all__ = [
     "AUTOMATIC",
+    "AUTOMATIC_TEXT",
     "FURTHER",
     "HAND",
     "INK",

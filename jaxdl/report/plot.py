@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Hand and automatic differ in colour, in lightness and in dash, so that grey print keeps them apart.
 HAND: dict[str, Any] = {"color": "#0b6e4f", "linestyle": "-", "linewidth": 1.6}
 AUTOMATIC: dict[str, Any] = {"color": "#e07a1f", "linestyle": (0, (4, 2)), "linewidth": 1.6}
+AUTOMATIC_TEXT = "#b3500a"  # darker than lines, so that text in grey is not light
 # For further functions beside the two.
 FURTHER: tuple[dict[str, Any], ...] = (
     {"color": "#3b6ea8", "linestyle": ":", "linewidth": 1.6},
@@ -32,6 +33,7 @@ _NAMES = {
     **dict(zip((PAPER, LINE), ("paper", "line"), strict=True)),
     HAND["color"]: "hand",
     AUTOMATIC["color"]: "automatic",
+    AUTOMATIC_TEXT: "automatic-text",
     **{style["color"]: name for style, name in zip(FURTHER, ("third", "fourth", "fifth"), strict=True)},
 }
 

@@ -4,11 +4,13 @@ from html import escape
 
 _LIGHT = (
     "--ink: #1b1b1b; --muted: #555; --paper: #fff; --soft: #f4f4f2; --line: #ddd; --strong: #888; "
-    "--hand: #0b6e4f; --automatic: #e07a1f; --third: #3b6ea8; --fourth: #8c4a86; --fifth: #777;"
+    "--hand: #0b6e4f; --automatic: #e07a1f; --third: #3b6ea8; --fourth: #8c4a86; --fifth: #777; "
+    "--automatic-text: #b3500a;"
 )
 _DARK = (
     "--ink: #e6e6e3; --muted: #a8a8a3; --paper: #16181a; --soft: #212427; --line: #34383c; --strong: #777; "
-    "--hand: #3fb88f; --automatic: #f0994c; --third: #7fb0e6; --fourth: #cf93c9; --fifth: #999;"
+    "--hand: #3fb88f; --automatic: #f0994c; --third: #7fb0e6; --fourth: #cf93c9; --fifth: #999; "
+    "--automatic-text: #f2a866;"
 )
 # Themes of notebooks, which need not be that of the system: JupyterLab, VS Code, Colab.
 _DARK_NOTEBOOKS = ('[data-jp-theme-light="false"]', ".vscode-dark", '[data-vscode-theme-kind$="dark"]', "[theme=dark]")

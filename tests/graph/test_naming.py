@@ -78,6 +78,14 @@ def test_a_name_in_use_is_not_given_twice():
     assert len(set(found)) == len(found)
 
 
+def test_a_variable_keeps_a_name_that_another_operation_would_have():
+    def f(w, x):
+        u1 = w.T @ x
+        return u1 + x
+
+    assert labels(f, jnp.eye(2), X) == ["v1", "u1", "u3"]
+
+
 def test_constants_have_the_names_of_outer_variables():
     mine = X + 1
 

@@ -14,7 +14,7 @@ from jaxdl.graph import examples
 from jaxdl.graph.drawing.boxes import MOST_ITEMS, boxes_of, opened_at_first
 from jaxdl.graph.drawing.layout import Passing, columns_of, frames
 from jaxdl.graph.drawing.picture import size_of
-from jaxdl.graph.text import full_text, value_text
+from jaxdl.graph.text import full_text, shapes_text, value_text
 
 f32 = jnp.float32
 
@@ -205,6 +205,8 @@ def test_short_texts_of_values():
     assert value_text(jnp.int32(7)) == "7"
     assert value_text(f32(-0.0)) == "0"
     assert value_text(None) == "–"
+    assert shapes_text([jnp.ones((5, 5, 1, 6)), jnp.ones(6)]) == "5×5×1×6, 6"
+    assert shapes_text([jnp.ones((5, 5, 1, 6))] * 3) == "3 arrays"
 
 
 def test_steps_go_forward_then_back(lecture):

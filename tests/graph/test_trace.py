@@ -7,7 +7,9 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxdl import ops
+from jaxdl.example_calls import EXAMPLES
 from jaxdl.graph import examples, trace
+from jaxdl.graph.text import value_text
 from tests.draws import draw
 
 f32 = jnp.float32
@@ -26,23 +28,31 @@ def test_product_and_sum():
 def test_sum_and_product():
     graph = trace(examples.sum_and_product)(f32(-2), f32(5), f32(-4)).backward()
     assert float(graph["g"].value) == 3
-    assert numbers(graph, "x", "y", "z", "g", "f") == [-4, -4, 3, -4, 1]
+    assert numbers(graph, "x", "y", "z", "g", "L") == [-4, -4, 3, -4, 1]
 
 
-@pytest.mark.parametrize(
-    ("gate", "sent"),
-    [(lambda a, b: a + b, [5, 5]), (lambda a, b: a * b, [10, 15]), (jnp.maximum, [5, 0]), (jnp.minimum, [0, 5])],
-    ids=["the sum distributes", "the product switches", "the maximum routes", "the minimum routes"],
-)
-def test_gates(gate, sent):
-    graph = trace(gate)(f32(3), f32(2)).backward(f32(5))
-    assert numbers(graph, *(e.source.node.label for e in graph.flat_outputs[0].node.edges)) == sent
+GATES = {  # the lecture's local gradients, by the inputs and z
+    "sum-gate": lambda x, z: np.ones(2),
+    "product-gate": lambda x, z: z / x,
+    "max-gate": lambda x, z: x == z,
+    "min-gate": lambda x, z: x == z,
+    "sigmoid-gate": lambda x, z: z * (1 - z),
+}
 
 
-def test_the_sigmoid_gate():
-    graph = trace(jax.nn.sigmoid)(f32(1)).backward()
-    s = 1 / (1 + np.exp(-1))
-    assert graph.flat_arguments[0].node.adjoint == pytest.approx(s * (1 - s))
+@pytest.mark.parametrize("name", GATES)
+def test_gates(name):
+    """Local gradients, and downstream = local × upstream, which is 2."""
+    f, args = EXAMPLES[name]()
+    graph = trace(f)(*args).backward(retain=True)
+    steps = [step.text for step in graph.steps()]
+    z = graph["z"]
+    local = np.broadcast_to(GATES[name](np.array(args), z.value), len(args)).astype(float)
+    np.testing.assert_allclose([edge.local for edge in z.edges], local, rtol=1e-6)
+    np.testing.assert_allclose([edge.adjoint for edge in z.edges], 2 * local, rtol=1e-6)
+    for edge, number in zip(z.edges, local, strict=True):
+        text = f"∂L/∂{edge.source} = ∂z/∂{edge.source} · ∂L/∂z = {value_text(number)} · 2 = {value_text(2 * number)}"
+        assert text in steps
 
 
 def test_the_xor_network_knows_xor():
@@ -74,6 +84,15 @@ def test_contributions_of_shared_weights_add():
     assert len(w1.users) == 2
     assert w1.adjoint == sum(edge.adjoint for edge in w1.users)
     np.testing.assert_allclose([graph[n].adjoint for n in ("w1", "w2", "x")], jax.grad(f, (0, 1, 2))(*args), rtol=1e-6)
+
+
+def test_the_numbers_of_shared_weights():
+    """[∂ℓ/∂w1] = Jᵀ of φ3 and of φ1 by w1, each times the gradient of its output: −54 and 3 · (−30)."""
+    f, args = EXAMPLES["shared-weights"]()
+    graph = trace(f)(*args).backward(retain=True)
+    assert [float(edge.adjoint) for edge in graph["w1"].users] == [-90, -54]
+    assert numbers(graph, "w1", "w2", "x", "x1", "x2", "x3") == [-144, 108, -72, -30, 12, 1]
+    assert [step.text for step in graph.steps()][-1] == "∂L/∂w1 = −90 + (−54) = −144"
 
 
 def layers(params, x):

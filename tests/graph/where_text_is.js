@@ -21,6 +21,7 @@ function faults(frame, say) {
   if (!inSheet.some((t) => t.r.top < v.bottom && t.r.bottom > v.top && t.r.left < v.right)) say("nothing is seen");
   for (const t of all) if (!sheet.contains(t.parent) && !within(t.r, header)) say(`"${t.text}" leaves the header`);
   if (header.bottom > v.top + 1 || v.bottom > frame.defaultView.innerHeight + 1) say("the header covers the graph");
+  if (view.scrollWidth > view.clientWidth) say(`${view.scrollWidth - view.clientWidth} pixels are reached only sideways`);
   if (header.height > 0.4 * frame.defaultView.innerHeight) say("the header takes the window");
   for (const { text, parent, r } of inSheet) {
     const item = parent.closest(".node, .port, .box");

@@ -3,7 +3,8 @@ r"""Formulas of operations in LaTeX.
 Each entry has the value in terms of the inputs a, b, …, then the contribution to each input's adjoint, in terms of the
 inputs, the output y and the output's adjoint g. · is the elementwise product, \, the matrix product, \star the
 correlation with a kernel and \ast its transpose; [a > b] is 1 where it is true, else 0. n is the number of entries of a
-mean, h the width of a head. Definitions follow after a semicolon; those of the value hold for the contributions too.
+mean, h the width of a head, F a derivative. Definitions follow after a semicolon; those of the value hold for the
+contributions too.
 """
 
 from collections.abc import Callable
@@ -60,7 +61,7 @@ FORMULAS: dict[str, tuple[str, ...]] = {
     "reduce_min": (r"\min a", r"g · [a = y]"),
     "reduce_prod": (r"\prod a", r"g · \frac{y}{a}"),
     "reduce_sum": (r"\sum a", r"g · \mathbf{1}"),
-    "relu": (r"\max(0, a)", r"g · [a > 0]"),
+    "relu": (r"\max(0, a)", r"F · g; F = [a > 0]"),
     "rem": (r"a - \mathrm{trunc}(\frac{a}{b}) · b", r"g", r"- g · \mathrm{trunc}(\frac{a}{b})"),
     "reshape": (r"\mathrm{reshape}(a)", r"\mathrm{reshape}(g)"),
     "rev": (r"\mathrm{rev}(a)", r"\mathrm{rev}(g)"),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from jaxdl.graph.derivation.equations import equations_of
 from jaxdl.graph.figures import image_bytes
 from jaxdl.graph.node import AnyGraph
-from jaxdl.report import AUTOMATIC, HAND
+from jaxdl.report import AUTOMATIC_TEXT, HAND
 
 LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches: the least height of a line, between lines, and around all
 SIZE = 12.0  # font size in points
@@ -27,7 +27,7 @@ def typeset_equations(graph: AnyGraph, kind: str) -> bytes:
 def typeset(graph: AnyGraph) -> Figure:
     """The equations as a figure."""
     forward, backward = equations_of(graph)
-    colours = [HAND["color"]] * len(forward) + [AUTOMATIC["color"]] * len(backward)
+    colours = [HAND["color"]] * len(forward) + [AUTOMATIC_TEXT] * len(backward)
     with rc_context(STYLE):
         figure = Figure()
         drawn = [

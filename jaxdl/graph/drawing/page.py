@@ -115,6 +115,7 @@ def _edge(edge, source, target):
         "from": source,
         "to": target,
         "array": f"{source}.{edge.source.place}",
+        "shape": shape_text(edge.source.type),
         "value": value_text(edge.value) if kept else shape_text(edge.source.type),
         "adjoint": flow_text(edge),
     }

@@ -15,8 +15,8 @@ from jaxdl.graph.drawing.layout import Frame, Passing, frames
 from jaxdl.graph.figures import image_bytes
 from jaxdl.graph.local_gradients import flow_text
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
-from jaxdl.graph.text import ORDERED, shape_text, value_text
-from jaxdl.report import AUTOMATIC, HAND
+from jaxdl.graph.text import ORDERED, shape_text, shapes_text, value_text
+from jaxdl.report import AUTOMATIC_TEXT, HAND
 
 # Names may contain dollar signs, so that text is not parsed as mathematics.
 PLAIN: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}
@@ -47,7 +47,7 @@ class Link:
     def value(self) -> str:
         source = self.edges[0].source
         if not self.is_one_array:
-            return f"{len({edge.source for edge in self.edges})} arrays"
+            return shapes_text([source.type for source in dict.fromkeys(edge.source for edge in self.edges)])
         return shape_text(source.type) if source.node.kept is None else value_text(source.value)
 
     @property
@@ -175,7 +175,7 @@ def _item(axes, item, frame):
     fill = CLOSED_FILL if isinstance(item, Box) else FILLS.get(item.kind, OPERATION_FILL)
     _rectangle(axes, frame, fill, "#444444", 12 if isinstance(item, Node) else 4, 3)
     first, second = title(item)
-    lines = [(first, 9, "#000000"), (second, 6.5, "#5c5c5c"), (total_text(item), 6.5, AUTOMATIC["color"])]
+    lines = [(first, 9, "#000000"), (second, 6.5, "#5c5c5c"), (total_text(item), 6.5, AUTOMATIC_TEXT)]
     lines = [line for line in lines if line[0]]
     y = frame.middle - 5 * (len(lines) - 1)
     for text, size, colour in lines:
@@ -198,7 +198,7 @@ def _link(axes, link, way, start, frame, y):
     axes.plot(*points[-1], marker=">", ms=4, color="#8a8a8a", zorder=2)
     write = {"fontsize": 6.5, "ha": "right", "va": "center", "zorder": 5}
     axes.text(end.x - 9, y - 5.5, link.value, color=HAND["color"], **write)
-    axes.text(end.x - 9, y + 5.5, link.adjoint, color=AUTOMATIC["color"], **write)
+    axes.text(end.x - 9, y + 5.5, link.adjoint, color=AUTOMATIC_TEXT, **write)
 
 
 def _curve(points):
