@@ -1,6 +1,8 @@
 """Idioms of PyTorch's autograd and their equivalents in JAX: the table of the README, row by row."""
 
+import gc
 import warnings
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +132,24 @@ def test_retain_graph():
     _, pullback = jax.vjp(lambda w: jnp.tanh(X @ w) @ V, W)
     same(pullback(draw(5, 6))[0], first)
     same(pullback(draw(6, 6))[0], second)
+
+
+def test_freed_graphs():
+    """backward() frees what it needs; a pullback keeps its residuals, and they are freed with it."""
+    w, v = tensors()
+    y = of_torch(w, v, torch.tensor(np.asarray(X)))
+    y.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+    _, pullback = jax.vjp(lambda w: f((w, V), X), W)
+    same(pullback(jnp.ones(()))[0], w.grad)
+    same(pullback(jnp.ones(()))[0], w.grad)
+    residuals = [weakref.ref(leaf) for leaf in jax.tree.leaves(pullback) if leaf.shape == (6, 4)]
+    assert residuals
+    assert None not in [residual() for residual in residuals]
+    del pullback
+    gc.collect()
+    assert {residual() for residual in residuals} == {None}
 
 
 def test_create_graph_a_gradient_penalty():
