@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxdl import jacobian
+from jaxdl import jacobian, ops
 from jaxdl.jacobian.methods import sparse_jacobians
 from tests.draws import draw
 from tests.jacobian.functions import bottleneck, layer, scanned
@@ -29,6 +29,11 @@ def chained(x):
     return jnp.sum((x[1:] - jax.nn.softplus(x[:-1])) ** 2)
 
 
+def of_jax(x):
+    """Operations whose stock functions have rules of JAX, or are jitted."""
+    return ops.softplus(ops.relu(x)[1:] * x[:-1])
+
+
 METHODS = {
     "sparse": (jacobian.sparse, taken),
     "sparse_hessian": (jacobian.sparse_hessian, chained),
@@ -37,6 +42,7 @@ METHODS = {
     "best": (jacobian.best, taken),
     "best of many": (jacobian.best, bottleneck),
     "hand-written rules": (jacobian.sparse, layer),
+    "stock functions": (jacobian.sparse, of_jax),
     "a scan": (jacobian.sparse, scanned),
 }
 IN_ANOTHER_PROCESS = """

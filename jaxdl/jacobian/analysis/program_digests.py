@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 import types
 from typing import Any
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.jacobian.analysis.fingerprints import ByIdentity, fingerprint
+from jaxdl.jacobian.analysis.fingerprints import ByIdentity, fingerprint, value_key
 
 
 def program_digest(jaxpr: Any) -> str:
@@ -20,7 +21,11 @@ def program_digest(jaxpr: Any) -> str:
     Raises:
         ValueError: If the program holds something that cannot be compared between processes.
     """
-    return hashlib.sha256(_text(fingerprint(jaxpr)).encode()).hexdigest()[:32]
+    try:
+        text = _text(fingerprint(jaxpr))
+    except RecursionError:
+        raise ValueError("the program holds a function that closes over itself") from None
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def value_digest(value: Any) -> str:
@@ -46,6 +51,8 @@ def _text(key: Any) -> str:
             return _text((key.co_name, key.co_code, key.co_consts, key.co_names))
         case ByIdentity():
             raise ValueError(f"the program holds {key.x!r:.80}, which cannot be compared between processes")
+    if callable(key) and hasattr(key, "__wrapped__"):  # jitted, or with a rule of JAX
+        return _text((type(key), value_key(inspect.unwrap(key))))
     text = repr(key)
     if re.search(r"\bat 0x[0-9a-f]+", text):
         raise ValueError(f"the program holds {text:.80}, which cannot be compared between processes")
