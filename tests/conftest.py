@@ -50,6 +50,7 @@ COMPILED_QUICKLY = (
     "tests.nn",
     "tests.peers.test_libraries",
     "tests.ops.test_shapes",
+    "tests.test_docs",
     "tests.test_docstrings",
     "tests.test_harnesses",
     "tests.test_readme",
