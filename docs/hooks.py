@@ -10,7 +10,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-TOP = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
+TOP = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
+BADGE = re.compile(r"^\[!\[.*\n", re.MULTILINE)
 RAW = re.compile(r"https://raw\.githubusercontent\.com/[\w-]+/\w+/main/(experiments|benchmarks)/results/")
 FOREIGN = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?https?:|<link[^>]*rel=\"?stylesheet\"?[^>]*https?:")
 
@@ -29,8 +30,8 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Makes links to this site relative, so that MkDocs checks them. The top files have them in full for PyPI."""
-    sources = {file.url: file.src_uri for file in files}
+    """Makes links to this site relative, so that MkDocs checks them; the top files have them in full, for PyPI."""
+    sources = {file.url.removeprefix("./"): file.src_uri for file in files}
     folder = posixpath.dirname(page.file.src_uri)
 
     def relative(match):
@@ -39,7 +40,7 @@ def on_page_markdown(markdown, page, config, files):
             raise PluginError(f"{page.file.src_uri}: the site has no {url}")
         return posixpath.relpath(sources[url], folder or ".") + ("#" + anchor) * bool(anchor)
 
-    markdown = RAW.sub(rf"{config.site_url}pictures/\1/", markdown)
+    markdown = RAW.sub(rf"{config.site_url}pictures/\1/", BADGE.sub("", markdown))
     return re.sub(rf"{re.escape(config.site_url)}([^)\s>\"]*)", relative, markdown)
 
 

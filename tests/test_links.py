@@ -55,3 +55,13 @@ def test_every_experiment_is_in_the_gallery():
     pictures = {path.name for path in (ROOT / "experiments" / "results").glob("*.png")}
     assert not [name for name in pictures if f"pictures/experiments/{name}" not in gallery]
     assert "![](" not in gallery
+
+
+SHOWN = [path for path in PAGES if path.parent != ROOT / "benchmarks"]
+
+
+@pytest.mark.parametrize("page", SHOWN, ids=[path.relative_to(ROOT).as_posix() for path in SHOWN])
+def test_lists_begin_after_an_empty_line(page):
+    """Otherwise MkDocs shows them as one paragraph."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert not re.findall(r"^(?![-*] |\d+\. | |$).*\n(?:[-*]|\d+\.) .*", text, re.MULTILINE)
