@@ -104,7 +104,7 @@ def balanced_orders(count: int) -> list[list[int]]:
     Returns:
         As many orders as functions, or twice as many if their number is odd.
 
-    Example:
+    Examples:
         >>> balanced_orders(4)
         [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
     """
