@@ -1,4 +1,4 @@
-"""Idioms of PyTorch's autograd and their equivalents in JAX: the table of the README, row by row."""
+"""Idioms of PyTorch's autograd and their equivalents in JAX: the table in docs/how_to/from_pytorch.md, row by row."""
 
 import gc
 import warnings
