@@ -121,7 +121,10 @@ class NumericalWitness:
         steps = _steps(self.subject, inputs, along)
         at = lambda t: self._weighted(inputs, u, along, t)
         middle = at(0.0)
-        noise = 8 * np.finfo(float).eps * np.abs(middle)
+        # A value may be what large ones leave, as logsumexp(x) - max(x): it is as inaccurate as they are.
+        inside = max(magnitude(inputs[i]) for i in self.subject.smooth)
+        weights = np.concatenate([np.abs(a).reshape(-1) for a in u])
+        noise = np.finfo(float).eps * (8 * np.abs(middle) + 2 * inside * weights)
         sides = [_extrapolated(steps, [(at(s * t) - middle) / (s * t) for t in steps], noise) for s in (1, -1)]
         (right, right_error), (left, left_error) = sides
         error = 4 * (right_error + left_error) + 1e-9 * (np.abs(left) + np.abs(right))

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdl
+from jaxdl import ops
 from jaxdl.auditor import Verdict, array_derivatives, pointwise_derivatives
 from tests.auditor.subjects import by_rule, subject
 
@@ -102,3 +104,19 @@ def test_a_kink_in_an_array_is_a_convention():
     both = lambda x, dy: (dy * (x == jnp.max(x)).astype(x.dtype),)  # all of it to each
     found = array_derivatives.array_findings(subject(f, X, hand=by_rule(f, both)))
     assert Verdict.WRONG in {f.verdict for f in found}
+
+
+@pytest.mark.parametrize("logits", [[0.0, -40.0], [0.0, 15.0, 0.0], [25.0, 0.0, 0.0]], ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ops.softmax_cross_entropy_with_integer_labels,
+        lambda z, label: jax.nn.logsumexp(z) - z[label],
+        lambda z, label: jnp.log1p(jnp.exp(z - z[label]).sum() - 1),
+    ],
+    ids=["op", "difference", "log1p"],
+)
+def test_a_loss_near_zero_has_no_fault_where_float64_leaves_no_digit(loss, logits):
+    """log(1 + e⁻⁴⁰) is 4e-18, and 0 in float64 if it is the difference of large numbers."""
+    found = jaxdl.audit(loss, jnp.array(logits), jnp.array(int(np.argmax(logits)))).faults
+    assert [f for f in found if f.verdict == Verdict.WRONG] == []
