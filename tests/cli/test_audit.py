@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 from jaxdl.auditor import auditing
+from jaxdl.cli import auditing as auditing_command
 from jaxdl.cli import main
 from tests.cli.command import exit_status
 
@@ -101,6 +102,32 @@ def test_rows_come_as_they_are_done_and_made_up_arguments_are_said(module, tmp_p
     assert f"Written: {tmp_path / 'page.html'}" in printed
     assert "Arguments were made up: x = float32[3,4]. If they do not fit: --args FILE.py" in printed
     assert "other formats" in printed
+
+
+def test_a_bar_counts_the_checks_of_a_function_and_the_functions_of_a_module(module, monkeypatch):
+    shown = []
+
+    class Bar:
+        def __init__(self, title, total):
+            shown.append((title, total))
+
+        def __call__(self, done, note, total=None):
+            shown.append((done, note, total))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr(auditing_command, "ProgressBar", Bar)
+    status(f"{module}:squared", "--quick")
+    checks = [(0, "squared: structure", 2), (1, "squared: derivative", 2)]
+    assert shown == [(f"auditing {module}:squared", 1), (0, "squared", None), *checks]
+    shown.clear()
+    status(module, "--quick")
+    names = ["sized", "squared", "tripled"]
+    assert shown == [(f"auditing {module}", 3), *((done, name, None) for done, name in enumerate(names))]
 
 
 def test_given_arguments_that_will_not_do(module, tmp_path, capsys):

@@ -45,6 +45,10 @@ def test_a_table_everywhere(capsys):
     assert table.markdown() == "| name | x < y |\n| --- | ---: |\n| a & b | 1 |"
     assert '<td class="words">a &amp; b</td>' in table.html()
     assert "x &lt; y" in table.html()
+    assert "data-column" not in table.html()
+    text = Table("", ("name", 'a "finding"'), [("f", "x")], words=2).html()  # a list of rows in a narrow window
+    assert '<table class="text">' in text
+    assert '<td class="words" data-column="a &quot;finding&quot;">x</td>' in text
     words = Table("", ("a", "b", "c"), [], words=2)
     assert words.markdown() == "| a | b | c |\n| --- | --- | ---: |"
 
