@@ -130,7 +130,7 @@ def draw_volumes(data) -> bytes:
         volumes.plot(range(10), means, "D", color=DARK, label="mean of the digit")
         volumes.set(xlabel="digit", ylabel="log volume ½ log det JJᵀ", xticks=range(10))
         volumes.margins(y=0.15)
-        volumes.legend(ncols=2, loc="upper right")
+        volumes.legend(ncols=2, loc="upper right", frameon=True)
         return titled_png(
             fig,
             f"Near images of {high} the encoder stretches volumes {np.exp(means[high] - means[low]):.1f} times as much "
