@@ -58,7 +58,7 @@ def sum_rule(x, *, axis, keepdims):
 
 @op
 def prod(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
-    """y = ∏ x over axes.
+    """y = ∏ x over axes. A partial product may overflow or underflow where y does not, as in `jax.numpy.prod`.
 
     Args:
         x: Array of any shape and dtype.

@@ -56,7 +56,10 @@ class _TerminalBar:
         )
         bar = Progress(*columns, console=console, transient=True)
         bar.disable = quiet or not console.is_terminal
-        self.start, self.stop = bar.start, bar.stop
+        if bar.disable:  # rich before 14.3 prints an empty line when a bar that is not shown stops
+            self.start = self.stop = lambda: None
+        else:
+            self.start, self.stop = bar.start, bar.stop
         self.task, self.bar = bar.add_task(title, total=total, note=""), bar
 
     def show(self, done, note, total):
