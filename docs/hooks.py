@@ -21,13 +21,19 @@ def on_files(files, config):
     for page, name in TOP.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / name)))
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
-        table = path.read_text().replace("][", "]&#91;")  # out_axes[0][0] is no link
-        files.append(File.generated(config, f"results/{path.name}", content=f"# {table}"))
+        files.append(File.generated(config, f"results/{path.name}", content=f"# {literal(path.read_text())}"))
     for folder in ("experiments", "benchmarks"):
         for path in sorted((ROOT / folder / "results").glob("*.*")):
             if path.suffix in (".png", ".html"):
                 files.append(File.generated(config, f"pictures/{folder}/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def literal(table):
+    """A table without emphasis and links where names have underscores and indices, as in out_axes[0][0]."""
+    parts = table.split("`")
+    parts[::2] = [part.replace("_", "\\_").replace("][", "]&#91;") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -55,9 +61,9 @@ def on_post_build(config):
 
 
 def public_names():
-    """The names in __all__ of each module that has a page in docs/reference."""
+    """The names in __all__ of each module that has a page in docs/reference; jaxdl.report has one for its classes."""
     pages = (ROOT / "docs" / "reference").glob("*.md")
-    modules = {name for page in pages for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)}
+    modules = {name for page in pages for name in re.findall(r"^::: ([a-z_.]+)$", page.read_text(), re.MULTILINE)}
     return {f"{module}.{name}" for module in modules for name in exported(module)}
 
 

@@ -1,14 +1,16 @@
 """jaxdl: every operation has two derivatives, one written by hand and one derived by JAX.
 
 ```text
-op, saving      write an operation with its rule          automatic(f)   f without hand-written rules
-contrast(f)     what the two cost and how they differ     rules(f)       the hand-written rules f calls
-audit(f)        which derivatives are wrong, and who says so
-stock(f)        f with functions of jax.nn, jax.numpy and lax in place of operations
-trace(f)        the computation as a graph, with values forward and gradients backward
-source(f)       the derivative as Python, in the form of a rule
-tune(f)         f with the fastest mix of the two derivatives on this machine
-rematerialized(f)   f with a backward pass that keeps few bytes of the forward pass
+op, saving         write an operation with its rule
+audit(f)           which derivatives are wrong, and which witness says so
+contrast(f)        what the two derivatives cost and how they differ
+tune(f)            f with the fastest mix of the two on this machine
+rematerialized(f)  f with a backward pass that keeps few bytes of the forward pass
+rules(f)           the hand-written rules that f calls
+automatic(f)       f without hand-written rules
+stock(f)           f with functions of jax.nn, jax.numpy and lax in place of operations
+trace(f)           the computation as a graph, with values forward and gradients backward
+source(f)          the derivative as Python, in the form of a rule
 ```
 """
 

@@ -1,6 +1,6 @@
 """Jacobians: one function for each method, all with the signature and the result of `jax.jacrev`.
 
-Entry i, j is ∂fᵢ/∂xⱼ, a row for each output (numerator layout); [∂a/∂b] in the lectures is its transpose.
+Entry i, j is ∂fᵢ/∂xⱼ, a row for each output (numerator layout); the denominator layout is its transpose.
 
     reverse, forward    a sweep for each row or column, in chunks or within a limit of memory
     sparse              compressed sweeps, by the sparsity pattern

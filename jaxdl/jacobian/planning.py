@@ -145,7 +145,8 @@ def value_and_jacobian(
         `jax.value_and_grad` does.
 
     Raises:
-        TypeError, ValueError: As `best`.
+        TypeError: As `best`.
+        ValueError: As `best`.
 
     Examples:
         >>> import jax.numpy as jnp

@@ -29,7 +29,8 @@ gelu_tanh: Layer = function(ops.gelu_tanh)
 quick_gelu: Layer = function(ops.quick_gelu)
 softmax: Layer = function(ops.softmax)
 log_softmax: Layer = function(ops.log_softmax)
-flatten: Layer = function(lambda x: x.reshape(x.shape[0], -1))  # (n, …) → (n, i); see `flattened` for one example
+flatten: Layer = function(lambda x: x.reshape(x.shape[0], -1))  # see `flattened` for one example
+"""A layer (n, …) → (n, i) without parameters: each example as a vector."""
 
 
 def flattened(x: jax.Array, size: int | None) -> jax.Array:

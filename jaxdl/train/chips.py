@@ -33,4 +33,4 @@ CHIPS = {
     "tpu-v5p": Chip("TPU v5p", 459e12, 459e12, 95e9, 2.77e12, 600e9),
     "tpu-v6e": Chip("TPU v6e", 918e12, 918e12, 32e9, 1.64e12, 448e9),
 }
-"""Accelerators that `plan` knows, by name."""
+"""Accelerators that `plan` knows: a100, h100, h200, tpu-v4, tpu-v5e, tpu-v5p and tpu-v6e."""

@@ -169,7 +169,8 @@ def elimination_plan(
         The plan.
 
     Raises:
-        TypeError, ValueError: As `eliminate`.
+        TypeError: As `eliminate`.
+        ValueError: As `eliminate`.
     """
     return eliminate(f, argnums, has_aux, seconds=seconds, seed=seed).plan(*args)
 
