@@ -144,14 +144,16 @@ def by_group(data) -> dict[str, dict[str, float]]:
 
 def finding(data) -> str:
     """The answer in one sentence, with its figures."""
-    errors = {restorer: {name: f"{e:.3f}" for name, e in of.items()} for restorer, of in by_group(data).items()}
+    groups = by_group(data)
+    errors = {restorer: {name: f"{e:.3f}" for name, e in of.items()} for restorer, of in groups.items()}
+    share = {restorer: f"{groups[NETWORK]['halves'] / of['halves']:.0%}" for restorer, of in groups.items()}
     gaussian, pca, mean = (errors[restorer] for restorer in (GAUSSIAN, BY_PCA, MEAN))
     return (
         f"A denoising autoencoder restores missing halves of held-out digits with a squared error of "
-        f"{errors[NETWORK]['halves']} per missing pixel, a Gaussian, the best linear answer, with "
-        f"{gaussian['halves']}, PCA with {pca['halves']}, and the mean digit with {mean['halves']}; scattered pixels, "
-        f"a quarter to three quarters of the image, with {errors[NETWORK]['pixels']}, the others with "
-        f"{gaussian['pixels']}, {pca['pixels']} and {mean['pixels']}."
+        f"{errors[NETWORK]['halves']} per missing pixel: {share[GAUSSIAN]} of that of a Gaussian, the best linear "
+        f"answer ({gaussian['halves']}), {share[BY_PCA]} of PCA's ({pca['halves']}), {share[MEAN]} of the mean digit's "
+        f"({mean['halves']}); scattered pixels, a quarter to three quarters of the image, with "
+        f"{errors[NETWORK]['pixels']}, the others with {gaussian['pixels']}, {pca['pixels']} and {mean['pixels']}."
     )
 
 

@@ -23,6 +23,12 @@ def side_of(model, side: str, order: str = "first"):
     return model[order].get(side) or model[order]["automatic"]
 
 
+def times(models, side: str) -> str:
+    """The least and the largest ratio of a side's time to automatic's."""
+    ratios = [side_of(m, side)["time"] for m in models]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+
 def time(models, side: str, order: str = "first") -> float:
     """The mean ratio of a side's time to automatic's."""
     return geometric_mean(side_of(m, side, order)["time"] for m in models)
@@ -101,7 +107,8 @@ def listed(texts) -> str:
 
 def each(data, mean, *what) -> str:
     """A mean ratio of every family."""
-    return listed([f"{mean(family['models'], *what):.2f}" for family in data["families"].values()])
+    means = [mean(family["models"], *what) for family in data["families"].values()]
+    return listed([m if isinstance(m, str) else f"{m:.2f}" for m in means])
 
 
 def conclusion(data) -> str:
@@ -123,6 +130,7 @@ def details(data) -> str:
     apart = max(m["first"]["hand"]["difference"] for m in models)
     reasons = "; ".join(f"{causes(family) or 'no rule'} for {name}" for name, family in families.items())
     return (
+        f"The models of each family take {each(data, times, 'hand')} of the time. "
         f"The gains in time come from these rules, each alone in the whole gradient: {reasons}. Second derivatives by "
         f"hand take {each(data, time, 'hand', 'second')} of the time. With stock functions a gradient takes "
         f"{each(data, time, 'stock')}, tuned {each(data, time, 'tuned')} of the time. By hand it is at least as close "

@@ -110,15 +110,20 @@ def inline_svg(figure: Figure) -> str:
     )
 
 
-def picture(figure: Figure, suffix: str) -> bytes:
-    """A figure as the content of a file.
+def picture(figure: Figure, suffix: str, dpi: float | None = None) -> bytes:
+    """A figure as the content of a file: the same bytes for the same figure.
 
     Args:
         figure: A figure of matplotlib.
         suffix: The format: `.png`, `.svg` or `.pdf`.
+        dpi: Pixels per inch of a PNG; by default those of matplotlib's settings.
     """
+    from matplotlib import rc_context
+
+    dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix.removeprefix("."))
+    with rc_context({"svg.hashsalt": "jaxdl"}):
+        figure.savefig(buffer, format=suffix.removeprefix("."), dpi=dpi, metadata=dates.get(suffix))
     return buffer.getvalue()
 
 

@@ -14,6 +14,7 @@ from jaxdl.report import (
     count_text,
     figure,
     number_text,
+    picture,
     plain,
     png,
     ratio_text,
@@ -87,6 +88,19 @@ def test_a_page_stands_alone():
     assert "http" not in html
     for name in re.findall(r"var\((--\w+)\)", html):
         assert html.count(f"{name}:") == 2, name  # light and dark
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_the_same_plot_is_the_same_file(suffix):
+    """A page or picture that is drawn again from the same data does not differ, also in another process and later."""
+
+    def drawn():
+        with figure() as (fig, ax):
+            ax.plot([1, 2], [3, 4], "o-")
+            return picture(fig, suffix)
+
+    assert drawn() == drawn()
+    assert b"Date" not in drawn()
 
 
 def test_files_are_whole_and_json_is_valid(tmp_path):

@@ -9,19 +9,18 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from jaxdl.graph.derivation.equations import equations_of
-from jaxdl.graph.figures import image_bytes
 from jaxdl.graph.node import AnyGraph
-from jaxdl.report import AUTOMATIC_TEXT, HAND
+from jaxdl.report import AUTOMATIC_TEXT, HAND, picture
 
 LINE, GAP, MARGIN = 0.4, 0.12, 0.25  # inches: the least height of a line, between lines, and around all
 SIZE = 12.0  # font size in points
-STYLE: Any = {"mathtext.fontset": "stix", "svg.hashsalt": "jaxdl"}
+STYLE: Any = {"mathtext.fontset": "stix"}
 
 
 def typeset_equations(graph: AnyGraph, kind: str) -> bytes:
     """The bytes of an SVG, PNG or PDF file: the forward pass, then the backward pass."""
     with rc_context(STYLE):
-        return image_bytes(typeset(graph), kind)
+        return picture(typeset(graph), f".{kind}", dpi=160)
 
 
 def typeset(graph: AnyGraph) -> Figure:

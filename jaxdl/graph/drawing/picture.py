@@ -12,11 +12,10 @@ from matplotlib.path import Path as Curve
 
 from jaxdl.graph.drawing.boxes import Box, title, total_text
 from jaxdl.graph.drawing.layout import Frame, Passing, frames
-from jaxdl.graph.figures import image_bytes
 from jaxdl.graph.local_gradients import flow_text
 from jaxdl.graph.node import ARGUMENT, BOX, CONSTANT, RESULT, RULE, Node
 from jaxdl.graph.text import ORDERED, shape_text, shapes_text, value_text
-from jaxdl.report import AUTOMATIC_TEXT, HAND
+from jaxdl.report import AUTOMATIC_TEXT, HAND, picture
 
 # Names may contain dollar signs, so that text is not parsed as mathematics.
 PLAIN: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4, "parse_math": False}
@@ -213,6 +212,6 @@ def _curve(points):
 
 def image(root: Box, opened: set[Any], kind: str) -> bytes:
     """The bytes of an SVG, PNG or PDF file."""
-    with rc_context({"svg.fonttype": "none", "font.family": "DejaVu Sans", "svg.hashsalt": "jaxdl"}):
+    with rc_context({"svg.fonttype": "none", "font.family": "DejaVu Sans"}):
         figure = drawn(root, opened)
-        return image_bytes(figure, kind, dpi=min(160, MOST_PIXELS / max(figure.get_size_inches())))
+        return picture(figure, f".{kind}", dpi=min(160, MOST_PIXELS / max(figure.get_size_inches())))
