@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[1]
 TOP = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 BADGE = re.compile(r"^\[!\[.*\n", re.MULTILINE)
 RAW = re.compile(r"https://raw\.githubusercontent\.com/[\w-]+/\w+/main/(experiments|benchmarks)/results/")
+UNIT = re.compile(r"(?<=\d) (?=[kMG]?B\b|[mµn]?s\b|[kMG]\b)")
+LONG = re.compile(r"[\w.\\]{20,}")
 FOREIGN = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?https?:|<link[^>]*rel=\"?stylesheet\"?[^>]*https?:")
 
 
@@ -30,10 +32,15 @@ def on_files(files, config):
 
 
 def literal(table):
-    """A table without emphasis and links where names have underscores and indices, as in out_axes[0][0]."""
+    """A table without emphasis and links in names such as out_axes[0][0], lines that break in long names, not in units."""
     parts = table.split("`")
-    parts[::2] = [part.replace("_", "\\_").replace("][", "]&#91;") for part in parts[::2]]
+    parts[::2] = [plain(part) for part in parts[::2]]
     return "`".join(parts)
+
+
+def plain(text):
+    text = UNIT.sub("\N{NO-BREAK SPACE}", text.replace("_", "\\_").replace("][", "]&#91;"))
+    return LONG.sub(lambda name: re.sub(r"(?<=[._])(?=\w)", "<wbr>", name[0]), text)
 
 
 def on_page_markdown(markdown, page, config, files):

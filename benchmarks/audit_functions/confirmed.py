@@ -61,14 +61,8 @@ def factor(t):
 
 
 def solution(t):
-    """The second number of the least squares solution for a matrix of ones but for 1 + t, truncated to rank one"""
-    return jnp.linalg.lstsq(jnp.ones((3, 3)).at[0, 0].set(1 + t), jnp.arange(3.0))[0][1]
-
-
-def exact_solution(t):
-    """The same of v (uᵀ b) / σ, with the first singular value and vectors"""
-    u, s, v = mp.svd_r(mp.matrix([[1 + t, 1, 1], [1, 1, 1], [1, 1, 1]]))
-    return v[0, 1] * (u[1, 0] + 2 * u[2, 0]) / s[0]
+    """The first number of the least squares solution for a matrix of zeros but for 1 + t: 1 / (1 + t)"""
+    return jnp.linalg.lstsq(jnp.zeros((3, 3)).at[0, 0].set(1 + t), jnp.ones(3))[0][0]
 
 
 def bessel(x):
@@ -217,7 +211,7 @@ CLAIMS = (
     # divided by the last pivot, which is 0
     Claim("jax.lax.linalg.lu", factor, (0.0,), (1,), lambda t: mp.diff(lambda t: t / 1, t)),
     # singular values that are equal: both are 0
-    Claim("jax.numpy.linalg.lstsq", solution, (0.0,), (1,), lambda t: mp.diff(exact_solution, t)),
+    Claim("jax.numpy.linalg.lstsq", solution, (0.0,), (1,), lambda t: -1 / (1 + t) ** 2),
     # exp(−x) of the branch that is not taken is infinite
     Claim("jax.scipy.stats.expon.cdf", distributions.expon.cdf, (-90.0,), (1,), lambda x: mp.mpf(0)),
     # sech² · ∞

@@ -78,11 +78,11 @@ def report() -> None:
     rows = [{"format": name, **row} for name, cells in by_format.items() for row in cells]
     number = len({(row["format"], row["case"]) for row in rows})
     counted("harnesses", "format", rows, f"JAX's test cases, {number:,} in all, through jaxdl's tools")
-    counted("harnesses_primitives", "group", rows, "The same by primitive")
+    counted("harnesses_primitives", "group", rows, "JAX's test cases by primitive")
     found = reasons(rows)
     columns = "status", "tool", "cases", "example", "message"
-    lines = [[str(v).replace("|", "\\|") for v in line] for line in found]
-    keep("harnesses_reasons", {"rows": found}, Table("Cells that are not right", columns, lines, words=5))
+    lines = [[str(v) for v in line] for line in found]
+    keep("harnesses_reasons", {"rows": found}, Table("JAX's test cases that are not right", columns, lines, words=5))
 
 
 def counted(name: str, what: str, rows: list[dict], title: str) -> None:

@@ -43,4 +43,9 @@ def not_right(rows: list[dict]) -> Table:
     order = list(Status)
     bad = sorted((r for r in rows if r["status"] != Status.RIGHT), key=lambda r: -order.index(r["status"]))
     lines = [(r["status"], r["library"], r["function"], r["tool"], r["why"]) for r in bad]
-    return Table("Cells that are not right", ("status", "library", "function", "tool", "why"), lines, words=5)
+    return Table(
+        "Functions of other libraries that are not right",
+        ("status", "library", "function", "tool", "why"),
+        lines,
+        words=5,
+    )

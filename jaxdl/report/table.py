@@ -87,7 +87,7 @@ class Table:
 
     def markdown(self) -> str:
         """Columns and rows in Markdown."""
-        line = lambda cells: "| " + " | ".join(cells) + " |"
+        line = lambda cells: "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
         rule = line(["---"] * self.words + ["---:"] * (len(self.columns) - self.words))
         return "\n".join([line(self.columns), rule, *map(line, self.rows)])
 

@@ -44,6 +44,7 @@ def test_a_table_everywhere(capsys):
         ["Title"], ["name", "x", "<", "y"], ["a", "&", "b", "1"], ["a", "note"],
     ]  # fmt: skip
     assert table.markdown() == "| name | x < y |\n| --- | ---: |\n| a & b | 1 |"
+    assert Table("", ("|x|",), [("x/|x|",)]).markdown() == "| \\|x\\| |\n| --- |\n| x/\\|x\\| |"
     assert '<td class="words">a &amp; b</td>' in table.html()
     assert "x &lt; y" in table.html()
     assert "data-column" not in table.html()

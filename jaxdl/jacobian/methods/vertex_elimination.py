@@ -114,7 +114,7 @@ def eliminate(
 ) -> PlannedJacobian[P, EliminationPlan]:
     """The Jacobian by vertex elimination on the graph of f's scalars, in a cross-country order, as straight-line code.
 
-    For functions of up to some hundred scalars, best inside jit and vmap. Hand-written rules are used. Each loop, and
+    For functions of up to a few hundred scalars, best inside jit and vmap. Hand-written rules are used. Each loop, and
     each other primitive that is not elementwise, is one dense block, by JAX.
 
     Args:
