@@ -174,10 +174,10 @@ def note(rows) -> str:
     sweeping = [min((row["seconds"][p] for p in SWEEPING if p in row["seconds"]), default=None) for row in rows]
     pairs = [(peer, row["seconds"]["best"]) for peer, row in zip(sweeping, rows, strict=True) if peer]
     parts = [
-        f"peer : best is how many times as fast the planned method is as the fastest peer: geometric mean {mean:.2f}, "
-        f"least {least:.2f}; {geometric_mean(peer / best for peer, best in pairs):.2f} over JAX and PyTorch alone, "
-        f"which do not use sparsity. best : fastest method is how far the plan is from the fastest of jaxdl's methods: "
-        f"at most {max(row['from_fastest'] for row in rows):.2f}.",
+        f"peer : best is the time of the fastest peer over that of the planned method: geometric mean {mean:.2f}, "
+        f"least {least:.2f}; {geometric_mean(peer / best for peer, best in pairs):.2f} with JAX and PyTorch alone, "
+        f"which do not use sparsity. best : fastest method is the time of the planned method over that of the fastest "
+        f"of jaxdl's methods: at most {max(row['from_fastest'] for row in rows):.2f}.",
         by_hand_text(rows),
         f"{taking_part(rows)} CasADi computes in float64, its only type, and sparsejac takes jaxdl's patterns.",
     ]
@@ -189,9 +189,8 @@ def by_hand_text(rows) -> str:
     if not ratios:
         return ""
     return (
-        f"By hand: the Jacobian as one writes it with pen and paper, for {len(ratios)} of {len(rows)} functions; the "
-        f"planned method takes {geometric_mean(ratios):.2f} times as long (geometric mean; {min(ratios):.2f} to "
-        f"{max(ratios):.2f})."
+        f"{len(ratios)} of the {len(rows)} functions have a Jacobian written by hand; the planned method takes "
+        f"{geometric_mean(ratios):.2f} times as long (geometric mean; {min(ratios):.2f} to {max(ratios):.2f})."
     )
 
 
@@ -202,7 +201,7 @@ def taking_part(rows) -> str:
     slow = {peer: sum("predicted" in row["left_out"].get(peer, "") for row in rows) for peer in PEERS}
     skipped = lambda peer: f" ({slow[peer]} more were predicted to be too slow)" if slow[peer] else ""
     found = [f"{peer} {count(peer)}{skipped(peer)}, {best(peer)}" for peer in PEERS]
-    return f"Of the {len(rows)} functions each peer did, and was the best peer in: {'; '.join(found)}."
+    return f"Of {len(rows)} functions, those that each peer can do, and those where it is the best: {'; '.join(found)}."
 
 
 def time_text(rows) -> str:

@@ -199,8 +199,8 @@ def table(rows) -> Table:
     mean = float(np.exp(np.mean([np.log(row["ratio"]) for row in rows])))
     part = "; ".join(f"{name} {sum(name in row['seconds'] for row in rows)}" for name in PEERS)
     note = (
-        f"peer : jaxdl is how many times as fast jaxdl is as the fastest of the others: geometric mean {mean:.2f}, "
-        f"least {min(row['ratio'] for row in rows):.2f}. Of the {len(rows)} functions each did: {part}."
+        f"peer : jaxdl is the time of the fastest peer over jaxdl's: geometric mean {mean:.2f}, least "
+        f"{min(row['ratio'] for row in rows):.2f}. Of {len(rows)} functions, those that each peer can do: {part}."
     )
     columns = "function", "best peer", "peer : jaxdl", *SIDES, "compile"
     return Table("Laplacians", columns, cells, note, words=2)

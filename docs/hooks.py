@@ -32,7 +32,7 @@ def on_files(files, config):
 
 
 def literal(table):
-    """A table without emphasis and links in names such as out_axes[0][0], lines that break in long names, not in units."""
+    """A table without emphasis or links in names like out_axes[0][0]; lines break in long names, not before units."""
     parts = table.split("`")
     parts[::2] = [plain(part) for part in parts[::2]]
     return "`".join(parts)

@@ -82,7 +82,8 @@ def report() -> None:
     found = reasons(rows)
     columns = "status", "tool", "cases", "example", "message"
     lines = [[str(v) for v in line] for line in found]
-    keep("harnesses_reasons", {"rows": found}, Table("JAX's test cases that are not right", columns, lines, words=5))
+    title = "JAX's test cases: cells that are not right"
+    keep("harnesses_reasons", {"rows": found}, Table(title, columns, lines, words=5))
 
 
 def counted(name: str, what: str, rows: list[dict], title: str) -> None:

@@ -44,7 +44,7 @@ def not_right(rows: list[dict]) -> Table:
     bad = sorted((r for r in rows if r["status"] != Status.RIGHT), key=lambda r: -order.index(r["status"]))
     lines = [(r["status"], r["library"], r["function"], r["tool"], r["why"]) for r in bad]
     return Table(
-        "Functions of other libraries that are not right",
+        "Functions of other libraries: cells that are not right",
         ("status", "library", "function", "tool", "why"),
         lines,
         words=5,

@@ -2,7 +2,7 @@
 
 ```text
 evaluate     a function by the mathematical definition of its primitives
-derivative   its first or second derivative along a line, from both sides, with kinks, jumps and infinite slopes
+derivative   its first or second derivative along a line, from both sides, with kinks and jumps
 ```
 """
 

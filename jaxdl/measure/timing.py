@@ -77,7 +77,8 @@ def rounds(
         For each function the seconds of each of its runs; those of any two functions make `Pairs`.
 
     Examples:
-        >>> sine, cosine, tangent = rounds(*(lambda f=f: f(1.0) for f in (jnp.sin, jnp.cos, jnp.tan)), seconds=0.01)
+        >>> calls = [lambda f=f: f(1.0) for f in (jnp.sin, jnp.cos, jnp.tan)]
+        >>> sine, cosine, tangent = rounds(*calls, seconds=0.01)
         >>> Pairs(sine, tangent).ratio > 0
         True
     """

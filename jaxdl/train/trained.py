@@ -31,7 +31,7 @@ class Trained(Report, _Fields):
         >>> from jaxdl import data, nn, ops, train
         >>> loss = ops.softmax_cross_entropy_with_integer_labels
         >>> digits = data.load("digits")
-        >>> trained = train.fit(nn.mlp(32, 10), loss, digits[1:3], optax.sgd(0.1), 2, jax.random.key(0), quiet=True)
+        >>> trained = train.fit(nn.mlp(9, 10), loss, digits[1:3], optax.sgd(0.1), 2, jax.random.key(0), quiet=True)
         >>> params, history = trained
         >>> [row["epoch"] for row in trained.history]
         [1, 2]

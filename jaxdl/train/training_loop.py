@@ -102,7 +102,8 @@ def fit(
         >>> loss = ops.softmax_cross_entropy_with_integer_labels
         >>> train_data, test_data = (digits.train_x, digits.train_y), (digits.test_x, digits.test_y)
         >>> trained = train.fit(
-        ...     nn.mlp(32, 10), loss, train_data, optax.sgd(0.1), 2, jax.random.key(0), test=test_data, quiet=True
+        ...     nn.mlp(9, 10), loss, train_data, optax.sgd(0.1), 2, jax.random.key(0),
+        ...     test=test_data, quiet=True,
         ... )
         >>> trained.history[-1]["test_loss"] < trained.history[0]["test_loss"]
         True
