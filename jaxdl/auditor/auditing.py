@@ -68,12 +68,13 @@ def audit(
 ) -> AuditReport:
     """Audits the derivative of f, and of every hand-written rule that it calls, at these arguments and at edge points.
 
-    f is differentiated in the floating-point and complex arrays among its arguments. Rules are jaxdl's ops,
-    `jax.custom_jvp` and `jax.custom_vjp`, of any library, inside jit, scan, while, cond, vmap and checkpoint. Each is
-    audited as f uses it: on the values with which f calls it, in the inputs that depend on the arguments of f, and in
-    total where one value enters at several places. The same rule with the same types and settings is audited once.
-    Small rules without a fault are audited in all floating-point formats. A rule that these arguments do not reach is
-    audited where edge points reach it, else it is listed as not reached.
+    f is differentiated in the floating-point and complex arrays and numbers among its arguments; a number whose value f
+    needs, as for a condition, is held constant, and the report says so. Rules are jaxdl's ops, `jax.custom_jvp` and
+    `jax.custom_vjp`, of any library, inside jit, scan, while, cond, vmap and checkpoint. Each is audited as f uses it:
+    on the values with which f calls it, in the inputs that depend on the arguments of f, and in total where one value
+    enters at several places. The same rule with the same types and settings is audited once. Small rules without a
+    fault are audited in all floating-point formats. A rule that these arguments do not reach is audited where edge
+    points reach it, else it is listed as not reached.
 
     `audit(f, domains=…)`, without arguments of f, is a function of them: all keywords of that second call go to f.
 
@@ -93,8 +94,8 @@ def audit(
         function of them that returns it.
 
     Raises:
-        ValueError: f has no floating-point array among its arguments or its outputs, domains do not fit them, or
-            seconds is not positive.
+        ValueError: f has no floating-point array or number among its arguments or its outputs, domains do not fit them,
+            or seconds is not positive.
         TypeError: The direct form is used with a keyword that is also a parameter of f.
         Interrupted: A KeyboardInterrupt with the report so far, its attribute `report`.
 
@@ -106,10 +107,11 @@ def audit(
     """
     if seconds is not None and not seconds > 0:
         raise ValueError(f"audit: seconds must be positive, got {seconds!r}")
-    jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
-    check_differentiable("audit", jaxpr, arrays)
-    stated = domains_of(domains, f, args, kwargs)
-    flat = jx.in_arrays(f, args, kwargs)
+    given = jx.given_arguments("audit", f, args, kwargs)
+    jaxpr, _, arrays = jx.trace_arrays(f, given.args, given.kwargs)
+    check_differentiable("audit", jaxpr, arrays, given.constant)
+    stated = domains_of(domains, f, given.args, given.kwargs, given.numbers)
+    flat = jx.in_arrays(f, given.args, given.kwargs)
     with limits(seconds):
         try:
             found = subjects(flat, arrays, f, stated)
@@ -117,7 +119,10 @@ def audit(
             raise raised.error from None
         audited = {subject: left_out(subject) for subject in found.audited}
         missed = [*itertools.starmap(not_reached, found.not_reached)]
-        report = lambda: AuditReport(f, args, kwargs, (*audited.values(), *missed)).accepting(accepted.OF_JAX)
+        found_so_far = lambda: (*audited.values(), *missed)
+        report = lambda: AuditReport(f, args, kwargs, found_so_far(), constant=given.constant).accepting(
+            accepted.OF_JAX
+        )
         try:
             formats = () if quick else FORMATS
             sections = _sections(len(audited), 2 if quick else 3 + len(checks.CHECKS), len(formats))
@@ -271,14 +276,16 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
     """The audited subjects, small ones with findings where all floating-point arrays have another dtype."""
     small = [a for a in audited if a.checks and _has_formats(a)]
-    given = {jnp.dtype(x.dtype) for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
+    floating = [x for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)]
+    given = {jnp.dtype(x.dtype) for x in floating}
+    are_numbers = all(map(jx.is_weak, floating)) and dtype in (jnp.float16, jnp.bfloat16)  # which have one format
     is_complex = any(jnp.issubdtype(x.dtype, jnp.complexfloating) for x in arrays)
-    if not small or is_complex or sum(map(np.size, arrays)) > jx.LARGE or given == {jnp.dtype(dtype)}:
+    if not small or is_complex or are_numbers or sum(map(np.size, arrays)) > jx.LARGE or given == {jnp.dtype(dtype)}:
         return audited
     if is_time_up():
         return [a.without_format(str(jnp.dtype(dtype))) if a in small else a for a in audited]
     with jax.enable_x64(dtype == jnp.float64):
-        cast = [np.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in arrays]
+        cast = [_cast(x, dtype) for x in arrays]
         try:
             others = subjects(user_code(flat), cast, f, domains).audited
         except UserCodeError:  # f accepts only the types given
@@ -299,6 +306,13 @@ def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
                 found = guarded(in_format, "cotangents", other)
                 out.append(a.with_format(str(jnp.dtype(dtype)), found, other.tally))
         return out
+
+
+def _cast(x, dtype):
+    """An array in another floating-point type; a Python number as JAX takes it beside arrays of that type."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    return jnp.asarray(x.item()) if jx.is_weak(x) and not x.shape else np.asarray(x).astype(dtype)
 
 
 def _has_formats(audited):

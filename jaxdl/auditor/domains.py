@@ -35,8 +35,12 @@ def domains_of(
     f: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    numbers: Sequence[bool] = (),
 ) -> list[Domain | None]:
     """A domain, or None, for each array among the arguments of f, in their order.
+
+    Numbers beside arrays keep their value unless their domain is stated: settings, such as a width or a margin, often
+    have a meaning only for some numbers.
 
     Args:
         domains: By position or name of arguments, or one for each positional argument; each a pair (low, high), both
@@ -44,6 +48,7 @@ def domains_of(
         f: The function.
         args: Its arguments.
         kwargs: Its keyword arguments.
+        numbers: For each array, whether the user gave a number.
 
     Raises:
         ValueError: They do not fit the arguments.
@@ -59,7 +64,15 @@ def domains_of(
     by_name = {known.get(key, key): _domain(key, value) for key, value in stated.items()}
     of = [(by_name.get(names[i] if i < len(names) else i), x) for i, x in enumerate(args)]
     of += [(by_name.get(name), kwargs[name]) for name in sorted(kwargs)]
-    return [domain for domain, x in of for leaf in jax.tree.leaves(x) if jx.is_array(leaf)]
+    found = [(domain, leaf) for domain, x in of for leaf in jax.tree.leaves(x) if jx.is_array(leaf)]
+    if all(numbers):
+        return [domain for domain, _ in found]
+    return [domain or (_only(x) if is_number else None) for (domain, x), is_number in zip(found, numbers, strict=True)]
+
+
+def _only(x):
+    """The domain that has a single number; None for complex ones, which are not varied."""
+    return None if np.iscomplexobj(x) else Domain(float(x), float(x))
 
 
 def _names(f, args):

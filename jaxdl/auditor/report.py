@@ -102,6 +102,7 @@ class AuditReport(Report):
         kwargs: Its keyword arguments.
         audited: The audits of f as a whole, unless it is a single rule, and of each rule that it calls.
         accepted: Findings that were accepted, each with the reason.
+        constant: A sentence for each floating-point number among the arguments that was held constant.
     """
 
     f: Callable[..., Any]
@@ -109,6 +110,7 @@ class AuditReport(Report):
     kwargs: dict[str, Any]
     audited: tuple[Audited, ...]
     accepted: tuple[tuple[Finding, str], ...] = ()
+    constant: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         derivatives, faults = plural_text(len(self.audited), "derivative"), plural_text(len(self.faults), "fault")
@@ -148,6 +150,7 @@ class AuditReport(Report):
             {
                 "function": self.name,
                 "script": self.script,
+                "constant": list(self.constant),
                 "audited": [a.to_json(self.script_of) for a in self.audited],
                 "accepted": [f.to_json() | {"reason": reason} for f, reason in self.accepted],
             }
@@ -209,7 +212,9 @@ class AuditReport(Report):
             for a in self.audited
         ]
         columns = "rule", "verdict", "evidence", "kind", "where", "inputs", "calls"
-        note = f"Derivatives audited: {len(self.audited)}; faults: {len(self.faults)}. {legend(self.audited)}"
+        constant = "".join(f" {text[0].upper()}{text[1:]}." for text in self.constant)
+        counts = f"Derivatives audited: {len(self.audited)}; faults: {len(self.faults)}."
+        note = f"{counts} {legend(self.audited)}{constant}"
         return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, note, words=len(columns))
 
     def found(self) -> Table:

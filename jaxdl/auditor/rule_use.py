@@ -55,6 +55,11 @@ def _inside_shard_map(jaxpr):
     return {id(eqn) for body in itertools.chain(*bodies) for eqn in jx.equations(body)}
 
 
+def _only_types(eqn):
+    """Whether an equation leaves a value and its dtype as they are: where a Python number loses its weak type."""
+    return eqn.primitive.name == "convert_element_type" and eqn.invars[0].aval.dtype == eqn.outvars[0].aval.dtype
+
+
 def _numbered(jaxpr, fresh, given=None):
     """Every equation with a number for each input, equal for the same traced value, also through jit."""
     plain = jx.opened(jaxpr)
@@ -68,4 +73,6 @@ def _numbered(jaxpr, fresh, given=None):
             inner = yield from _numbered(body, fresh, inputs if is_call else None)
             if is_call:
                 numbers.update(zip(eqn.outvars, inner, strict=True))
+        if _only_types(eqn):
+            numbers.update(zip(eqn.outvars, inputs, strict=True))
     return [of(v) for v in plain.outvars]

@@ -117,7 +117,7 @@ def _subject(site, seen, beside, uses, arrays, domains, where) -> Subject:
     rule = uses()(site)
     ahead = len(rule.numbers) - len(seen.inputs)  # constants that the rule closes over
     numbers = rule.numbers[ahead:]
-    inputs = [np.asarray(x) if _is_plain(x) else x for x in seen.inputs]
+    inputs = [np.asarray(x) if _is_plain(x) and not jx.is_weak(x) else x for x in seen.inputs]
     moving = {i for i in range(len(inputs)) if i + ahead in rule.moving}
     free = [i for i, x in enumerate(inputs) if i in moving or not jnp.issubdtype(x.dtype, jnp.inexact)]
     first = {n: i for i, n in reversed([*enumerate(numbers)])}

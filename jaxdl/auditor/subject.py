@@ -75,7 +75,7 @@ class Subject:
     @functools.cached_property
     def types(self) -> tuple[Any, ...]:
         """The types of the inputs."""
-        return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.inputs)
+        return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=jx.is_weak(x)) for x in self.inputs)
 
     @functools.cached_property
     def outputs(self) -> tuple[Any, ...]:

@@ -89,11 +89,13 @@ from jaxdl.jaxpr.types import (
     is_array,
     is_key,
     is_staged,
+    is_weak,
     mapped_points,
     typed,
     unbatched_type,
     vary_alike,
 )
+from jaxdl.jaxpr.users_arguments import Given, given_arguments
 from jaxdl.jaxpr.versions import (
     INLINE_WHEN_TRACED,
     AnyJaxpr,
@@ -119,6 +121,7 @@ __all__ = [
     "AnyJaxpr",
     "Dot",
     "Equation",
+    "Given",
     "Instruction",
     "Primitive",
     "Scan",
@@ -153,6 +156,7 @@ __all__ = [
     "flops",
     "function_name",
     "gather",
+    "given_arguments",
     "has_derivative",
     "hide_from_source_lines",
     "in_arrays",
@@ -171,6 +175,7 @@ __all__ = [
     "is_staged",
     "is_undefined_primal",
     "is_variable",
+    "is_weak",
     "is_zero",
     "keep_weakly",
     "label",

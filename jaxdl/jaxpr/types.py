@@ -47,6 +47,11 @@ def is_key(x: Any) -> bool:
     return jax.numpy.issubdtype(x.dtype, jax.dtypes.extended)
 
 
+def is_weak(x: Any) -> bool:
+    """Whether x, an array or the type of one, is a single number of weak type, as Python's numbers are."""
+    return bool(getattr(x, "weak_type", False)) and x.shape == ()
+
+
 def is_staged(x: Any) -> bool:
     """Whether the value of x is not known yet, as inside jit. Under vmap or grad alone it is known."""
     while hasattr(x, "batch_dim") or hasattr(x, "primal"):

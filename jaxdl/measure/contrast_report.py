@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jaxdl.measure.contrast_figure import comparison_figure
@@ -141,6 +141,7 @@ class Contrast(Report):
         sites: One comparison for each rule, on the values that it was called with.
         left_out: The rules without a comparison, each with the reason.
         order: 1 where gradients were compared, 2 where their derivatives were.
+        constant: A sentence for each floating-point number among the arguments that was held constant.
     """
 
     device: str
@@ -148,6 +149,7 @@ class Contrast(Report):
     sites: tuple[Comparison, ...]
     left_out: tuple[tuple[Site, str], ...] = ()
     order: int = 1
+    constant: tuple[str, ...] = ()
 
     @property
     def conclusion(self) -> str:
@@ -158,7 +160,12 @@ class Contrast(Report):
         """The report as plain data: numbers, strings, lists and dictionaries. NaN and infinity become None."""
         left_out = [{"name": site.name, "where": site.where, "reason": reason} for site, reason in self.left_out]
         sites = [site.to_json() for site in self.sites]
-        about = {"conclusion": self.conclusion, "device": self.device, "order": self.order}
+        about = {
+            "conclusion": self.conclusion,
+            "device": self.device,
+            "order": self.order,
+            "constant": list(self.constant),
+        }
         return plain({**about, "whole": self.whole.to_json(), "sites": sites, "left_out": left_out})
 
     def table(self, *, brief: bool = False) -> Table:
@@ -169,7 +176,9 @@ class Contrast(Report):
         """
         what = "derivative" if self.order == 1 else "second derivative"
         title = f"Hand-written against automatic {what}, on {self.device}"
-        return comparison_table(title, (self.whole, *self.sites), brief, self.left_out)
+        table = comparison_table(title, (self.whole, *self.sites), brief, self.left_out)
+        constant = [f"{text[0].upper()}{text[1:]}." for text in self.constant]
+        return replace(table, note="\n".join([table.note, *constant]))
 
     def gains(self) -> Table:
         """One row for each rule that measures better than the automatic derivative: in which figures, and why."""

@@ -75,12 +75,13 @@ def contrast(
 ) -> Contrast:
     """Compares the hand-written derivative rules in f with the automatic derivative, at these arguments.
 
-    f is differentiated in all floating-point arrays among its arguments, not in Python numbers, and pulled back from
-    one fixed cotangent (1 for scalar outputs, else normal numbers). The report has the largest differences in outputs
-    and cotangents, FLOPs, bytes, residual and temporary memory, memory of the whole step and compile time, for f as a
-    whole and for each rule that f calls, on the values that it is called with there, in those of its inputs in which f
-    differentiates it. A figure that cannot be measured (a solver in f refuses the random cotangent, or float64) is left
-    empty, and the table says why. A difference where rounding decides a maximum or a comparison is named as that.
+    f is differentiated in all floating-point arrays and numbers among its arguments, and pulled back from one fixed
+    cotangent (1 for scalar outputs, else normal numbers). A number whose value f needs, as for a condition, is held
+    constant, and the report says so. The report has the largest differences in outputs and cotangents, FLOPs, bytes,
+    residual and temporary memory, memory of the whole step and compile time, for f as a whole and for each rule that f
+    calls, on the values that it is called with there, in those of its inputs in which f differentiates it. A figure
+    that cannot be measured (a solver in f refuses the random cotangent, or float64) is left empty, and the table says
+    why. A difference where rounding decides a maximum or a comparison is named as that.
 
     Where f has ops of jaxdl with stock functions, f as a whole and each of them stand also with those functions
     (`jaxdl.stock`), and f as a whole beside each function in `beside`; times are measured in the same rounds.
@@ -106,9 +107,9 @@ def contrast(
         The report, or without arguments of f a function of them that returns it.
 
     Raises:
-        ValueError: There is no floating-point array among the arguments or the outputs of f; a function in `beside`
-            does not return what f returns; `only` or `keep` names a rule that f does not call; or `order` is neither 1
-            nor 2.
+        ValueError: There is no floating-point array or number among the arguments or the outputs of f; a function in
+            `beside` does not return what f returns; `only` or `keep` names a rule that f does not call; or `order` is
+            neither 1 nor 2.
         TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
             the rule to keep); `beside` has no functions by name; or a keyword given is also a parameter of f.
 
@@ -122,9 +123,10 @@ def contrast(
     """
     if order not in (1, 2):
         raise ValueError(f"contrast: order must be 1, the gradient, or 2, its derivative; got {order!r}")
+    args, kwargs, _, constant = jx.given_arguments("contrast", f, args, kwargs)
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     names = _argument_names(args, kwargs)
-    check_differentiable("contrast", jaxpr, arrays)
+    check_differentiable("contrast", jaxpr, arrays, constant)
     smooth = positions_to_differentiate("contrast", args, kwargs, argnums)
     arrays = [jnp.asarray(x) for x in arrays]
     in_arrays = _held_fixed(jx.in_arrays(f, args, kwargs), smooth)
@@ -152,7 +154,7 @@ def contrast(
                 found.append(_compare_site(observed, compare))
             except Exception as error:  # of any kind: JAX's, the rule's, or that of a function the rule calls
                 left_out.append((observed.site, error_text(error)))
-    return Contrast(device_text(jax.devices()[0]), whole, tuple(found), tuple(left_out), order)
+    return Contrast(device_text(jax.devices()[0]), whole, tuple(found), tuple(left_out), order, constant)
 
 
 def _held_fixed(f, smooth):

@@ -172,12 +172,20 @@ def _on_arrays(side, forward, backward):
     return lambda: forward(*side.arrays), lambda: backward(pullback, dy)
 
 
-def check_differentiable(name: str, jaxpr: Any, arrays: Sequence[Any]) -> None:
-    """Raises ValueError, in the name of a tool, where there is nothing to differentiate."""
+def check_differentiable(name: str, jaxpr: Any, arrays: Sequence[Any], constant: Iterable[str] = ()) -> None:
+    """Raises ValueError, in the name of a tool, where there is nothing to differentiate.
+
+    Args:
+        name: The tool.
+        jaxpr: The function as it was traced.
+        arrays: The arrays in which it was.
+        constant: Sentences on numbers that are held constant.
+    """
     plain = jx.opened(jaxpr)
     inexact = lambda types: any(jnp.issubdtype(t.dtype, jnp.inexact) for t in types)
     if not inexact(arrays):
-        raise ValueError(f"{name}: no floating-point array among the arguments: nothing to differentiate in")
+        said = "".join(f"; {text}" for text in constant)
+        raise ValueError(f"{name}: no floating-point array among the arguments: nothing to differentiate in{said}")
     if not inexact([v.aval for v in plain.outvars]):
         raise ValueError(f"{name}: the function returns no floating-point array: nothing to differentiate")
 

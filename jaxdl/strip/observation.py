@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl import symbolic_zeros
@@ -148,7 +149,7 @@ def _listed(jaxpr, sites):
 
 def _observed(site_of_equation, site, moving, eqn, wraps, values):
     """The constants that a rule closes over, which JAX puts in front of its inputs, are bound to it."""
-    inputs = [wrap(jnp.asarray(x)) for wrap, x in zip(wraps, values, strict=True)]
+    inputs = [wrap(x) for wrap, x in zip(wraps, values, strict=True)]
     count = jx.rule_constants(eqn)
     constants, inputs = inputs[:count], inputs[count:]
     plain = functools.partial(evaluated, rule_primal, eqn, site, removal(chosen(None, None)), *constants)
@@ -158,8 +159,14 @@ def _observed(site_of_equation, site, moving, eqn, wraps, values):
 
 
 def _wrapping(x):
-    """The function that turns key data back into keys where x is an array of random keys; else the identity."""
-    return functools.partial(jax.random.wrap_key_data, impl=jax.random.key_impl(x)) if _is_key(x) else jnp.asarray
+    """The function that turns what a callback gets back into an array like x: into keys of `jax.random`, or weak."""
+    if _is_key(x):
+        return lambda data: jax.random.wrap_key_data(jnp.asarray(data), impl=jax.random.key_impl(x))
+    return functools.partial(_array_like, jax.typeof(x))
+
+
+def _array_like(aval, x):
+    return jx.as_array(np.asarray(x), aval) if jx.is_weak(aval) else jnp.asarray(x)
 
 
 def _is_key(x):
