@@ -213,7 +213,7 @@ def draw(data) -> dict[str, bytes]:
 def draw_wordings(runs) -> bytes:
     """Accuracy with the first and the worst of the training wordings, and with each unseen one."""
     worst = min(TRAINED, key=runs[VARIED]["accuracy"].get)
-    shown = (FIRST, worst, *UNSEEN)
+    shown = tuple(dict.fromkeys((FIRST, worst, *UNSEEN)))
     looks = {VARIED: {"color": DARK}, FIXED: {"color": LIGHT, "hatch": "//", "edgecolor": "w"}}
     with figure(width=8, height=4.6) as (fig, ax):
         for i, (kind, run) in enumerate(runs.items()):
@@ -221,7 +221,7 @@ def draw_wordings(runs) -> bytes:
             places = np.arange(len(shown)) + 0.4 * i - 0.2
             bars = ax.barh(places, values, 0.38, label=f"trained on {kind}", **looks[kind])
             ax.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
-        notes = {FIRST: " (trained)", worst: " (trained, worst)"}
+        notes = {FIRST: " (trained)", worst: " (trained, worst)", "{}": " (the name alone)"}
         names = [w.format("…") + notes.get(w, "") for w in shown]
         ax.set_yticks(range(len(shown)), names)
         ax.invert_yaxis()
