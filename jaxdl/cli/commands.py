@@ -73,8 +73,7 @@ def audit(
 
     Args:
         target: package.module:function, or package.module.
-        args: Python file with each function's arguments, as a tuple under the function's name. Without it, arguments
-            are generated.
+        args: Python file with each function's arguments, as a tuple under its name. Without it they are generated.
         accepted: TOML file of accepted findings: tables [[accepted]] with rule, verdict, reason, check.
         out: File for the report, .json or .html; for a module, a folder with a page for each function.
         domains: The numbers that an argument may have, both ends included, such as eps=1e-12:1.
@@ -160,8 +159,8 @@ def plan(
 ) -> int:
     """Show what a step of training needs on each device: memory, operations, communication, and the least time.
 
-    From types, and a program compiled for the present backend, which is not run. Exit status: 0 it fits, 1 it does not,
-    2 bad usage.
+    From types, and a program compiled for the present backend, which is not run.
+    Exit status: 0 it fits, 1 it does not, 2 bad usage.
 
     Args:
         model: mlp, convnet, autoencoder, lenet5, nin, vit, alexnet or vit-b16.
