@@ -15,13 +15,14 @@ import jax
 from jaxdl import jaxpr as jx
 from jaxdl.jacobian.analysis.operation_counts import MOVED, work_of
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
-from jaxdl.jacobian.jacobian_plan import Way
+from jaxdl.jacobian.jacobian_plan import CALL, Way
 from jaxdl.jacobian.methods.cutting import prepare_cut
 from jaxdl.jacobian.methods.gradients import prepare_reverse_over_forward
 from jaxdl.jacobian.methods.sparse_jacobians import prepare_sparse
 from jaxdl.jacobian.methods.structure import prepare_operator
 from jaxdl.jacobian.methods.sweeps import prepare_forward, prepare_reverse
 from jaxdl.jacobian.methods.vertex_elimination import EliminationPlan, prepare_elimination
+from jaxdl.report import plural_text
 
 
 def prepare_structured(function: VectorFunction) -> Callable[..., jax.Array]:
@@ -44,11 +45,11 @@ PREPARE_HESSIAN: dict[str, Callable[[VectorFunction], Any]] = {"reverse over for
 SWEEPS = {"reverse": "rows", "forward": "columns", "reverse over forward": "rows"}
 
 # Measured on two cores; only their ratios matter.
-CALL = 5e-6  # seconds
 SECONDS_PER_WORK, SECONDS_PER_FLOP = 1e-11, 1e-10
-COMPILATION, PER_EQUATION = 0.03, 0.0015  # seconds
+COMPILATION, PER_EQUATION, PER_LINE = 0.03, 0.0015, 0.015  # seconds; lines are those of an elimination's matrix
 MOST_SCALARS = 2000  # straight-line code for more takes minutes to compile
 MOST_JOINED = 10  # with each more, XLA's program for the code of an elimination takes some 2.4 times as long
+MOST_LINES, LEAST_RATIO = 32, 1.25  # longer code of an elimination that takes more operations is not written
 MOST_STRUCTURED = 60  # equations of a function of scalars: its operators have some eight times as many
 
 
@@ -87,8 +88,15 @@ def not_prepared(name: str, function: VectorFunction, ways: Sequence[Way]) -> st
     if name == "structured":
         long = len(jx.opened(function.jaxpr).eqns) > MOST_STRUCTURED
         return "of so many scalar equations, it takes long to compile" if long else ""
-    entries = found["sparse"].run.plan.pattern.nnz if "sparse" in found else m * n
-    return f"it is for matrices of up to {MOST_SCALARS:,} entries, not {entries:,}" if entries > MOST_SCALARS else ""
+    sparse = found.get("sparse")
+    entries = m * n if sparse is None else sparse.run.plan.pattern.nnz
+    if entries > MOST_SCALARS:
+        return f"it is for matrices of up to {MOST_SCALARS:,} entries, not {entries:,}"
+    lines = min(m, n)
+    if sparse is not None and lines > MOST_LINES:
+        ratio = (2 * m * n + lines * entries) / sparse.operations
+        return f"at least {ratio:.1f} times the operations of sparse" if ratio > LEAST_RATIO else ""
+    return ""
 
 
 def estimated(function: VectorFunction) -> Way:
@@ -113,7 +121,8 @@ def estimated(function: VectorFunction) -> Way:
     if "custom_lin" in primitives:  # JAX refuses it when it is lowered
         return Way(name, refused="a custom_vjp has no forward mode")
     count, text = _sweeps(function, run)
-    operations = _operations(function, run, count, traced)
+    lines = _lines(traced) if name == "eliminate" else []
+    operations = _operations(function, run, count, traced) + sum(size * parts for size, parts in lines)
     return Way(
         name,
         text,
@@ -121,7 +130,7 @@ def estimated(function: VectorFunction) -> Way:
         predicted=CALL + operations * (SECONDS_PER_FLOP if is_small(function) else SECONDS_PER_WORK),
         count=count,
         operations=operations,
-        compile_seconds=COMPILATION + PER_EQUATION * len(primitives),
+        compile_seconds=COMPILATION + PER_EQUATION * len(primitives) + PER_LINE * len(lines),
         run=run,
         program=program,
     )
@@ -174,17 +183,27 @@ def _sweeps(function: VectorFunction, run: Any) -> tuple[int, str]:
     """The number of sweeps through the whole function, 0 if there are none; and what the plan's table shows."""
     match function.name:
         case "reverse" | "reverse over forward":
-            return function.m, f"{function.m:,} rows"
+            return function.m, plural_text(function.m, "row")
         case "forward":
-            return function.n, f"{function.n:,} columns"
+            return function.n, plural_text(function.n, "column")
         case "sparse":
             columns, rows = run.plan.sweeps
-            return columns + rows, f"{columns:,} columns, {rows:,} rows"
+            texts = [plural_text(n, noun) for n, noun in ((columns, "column"), (rows, "row")) if n]
+            return columns + rows, ", ".join(texts) or "none"
         case "cut":
             return 0, f"{run.plan.sweeps:,} across {' → '.join(f'{size:,}' for size in run.sizes)}"
         case "eliminate":
-            return 0, f"{run.plan.multiplications['found']:,} multiplications"
+            return 0, plural_text(run.plan.multiplications["found"], "multiplication")
     return 0, "layer by layer"
+
+
+def _lines(traced: Any) -> list[tuple[int, int]]:
+    """The vectors that are joined from parts: their sizes and numbers of parts.
+
+    XLA compiles each to a loop that asks for each entry of which part it is.
+    """
+    joined = [eqn for eqn in jx.opened(jx.inlined(traced)).eqns if eqn.primitive.name == "concatenate"]
+    return [(eqn.outvars[0].aval.size, len(eqn.invars)) for eqn in joined if eqn.outvars[0].aval.ndim == 1]
 
 
 def _operations(function: VectorFunction, run: Any, sweeps: int, traced: Any) -> float:

@@ -27,6 +27,7 @@ def hessian(
     max_bytes: int | None = None,
     seconds: float = SECONDS,
     plan: JacobianPlan | str | os.PathLike[str] | None = None,
+    batch: bool | None = None,
 ) -> PlannedHessian[P, JacobianPlan]:
     """The Hessian of a scalar function, as `jax.hessian`, by the fastest method for these types of arguments.
 
@@ -44,6 +45,7 @@ def hessian(
             this, see `forward`.
         seconds: About how long planning may take, for each type of arguments, see `plan`.
         plan: A plan of this Hessian, `plan(*args)`, or the path of the file in which it was saved, see `best`.
+        batch: Whether it is to be fast for many points at once, see `best`.
 
     Returns:
         A function of f's arguments that returns the Hessian, as `jax.hessian(f)` does;
@@ -63,4 +65,4 @@ def hessian(
     in_chunks = functools.partial(prepare_forward, chunk=chunk, max_bytes=max_bytes)
     planned = with_plan(functools.partial(prepare_best, seconds=seconds), plan, JacobianPlan)
     prepare = planned if chunk is None and max_bytes is None else in_chunks
-    return PlannedHessian("hessian", f, prepare, argnums, has_aux, holomorphic)
+    return PlannedHessian("hessian", f, prepare, argnums, has_aux, holomorphic, batch)

@@ -16,7 +16,11 @@ from jaxdl.report import FURTHER, Table, bytes_text, count_text, figure, seconds
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-JSON_FIELDS = "method", "sweeps", "flops", "bytes", "temporary", "predicted", "measured", "skipped", "refused"
+JSON_FIELDS = (
+    *("method", "sweeps", "flops", "bytes", "temporary", "predicted", "measured", "points", "skipped", "refused"),
+)
+CALL = 5e-6  # seconds that any call takes on two cores
+NO_TIME = "no time left"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,7 @@ class Way:
         bytes: The bytes that the compiled program accesses; NaN if it was not compiled.
         temporary: Its temporary memory in bytes, without arguments and result; NaN if it was not compiled.
         predicted: The predicted time in seconds.
-        measured: The measured time in seconds; None if it was not run.
+        measured: The measured time in seconds of a call of the compiled program; None if it was not run.
         skipped: Why the method was not tried, else empty.
         refused: Why the method cannot be used, else empty.
         count: The number of sweeps through the whole function; 0 for other methods.
@@ -39,7 +43,7 @@ class Way:
         run: The Jacobian as a function of vectors, for `best`.
         program: The same, jitted.
         compiled: The same, compiled; None if it was not compiled.
-        points: For how many points at once it was compiled; 0 for a single one.
+        points: For how many points at once it was compiled, 0 for a single one; costs and times are for each of them.
     """
 
     method: str
@@ -66,7 +70,7 @@ class Way:
 
     def at_points(self, x: jax.Array) -> jax.Array:
         """The vector x as the compiled program takes it."""
-        return jnp.stack([x] * self.points) if self.points else x
+        return jnp.broadcast_to(x, (self.points, *x.shape)) if self.points else x
 
     def matrix(self, x: jax.Array, *others: Any) -> jax.Array:
         """The Jacobian by the compiled program."""
@@ -137,12 +141,20 @@ class JacobianPlan(SavedPlan):
         """Why the best method is the best, in a sentence."""
         first, *others = self._tried
         if not others:
-            return f"{first.method}; the others cannot win"
-        how = "measured" if first.measured is not None else "predicted"
-        return (
-            f"{first.method}, {others[0].seconds / first.seconds:.3g} times as fast as {others[0].method} and "
-            f"{max(w.seconds for w in others) / first.seconds:.3g} times as fast as the slowest ({how})"
-        )
+            late = [way.method for way in self.ways if way.skipped == NO_TIME]
+            return f"{first.method}; " + (f"no time to try {', '.join(late)}" if late else "the others cannot win")
+        times = lambda way: f"{way.seconds / first.seconds:.3g} times as fast as"
+        slowest = max(others, key=lambda way: way.seconds)
+        further = "" if slowest is others[0] else f" and {times(slowest)} {slowest.method}"
+        return f"{first.method}, {times(others[0])} {others[0].method}{further} ({self._how})"
+
+    @property
+    def _how(self) -> str:
+        """What the times are."""
+        if self.best.measured is None:
+            return "predicted"
+        points = self.best.points
+        return f"measured, each of {points} points in a call" if points else "measured, a jitted call"
 
     def data(self) -> dict[str, Any]:
         """The size, the costs of each method, and what the best one has decided."""

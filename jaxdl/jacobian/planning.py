@@ -18,8 +18,8 @@ from jaxdl import jaxpr as jx
 from jaxdl.currying import check_unambiguous
 from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
 from jaxdl.jacobian.analysis.vector_function import VectorFunction
-from jaxdl.jacobian.estimation import CALL, estimated, is_small, methods, not_prepared, prepare_decided, reason
-from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
+from jaxdl.jacobian.estimation import estimated, is_small, methods, not_prepared, prepare_decided, reason
+from jaxdl.jacobian.jacobian_plan import CALL, NO_TIME, JacobianPlan, Way
 from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import P, PlannedJacobian, method
 from jaxdl.jacobian.saved_plans import with_plan
@@ -28,11 +28,12 @@ from jaxdl.jacobian.verification import VerifiedJacobian
 SECONDS = 5.0  # for planning
 TRIAL = 0.03  # seconds to time each method
 IN_A_ROW = 4  # calls, so that the first one refills the caches
-POINTS_AT_ONCE = 256  # points at once, if a single one takes less time than the call
+POINTS_AT_ONCE = 256  # for Jacobians in batches, if a single point takes less time than the call
 FIRST = 2  # calls of each method; one alone may be forty times as slow, as where threads start
 CLOSE = 4.0  # a method whose first calls take so many times as long as another's is not called again
 NEAR = 1.25  # estimates that differ by no more say nothing
 MOST_OF_TIME = 0.2  # what the compilation of a method whose estimate is not better may take
+MOST_FOR_ONE = 0.4  # what that of any method may take
 FEW = 3  # sweeps of one mode that may take less time than a single one of the other
 FEWER = 0.9  # of the sweeps, by the same program, always take less time
 
@@ -90,6 +91,7 @@ def best(
     *,
     seconds: float = SECONDS,
     plan: JacobianPlan | str | os.PathLike[str] | None = None,
+    batch: bool | None = None,
 ) -> PlannedJacobian[P, JacobianPlan]:
     """The Jacobian by the method that `plan` finds to be the fastest for these types of arguments.
 
@@ -107,6 +109,8 @@ def best(
         plan: A plan of this function, `plan(*args)`, or the path of the file in which it was saved: nothing is
             estimated or timed. It is refused for other programs, types, versions and values of arrays that f closes
             over.
+        batch: Whether it is to be fast for many points at once, as under `jax.vmap`, and not for one. By default, if
+            `jax.vmap` is seen around the call; set it where it is not, as in `jax.vmap(jax.jit(…))` or in a loop.
 
     Returns:
         A function of f's arguments that returns the Jacobian, as `jax.jacrev(f)` does; its `plan(*args)` is the
@@ -123,7 +127,7 @@ def best(
         (4, 5)
     """
     prepare = with_plan(functools.partial(prepare_best, seconds=seconds), plan, JacobianPlan)
-    return PlannedJacobian("best", f, prepare, argnums, has_aux, holomorphic)
+    return PlannedJacobian("best", f, prepare, argnums, has_aux, holomorphic, batch)
 
 
 @method
@@ -194,7 +198,7 @@ def _estimates(function: VectorFunction, end: float) -> list[Way]:
     ways: list[Way] = []
     for name in methods(function):
         is_late = time.monotonic() > end and any(way.is_usable for way in ways)
-        skipped = not_prepared(name, function, ways) or ("no time left" if is_late else "")
+        skipped = not_prepared(name, function, ways) or (NO_TIME if is_late else "")
         ways.append(Way(name, skipped=skipped) if skipped else _way(function, name))
     return ways
 
@@ -204,15 +208,23 @@ def _way(function: VectorFunction, name: str) -> Way:
 
 
 def _tried(function: VectorFunction, ways: list[Way], seconds: float, end: float) -> list[Way]:
-    """The methods, the most promising first, with the times of those that can win."""
+    """The methods, the most promising first, with the times of those that can win.
+
+    What takes long to compile comes last, and is left out if it leaves no time.
+    """
+    takes_long = lambda way: way.compile_seconds > MOST_OF_TIME * max(seconds, SECONDS)
+    ways = sorted(ways, key=lambda way: (takes_long(way), way.predicted))
     first, *others = ways
     skipped = {way: why for way in others if (why := _no_chance(way, ways, seconds, is_small(function)))}
-    points = POINTS_AT_ONCE if first.predicted < 2 * CALL else 0
+    points = POINTS_AT_ONCE if function.in_batch and first.predicted < 2 * CALL else 0
     compiled: dict[Way, Way] = {}
     if len(skipped) < len(others):
         for way in ways:
-            if way not in skipped and way is not first and way.compile_seconds > end - time.monotonic():
-                skipped[way] = "no time left"
+            left = end - time.monotonic()
+            if takes_long(way):
+                left = min(left, MOST_FOR_ONE * seconds)
+            if way not in skipped and way is not first and way.compile_seconds > left:
+                skipped[way] = NO_TIME
             elif way not in skipped:
                 compiled[way] = _compiled(function, way, points)
     usable = [way for way in compiled.values() if way.is_usable]
@@ -261,6 +273,7 @@ def _compiled(function: VectorFunction, way: Way, points: int) -> Way:
     memory, count = compiled.memory_analysis(), max(points, 1)
     return replace(
         way,
+        predicted=way.predicted - CALL + CALL / count,
         flops=cost.get("flops", math.nan) / count,
         bytes=cost.get("bytes accessed", math.nan) / count,
         temporary=math.nan if memory is None else memory.temp_size_in_bytes / count,
@@ -276,7 +289,10 @@ def _refusal(error: Exception) -> str:
 
 
 def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
-    """The methods with their times on random inputs: the median of several calls, interleaved."""
+    """The methods with their times on random inputs: the lower quartile of several calls, interleaved.
+
+    Other programs on the machine delay some of the calls, and more of those with several threads.
+    """
     with jax.ensure_compile_time_eval():
         inputs = random_inputs(np.random.default_rng(0).normal, function)
         inputs[0] = ways[0].at_points(inputs[0])
@@ -290,8 +306,8 @@ def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
             for way in close:
                 times[way] += [_seconds(way, inputs) for _ in range(IN_A_ROW)]
             rounds += 1
-    median = lambda way: float(np.median(times[way][IN_A_ROW:] or times[way]))
-    return [replace(way, measured=median(way) / max(way.points, 1)) for way in ways]
+    quartile = lambda way: float(np.quantile(times[way][IN_A_ROW:] or times[way], 0.25))
+    return [replace(way, measured=quartile(way) / max(way.points, 1)) for way in ways]
 
 
 def _seconds(way: Way, inputs: list[Any]) -> float:

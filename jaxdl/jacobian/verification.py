@@ -14,12 +14,13 @@ import numpy as np
 
 from jaxdl import jaxpr as jx
 from jaxdl.double_precision import as_double, in_double_precision
-from jaxdl.jacobian.analysis.probes import agrees
+from jaxdl.jacobian.analysis.probes import agrees, has_product, random_product
 from jaxdl.jacobian.analysis.synthetic_inputs import may_be_run, random_inputs
 from jaxdl.jacobian.analysis.vector_function import Outputs, VectorFunction
 from jaxdl.jacobian.jacobian_plan import JacobianPlan, Way
 from jaxdl.jacobian.methods.base import outputs_and_matrix
 
+MOST_ON_HOST = 1_000_000  # entries of a matrix that NumPy multiplies faster than XLA compiles the product
 JAX_METHODS = "reverse", "forward"  # JAX's own, with which the others are compared
 
 
@@ -36,12 +37,15 @@ class VerifiedJacobian:
         self.plan: JacobianPlan = plan
         no_forward, no_reverse = function.hindrances
         self._is_compared = bool(no_forward and no_reverse)  # there is nothing to compare with
-        self._agrees = jax.jit(
-            lambda matrix, x, *others: agrees(matrix, lambda x: function(x, *others), x, not no_forward)
-        )
+        self._is_forward = not no_forward
+        self._product = jax.jit(lambda x, *others: random_product(self._of(others), x, self._is_forward))
+        self._agrees = jax.jit(lambda matrix, x, *others: agrees(matrix, self._of(others), x, self._is_forward))
         if may_be_run(function):
             with contextlib.suppress(Exception):  # f refuses random inputs: compared on the first arguments
                 self._compare_on_random_inputs()
+
+    def _of(self, others: Sequence[Any]) -> Callable[..., Any]:
+        return lambda x: self.function(x, *others)
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:
         self._compare_on(x, others)
@@ -82,7 +86,11 @@ class VerifiedJacobian:
 
         def run(*inputs):
             with jax.ensure_compile_time_eval():
-                return self._agrees(way.matrix(*inputs), *inputs)
+                matrix = way.matrix(*inputs)
+                if matrix.size > MOST_ON_HOST:
+                    return self._agrees(matrix, *inputs)
+                v, true = map(np.asarray, self._product(*inputs))
+                return has_product(np.asarray(matrix), v, true, self._is_forward)
 
         return run
 

@@ -79,7 +79,7 @@ def test_every_way_of_the_plan(name, monkeypatch):
 def test_the_symmetry_is_used_by_the_planned_method():
     arrow = lambda x: jnp.sum(x[1:] * x[0]) + jnp.sum(x**3)
     (sparse,) = [way for way in jacobian.hessian(arrow).plan(jnp.ones(300)).ways if way.method == "sparse"]
-    assert sparse.sweeps == "2 columns, 0 rows"
+    assert sparse.sweeps == "2 columns"
 
 
 def test_a_saved_plan(tmp_path):

@@ -1,18 +1,22 @@
 """The plan: what it chooses, its table, and which functions it does not run."""
 
+import contextlib
 import itertools
 import sys
 import types
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from jaxdl import jacobian, nn
+from jaxdl.jacobian.jacobian_plan import NO_TIME, JacobianPlan, Way
 from tests.draws import draw
 from tests.tolerance import assert_close
 
 X = draw(10, 6)
+POINTS = sys.modules["jaxdl.jacobian.planning"].POINTS_AT_ONCE
 
 
 def way(plan, method):
@@ -60,13 +64,96 @@ def test_a_function_that_may_not_end_on_random_inputs_is_not_run():
     assert_close(jacobian.best(f)(jnp.ones(4)), jax.jacfwd(f)(jnp.ones(4)), "float32", "jacobian")
 
 
-def test_options_are_those_of_jacrev_and_small_work_is_timed_in_batches(monkeypatch):
-    module = sys.modules["jaxdl.jacobian.planning"]
-    ticks = types.SimpleNamespace(perf_counter=itertools.count().__next__, monotonic=lambda: 0)  # a call takes 1 s
-    monkeypatch.setattr(module, "time", ticks)
+@pytest.fixture
+def each_call_takes_a_second(monkeypatch):
+    ticks = types.SimpleNamespace(perf_counter=itertools.count().__next__, monotonic=lambda: 0)
+    monkeypatch.setattr(sys.modules["jaxdl.jacobian.planning"], "time", ticks)
+
+
+def test_options_are_those_of_jacrev_and_a_call_is_timed(each_call_takes_a_second):
     plan = jacobian.plan(lambda x, y, *, k: ((x * y**k), "aux"), draw(4, 3), draw(5, 3), k=2, argnums=1, has_aux=True)
     assert (plan.m, plan.n) == (3, 3)
-    assert {way.measured for way in plan.ways} == {None, 1 / module.POINTS_AT_ONCE}
+    assert {way.measured for way in plan.ways} == {None, 1.0}
+    assert "(measured, a jitted call)" in str(plan)
+
+
+def test_in_batches_many_points_are_timed_in_a_call(each_call_takes_a_second):
+    plan = jacobian.best(lambda x: jnp.sin(x[1:] * x[:-1]), batch=True).plan(X)
+    assert {way.measured for way in plan.ways} == {None, 1 / POINTS}
+    assert f"(measured, each of {POINTS} points in a call)" in str(plan)
+    assert f"(measured, each of {POINTS} points in a call)" in str(JacobianPlan.of(plan.m, plan.n, plan.ways))
+
+
+def test_what_vmap_calls_is_planned_in_batches(monkeypatch):
+    module, planned = sys.modules["jaxdl.jacobian.planning"], []
+    monkeypatch.setattr(
+        module, "_compiled", lambda f, way, points: planned.append(points) or replace(way, refused="only counted")
+    )
+    best = jacobian.best(lambda x: jnp.sin(x[1:] * x[:-1]))
+    for call, points in ((best, 0), (jax.vmap(best), POINTS), (jax.jit(jax.vmap(best)), POINTS), (jax.jit(best), 0)):
+        planned.clear()
+        with contextlib.suppress(ValueError):
+            call(X if points == 0 else jnp.stack([X, X]))
+        assert {*planned} == {points}
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jnp.diff(jnp.exp(x)),
+        jnp.sin,
+        lambda x: jnp.sin(x) - jnp.roll(x, 1),
+        lambda x: 2 * x**3 - jnp.convolve(x, jnp.array([1.0, 0.0, 1.0]), "same"),
+    ],
+    ids=["differences", "elementwise", "rolled", "stencil"],
+)
+@pytest.mark.parametrize("n", [50, 100, 300])
+def test_long_code_that_gains_nothing_is_not_compiled(monkeypatch, f, n):
+    module, compiled = sys.modules["jaxdl.jacobian.planning"], []
+    compile = module._compiled
+    monkeypatch.setattr(
+        module, "_compiled", lambda f, way, points: compiled.append(way.method) or compile(f, way, points)
+    )
+    plan = jacobian.plan(f, jnp.linspace(0.0, 1.0, n))
+    assert "eliminate" not in compiled
+    assert "sparse" in (*compiled, plan.best.method)
+
+
+def test_what_takes_long_to_compile_comes_last_and_only_if_there_is_time(monkeypatch):
+    module, compiled = sys.modules["jaxdl.jacobian.planning"], []
+    estimated, compile = module.estimated, module._compiled
+
+    def slow(function):
+        way = estimated(function)
+        return replace(way, compile_seconds=1.5, operations=1.0, predicted=0.0) if way.method == "eliminate" else way
+
+    monkeypatch.setattr(module, "estimated", slow)
+    monkeypatch.setattr(
+        module, "_compiled", lambda f, way, points: compiled.append(way.method) or compile(f, way, points)
+    )
+    f = lambda x: jnp.sin(x[1:] * x[:-1])
+    jacobian.plan(f, X)
+    assert compiled[-1] == "eliminate"
+    assert len(compiled) > 2
+    plan = jacobian.plan(f, X, seconds=2.0)
+    assert way(plan, "eliminate").skipped == "no time left"
+
+
+def test_the_title_says_nothing_twice_and_what_had_no_time():
+    one = Way("reverse", run=len, predicted=2e-6)
+    plan = lambda *others: JacobianPlan.of(3, 3, [one, *others])
+    assert plan().why == "reverse; the others cannot win"
+    assert plan(replace(one, method="cut", skipped=NO_TIME)).why == "reverse; no time to try cut"
+    two = replace(one, method="sparse", predicted=3e-6)
+    assert plan(two).why == "reverse, 1.5 times as fast as sparse (predicted)"
+    three = replace(one, method="forward", predicted=4e-6)
+    assert plan(two, three).why == ("reverse, 1.5 times as fast as sparse and 2 times as fast as forward (predicted)")
+
+
+def test_one_sweep_is_one_column_and_no_rows_are_not_listed():
+    plan = jacobian.plan(jnp.sin, X)
+    assert way(plan, "sparse").sweeps == "1 column"
+    assert way(jacobian.plan(lambda x: x[0] * x, X), "sparse").sweeps in ("1 column, 1 row", "2 columns")
 
 
 def test_a_gradient_is_planned_at_once(monkeypatch):

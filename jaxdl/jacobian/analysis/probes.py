@@ -26,24 +26,34 @@ def random_signs(size: int, dtype: Any) -> jax.Array:
     return jnp.asarray(random.choice([-1, 1], size) * random.uniform(0.5, 1.5, size), dtype)
 
 
-def is_close(found: jax.Array, true: jax.Array, magnitude: jax.Array) -> jax.Array:
+def is_close(found: Any, true: Any, magnitude: Any) -> Any:
     """Whether a product is the true one, up to the square root of the precision relative to its terms.
+
+    The arrays are all JAX's or all NumPy's, and so is the result.
 
     Args:
         found: The product.
         true: The true product. Where it is not finite, anything passes.
         magnitude: The sum of the absolute values of the terms of each entry.
     """
-    allowed = jnp.sqrt(jnp.finfo(found.dtype).eps).astype(magnitude.dtype)
+    allowed = np.sqrt(jnp.finfo(found.dtype).eps).astype(magnitude.dtype)
     true = true.astype(found.dtype)
-    within = jnp.abs(found - true) <= allowed * (magnitude + jnp.abs(true))
-    return jnp.all(within | ~jnp.isfinite(true))
+    within = abs(found - true) <= allowed * (magnitude + abs(true))
+    return (within | ~_finite(true)).all()
 
 
 def agrees(matrix: jax.Array, f: Callable[..., Any], x: jax.Array, forward: bool) -> tuple[jax.Array, jax.Array]:
     """Whether a matrix gives the random product; and whether any of that is finite, so that the test is meaningful."""
-    v, true = random_product(f, x, forward)
+    return has_product(matrix, *random_product(f, x, forward), forward)
+
+
+def has_product(matrix: Any, v: Any, true: Any, forward: bool) -> tuple[Any, Any]:
+    """`agrees` with the v and the product that `random_product` returned, all of JAX or all of NumPy."""
     exact = jnp.float32 if matrix.dtype.itemsize < 4 else matrix.dtype
     matrix, v = (a.astype(exact) for a in (matrix if forward else matrix.T, v))
-    magnitude = (jnp.abs(matrix) @ jnp.abs(v)).astype(jnp.abs(true).dtype)
-    return is_close((matrix @ v).astype(true.dtype), true, magnitude), jnp.isfinite(true).any()
+    magnitude = (abs(matrix) @ abs(v)).astype(abs(true).dtype)
+    return is_close((matrix @ v).astype(true.dtype), true, magnitude), _finite(true).any()
+
+
+def _finite(x: Any) -> Any:
+    return (jnp if isinstance(x, jax.Array) else np).isfinite(x)

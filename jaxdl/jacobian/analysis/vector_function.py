@@ -39,6 +39,7 @@ class VectorFunction:
         constants: The values of the arrays that the function closes over; None where an outer trace has not computed
             one yet.
         used: The constants whose values an analysis has used, by number: its result holds for these values only.
+        in_batch: Whether its Jacobian is for many points at once, as under `jax.vmap`.
         potential: The function whose gradient this is, so that the Jacobian is symmetric; None if there is none.
         arrays_for_aux: `of_arrays` with a second result, the list of the values that aux reads; None without aux.
         aux_of: The arrays of aux, as a function of these values and `others`. It is called outside of the derivative,
@@ -54,6 +55,7 @@ class VectorFunction:
     used: dict[int, Any] = dataclasses.field(default_factory=dict)
     arrays_for_aux: Callable[..., Any] | None = None
     aux_of: Callable[..., list[Any]] = no_aux
+    in_batch: bool = False
     potential: VectorFunction | None = None
 
     def __call__(self, x: jax.Array, *others: Any) -> jax.Array:

@@ -50,6 +50,7 @@ class Jacobian(Generic[P]):
         argnums: The differentiated arguments.
         has_aux: Whether f returns a pair (output, aux).
         holomorphic: Whether f is a holomorphic function of complex numbers.
+        batch: Whether to prepare for many points at once; None, if `jax.vmap` is seen around the call.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Jacobian(Generic[P]):
         argnums: Argnums,
         has_aux: bool,
         holomorphic: bool,
+        batch: bool | None = False,
     ):
         functools.update_wrapper(self, f, updated=())
         self.name: str = name
@@ -68,6 +70,7 @@ class Jacobian(Generic[P]):
         self.argnums: Argnums = argnums
         self.has_aux: bool = has_aux
         self.holomorphic: bool = holomorphic
+        self.batch: bool | None = batch
         self.prepared: dict[Any, list[Any]] = {}
 
     def __repr__(self) -> str:
@@ -145,11 +148,13 @@ class Jacobian(Generic[P]):
         known = tuple(None if jx.is_staged(c) else c for c in consts)
         types = tuple(map(jax.typeof, (*chosen, *others)))
         settings = _hashable(found.settings), tuple(c is None for c in known)
-        key = types, tree, rest_tree, found.out_tree, settings, fingerprint(found.jaxpr)
+        in_batch = any(jx.mapped_points(x) > 1 for x in (*chosen, *others)) if self.batch is None else self.batch
+        key = types, tree, rest_tree, found.out_tree, settings, fingerprint(found.jaxpr), in_batch
         entry = next((entry for entry in self.prepared.get(key, ()) if entry[1].fits(known)), None)
         if entry is None:
             inputs = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in chosen]
-            function = self.differentiable(vector_function(self.name, found, inputs, known))
+            function = vector_function(self.name, found, inputs, known)
+            function = self.differentiable(dataclasses.replace(function, in_batch=in_batch))
             run = _empty(function) if function.m == 0 or function.n == 0 else self.prepare(function)
             entry = run, function
             self._keep(key, entry)

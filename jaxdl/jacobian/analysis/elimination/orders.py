@@ -198,7 +198,10 @@ def search_order(graph: ScalarGraph, seconds: float = 5.0, seed: int = 0) -> Sea
     orders = {"forward": forward_order(graph), "reverse": reverse_order(graph), "markowitz": markowitz_order(graph)}
     counts = {name: multiplications(graph, order) for name, order in orders.items()}
     # Markowitz's order is a poor start, also where it is the best one: it is hard to leave.
-    start = orders[min(("forward", "reverse"), key=counts.__getitem__)]
+    start = orders[sweep := min(("forward", "reverse"), key=counts.__getitem__)]
+    if counts[sweep] == 0:
+        found = {"found": start, "emitted": start}
+        return SearchResult(orders | found, counts | dict.fromkeys(found, 0))
     first, left = _eliminated_first(graph)
     annealed = [*first, *_annealed(left, [v for v in start if v not in set(first)], end - REFINING * seconds, draw)]
     orders["found"] = min([annealed, *orders.values()], key=lambda order: multiplications(graph, order))
