@@ -71,11 +71,15 @@ def rosenbrock(x):
     return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
 
-def plan(make: Callable, method=jacobian.best) -> Callable:
+def differences(x):
+    return jnp.diff(jnp.exp(x))
+
+
+def plan(make: Callable, method=jacobian.best, **options) -> Callable:
     def run():
         f, x, *_ = make()
         start = time.process_time()
-        found = method(f).plan(x)
+        found = method(f, **options).plan(x)
         return time.process_time() - start, found.best.method if method is jacobian.best else method.__name__
 
     return run
@@ -91,11 +95,13 @@ def first_call(make: Callable) -> Callable:
     return run
 
 
-CASES: dict[str, Callable] = {row.label: plan(row.make) for row in ROWS if row.quick} | {
+CASES: dict[str, Callable] = {row.label: plan(row.make, batch=row.batch > 1) for row in ROWS if row.quick} | {
     "loop of 40 lines": plan(lambda: (loop, jnp.linspace(0.1, 1, 10))),
     "Lorenz system by 3 parameters": plan(lambda: (lorenz, jnp.array([10.0, 8 / 3, 28.0]))),
     "gated recurrent unit": plan(lambda: (recurrent, jnp.zeros(24))),
     "exponentials of two matrices": plan(lambda: (exponentials, jnp.linspace(0, 0.3, 32))),
+    "differences of 50 exponentials": plan(lambda: (differences, jnp.linspace(0, 1, 50))),
+    "differences of 400 exponentials": plan(lambda: (differences, jnp.linspace(0, 1, 400))),
     "narrow network, 160 layers": plan(lambda: (narrow, jnp.ones(40)), jacobian.cut),
     "Hessian, 8 variables: jit(jax.hessian)": first_call(lambda f: jax.jit(jax.hessian(f))),
     "Hessian, 8 variables: sparse_hessian": first_call(jacobian.sparse_hessian),

@@ -53,7 +53,7 @@ def measure(row) -> dict:
     if row.batch:
         x = x[None] * (1 + 0.01 * jax.random.uniform(jax.random.key(0), (row.batch, *x.shape), x.dtype))
     clock.part("make")
-    best = jacobian.best(f)
+    best = jacobian.best(f, batch=row.batch > 1)
     plan = best.plan(one(row, x))
     planning = clock.part("plan")
     order = jacobian.elimination_plan(f, one(row, x), seconds=SEARCH) if row.group == "systems" else None
