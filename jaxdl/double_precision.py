@@ -19,11 +19,11 @@ class NoDoublePrecision(NotImplementedError):
 def in_double_precision(jaxpr: Any) -> Callable[..., list]:
     """The function of a closed jaxpr with all arithmetic in float64 and complex128; it returns the list of outputs.
 
-    Values that do not depend on the arguments (random numbers) keep their bits. The function can be traced and
-    differentiated, and has no hand-written rules. Call it, and its transformations, inside `jax.enable_x64(True)` on
-    arrays that `as_double` returned.
+    Values that do not depend on the arguments (random numbers) keep their bits, in a wider format. The function can be
+    traced and differentiated, and has no hand-written rules. Call it, and its transformations, inside
+    `jax.enable_x64(True)` on arrays that `as_double` returned.
     """
-    return lambda *args: _closed(jaxpr, args)
+    return lambda *args: [_double_array(y) for y in _closed(jaxpr, args)]
 
 
 def as_double(x: Any) -> Any:
@@ -146,9 +146,16 @@ def _scatter(function, eqn, args):
 
 
 def _linear_solve(eqn, args):
-    """Calls the equation's own solver."""
+    """Calls the equation's own solvers, and is differentiated as the equation is: not through their steps."""
     system = jx.linear_solve(eqn)
-    return _closed(system.solve, system.inputs_of_solve(args))
+    of_matvec, _, of_solve, of_transpose, b = system.split(args)
+    solver = lambda jaxpr, consts: lambda _, b: _closed(jaxpr, [*consts, *b])
+    return lax.custom_linear_solve(
+        lambda x: _closed(system.matvec, [*of_matvec, *x]),
+        b,
+        solver(system.solve, of_solve),
+        system.transpose_solve and solver(system.transpose_solve, of_transpose),
+    )
 
 
 _TRACED_TYPES_ONLY = {"reduce", "reduce_window", "pure_callback", "io_callback"}

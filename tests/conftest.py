@@ -47,6 +47,7 @@ COMPILED_QUICKLY = (
     "tests.experiments.test_hand_vs_automatic",
     "tests.graph",
     "tests.interop",
+    "tests.measure.test_users_rules",
     "tests.nn",
     "tests.peers.test_libraries",
     "tests.ops.test_shapes",

@@ -76,6 +76,7 @@ class LinearSolve(NamedTuple):
 
     matvec: Any
     solve: Any
+    transpose_solve: Any
     counts: tuple[int, int, int, int]
 
     def split(self, inputs: Sequence[Any]) -> list[list[Any]]:
@@ -92,7 +93,7 @@ def linear_solve(eqn: Equation) -> LinearSolve:
     """The record of a `custom_linear_solve`."""
     jaxprs, counts = eqn.params["jaxprs"], eqn.params["const_lengths"]
     counts = counts.matvec, counts.vecmat, counts.solve, counts.transpose_solve
-    return LinearSolve(jaxprs.matvec, jaxprs.solve, counts)
+    return LinearSolve(jaxprs.matvec, jaxprs.solve, jaxprs.transpose_solve, counts)
 
 
 class Dot(NamedTuple):

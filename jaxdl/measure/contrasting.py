@@ -21,6 +21,7 @@ from jaxdl.measure.kinks import runs_beside_kinks
 from jaxdl.measure.timing import Pairs, pairs, rounds
 from jaxdl.report import ProgressBar, device_text, error_text
 from jaxdl.strip import Choice, Site, automatic, check_called, chosen, observe, rules, stock
+from jaxdl.strip.obstacles import RuleNeeded
 
 Beside = Mapping[str, Callable[..., Any]]
 
@@ -129,7 +130,7 @@ def contrast(
     check_differentiable("contrast", jaxpr, arrays, constant)
     smooth = positions_to_differentiate("contrast", args, kwargs, argnums)
     arrays = [jnp.asarray(x) for x in arrays]
-    in_arrays = _held_fixed(jx.in_arrays(f, args, kwargs), smooth)
+    in_arrays = functools.wraps(f)(_held_fixed(jx.in_arrays(f, args, kwargs), smooth))
     plain = automatic(in_arrays, only=only, keep=keep)
     further = {name: jx.in_arrays(g, args, kwargs) for name, g in _functions_by_name(beside).items()}
     _check_beside(in_arrays, further, arrays)
@@ -145,7 +146,8 @@ def contrast(
         try:
             whole = compare(Site("whole", "", "", (), ()), in_arrays, plain, further, arrays, smooth, names)
         except Exception:
-            _check_reverse_mode(in_arrays, arrays)
+            for of, g in {"the function": in_arrays, "the function without its rules": plain}.items():
+                _check_reverse_mode(of, g, arrays, smooth, order)
             raise
         found, left_out = [], []
         for observed in [o for o in observe(in_arrays, *arrays) if wanted(o.site)] if sites else ():
@@ -196,16 +198,19 @@ def _check_beside(f, further, arrays):
             raise ValueError(f"contrast: beside[{name!r}] must return what the function returns, {expected}, got {got}")
 
 
-def _check_reverse_mode(f, arrays):
-    """Raises TypeError where f, with all its rules, has no derivative in reverse mode."""
-    side = Differentiated(f, arrays)
-    try:
-        jax.eval_shape(side.step, arrays, side.cotangent())
-    except Exception as error:  # JAX's, or that of a rule
-        raise TypeError(
-            f"contrast: the function has no derivative in reverse mode, which contrast measures ({error_text(error)}): "
-            f"write a rule for the part that has none (jaxdl.op, jax.custom_vjp), or contrast f without that part"
-        ) from error
+def _check_reverse_mode(of, f, arrays, smooth, order):
+    """Raises TypeError where f has no derivative in reverse mode, or no second one."""
+    for which, g in [("derivative", lambda: f), ("second derivative", lambda: _gradient(f, arrays, smooth))][:order]:
+        try:
+            side = Differentiated(g(), arrays, smooth)
+            jax.eval_shape(side.step, arrays, side.cotangent())
+        except RuleNeeded:
+            raise
+        except Exception as error:  # JAX's, or that of a rule
+            raise TypeError(
+                f"contrast: {of} has no {which} in reverse mode, which contrast measures ({error_text(error)}): write "
+                f"a rule for the part that has none (jaxdl.op, jax.custom_vjp), or contrast f without that part"
+            ) from error
 
 
 def _compare_site(observed, compare):
@@ -294,3 +299,6 @@ def _measured(missing, what, measure):
 def _argument_names(args, kwargs):
     paths, _ = jax.tree_util.tree_flatten_with_path((args, kwargs))
     return ["argument " + jax.tree_util.keystr(path[1:]) for path, leaf in paths if jx.is_array(leaf)]
+
+
+jx.hide_from_source_lines(__file__)

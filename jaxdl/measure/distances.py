@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import jaxpr as jx
-from jaxdl.double_precision import as_double, in_double_precision, real_parts
+from jaxdl.double_precision import as_double, double_struct, double_type, in_double_precision, real_parts
 from jaxdl.measure.differentiated import Differentiated
 
 EXPLAINED = 1 / 8  # of a distance, to which a kink on the other side must reduce it
@@ -115,16 +115,31 @@ def _beside_kink(found, hand, plain, drawn):
 
 
 def for_float64(by_jax: Differentiated) -> Callable[..., Any]:
-    """The function to call on arrays in float64: where it draws random numbers, with those that it draws here.
+    """The function to call on arrays in float64: f itself, if all that it then computes is in float64.
 
-    In another format `jax.random` draws other numbers.
+    Else its program in double precision: a program that was traced before, such as that of a rule, has constants in the
+    format of the trace; a function may name a format, or hold arrays of one; and `jax.random` draws other numbers in
+    another format.
     """
     jaxpr, _ = jx.trace(by_jax.f, *by_jax.arrays)
-    return in_double_precision(jaxpr) if jx.draws_bits(jaxpr) else by_jax.f
+    if not jx.draws_bits(jaxpr) and _is_double(by_jax.f, [*map(double_struct, by_jax.arrays)]):
+        return by_jax.f
+    return in_double_precision(jaxpr)
+
+
+def _is_double(f, types):
+    """Whether f can be traced for these types, and all floating-point values in it are in float64 then."""
+    try:
+        with jax.enable_x64(True):
+            jaxpr, _ = jx.trace(f, *types)
+    except Exception:  # JAX's or that of f, of any kind: it insists on its formats
+        return False
+    formats = {v.aval.dtype for eqn in jx.equations(jaxpr) for v in eqn.outvars if hasattr(v.aval, "dtype")}
+    return all(dtype == double_type(dtype) for dtype in formats if jnp.issubdtype(dtype, jnp.inexact))
 
 
 def float64_run(by_jax: Differentiated) -> list[Any]:
-    """Outputs and cotangents of the automatic derivative in float64; f raises if it insists on another precision."""
+    """Outputs and cotangents of the automatic derivative in float64; raises where f cannot be evaluated so."""
     f, (arrays, dy) = for_float64(by_jax), ([*map(as_double, xs)] for xs in (by_jax.arrays, by_jax.cotangent()))
     with jax.enable_x64(True):
         y, dx = jax.jit(Differentiated(f, arrays, by_jax.smooth).step)(arrays, dy)

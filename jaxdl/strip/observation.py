@@ -60,7 +60,7 @@ def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observe
         One entry for each site, with the values of its first call.
     """
     *_, arrays = jx.trace_arrays(f, args, kwargs)
-    return observer(jx.in_arrays(f, args, kwargs), *arrays)(*arrays)
+    return observer(functools.wraps(f)(jx.in_arrays(f, args, kwargs)), *arrays)(*arrays)
 
 
 def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]]:

@@ -124,13 +124,6 @@ def test_parameters_in_a_pytree_are_named():
     ]
 
 
-def test_functions_that_insist_on_float32_have_no_float64_run():
-    f = lambda x: jax.lax.dot(x, jnp.ones(3, jnp.float32)) * ops.square(jnp.float32(2.0))
-    report = contrast(lambda x: f(x), jnp.ones(3), time=False)
-    assert report.whole.differences[0].hand_ulp is None
-    assert "whole has no ULP, by a float64 run: " in report.table().note
-
-
 def test_nothing_to_differentiate():
     with pytest.raises(ValueError, match="no floating-point array among the arguments"):
         contrast(lambda n: n.astype(float), jnp.arange(3))
