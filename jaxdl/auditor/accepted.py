@@ -52,6 +52,9 @@ def load_accepted(path: str | os.PathLike[str]) -> list[Accepted]:
     Raises:
         ValueError: The file is not TOML, or an entry is not correct; the message says which.
         OSError: The file cannot be read.
+
+    Examples:
+        >>> report = report.accepting(load_accepted("accepted.toml"))  # doctest: +SKIP
     """
     try:
         entries = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("accepted", [])

@@ -242,6 +242,10 @@ def public_callables(module: types.ModuleType) -> dict[str, Any]:
 
     Returns:
         The callables that the module's own package defines, without classes.
+
+    Examples:
+        >>> "relu" in public_callables(jax.nn)
+        True
     """
     package = module.__name__.split(".")[0]
     listed = getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]

@@ -245,6 +245,10 @@ def legend(audited: Iterable[Audited]) -> str:
 
     Returns:
         A sentence for each verdict.
+
+    Examples:
+        >>> print(legend(jaxdl.audit(jnp.exp, jnp.ones(2), quick=True).audited))
+        right: it agrees with the witnesses at all points, and no check that was made found anything.
     """
     verdicts = sorted({a.verdict for a in audited}, key=lambda v: v.rank)
     return " ".join(f"{v}: {v.meaning}." for v in verdicts)

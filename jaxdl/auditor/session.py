@@ -43,6 +43,10 @@ def limits(seconds: float | None = None, watch: Callable[[str, int, int], Any] |
 
     Returns:
         A context manager.
+
+    Examples:
+        >>> with limits(seconds=20):
+        ...     report = jaxdl.audit(jnp.exp, jnp.ones(2), quick=True)
     """
     outer = _PRESENT.get()
     end = outer.end if seconds is None else min(outer.end, time.monotonic() + seconds)
@@ -58,6 +62,11 @@ def is_time_up() -> bool:
 
     Returns:
         Whether the time of the limits around has passed.
+
+    Examples:
+        >>> with limits(seconds=60):
+        ...     is_time_up()
+        False
     """
     return time.monotonic() > _PRESENT.get().end
 

@@ -51,6 +51,12 @@ def in_memory(x: Any, y: Any) -> Records:
 
     Raises:
         ValueError: The arrays have different numbers of examples.
+
+    Examples:
+        >>> import numpy as np
+        >>> from jaxdl import data
+        >>> data.in_memory(np.zeros((5, 8)), np.arange(5)).count
+        5
     """
     counts = list(dict.fromkeys(len(leaf) for leaf in jax.tree.leaves((x, y))))
     if len(counts) != 1:
@@ -78,6 +84,10 @@ def records(name: str, split: str = "train", folder: str | None = None, *, memor
         ValueError: The name or the split is unknown, or the data set has no labelled images.
         RuntimeError: The data set cannot be downloaded or prepared.
         OSError: Files on disk are damaged or incomplete.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> records = data.records("cifar10", memory=2**31)  # doctest: +SKIP
     """
     builder = prepared(name, folder)
     classes = image_features(builder, name)["label"].num_classes

@@ -60,6 +60,11 @@ def samples(name: str, count: int, folder: str | None = None) -> Samples:
         ValueError: The name is unknown, or the data set has no labelled images.
         RuntimeError: The data set cannot be downloaded or prepared.
         OSError: Files on disk are damaged or incomplete.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> len(data.samples("digits", 4).images)
+        4
     """
     if name == "digits":
         data = digits()
@@ -85,6 +90,10 @@ def listed(folder: str | None = None) -> tuple[list[Prepared], dict[str, str]]:
 
     Returns:
         The data sets, and the reason for each one that cannot be read, by its name and version.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> sets, unreadable = data.listed()  # doctest: +SKIP
     """
     there, broken = [_digits()], {}
     root = Path(data_folder(folder))

@@ -78,6 +78,11 @@ def check_inputs(x: Any) -> None:
     Raises:
         TypeError: The inputs are not floating point.
         ValueError: There are no examples, or some have NaN or infinity.
+
+    Examples:
+        >>> import numpy as np
+        >>> from jaxdl import data
+        >>> data.check_inputs(np.zeros((5, 8), np.float32))
     """
     x = np.asarray(x)
     if not np.issubdtype(x.dtype, np.floating) and x.dtype != jnp.bfloat16:
@@ -101,6 +106,11 @@ def check_labels(labels: Any, classes: int) -> None:
     Raises:
         TypeError: The labels are not integers.
         ValueError: A label is outside the classes.
+
+    Examples:
+        >>> import numpy as np
+        >>> from jaxdl import data
+        >>> data.check_labels(np.array([0, 9]), classes=10)
     """
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
@@ -123,6 +133,12 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
 
     Returns:
         Images of shape (n, size, size, channels).
+
+    Examples:
+        >>> import numpy as np
+        >>> from jaxdl import data
+        >>> data.resized(np.zeros((5, 8, 8, 1), np.float32), 28).shape
+        (5, 28, 28, 1)
     """
     n, _, _, channels = images.shape
     return np.asarray(jax.image.resize(images, (n, size, size, channels), "linear"))

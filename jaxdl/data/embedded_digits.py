@@ -18,6 +18,11 @@ def digits() -> Dataset:
 
     Raises:
         ImportError: scikit-learn is not installed.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> data.digits().test_x.shape
+        (360, 8, 8, 1)
     """
     with install_hint("scikit-learn", "data.digits"):
         from sklearn.datasets import load_digits

@@ -9,6 +9,12 @@ def xor() -> tuple[np.ndarray, np.ndarray]:
     Returns:
         The four points (0, 0), (1, 0), (0, 1), (1, 1), float32 of shape (4, 2), and their labels 0, 1, 1, 0, int32 of
         shape (4,).
+
+    Examples:
+        >>> from jaxdl import data
+        >>> x, y = data.xor()
+        >>> y.tolist()
+        [0, 1, 1, 0]
     """
     x = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
     return x, np.array([0, 1, 1, 0], np.int32)
@@ -29,6 +35,12 @@ def separated(n: int, margin: float, seed: int, dimensions: int = 2) -> tuple[np
 
     Raises:
         ValueError: The margin is outside [−1, 0.9).
+
+    Examples:
+        >>> from jaxdl import data
+        >>> x, y = data.separated(100, margin=0.1, seed=0)
+        >>> x.shape, y.shape
+        ((100, 2), (100,))
     """
     if not -1 <= margin < 0.9:
         raise ValueError(f"separated: margin must be in [−1, 0.9), got {margin}")

@@ -47,6 +47,10 @@ def load_texts(name: str, folder: str | None = None) -> Texts:
         ValueError: The name is unknown, or the data set has no labelled texts.
         RuntimeError: The data set cannot be downloaded or prepared.
         OSError: Files on disk are damaged or incomplete.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> reviews = data.load_texts("imdb_reviews")  # doctest: +SKIP
     """
     builder = prepared(name, folder)
     features, splits = builder.info.features, builder.info.splits

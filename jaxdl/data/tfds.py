@@ -37,6 +37,10 @@ def from_tfds(name: str, folder: str | None = None) -> Dataset:
         ValueError: The name is unknown, or the data set has no labelled images.
         RuntimeError: The data set cannot be downloaded or prepared.
         OSError: Files on disk are damaged or incomplete.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> mnist = data.from_tfds("mnist")  # doctest: +SKIP
     """
     builder = prepared(name, folder)
     held_out = next((s for s in ("test", "validation") if s in builder.info.splits), None)
@@ -65,6 +69,11 @@ def data_folder(folder: str | None = None) -> str:
 
     Returns:
         Its path.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> data.data_folder("sets")
+        'sets'
     """
     return os.path.expanduser(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
@@ -83,6 +92,10 @@ def prepare(name: str, folder: str | None = None) -> str:
         ValueError: The name is unknown, or the data set is on disk in a format that cannot be read by row.
         RuntimeError: The data set cannot be downloaded or prepared.
         OSError: Files on disk are damaged or incomplete.
+
+    Examples:
+        >>> from jaxdl import data
+        >>> folder = data.prepare("cifar10")  # doctest: +SKIP
     """
     builder = prepared(name, folder)
     for split in builder.info.splits:

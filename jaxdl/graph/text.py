@@ -113,6 +113,10 @@ def formula(node: Node) -> str:
 
     Returns:
         The equation; the label of an argument or a constant.
+
+    Examples:
+        >>> formula(jaxdl.trace(lambda x: jnp.sin(x) * 2, 1.0)["u1"])
+        'u1 = sin(x)'
     """
     inputs = [repr(e.source) if isinstance(e, Edge) else value_text(np.asarray(e)) for e in node.inputs]
     if not inputs:

@@ -114,6 +114,13 @@ def to_linen(layer: Layer) -> linen.Module:
     Returns:
         A module with the layer's parameters as the entry "layer" of the collection "params". Dropout is on if it is
         applied with rngs={"dropout": key}.
+
+    Examples:
+        >>> from jaxdl import nn
+        >>> module = to_linen(nn.dense(3))
+        >>> variables = module.init(jax.random.key(0), jnp.ones((2, 4)))
+        >>> module.apply(variables, jnp.ones((2, 4))).shape
+        (2, 3)
     """
     return _linen_class()(layer)
 
@@ -129,6 +136,12 @@ def to_nnx(layer: Layer, shape: Any, rngs: nnx.Rngs) -> nnx.Module:
     Returns:
         A module with the layer's parameters in one `nnx.Param`. Dropout is on if it is called with a key:
         module(x, key=rngs.dropout()).
+
+    Examples:
+        >>> from flax import nnx
+        >>> from jaxdl import nn
+        >>> to_nnx(nn.dense(3), (4,), nnx.Rngs(0))(jnp.ones((2, 4))).shape
+        (2, 3)
     """
     return _nnx_class()(layer, shape, rngs)
 
@@ -159,6 +172,10 @@ def jaxdl_names(params: Any) -> Any:
 
     Returns:
         The same arrays under jaxdl's names.
+
+    Examples:
+        >>> jaxdl_names({"kernel": 1, "bias": 2})
+        {'w': 1, 'b': 2}
     """
     return _renamed(params, {"kernel": "w", "bias": "b"})
 

@@ -53,6 +53,11 @@ def alexnet_torchvision(paths: Collection[str]) -> Layout:
 
     Returns:
         The layout, for `load_torch_state_dict` and `torch_state_dict`.
+
+    Examples:
+        >>> from jaxdl import interop
+        >>> layout = interop.alexnet_torchvision
+        >>> params = interop.load_torch_state_dict("alexnet.safetensors", layout, like)  # doctest: +SKIP
     """
     del paths
     return Layout(
@@ -87,6 +92,11 @@ def googlenet_torchvision(paths: Collection[str]) -> Layout:
 
     Returns:
         The layout, for `load_torch_state_dict` and `torch_state_dict`.
+
+    Examples:
+        >>> from jaxdl import interop
+        >>> layout = interop.googlenet_torchvision
+        >>> params = interop.load_torch_state_dict("googlenet.safetensors", layout, like)  # doctest: +SKIP
     """
     auxiliary = "1/0/3/w" in paths
     to_4d, to_logits = ("1/1/0", "1/1/1/1") if auxiliary else ("1", "2")
@@ -128,6 +138,11 @@ def vit_torchvision(paths: Collection[str]) -> Layout:
 
     Returns:
         The layout, for `load_torch_state_dict` and `torch_state_dict`.
+
+    Examples:
+        >>> from jaxdl import interop
+        >>> layout = interop.vit_torchvision
+        >>> params = interop.load_torch_state_dict("vit.safetensors", layout, like)  # doctest: +SKIP
     """
     return Layout(
         [
@@ -163,6 +178,11 @@ def vit_huggingface(paths: Collection[str]) -> Layout:
 
     Returns:
         The layout, for `load_torch_state_dict` and `torch_state_dict`.
+
+    Examples:
+        >>> from jaxdl import interop
+        >>> layout = interop.vit_huggingface
+        >>> params = interop.load_torch_state_dict("vit.safetensors", layout, like)  # doctest: +SKIP
     """
     return Layout(
         [
@@ -205,6 +225,11 @@ def clip_huggingface(paths: Collection[str]) -> Layout:
 
     Returns:
         The layout, for `load_torch_state_dict` and `torch_state_dict`.
+
+    Examples:
+        >>> from jaxdl import interop
+        >>> layout = interop.clip_huggingface
+        >>> params = interop.load_torch_state_dict("clip.safetensors", layout, like)  # doctest: +SKIP
     """
     return Layout(
         [

@@ -75,6 +75,12 @@ def torch_state_dict(params: Any, layout: Callable[..., Any]) -> dict[str, np.nd
 
     Raises:
         ValueError: The layout is for another model.
+
+    Examples:
+        >>> from jaxdl import interop, nn
+        >>> params = nn.vit(10, patch=4, width=16, depth=1, heads=2).init(jax.random.key(0), (8, 8, 3))
+        >>> interop.torch_state_dict(params, interop.vit_torchvision)["class_token"].shape
+        (1, 1, 16)
     """
     leaves = _by_path(jax.device_get(params))
     tensors = _tensors(_plan(layout, leaves), leaves)
@@ -91,6 +97,10 @@ def save_torch_state_dict(path: str | os.PathLike[str], params: Any, layout: Cal
 
     Raises:
         ValueError: The path is that of a pickle, or the layout is for another model.
+
+    Examples:
+        >>> from jaxdl import interop
+        >>> interop.save_torch_state_dict("vit.safetensors", params, interop.vit_torchvision)  # doctest: +SKIP
     """
     with install_hint("safetensors", "jaxdl.interop"):
         from safetensors.numpy import save_file

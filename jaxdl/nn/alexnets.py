@@ -19,6 +19,11 @@ def alexnet(classes: int = 1000, *, grouped: bool = False) -> Layer:
 
     Returns:
         A model from images to logits.
+
+    Examples:
+        >>> model = alexnet()
+        >>> nn.parameter_count(jax.eval_shape(lambda: model.init(jax.random.key(0), (224, 224, 3))))
+        61100840
     """
     return serial(*(_two_towers() if grouped else _one_tower()), *_head(classes, drop_first=not grouped))
 

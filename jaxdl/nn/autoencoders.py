@@ -24,6 +24,11 @@ def linear_encoder(code: int) -> Layer:
 
     Returns:
         A model (n, …) → (n, code).
+
+    Examples:
+        >>> model = linear_encoder(8)
+        >>> model.apply(model.init(jax.random.key(0), (28, 28, 1)), jnp.ones((5, 28, 28, 1))).shape
+        (5, 8)
     """
     return serial(flatten, dense(code, w_init="glorot_uniform"))
 
@@ -36,6 +41,11 @@ def linear_decoder(shape: tuple[int, ...]) -> Layer:
 
     Returns:
         A model (n, code) → (n, *shape).
+
+    Examples:
+        >>> model = linear_decoder((28, 28, 1))
+        >>> model.apply(model.init(jax.random.key(0), (8,)), jnp.ones((5, 8))).shape
+        (5, 28, 28, 1)
     """
     return serial(dense(math.prod(shape), w_init="glorot_uniform"), reshape(*shape))
 
@@ -49,6 +59,11 @@ def linear_autoencoder(shape: tuple[int, ...], code: int) -> Layer:
 
     Returns:
         A model (n, *shape) → (n, *shape).
+
+    Examples:
+        >>> model = linear_autoencoder((28, 28, 1), 8)
+        >>> model.apply(model.init(jax.random.key(0), (28, 28, 1)), jnp.ones((5, 28, 28, 1))).shape
+        (5, 28, 28, 1)
     """
     return serial(linear_encoder(code), linear_decoder(shape))
 
@@ -62,6 +77,11 @@ def dense_encoder(code: int, widths: tuple[int, ...] = (128,)) -> Layer:
 
     Returns:
         A model (n, …) → (n, code).
+
+    Examples:
+        >>> model = dense_encoder(8)
+        >>> model.apply(model.init(jax.random.key(0), (28, 28, 1)), jnp.ones((5, 28, 28, 1))).shape
+        (5, 8)
     """
     return serial(flatten, *_hidden(widths), dense(code))
 
@@ -75,6 +95,11 @@ def dense_decoder(shape: tuple[int, ...], widths: tuple[int, ...] = (128,)) -> L
 
     Returns:
         A model (n, code) → (n, *shape).
+
+    Examples:
+        >>> model = dense_decoder((28, 28, 1))
+        >>> model.apply(model.init(jax.random.key(0), (8,)), jnp.ones((5, 8))).shape
+        (5, 28, 28, 1)
     """
     return serial(*_hidden(widths), dense(math.prod(shape)), sigmoid, reshape(*shape))
 
@@ -90,6 +115,11 @@ def dense_autoencoder(shape: tuple[int, ...], code: int = 16, widths: tuple[int,
 
     Returns:
         A model (n, *shape) → (n, *shape).
+
+    Examples:
+        >>> model = dense_autoencoder((28, 28, 1), 8, (256, 64))
+        >>> model.apply(model.init(jax.random.key(0), (28, 28, 1)), jnp.ones((5, 28, 28, 1))).shape
+        (5, 28, 28, 1)
     """
     return serial(dense_encoder(code, widths), dense_decoder(shape, widths[::-1]))
 
@@ -106,6 +136,12 @@ def conv_encoder(code: int = 8) -> Layer:
 
     Returns:
         A model (n, 28, 28, 1) → (n, 1, 1, code).
+
+    Examples:
+        >>> model = conv_encoder(8)
+        >>> params = model.init(jax.random.key(0), (28, 28, 1))
+        >>> jax.eval_shape(model.apply, params, jnp.ones((5, 28, 28, 1))).shape
+        (5, 1, 1, 8)
     """
     return serial(
         conv(32, 5), relu, conv(32, 5), relu, conv(32, 4, stride=2), relu, conv(32, 3, stride=2), relu,
@@ -120,6 +156,12 @@ def conv_decoder(channels: int = 1) -> Layer:
 
     Returns:
         A model (n, 1, 1, code) → (n, 28, 28, channels).
+
+    Examples:
+        >>> model = conv_decoder()
+        >>> params = model.init(jax.random.key(0), (1, 1, 8))
+        >>> jax.eval_shape(model.apply, params, jnp.ones((5, 1, 1, 8))).shape
+        (5, 28, 28, 1)
     """
     return serial(
         conv_transpose(32, 4), relu, conv_transpose(32, 3, stride=2), relu, conv_transpose(32, 4, stride=2), relu,
@@ -134,6 +176,10 @@ def conv_autoencoder(code: int = 8) -> Layer:
 
     Returns:
         A model (n, 28, 28, 1) → (n, 28, 28, 1).
+
+    Examples:
+        >>> nn.parameter_count(conv_autoencoder(8).init(jax.random.key(0), (28, 28, 1)))
+        112457
     """
     return serial(conv_encoder(code), conv_decoder())
 

@@ -55,6 +55,12 @@ def parallel(*branches: Layer) -> Layer:
 
     Raises:
         ValueError: By `apply`, where the parameters are not as many as the branches.
+
+    Examples:
+        >>> layer = parallel(nn.dense(2), nn.dense(3))
+        >>> params = layer.init(jax.random.key(0), (4,))
+        >>> [y.shape for y in layer.apply(params, jnp.ones((5, 4)))]
+        [(5, 2), (5, 3)]
     """
 
     def init(key, shape):
@@ -77,6 +83,11 @@ def concatenate(*branches: Layer) -> Layer:
 
     Returns:
         A layer; its parameters are a tuple with one entry for each branch.
+
+    Examples:
+        >>> layer = concatenate(nn.dense(2), nn.dense(3))
+        >>> layer.apply(layer.init(jax.random.key(0), (4,)), jnp.ones((5, 4))).shape
+        (5, 5)
     """
     return then(parallel(*branches), lambda outputs: jnp.concatenate(outputs, -1))
 
@@ -116,6 +127,11 @@ def share(layer: Layer, times: int) -> Layer:
 
     Returns:
         A layer with the parameters of `layer`.
+
+    Examples:
+        >>> layer = share(nn.dense(8), 3)
+        >>> nn.parameter_count(layer.init(jax.random.key(0), (8,)))  # those of one
+        72
     """
 
     def apply(params, x, *, key=None):

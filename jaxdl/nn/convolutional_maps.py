@@ -22,6 +22,11 @@ def fully_convolutional(classes: int = 10) -> Layer:
 
     Returns:
         A model from images (n, h, w, c) to logits (n, h/2 − 3, w/2 − 3, classes).
+
+    Examples:
+        >>> layer = fully_convolutional()
+        >>> layer.apply(layer.init(jax.random.key(0), (28, 28, 1)), jnp.ones((5, 28, 28, 1))).shape
+        (5, 11, 11, 10)
     """
     return serial(
         conv(16, 3), relu, conv(32, 3), relu, max_pool(2),
@@ -43,6 +48,11 @@ def convolutional_head(params: Any, window: tuple[int, int]) -> dict[str, jax.Ar
 
     Raises:
         ValueError: The number of inputs is not a multiple of h·w.
+
+    Examples:
+        >>> params = nn.dense(10).init(jax.random.key(0), (6 * 6 * 16,))
+        >>> convolutional_head(params, (6, 6))["w"].shape
+        (6, 6, 16, 10)
     """
     (h, w), (inputs, width) = window, params["w"].shape
     if inputs % (h * w):

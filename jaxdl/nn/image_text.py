@@ -28,6 +28,15 @@ def clip(image_tower: Layer, text_tower: Layer) -> Layer:
         A model from pairs (images, tokens) to (image features, text features, scale). The features (n, d) have length
         1. The scale is the inverse temperature e^log_scale, 100 at most. `init` takes a pair of shapes. Parameters:
         image, text, and log_scale, which starts at log 1/0.07.
+
+    Examples:
+        >>> images = nn.image_tower(8, patch=4, width=16, depth=1, heads=2)
+        >>> texts = nn.text_tower(8, vocabulary=30, width=16, depth=1, heads=2)
+        >>> model = clip(images, texts)
+        >>> params = model.init(jax.random.key(0), ((8, 8, 1), (6,)))
+        >>> pairs = jnp.ones((5, 8, 8, 1)), jnp.ones((5, 6), jnp.int32)
+        >>> [x.shape for x in model.apply(params, pairs)]
+        [(5, 8), (5, 8), ()]
     """
 
     def init(key, shape):
@@ -63,6 +72,10 @@ def zero_shot(image_features: jax.Array, class_features: jax.Array) -> jax.Array
 
     Returns:
         The index of the class of each image, (n,).
+
+    Examples:
+        >>> zero_shot(jnp.eye(3)[:2], jnp.eye(3)).tolist()
+        [0, 1]
     """
     return (image_features @ class_features.T).argmax(-1)
 
@@ -79,6 +92,11 @@ def image_tower(features: int, *, patch: int, width: int, depth: int, heads: int
 
     Returns:
         A model from images (*n, h, w, c) to features (*n, features).
+
+    Examples:
+        >>> layer = image_tower(8, patch=4, width=16, depth=1, heads=2)
+        >>> layer.apply(layer.init(jax.random.key(0), (8, 8, 3)), jnp.ones((5, 8, 8, 3))).shape
+        (5, 8)
     """
     return serial(
         image_tokens(patch, width, b_init=None),
@@ -105,6 +123,11 @@ def text_tower(features: int, *, vocabulary: int, width: int, depth: int, heads:
 
     Raises:
         ValueError: By `apply`, for texts of another length than that of the parameters.
+
+    Examples:
+        >>> layer = text_tower(8, vocabulary=30, width=16, depth=1, heads=2)
+        >>> layer.apply(layer.init(jax.random.key(0), (6,)), jnp.ones((5, 6), jnp.int32)).shape
+        (5, 8)
     """
     tokens = embedding(vocabulary, width, init=jax.nn.initializers.normal(0.02))
     encoder = transformer_encoder(depth, heads, feed_forward(4 * width, ops.quick_gelu), causal=True, epsilon=EPSILON)
@@ -135,6 +158,11 @@ def clip_vit_b32() -> Layer:
 
     Returns:
         A model of pairs of images (n, 224, 224, 3) and tokens (n, 77), with 512 features; see `clip`.
+
+    Examples:
+        >>> model = clip_vit_b32()
+        >>> nn.parameter_count(jax.eval_shape(lambda: model.init(jax.random.key(0), ((224, 224, 3), (77,)))))
+        151277313
     """
     return clip(
         image_tower(512, patch=32, width=768, depth=12, heads=12),

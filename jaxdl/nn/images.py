@@ -79,6 +79,11 @@ def conv_transpose(
 
     Raises:
         ValueError: By `init`, for inputs that are not images.
+
+    Examples:
+        >>> layer = conv_transpose(3, 4, stride=2)
+        >>> layer.apply(layer.init(jax.random.key(0), (8, 8, 16)), jnp.ones((5, 8, 8, 16))).shape
+        (5, 18, 18, 3)
     """
 
     def init(key, shape):
@@ -114,6 +119,10 @@ def max_pool(window: Pair, stride: Pair | None = None, padding: Padding = "VALID
 
     Returns:
         A layer (*n, h, w, c) → (*n, a, b, c) without parameters.
+
+    Examples:
+        >>> max_pool(2).apply((), jnp.ones((5, 8, 8, 3))).shape
+        (5, 4, 4, 3)
     """
     return function(lambda x: ops.max_pool(x, window=window, stride=stride, padding=padding))
 
@@ -128,6 +137,10 @@ def avg_pool(window: Pair, stride: Pair | None = None, padding: Padding = "VALID
 
     Returns:
         A layer (*n, h, w, c) → (*n, a, b, c) without parameters.
+
+    Examples:
+        >>> avg_pool(2).apply((), jnp.ones((5, 8, 8, 3))).shape
+        (5, 4, 4, 3)
     """
     return function(lambda x: ops.avg_pool(x, window=window, stride=stride, padding=padding))
 
@@ -146,6 +159,11 @@ def batch_norm(*, epsilon: float = 1e-5) -> Layer:
 
     Returns:
         A layer (n, …, c) → (n, …, c). Parameters: scale and bias, (c,) each.
+
+    Examples:
+        >>> layer = batch_norm()
+        >>> layer.apply(layer.init(jax.random.key(0), (8, 8, 3)), jnp.ones((5, 8, 8, 3))).shape
+        (5, 8, 8, 3)
     """
 
     def apply(params, x, *, key=None):
@@ -166,5 +184,9 @@ def local_response_norm(*, size: int = 5, k: float = 2.0, alpha: float = 1e-4, b
 
     Returns:
         A layer (n, …, c) → (n, …, c) without parameters.
+
+    Examples:
+        >>> local_response_norm().apply((), jnp.ones((5, 8, 8, 16))).shape
+        (5, 8, 8, 16)
     """
     return function(lambda x: ops.local_response_norm(x, size=size, k=k, alpha=alpha, beta=beta))

@@ -25,6 +25,11 @@ def inception(one: int, three: tuple[int, int], five: tuple[int, int], pooled: i
 
     Returns:
         A layer (n, h, w, c) → (n, h, w, one + three[1] + five[1] + pooled).
+
+    Examples:
+        >>> layer = inception(4, (6, 8), (1, 2), 2)
+        >>> layer.apply(layer.init(jax.random.key(0), (8, 8, 12)), jnp.ones((5, 8, 8, 12))).shape
+        (5, 8, 8, 16)
     """
     return concatenate(
         conv_relu(one, 1),
@@ -56,6 +61,11 @@ def googlenet(
 
     Returns:
         A model from images to logits; with `auxiliary`, to (logits, logits of 4a, logits of 4d).
+
+    Examples:
+        >>> model = googlenet()
+        >>> nn.parameter_count(jax.eval_shape(lambda: model.init(jax.random.key(0), (224, 224, 3))))
+        6998552
     """
     block = lambda *widths: inception(*widths, largest=largest)
     norm = local_response_norm(size=5, k=1.0, alpha=1e-4, beta=0.75) if response_norm else function(lambda x: x)

@@ -66,6 +66,11 @@ def then(layer: Layer, f: Callable[[Any], Any]) -> Layer:
 
     Returns:
         A layer with the same parameters.
+
+    Examples:
+        >>> layer = then(nn.dense(8), jnp.sin)
+        >>> layer.apply(layer.init(jax.random.key(0), (3,)), jnp.ones((5, 3))).shape
+        (5, 8)
     """
 
     def apply(params, x, *, key=None):
@@ -99,6 +104,11 @@ def with_params(model: Layer, params: Any) -> Layer:
 
     Returns:
         A model with the same apply function.
+
+    Examples:
+        >>> model = with_params(nn.dense(1), {"w": jnp.array([[2.0]]), "b": jnp.array([1.0])})
+        >>> model.apply(model.init(jax.random.key(0), (1,)), jnp.ones((5, 1)))[0].tolist()
+        [3.0]
     """
     return Layer(lambda key, shape: jax.tree.map(jnp.asarray, params), model.apply)
 

@@ -56,6 +56,10 @@ def leaky_relu(slope: float = 0.01) -> Layer:
 
     Returns:
         A layer (n, …) → (n, …).
+
+    Examples:
+        >>> leaky_relu(0.5).apply((), jnp.array([-1.0, 2.0])).tolist()
+        [-0.5, 2.0]
     """
     return function(lambda x: ops.leaky_relu(x, slope=slope))
 
@@ -68,6 +72,10 @@ def reshape(*shape: int) -> Layer:
 
     Returns:
         A layer (*n, …) → (*n, *shape) without parameters.
+
+    Examples:
+        >>> reshape(4, 4, 1).apply((), jnp.ones((5, 16))).shape
+        (5, 4, 4, 1)
     """
     return function(lambda x: x.reshape(*x.shape[: _leading(x, math.prod(shape))], *shape))
 
@@ -164,6 +172,11 @@ def gaussian_noise(std: float) -> Layer:
 
     Returns:
         A layer (n, …) → (n, …) without parameters.
+
+    Examples:
+        >>> x, key = jnp.ones((2, 3)), jax.random.key(0)
+        >>> bool((gaussian_noise(0.3).apply((), x, key=key) == x).any())
+        False
     """
     return in_training(lambda key, x: x + std * jax.random.normal(key, x.shape, x.dtype))
 
@@ -176,6 +189,11 @@ def layer_norm(*, epsilon: float = 1e-6) -> Layer:
 
     Returns:
         A layer (n, …, d) → (n, …, d). Parameters: scale and bias, (d,) each.
+
+    Examples:
+        >>> layer = layer_norm()
+        >>> layer.apply(layer.init(jax.random.key(0), (10, 16)), jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
 
     def apply(params, x, *, key=None):
@@ -199,6 +217,11 @@ def rms_norm(*, epsilon: float = 1e-6) -> Layer:
 
     Returns:
         A layer (n, …, d) → (n, …, d). Parameters: scale, (d,).
+
+    Examples:
+        >>> layer = rms_norm()
+        >>> layer.apply(layer.init(jax.random.key(0), (10, 16)), jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
 
     def init(key, shape):
@@ -249,6 +272,11 @@ def embedding(size: int, width: int, *, init: str | Initializer = "normal") -> L
 
     Returns:
         A layer from integers (n, …) to (n, …, width). Parameters: table (size, width).
+
+    Examples:
+        >>> layer = embedding(1000, 16)
+        >>> layer.apply(layer.init(jax.random.key(0), (10,)), jnp.ones((5, 10), jnp.int32)).shape
+        (5, 10, 16)
     """
 
     def make(key, shape):
@@ -273,6 +301,10 @@ def initializer(choice: str | Initializer) -> Initializer:
 
     Raises:
         ValueError: `jax.nn.initializers` has no such name.
+
+    Examples:
+        >>> initializer("he_normal")(jax.random.key(0), (3, 2), jnp.float32).shape
+        (3, 2)
     """
     if not isinstance(choice, str):
         return choice

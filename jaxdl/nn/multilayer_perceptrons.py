@@ -47,6 +47,11 @@ def mlp_params(*layers: tuple[Any, Any]) -> tuple[Any, ...]:
 
     Returns:
         The parameters of an `mlp` with as many layers.
+
+    Examples:
+        >>> params = mlp_params((jnp.ones((2, 1)), jnp.zeros(1)))
+        >>> mlp(1).apply(params, jnp.ones((5, 2))).shape
+        (5, 1)
     """
     *hidden, last = ({"w": jnp.asarray(w, jnp.float32), "b": jnp.asarray(b, jnp.float32)} for w, b in layers)
     return ((), *(part for p in hidden for part in (p, (), ())), last)
@@ -60,6 +65,11 @@ def linear_network(*widths: int) -> Layer:
 
     Returns:
         A model (n, i) → (n, widths[-1]).
+
+    Examples:
+        >>> layer = linear_network(8, 4, 2)
+        >>> layer.apply(layer.init(jax.random.key(0), (3,)), jnp.ones((5, 3))).shape
+        (5, 2)
     """
     return serial(*map(dense, widths))
 
@@ -72,6 +82,11 @@ def collapsed(params: Any) -> tuple[dict[str, jax.Array]]:
 
     Returns:
         The parameters of a `linear_network` of one layer.
+
+    Examples:
+        >>> params = linear_network(8, 4, 2).init(jax.random.key(0), (3,))
+        >>> collapsed(params)[0]["w"].shape
+        (3, 2)
     """
     w, b = params[0]["w"], params[0]["b"]
     for p in params[1:]:
@@ -86,5 +101,11 @@ def xor_network() -> Layer:
 
     Returns:
         A model with these parameters.
+
+    Examples:
+        >>> model = xor_network()
+        >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> model.apply(model.init(jax.random.key(0), (2,)), x)[:, 0].tolist()
+        [0.0, 1.0, 1.0, 0.0]
     """
     return with_params(mlp(2, 1), mlp_params(([[1, 1], [1, 1]], [0, -1]), ([[1], [-2]], [0])))

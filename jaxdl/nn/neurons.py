@@ -23,6 +23,12 @@ def mcculloch_pitts(weights: Sequence[float], threshold: float) -> Layer:
 
     Returns:
         A model (n, len(weights)) → (n, 1).
+
+    Examples:
+        >>> x = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> model = mcculloch_pitts([1, 1], 2)  # AND
+        >>> model.apply(model.init(jax.random.key(0), (2,)), x)[:, 0].tolist()
+        [0.0, 0.0, 1.0]
     """
     w = jnp.asarray(weights, jnp.float32)
     return with_params(perceptron(), ({"w": w[:, None], "b": jnp.full(1, -float(threshold))}, ()))
@@ -33,6 +39,11 @@ def perceptron() -> Layer:
 
     Returns:
         A model (n, i) → (n, 1), whose weights `perceptron_rule` learns.
+
+    Examples:
+        >>> layer = perceptron()
+        >>> layer.apply(layer.init(jax.random.key(0), (2,)), jnp.ones((5, 2))).shape
+        (5, 1)
     """
     return serial(dense(1, w_init="zeros"), step)
 
@@ -52,6 +63,15 @@ def perceptron_rule(params: Any, x: jax.Array, y: jax.Array, *, rate: float = 1.
 
     Raises:
         ValueError: x is not (n, i) or y not (n,).
+
+    Examples:
+        >>> from jaxdl import data
+        >>> x, y = data.separated(100, margin=0.1, seed=0)
+        >>> params = perceptron().init(jax.random.key(0), (2,))
+        >>> for _ in range(50):
+        ...     params, mistakes = perceptron_rule(params, x, y)
+        >>> int(mistakes)
+        0
     """
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ValueError(f"perceptron_rule: x must be (n, i) and y (n,), got {x.shape} and {y.shape}")
@@ -75,6 +95,11 @@ def linear_classifier(classes: int = 10) -> Layer:
 
     Returns:
         A model (n, …) → (n, classes).
+
+    Examples:
+        >>> layer = linear_classifier(10)
+        >>> layer.apply(layer.init(jax.random.key(0), (28, 28, 1)), jnp.ones((5, 28, 28, 1))).shape
+        (5, 10)
     """
     return serial(flatten, dense(classes))
 
@@ -84,6 +109,11 @@ def logistic_regression() -> Layer:
 
     Returns:
         A model (n, …) → (n,).
+
+    Examples:
+        >>> layer = logistic_regression()
+        >>> layer.apply(layer.init(jax.random.key(0), (784,)), jnp.ones((5, 784))).shape
+        (5,)
     """
     return then(serial(flatten, dense(1, w_init="zeros")), lambda z: z[..., 0])
 
@@ -96,5 +126,9 @@ def xor_features(x: jax.Array) -> jax.Array:
 
     Returns:
         The features, (*n, 3).
+
+    Examples:
+        >>> xor_features(jnp.array([[0.0, 1.0], [1.0, 1.0]])).tolist()
+        [[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
     """
     return jnp.concatenate([x, x[..., :1] * x[..., 1:]], -1)

@@ -22,6 +22,11 @@ def nin_imagenet(classes: int = 1000) -> Layer:
 
     Returns:
         A model from images to logits.
+
+    Examples:
+        >>> model = nin_imagenet()
+        >>> nn.parameter_count(jax.eval_shape(lambda: model.init(jax.random.key(0), (224, 224, 3))))
+        7595176
     """
     return serial(
         mlpconv((96, 96, 96), 11, stride=4), max_pool(3, 2, CEIL),
@@ -38,6 +43,11 @@ def nin_cifar10(classes: int = 10) -> Layer:
 
     Returns:
         A model from images to logits.
+
+    Examples:
+        >>> model = nin_cifar10()
+        >>> nn.parameter_count(jax.eval_shape(lambda: model.init(jax.random.key(0), (32, 32, 3))))
+        966986
     """
     return serial(
         mlpconv((192, 160, 96), 5, padding="SAME"), max_pool(3, 2, CEIL), dropout(0.5),

@@ -17,6 +17,11 @@ def six_relus() -> Layer:
 
     Returns:
         A model with these parameters.
+
+    Examples:
+        >>> layer = six_relus()
+        >>> layer.apply(layer.init(jax.random.key(0), (1,)), jnp.ones((5, 1))).shape
+        (5, 1)
     """
     w, b = [[-5, -1.2, 1.2, 1.2, 2, 5]], [-7.7, -1.3, 1, -0.2, -1.1, -5]
     return with_params(mlp(6, 1), mlp_params((w, b), ([[-1], [-1], [-1], [1], [1], [1]], [0])))
@@ -38,6 +43,12 @@ def relu_interpolation(f: Callable[[jax.Array], jax.Array], a: float, b: float, 
 
     Raises:
         ValueError: The width is less than 1, or a not less than b.
+
+    Examples:
+        >>> layer = relu_interpolation(jnp.sin, 0.0, 3.0, 64)
+        >>> params = layer.init(jax.random.key(0), (1,))
+        >>> bool(abs(layer.apply(params, jnp.array([[1.0]])) - jnp.sin(1.0)) < 1e-3)
+        True
     """
     if width < 1 or not a < b:
         raise ValueError(f"relu_interpolation: width must be 1 or more and a < b, got {width}, [{a}, {b}]")

@@ -32,6 +32,11 @@ def sentiment_classifier(
 
     Raises:
         ValueError: By `apply`, for texts of another length than that of the parameters.
+
+    Examples:
+        >>> layer = sentiment_classifier(1000, width=16, heads=2)
+        >>> layer.apply(layer.init(jax.random.key(0), (10,)), jnp.ones((5, 10), jnp.int32)).shape
+        (5, 2)
     """
     words, mixing, head = embedding(vocabulary, width, init=_SMALL), attention(heads), dense(classes)
     dropped = dropout(dropout_rate)
@@ -67,6 +72,12 @@ def sentiment_attention(params: Any, x: jax.Array, heads: int = 1) -> jax.Array:
 
     Returns:
         The weights of the attention, (n, heads, length, length).
+
+    Examples:
+        >>> model = sentiment_classifier(1000, width=16, heads=2)
+        >>> params = model.init(jax.random.key(0), (10,))
+        >>> sentiment_attention(params, jnp.ones((5, 10), jnp.int32), heads=2).shape
+        (5, 2, 10, 10)
     """
     return attention_weights(params["attention"], embedded_words(params, x), heads, _seen(x))
 

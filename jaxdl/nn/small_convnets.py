@@ -16,6 +16,11 @@ def small_convnet(classes: int = 10) -> Layer:
 
     Returns:
         A model from images (n, h, w, c), h and w even, to logits (n, classes).
+
+    Examples:
+        >>> layer = small_convnet()
+        >>> layer.apply(layer.init(jax.random.key(0), (8, 8, 1)), jnp.ones((5, 8, 8, 1))).shape
+        (5, 10)
     """
     return serial(
         conv(16, 3, padding="SAME"), relu, avg_pool(2),

@@ -77,6 +77,11 @@ def attention_weights(params: Any, x: jax.Array, heads: int, mask: jax.Array | N
 
     Returns:
         The weights, (*n, heads, length, length): of each query, those of all keys.
+
+    Examples:
+        >>> params = nn.attention(4).init(jax.random.key(0), (10, 16))
+        >>> attention_weights(params, jnp.ones((5, 10, 16)), heads=4).shape
+        (5, 4, 10, 10)
     """
     q, k, _ = _projected(params, x, heads)
     k = jnp.repeat(k, heads // k.shape[-2], -2)
@@ -101,6 +106,11 @@ def feed_forward(width: int, activation: Callable[[jax.Array], jax.Array]) -> La
 
     Returns:
         A layer (*n, d) → (*n, d). Parameters: w_in (d, width), b_in (width,), w_out (width, d), b_out (d,).
+
+    Examples:
+        >>> layer = feed_forward(64, jax.nn.gelu)
+        >>> layer.apply(layer.init(jax.random.key(0), (10, 16)), jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
 
     def init(key, shape):
@@ -124,6 +134,11 @@ def gelu_feed_forward(width: int) -> Layer:
 
     Returns:
         A layer (n, …, d) → (n, …, d) with the parameters of `feed_forward`.
+
+    Examples:
+        >>> layer = gelu_feed_forward(64)
+        >>> layer.apply(layer.init(jax.random.key(0), (10, 16)), jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
 
     def apply(params, x, *, key=None):
@@ -143,6 +158,11 @@ def swiglu_feed_forward(width: int) -> Layer:
 
     Returns:
         A layer (*n, d) → (*n, d). Parameters: w_gate and w_up (d, width), w_down (width, d).
+
+    Examples:
+        >>> layer = swiglu_feed_forward(64)
+        >>> layer.apply(layer.init(jax.random.key(0), (10, 16)), jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
 
     def init(key, shape):
@@ -173,6 +193,11 @@ def transformer_block(
     Returns:
         A layer (*n, length, d) → (*n, length, d). Its `apply` takes a `mask` as `jaxdl.ops.attention` does. Parameters:
         attention_norm, attention, feed_forward_norm, feed_forward.
+
+    Examples:
+        >>> layer = transformer_block(4, gelu_feed_forward(64))
+        >>> layer.apply(layer.init(jax.random.key(0), (10, 16)), jnp.ones((5, 10, 16))).shape
+        (5, 10, 16)
     """
     parts = {
         "attention_norm": layer_norm(epsilon=epsilon),

@@ -27,6 +27,11 @@ def image_tokens(patch: int, width: int, *, b_init: str | Initializer | None = "
     Raises:
         ValueError: By `init`, where the patch does not divide the image; by `apply`, where an image has another number
             of patches than the parameters.
+
+    Examples:
+        >>> layer = image_tokens(4, 16)
+        >>> layer.apply(layer.init(jax.random.key(0), (8, 8, 3)), jnp.ones((5, 8, 8, 3))).shape
+        (5, 5, 16)
     """
     patches = conv(width, patch, stride=patch, w_init="lecun_normal", b_init=b_init)
 
@@ -81,6 +86,11 @@ def vit(
 
     Returns:
         A model from images (n, h, w, c) to logits (n, classes).
+
+    Examples:
+        >>> layer = vit(10, patch=4, width=16, depth=2, heads=2)
+        >>> layer.apply(layer.init(jax.random.key(0), (8, 8, 3)), jnp.ones((5, 8, 8, 3))).shape
+        (5, 10)
     """
     middle = gelu_feed_forward(4 * width if hidden is None else hidden)
     return serial(
@@ -102,5 +112,10 @@ def vit_b16(classes: int = 1000, *, dropout_rate: float = 0.0, epsilon: float = 
 
     Returns:
         A model from images to logits.
+
+    Examples:
+        >>> model = vit_b16()
+        >>> nn.parameter_count(jax.eval_shape(lambda: model.init(jax.random.key(0), (224, 224, 3))))
+        86567656
     """
     return vit(classes, patch=16, width=768, depth=12, heads=12, dropout_rate=dropout_rate, epsilon=epsilon)

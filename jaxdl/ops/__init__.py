@@ -1,4 +1,15 @@
-"""Operations with hand-written rules, one file for each family. `all_ops()` has them by name."""
+"""Operations with hand-written rules, one file for each family. `all_ops()` has them by name.
+
+Examples:
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxdl import ops
+    >>> ops.relu(jnp.array([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    >>> ops.add(jnp.ones((2, 1)), jnp.ones((1, 3))).shape
+    (2, 3)
+    >>> float(jax.grad(ops.sigmoid)(40.0)), float(jax.grad(jax.nn.sigmoid)(40.0))  # by hand and by JAX
+    (4.24835...e-18, 0.0)
+"""
 
 from typing import Any
 
@@ -118,6 +129,10 @@ def all_ops() -> dict[str, Op[..., Any]]:
 
     Returns:
         The operations by name.
+
+    Examples:
+        >>> "conv2d" in all_ops()
+        True
     """
     return {name: value for name, value in globals().items() if isinstance(value, Op)}
 

@@ -109,6 +109,11 @@ def conv_transpose2d(
     Raises:
         ValueError: The shapes do not fit, the padding leaves nothing, or a setting is not valid.
         TypeError: The dtypes differ.
+
+    Examples:
+        >>> z, w = jnp.ones((8, 14, 14, 16)), jnp.ones((5, 5, 3, 16))
+        >>> conv_transpose2d(z, w, stride=2, padding="SAME").shape
+        (8, 28, 28, 3)
     """
     g = _transposed_geometry("conv_transpose2d", z, w, stride, padding, dilation, groups)
     return over_images(lambda z: forms.plain_spread(z, w, g), z)
@@ -159,6 +164,11 @@ def conv2d_kernel_gradient(
     Raises:
         ValueError: The shapes do not fit, the window does not fit into the image, or a setting is not valid.
         TypeError: The dtypes differ.
+
+    Examples:
+        >>> x, z = jnp.ones((8, 28, 28, 3)), jnp.ones((8, 24, 24, 16))
+        >>> conv2d_kernel_gradient(x, z, window=5).shape
+        (5, 5, 3, 16)
     """
     g = _kernel_gradient_geometry(x, z, window, stride, padding, dilation, groups)
     return forms.plain_kernel_gradient(as_batch(x), as_batch(z), g, pair(window))
@@ -245,6 +255,10 @@ def convolve(
 
     Returns:
         Images (*n, a, b, o).
+
+    Examples:
+        >>> convolve(jnp.ones((8, 28, 28, 3)), jnp.ones((5, 5, 3, 16))).shape
+        (8, 24, 24, 16)
     """
     return conv2d(x, jnp.flip(w, (0, 1)), **settings)
 

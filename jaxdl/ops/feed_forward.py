@@ -30,6 +30,11 @@ def gelu_feed_forward(
 
     Raises:
         ValueError: The shapes do not fit.
+
+    Examples:
+        >>> w_in, w_out = jnp.ones((3, 8)), jnp.ones((8, 4))
+        >>> gelu_feed_forward(jnp.ones((2, 3)), w_in, jnp.zeros(8), w_out, jnp.zeros(4)).shape
+        (2, 4)
     """
     _check("gelu_feed_forward", x, w_in, w_out)
     return dense.primal(gelu.primal(dense.primal(x, w_in, b_in)), w_out, b_out)
@@ -72,6 +77,11 @@ def swiglu_feed_forward(
 
     Raises:
         ValueError: The shapes do not fit.
+
+    Examples:
+        >>> w, w_down = jnp.ones((3, 8)), jnp.ones((8, 4))
+        >>> swiglu_feed_forward(jnp.ones((2, 3)), w, w, w_down).shape
+        (2, 4)
     """
     _check("swiglu_feed_forward", x, w_gate, w_down)
     return (silu.primal(x @ w_gate) * (x @ w_up)) @ w_down

@@ -167,6 +167,10 @@ def contrastive_loss(x: Float[Array, "n d"], y: Float[Array, "n d"], scale: Floa
 
     Raises:
         ValueError: The shapes do not fit, or the batch is empty.
+
+    Examples:
+        >>> float(contrastive_loss(jnp.eye(4), jnp.eye(4), jnp.float32(100.0))) < 1e-6
+        True
     """
     _check_pairs(x, y, scale)
     logits, labels = scale * (x @ y.T), jnp.arange(x.shape[0])

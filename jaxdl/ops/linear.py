@@ -21,6 +21,10 @@ def matmul(x: Array, y: Array) -> Array:
 
     Raises:
         ValueError: An argument is a scalar, or the lengths k differ.
+
+    Examples:
+        >>> matmul(jnp.ones((5, 2, 3)), jnp.ones((3, 4))).shape
+        (5, 2, 4)
     """
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2:][0]:
         raise ValueError(f"matmul: x's last axis must have the length of y's last but one, got {x.shape} and {y.shape}")

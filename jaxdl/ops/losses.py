@@ -98,6 +98,11 @@ def logistic_loss(
     Raises:
         ValueError: The shapes differ, or there is nothing to reduce.
         TypeError: The labels are not integers or booleans.
+
+    Examples:
+        >>> loss = logistic_loss(jnp.zeros(4), jnp.array([0, 1, 1, 0]), reduce=jnp.mean)
+        >>> round(float(loss), 4)
+        0.6931
     """
     _check_same_shape("logistic_loss", z=z, y=y)
     if not (y.dtype == bool or jnp.issubdtype(y.dtype, jnp.integer)):
@@ -193,6 +198,11 @@ def cross_entropies(logits: Float[Array, "*n c"], labels: Labels) -> tuple[Float
     Raises:
         ValueError: The shapes do not fit.
         TypeError: The labels are not integers.
+
+    Examples:
+        >>> losses, slopes = cross_entropies(jnp.zeros((2, 4)), jnp.array([0, 3]))
+        >>> losses.shape, slopes.shape
+        ((2,), (2, 4))
     """
     _check_labels("cross_entropies", logits, labels)
     hot = _one_hot(logits, labels)
@@ -248,6 +258,11 @@ def softmax_cross_entropy(
 
     Raises:
         ValueError: The shapes differ, or there is nothing to reduce.
+
+    Examples:
+        >>> loss = softmax_cross_entropy(jnp.zeros((2, 4)), jnp.eye(4)[:2], reduce=jnp.mean)
+        >>> round(float(loss), 4)
+        1.3863
     """
     _check_same_shape("softmax_cross_entropy", logits=logits, targets=targets)
     log_p = log_softmax.primal(logits, axis=-1)

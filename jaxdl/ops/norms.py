@@ -86,6 +86,10 @@ def rms_norm(x: Float[Array, "*n d"], scale: Float[Array, " d"], *, epsilon: flo
 
     Raises:
         ValueError: x has no last axis, or the scale has another length.
+
+    Examples:
+        >>> rms_norm(jnp.ones((8, 16)), jnp.ones(16)).shape
+        (8, 16)
     """
     _check("rms_norm", x, scale=scale)
     wide = upcast(x)
@@ -200,6 +204,11 @@ def batch_norm_inference(
 
     Raises:
         ValueError: The batch is empty, or a parameter has another length than the last axis.
+
+    Examples:
+        >>> zeros, ones = jnp.zeros(3), jnp.ones(3)
+        >>> batch_norm_inference(jnp.ones((8, 3)), ones, zeros, zeros, ones).shape
+        (8, 3)
     """
     _check_batch("batch_norm_inference", x, scale=scale, bias=bias, mean=mean, variance=variance)
     normal = (upcast(x) - _row(mean, x)) / jnp.sqrt(_row(variance, x) + epsilon)
@@ -251,6 +260,10 @@ def local_response_norm(
 
     Raises:
         ValueError: x has no axes, or the size is less than 1.
+
+    Examples:
+        >>> local_response_norm(jnp.ones((8, 7, 7, 16))).shape
+        (8, 7, 7, 16)
     """
     _check_size(x, size)
     wide = upcast(x)

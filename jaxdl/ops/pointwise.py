@@ -192,6 +192,10 @@ def tanh(x: Array, *, accurate_tails: bool = False) -> Array:
 
     Returns:
         Array of the shape and dtype of x.
+
+    Examples:
+        >>> float(jax.grad(tanh)(0.0))
+        1.0
     """
     return jnp.tanh(x)
 
@@ -215,6 +219,10 @@ def leaky_relu(x: Array, *, slope: float = 0.01) -> Array:
 
     Raises:
         TypeError: x is complex.
+
+    Examples:
+        >>> leaky_relu(jnp.array([-1.0, 2.0]), slope=0.5).tolist()
+        [-0.5, 2.0]
     """
     return jnp.where(x > 0, x, slope * x)
 
@@ -232,6 +240,10 @@ def elu(x: Array, *, alpha: float = 1.0) -> Array:
 
     Raises:
         TypeError: x is complex.
+
+    Examples:
+        >>> elu(jnp.array([-jnp.inf, 2.0])).tolist()
+        [-1.0, 2.0]
     """
     return jnp.where(x > 0, x, alpha * jnp.expm1(x))
 

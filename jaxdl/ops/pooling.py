@@ -83,6 +83,10 @@ def avg_pool(
 
     Raises:
         ValueError: x has fewer than three axes, or the window does not fit into it, or a setting is not valid.
+
+    Examples:
+        >>> avg_pool(jnp.ones((8, 28, 28, 3)), window=2).shape
+        (8, 14, 14, 3)
     """
     g = _Geometry("avg_pool", x, window, stride, padding)
     total = over_images(lambda x: g.reduced(x, 0.0, lax.add), upcast(x))
@@ -116,6 +120,10 @@ def global_avg_pool(x: Float[Array, "*n h w c"]) -> Float[Array, "*n c"]:
 
     Raises:
         ValueError: x has fewer than three axes.
+
+    Examples:
+        >>> global_avg_pool(jnp.ones((8, 7, 7, 3))).shape
+        (8, 3)
     """
     if x.ndim < 3:
         raise ValueError(f"global_avg_pool: x must be (*n, h, w, c), got shape {x.shape}")

@@ -114,6 +114,10 @@ def mean(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
 
     Raises:
         ValueError: x has no such axis, or no elements.
+
+    Examples:
+        >>> mean(jnp.arange(6.0).reshape(2, 3), axis=0).tolist()
+        [1.5, 2.5, 3.5]
     """
     _check_axes("mean", x, axis)
     return jnp.mean(x, axis, keepdims=keepdims)
@@ -145,6 +149,10 @@ def max(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
 
     Raises:
         ValueError: x has no such axis, or no elements.
+
+    Examples:
+        >>> jax.grad(max)(jnp.array([1.0, 2.0, 2.0])).tolist()
+        [0.0, 0.5, 0.5]
     """
     _check_axes("max", x, axis)
     return jnp.max(x, axis, keepdims=keepdims)
@@ -173,6 +181,10 @@ def min(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
 
     Raises:
         ValueError: x has no such axis, or no elements.
+
+    Examples:
+        >>> jax.grad(min)(jnp.array([1.0, 1.0, 2.0])).tolist()
+        [0.5, 0.5, 0.0]
     """
     _check_axes("min", x, axis)
     return jnp.min(x, axis, keepdims=keepdims)
@@ -243,6 +255,10 @@ def softmax(x: Array, *, axis: Axes = -1) -> Array:
 
     Raises:
         ValueError: x has no such axis, or no elements.
+
+    Examples:
+        >>> softmax(jnp.zeros(4)).tolist()
+        [0.25, 0.25, 0.25, 0.25]
     """
     _check_axes("softmax", x, axis)
     e = jnp.exp(x - _shift(x, axis))
@@ -274,6 +290,10 @@ def log_softmax(x: Array, *, axis: Axes = -1) -> Array:
 
     Raises:
         ValueError: x has no such axis, or no elements.
+
+    Examples:
+        >>> round(float(log_softmax(jnp.zeros(4))[0]), 4)
+        -1.3863
     """
     _check_axes("log_softmax", x, axis)
     shifted = x - _shift(x, axis)

@@ -58,6 +58,10 @@ def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observe
 
     Returns:
         One entry for each site, with the values of its first call.
+
+    Examples:
+        >>> [(seen.site.name, seen.inputs) for seen in observe(jax.nn.relu, 2.0)]
+        [('relu', [Array(2., dtype=float32, weak_type=True)])]
     """
     *_, arrays = jx.trace_arrays(f, args, kwargs)
     return observer(functools.wraps(f)(jx.in_arrays(f, args, kwargs)), *arrays)(*arrays)

@@ -84,6 +84,10 @@ def chosen(only: Choice, keep: Choice) -> Callable[[Site], bool]:
 
     Returns:
         A predicate on sites.
+
+    Examples:
+        >>> [chosen("relu", None)(site) for site in rules(jax.nn.relu, 2.0)]
+        [True]
     """
     selected, kept = _predicate(only, True), _predicate(keep, False)
     return lambda site: selected(site) and not kept(site)

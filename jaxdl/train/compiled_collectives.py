@@ -34,6 +34,10 @@ def collectives(compiled: jax.stages.Compiled) -> dict[str, Collective]:
     Returns:
         A `Collective` for each kind in the program, by its name in HLO, such as "all-reduce". An operation in a loop
         counts once. Empty for a program on one device.
+
+    Examples:
+        >>> collectives(jax.jit(jnp.sin).lower(1.0).compile())
+        {}
     """
     calls, sizes = Counter(), Counter()
     for call in _CALL.finditer(compiled.as_text() or ""):

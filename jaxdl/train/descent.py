@@ -20,6 +20,12 @@ def gradient_descent(rate: float) -> optax.GradientTransformation:
 
     Returns:
         An optimiser for `fit`, equal to `optax.sgd(rate)`.
+
+    Examples:
+        >>> optimizer = gradient_descent(0.5)
+        >>> updates, state = optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)))
+        >>> updates.tolist()
+        [-0.5, -0.5]
     """
     with install_hint("optax", "jaxdl.train"):
         import optax

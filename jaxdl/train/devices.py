@@ -26,6 +26,10 @@ def replicated(mesh: Mesh | AbstractMesh, tree: Any) -> Any:
 
     Returns:
         A pytree of `NamedSharding` like `tree`.
+
+    Examples:
+        >>> mesh = jax.make_mesh((len(jax.devices()),), ("devices",))
+        >>> shardings = replicated(mesh, {"w": jnp.ones((128, 128))})
     """
     return jax.tree.map(lambda x: NamedSharding(mesh, P()), tree)
 
@@ -42,6 +46,10 @@ def fully_sharded(mesh: Mesh | AbstractMesh, tree: Any) -> Any:
 
     Returns:
         A pytree of `NamedSharding` like `tree`.
+
+    Examples:
+        >>> mesh = jax.make_mesh((len(jax.devices()),), ("devices",))
+        >>> shardings = fully_sharded(mesh, {"w": jnp.ones((128, 128))})
     """
 
     def of_array(x):
@@ -198,6 +206,10 @@ def in_bfloat16(model: Layer) -> Layer:
 
     Returns:
         A model with the same parameters.
+
+    Examples:
+        >>> from jaxdl import nn
+        >>> model = in_bfloat16(nn.mlp(128, 10))
     """
 
     def cast(tree, old, new):

@@ -103,6 +103,9 @@ def load_failed_step(path: str | os.PathLike[str], params: Any) -> FailedStep:
 
     Raises:
         ValueError: If the saved parameters have other shapes than `params`.
+
+    Examples:
+        >>> step = load_failed_step(diverged.path, params)  # doctest: +SKIP
     """
     with install_hint("orbax-checkpoint", "train.load_failed_step"):
         import orbax.checkpoint as ocp

@@ -63,6 +63,12 @@ def frozen(f: Callable[..., Any], mask: Any) -> Callable[..., Any]:
 
     Raises:
         ValueError: When called, if the mask does not match the parameters.
+
+    Examples:
+        >>> loss = lambda params, x: (x * params["body"] * params["head"]).sum()
+        >>> gradient = jax.grad(frozen(loss, {"body": True, "head": False}))
+        >>> gradient({"body": 2.0, "head": 3.0}, jnp.ones(4))["body"]
+        Array(0., dtype=float32, weak_type=True)
     """
 
     def of_rest(params, *args, **kwargs):

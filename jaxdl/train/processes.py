@@ -37,6 +37,9 @@ def initialize(
         count: How many processes there are.
         index: Which of them this is, from 0.
         devices: Indices of the accelerators of this machine that this process uses; by default all.
+
+    Examples:
+        >>> initialize("10.0.0.1:1234", count=2, index=0)  # doctest: +SKIP
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     here = address if (address or "").startswith(f"{LOOPBACK}:") else None  # by default it listens on all interfaces
@@ -93,6 +96,9 @@ def launch(command: Sequence[str], count: int, grace: float = 10.0) -> int:
 
     Returns:
         0 if all processes succeed. Otherwise the exit status of the first that failed, 128 + n after signal n.
+
+    Examples:
+        >>> status = launch(["python", "train.py"], 4)  # doctest: +SKIP
     """
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))

@@ -133,6 +133,11 @@ def cut(
 
     Raises:
         ValueError: No choice keeps so few bytes, or the decisions are of another program.
+
+    Examples:
+        >>> f, plan = cut(lambda x: jnp.sin(jnp.sin(x)).sum(), [jnp.ones(10)], max_bytes=40)
+        >>> plan.kept_bytes <= 40
+        True
     """
     call, made, _ = _cut(f, arrays, _name(f), max_bytes, decisions)
     automatic = Differentiated(f, arrays).stored_bytes()[0] if made else 0

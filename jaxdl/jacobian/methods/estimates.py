@@ -42,6 +42,13 @@ def estimated_diagonal(
 
     Raises:
         ValueError: When called, if the Jacobian is not square.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> estimate = jacobian.estimated_diagonal(jnp.sin, jax.random.key(0))(jnp.zeros(3))
+        >>> estimate.value.tolist()
+        [1.0, 1.0, 1.0]
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:
@@ -68,6 +75,13 @@ def estimated_matrix_trace(
 
     Raises:
         ValueError: When called, if the Jacobian is not square.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> estimate = jacobian.estimated_matrix_trace(jnp.sin, jax.random.key(0))(jnp.zeros(3))
+        >>> float(estimate.value), float(estimate.error)
+        (3.0, 0.0)
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:
@@ -98,6 +112,13 @@ def estimated_logdet(
 
     Raises:
         ValueError: When called, if the Jacobian is not square.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> estimate = jacobian.estimated_logdet(lambda x: 2 * x, jax.random.key(0))(jnp.ones(3))
+        >>> round(float(estimate.value), 3)  # 3 log 2
+        2.079
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Estimate:

@@ -54,6 +54,12 @@ def finite(f: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, hol
     Raises:
         TypeError: If f is not callable; when called, if arguments are complex, f cannot run in float64, or inside jit
             without jax_enable_x64.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.finite(jnp.sin)(jnp.zeros(2)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     return Jacobian("finite", f, _prepare, argnums, has_aux, holomorphic)
 

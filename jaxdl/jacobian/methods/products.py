@@ -57,6 +57,12 @@ def pullback(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap
     Returns:
         A function of f's arguments that returns u ↦ uᵀ J, with u like the output and uᵀ J like the differentiated
         arguments.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.pullback(jnp.sin)(jnp.zeros(3))(jnp.ones(3)).tolist()
+        [1.0, 1.0, 1.0]
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
@@ -78,6 +84,12 @@ def hvp(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, LinearMap]:
 
     Raises:
         ValueError: When called, if f's output is no scalar.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.hvp(lambda x: (x**3).sum())(jnp.array([1.0, 2.0]))(jnp.ones(2)).tolist()
+        [6.0, 12.0]
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
@@ -102,6 +114,13 @@ def gauss_newton(f: Callable[P, Any], loss: Callable[[Any], Any], argnums: Argnu
 
     Raises:
         ValueError: When called, if the loss is no scalar.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> f, loss = lambda w: 3 * w, lambda y: (y**2).sum() / 2
+        >>> jacobian.gauss_newton(f, loss)(jnp.ones(2))(jnp.array([1.0, 2.0])).tolist()
+        [9.0, 18.0]
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> LinearMap:
@@ -127,6 +146,12 @@ def hessian_diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | 
 
     Raises:
         ValueError: When called, if f's output is no scalar.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.hessian_diagonal(lambda x: (x**3).sum())(jnp.array([1.0, 2.0])).tolist()
+        [6.0, 12.0]
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -151,6 +176,12 @@ def diagonal(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None = N
 
     Raises:
         ValueError: When called, if the Jacobian is not square.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.diagonal(jnp.sin)(jnp.zeros(3)).tolist()
+        [1.0, 1.0, 1.0]
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -174,6 +205,12 @@ def matrix_trace(f: Callable[P, Any], argnums: Argnums = 0, *, chunk: int | None
 
     Raises:
         ValueError: When called, if the Jacobian is not square.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> float(jacobian.matrix_trace(lambda x: 2 * x)(jnp.ones(3)))
+        6.0
     """
 
     def at(*args: P.args, **kwargs: P.kwargs) -> jax.Array:

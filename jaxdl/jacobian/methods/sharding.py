@@ -39,6 +39,13 @@ def sharded(
 
     Raises:
         TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> mesh = jax.make_mesh((len(jax.devices()),), ("devices",))
+        >>> jacobian.sharded(jnp.sin, mesh=mesh)(jnp.zeros(4)).shape
+        (4, 4)
     """
     return Jacobian("sharded", f, functools.partial(_prepare, mesh=mesh), argnums, has_aux, holomorphic)
 

@@ -81,6 +81,12 @@ def sparse_hessian(
     Raises:
         TypeError: If f is not callable; when called, if its output is no scalar.
         ValueError: When called, if the given pattern has the wrong shape or lacks entries.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.sparse_hessian(lambda x: (x[1:] * x[:-1]).sum()).scipy(jnp.ones(1000)).nnz
+        1998
     """
     prepare = functools.partial(prepare_sparse, pattern=pattern, probe=probe, chunk=chunk, max_bytes=max_bytes)
     prepare = with_plan(prepare, plan, SparsePlan)

@@ -85,6 +85,12 @@ def forward(
     Raises:
         TypeError: If f is not callable; when called, if inputs or outputs cannot be differentiated.
         ValueError: When called, if both `chunk` and `max_bytes` are given, or a single column needs more memory.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> jacobian.forward(lambda x: jnp.stack([x, x**2, x**3]))(2.0).tolist()
+        [1.0, 4.0, 12.0]
     """
     prepare = functools.partial(prepare_forward, chunk=chunk, max_bytes=max_bytes)
     return Jacobian("forward", f, prepare, argnums, has_aux, holomorphic)

@@ -171,6 +171,14 @@ def elimination_plan(
     Raises:
         TypeError: As `eliminate`.
         ValueError: As `eliminate`.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from jaxdl import jacobian
+        >>> f = lambda x: jnp.sin(x[0] * x[1]) * x
+        >>> plan = jacobian.elimination_plan(f, jnp.ones(2), seconds=0.1)
+        >>> plan.multiplications["found"] <= plan.multiplications["reverse"]
+        True
     """
     return eliminate(f, argnums, has_aux, seconds=seconds, seed=seed).plan(*args)
 
