@@ -7,6 +7,7 @@ one loop; else the unit of `operation_counts`, in which to move an entry costs m
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -117,7 +118,7 @@ def estimated(function: VectorFunction) -> Way:
     except Exception as error:
         if jx.is_spoilt_trace(error):
             raise
-        return Way(name, refused=reason(error))
+        return Way(name, refused=reason(error, name))
     if "custom_lin" in primitives:  # JAX refuses it when it is lowered
         return Way(name, refused="a custom_vjp has no forward mode")
     count, text = _sweeps(function, run)
@@ -136,9 +137,11 @@ def estimated(function: VectorFunction) -> Way:
     )
 
 
-def reason(error: Exception) -> str:
-    """The message of an error, without the notes that JAX adds."""
+def reason(error: Exception, name: str = "") -> str:
+    """The message of an error of method `name`, without its own name, other methods to use, and JAX's notes."""
     text = str(error).split("\n\n")[0].split("\n---")[0].strip()
+    text = text.removeprefix(f"jacobian.{name}: ")
+    text = re.sub(r"; (use )?jacobian\.[^;]*$", "", text)
     return (
         text if isinstance(error, ValueError | TypeError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
     )

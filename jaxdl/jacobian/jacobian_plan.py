@@ -34,7 +34,8 @@ class Way:
         bytes: The bytes that the compiled program accesses; NaN if it was not compiled.
         temporary: Its temporary memory in bytes, without arguments and result; NaN if it was not compiled.
         predicted: The predicted time in seconds.
-        measured: The measured time in seconds of a call of the compiled program; None if it was not run.
+        measured: The median time in seconds of a call of the compiled program, each after one of another method; None
+            if it was not run.
         skipped: Why the method was not tried, else empty.
         refused: Why the method cannot be used, else empty.
         count: The number of sweeps through the whole function; 0 for other methods.

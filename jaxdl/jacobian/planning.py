@@ -26,8 +26,7 @@ from jaxdl.jacobian.saved_plans import with_plan
 from jaxdl.jacobian.verification import VerifiedJacobian
 
 SECONDS = 5.0  # for planning
-TRIAL = 0.03  # seconds to time each method
-IN_A_ROW = 4  # calls, so that the first one refills the caches
+TRIAL = 0.05  # seconds to time each method
 POINTS_AT_ONCE = 256  # for Jacobians in batches, if a single point takes less time than the call
 FIRST = 2  # calls of each method; one alone may be forty times as slow, as where threads start
 CLOSE = 4.0  # a method whose first calls take so many times as long as another's is not called again
@@ -52,6 +51,17 @@ def plan(
     long as there is time, and timed on random inputs; the others are shown with the reason. Nothing is run if f has a
     while loop, which may never end on random inputs, has effects or calls back into Python, nor in several processes,
     which must choose alike; there, and if a run fails, the estimates decide.
+
+    | column | says |
+    |---|---|
+    | FLOPs | floating-point operations, as XLA counts them in the compiled program |
+    | bytes | bytes that the program reads and writes, by XLA's count |
+    | temporary | bytes that it takes beside its arguments and the matrix |
+    | predicted | the time from the estimate alone |
+    | measured | the median time of a call of the jitted program, each after one of another method |
+
+    In batches (`best(f, batch=True)`) all of them are for one of the points. Called in a row, a small program with
+    several threads may take less time than measured here.
 
     If f has keyword arguments named `argnums`, `has_aux` or `seconds`, use `best(f, …).plan(*args, **kwargs)`.
 
@@ -289,12 +299,13 @@ def _refusal(error: Exception) -> str:
 
 
 def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
-    """The methods with their times on random inputs: the lower quartile of several calls, interleaved.
+    """The methods with their times on random inputs: the median of several calls, each after one of another method.
 
-    Other programs on the machine delay some of the calls, and more of those with several threads.
+    Called in a row, a small program with several threads takes a fraction of the time, as its threads do not sleep.
     """
     with jax.ensure_compile_time_eval():
-        inputs = random_inputs(np.random.default_rng(0).normal, function)
+        random = np.random.default_rng(0)
+        inputs = random_inputs(random.normal, function)
         inputs[0] = ways[0].at_points(inputs[0])
         times = {way: [min(_seconds(way, inputs) for _ in range(FIRST))] for way in ways}
         close = [way for way in ways if times[way][0] <= CLOSE * min(times.values())[0]]
@@ -302,12 +313,12 @@ def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
         for way in close:
             times[way] = []
         rounds = 0
-        while rounds < 2 or (time.perf_counter() < end and rounds < 1000):
-            for way in close:
-                times[way] += [_seconds(way, inputs) for _ in range(IN_A_ROW)]
+        while rounds < 5 or (time.perf_counter() < end and rounds < 1000):
+            for i in random.permutation(len(close)):
+                times[close[i]].append(_seconds(close[i], inputs))
             rounds += 1
-    quartile = lambda way: float(np.quantile(times[way][IN_A_ROW:] or times[way], 0.25))
-    return [replace(way, measured=quartile(way) / max(way.points, 1)) for way in ways]
+    median = lambda way: float(np.median(times[way][1:] or times[way]))
+    return [replace(way, measured=median(way) / max(way.points, 1)) for way in ways]
 
 
 def _seconds(way: Way, inputs: list[Any]) -> float:

@@ -81,7 +81,7 @@ from jaxdl.jaxpr.source_lines import (
     where,
     where_asked,
 )
-from jaxdl.jaxpr.tracing import in_arrays, in_some, output_types, trace, trace_arrays
+from jaxdl.jaxpr.tracing import in_arrays, in_some, named_as, output_types, trace, trace_arrays
 from jaxdl.jaxpr.types import (
     as_array,
     batched_type,
@@ -183,6 +183,7 @@ __all__ = [
     "linear_solve",
     "mapped_points",
     "moved",
+    "named_as",
     "needed_equations",
     "op_call",
     "opened",

@@ -1,5 +1,7 @@
 """Tracing a function to a jaxpr, in the arrays among its arguments."""
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,12 +32,30 @@ def in_arrays(f: Callable[..., Any], args: Any, kwargs: Any) -> Callable[..., An
     """f as a function of the arrays among its arguments, in their order; all other arguments stay fixed."""
     leaves, tree = jax.tree.flatten((args, kwargs))
 
+    @named_as(f)
     def of_arrays(*arrays):
         given = iter(arrays)
         args, kwargs = tree.unflatten([next(given) if is_array(leaf) else leaf for leaf in leaves])
         return f(*args, **kwargs)
 
     return of_arrays
+
+
+def named_as(f: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a function that calls the user's f the name and the place by which JAX's errors speak of f."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    f = inspect.unwrap(f)
+    plain = f if hasattr(f, "__code__") else type(f).__call__
+    name = getattr(f, "__name__", type(f).__name__)
+
+    def named(wrapper):
+        if hasattr(plain, "__code__"):
+            wrapper.__signature__ = inspect.signature(wrapper)
+            wrapper.__wrapped__, wrapper.__name__ = plain, name  # JAX reads the place in what is wrapped
+        return wrapper
+
+    return named
 
 
 def output_types(f: Callable[..., Any], *types: Any) -> list[Any]:

@@ -150,6 +150,12 @@ def test_the_title_says_nothing_twice_and_what_had_no_time():
     assert plan(two, three).why == ("reverse, 1.5 times as fast as sparse and 2 times as fast as forward (predicted)")
 
 
+def test_a_refusal_names_neither_its_own_method_nor_others_to_use():
+    refused = way(jacobian.plan(lambda x: jax.scipy.linalg.expm(x.reshape(4, 4)), draw(8, 16)), "eliminate").refused
+    assert refused.startswith(("the code would have ", "more than "))
+    assert "jacobian." not in refused
+
+
 def test_one_sweep_is_one_column_and_no_rows_are_not_listed():
     plan = jacobian.plan(jnp.sin, X)
     assert way(plan, "sparse").sweeps == "1 column"

@@ -83,6 +83,7 @@ def _trace(
     settings = tuple(None if is_array(leaf) else leaf for leaf in rest)
     f, found = with_settings(settings), {}
 
+    @jx.named_as(f)
     def of_arrays(*arrays):
         y, aux = f(*arrays)
         leaves, found["aux_tree"] = jax.tree.flatten(aux)

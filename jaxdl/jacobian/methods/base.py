@@ -174,6 +174,7 @@ class Jacobian(Generic[P]):
     def _of_leaves(self, tree: Any, settings: Sequence[Any], rest_tree: Any) -> Callable[..., Any]:
         """f's output and aux as a function of the leaves of its arguments."""
 
+        @jx.named_as(self.f)
         def of_leaves(xs, *others):
             given = iter(others)
             positional, kwargs = rest_tree.unflatten([next(given) if leaf is None else leaf for leaf in settings])
