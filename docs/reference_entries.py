@@ -1,4 +1,4 @@
-"""Called by mkdocstrings, which reads the source: completes docstrings that are made when the code runs."""
+"""Called by mkdocstrings, which reads the source: completes docstrings that are made when the code runs, adds links."""
 
 import importlib
 import inspect
@@ -8,10 +8,11 @@ import griffe
 
 DECORATORS = {"elementwise_op", "binary_op"}
 LAYER = re.compile(r"function\(ops\.(\w+)\)")
+NAME = re.compile(r"(?<![\[`])`([\w.]+)`(?![\]`])")
 
 
 class ReferenceEntries(griffe.Extension):
-    """Documents elementwise operations and the layers made of operations."""
+    """Documents elementwise operations and the layers made of operations; public names in docstrings are links."""
 
     def on_function(self, *, func, **others):
         """The decorator of an operation adds arguments, result and errors to its docstring."""
@@ -23,5 +24,29 @@ class ReferenceEntries(griffe.Extension):
     def on_attribute(self, *, attr, **others):
         """`relu = function(ops.relu)` is the operation as a layer."""
         if operation := LAYER.fullmatch(str(attr.value)):
-            text = f"[`jaxdl.ops.{operation[1]}`][] as a layer without parameters."
+            text = f"`jaxdl.ops.{operation[1]}` as a layer without parameters."
             attr.docstring = griffe.Docstring(text, parent=attr)
+
+    def on_package(self, *, pkg, **others):
+        """Links `jaxdl.nn.conv`, and in the docstrings of jaxdl.nn `conv`, but not the name of an entry in itself."""
+        rooms = [room for room in (pkg, *pkg.modules.values()) if room.name != "report"]
+        public = {f"{room.path}.{name}" for room in rooms for name in room.exports or ()}
+        for entry in entries(pkg):
+            room = ".".join(entry.path.split(".")[:2])
+
+            def linked(name, room=room, own=entry.name):
+                full = name[1] if name[1].startswith("jaxdl.") else f"{room}.{name[1]}"
+                return f"[{name[0]}][{full}]" if full in public and name[1] != own else name[0]
+
+            lines = entry.docstring.value.split("\n")
+            lines = [line if line.lstrip().startswith((">>>", "...")) else NAME.sub(linked, line) for line in lines]
+            entry.docstring.value = "\n".join(lines)
+
+
+def entries(within):
+    """All objects with a docstring, imported ones left out."""
+    for member in within.members.values():
+        if not member.is_alias:
+            if member.docstring:
+                yield member
+            yield from entries(member)
