@@ -1,6 +1,7 @@
 """The audit tested: on planted faults and their right versions, and on published functions.
 
     python -m benchmarks.audit                        # the planted faults, also by check_grads
+    python -m benchmarks.audit --quick                # those that the quick level misses; nothing is written
     python -m benchmarks.audit --published            # functions of jax, optax, flax, equinox, diffrax and numpyro
     python -m benchmarks.audit --published --prefix jax.nn
     python -m benchmarks.audit --model                # all rules of a vision transformer of twelve blocks
@@ -125,6 +126,21 @@ def faults(only: str, processes: int) -> None:
         keep("audit", {"rows": rows}, fault_table(rows))
 
 
+def missed_quickly(only: str) -> None:
+    """Prints the planted faults whose verdict at the quick level is not an expected one."""
+    chosen = [fault for fault in FAULTS if only in fault.name or only in fault.kind]
+    missed = 0
+    for fault in chosen:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            verdict = audit(fault.wrong, quick=True)(*fault.args).verdict
+        jax.clear_caches()
+        if verdict not in fault.verdicts:
+            missed += 1
+            print(f"{fault.name} ({fault.kind}): {verdict}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} planted faults are caught at the quick level")
+
+
 def line(row: dict) -> str:
     """A fault's row as a line of text."""
     alarm = ("" if caught(row) else "NOT CAUGHT ") + ("" if clean(row) else "NOT CLEAN ")
@@ -243,11 +259,19 @@ def seconds_of(rows: list[dict]) -> str:
     return seconds_text(sum(row["seconds"] for row in rows))
 
 
-def main(only: str = "", published: bool = False, prefix: str = "", processes: int = 2, model: bool = False) -> None:
+def main(
+    only: str = "",
+    quick: bool = False,
+    published: bool = False,
+    prefix: str = "",
+    processes: int = 2,
+    model: bool = False,
+) -> None:
     """Audit, print a line for each function, and save table and figures.
 
     Args:
         only: Only faults with this text in their name or kind.
+        quick: Print the planted faults that `audit(…, quick=True)` misses.
         published: Audit functions of libraries instead of the planted faults.
         prefix: Only functions of libraries whose full name begins with this.
         processes: The number of processes.
@@ -257,6 +281,8 @@ def main(only: str = "", published: bool = False, prefix: str = "", processes: i
         whole_model()
     elif published:
         published_functions(prefix, processes)
+    elif quick:
+        missed_quickly(only)
     else:
         faults(only, processes)
 

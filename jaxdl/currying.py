@@ -50,11 +50,17 @@ def check_unambiguous(tool: str, f: Callable[..., Any], keywords: Iterable[str],
 
 
 def _curried(tool, f, settings):
-    @functools.wraps(f)
-    def call(*args, **kwargs):
-        return tool(f, args, kwargs, **settings)
+    class AwaitingArguments:
+        """The tool for f, which takes the arguments of f."""
 
-    return call
+        def __call__(self, /, *args, **kwargs):
+            return tool(f, args, kwargs, **settings)
+
+        def __getattr__(self, name):
+            made = f"{tool.__name__}(f)"
+            raise AttributeError(f"{made} is a function of f's arguments and has no {name}; write {made}(*args).{name}")
+
+    return functools.update_wrapper(AwaitingArguments(), f, updated=())
 
 
 def _parameter_names(f):

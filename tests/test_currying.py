@@ -44,6 +44,11 @@ def test_the_curried_form_gives_all_keywords_to_the_function():
     assert tool(timed).__name__ == "timed"
 
 
+def test_a_report_without_arguments_says_what_is_missing():
+    with pytest.raises(AttributeError, match=r"audit\(f\) is .* has no print; write audit\(f\)\(\*args\).print"):
+        jaxdl.audit(timed).print()  # pyright: ignore
+
+
 def test_a_keyword_of_both_is_ambiguous():
     for f in (timed, functools.partial(timed, time=2.0)):
         with pytest.raises(TypeError, match=r"tool: time is .* tool\(f, time=…\)\(\*args, time=…\)"):

@@ -144,3 +144,35 @@ def test_float64_arrays_of_numpy_that_f_closes_over_hide_no_fault():
 def test_arrays_that_jax_does_not_have_are_named(tool, dtype):
     with pytest.raises(TypeError, match=r"argument 1\['w'\] is a NumPy array of type"):
         tool(lambda x, tree: x, X, {"w": np.ones(2).astype(dtype)})
+
+
+def test_a_finding_on_a_number_has_no_double_space():
+    assert all("  " not in f.where for f in jaxdl.audit(FORGETFUL, quick=True)(X, 1.0).findings)
+
+
+@jax.custom_vjp
+def product(w, x):
+    return w @ x
+
+
+product.defvjp(lambda w, x: (w @ x, (w, x)), lambda kept, dy: (dy @ kept[1].T, kept[0].T @ dy))
+
+PRODUCTS = {
+    "a constant of the rule": lambda w: product(w, np.ones((3, 2), np.float32)).sum(),
+    "a cast inside": lambda w: product(w, w.T.astype(jnp.float32)).sum(),
+}
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+@jax.numpy_dtype_promotion("standard")
+def test_types_that_only_the_audit_mixes_are_left_out(case):
+    """Where f closes over a float32 array, a float16 argument would give its rules arrays of two types."""
+    report = jaxdl.audit(PRODUCTS[case], jnp.asarray([[0.5, 1.0, -2.0]]))
+    assert not report.faults
+    assert all("float16" in a.tally.left_out for a in report.audited)
+
+
+@jax.numpy_dtype_promotion("standard")
+def test_types_that_the_user_mixes_are_judged():
+    report = jaxdl.audit(product, jnp.ones((2, 3), jnp.float16), jnp.ones((3, 2)))
+    assert report.verdict == Verdict.STRUCTURE

@@ -1,7 +1,7 @@
 """`audit(f, *args)`: finds every derivative rule in a function and judges each where it is used."""
 
 from jaxdl.auditor.accepted import Accepted, load_accepted
-from jaxdl.auditor.arguments import generated, public_callables
+from jaxdl.auditor.arguments import generated, parts_of_rules, public_callables
 from jaxdl.auditor.auditing import Interrupted, audit
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.report import Audited, AuditReport, legend
@@ -20,5 +20,6 @@ __all__ = [
     "legend",
     "limits",
     "load_accepted",
+    "parts_of_rules",
     "public_callables",
 ]

@@ -241,12 +241,45 @@ def public_callables(module: types.ModuleType) -> dict[str, Any]:
         module: A module. Its names in `__all__`, or those without a leading underscore, are public.
 
     Returns:
-        The callables that the module's own package defines, without classes.
+        The callables that the module's own package defines, without classes and without the parts of its rules.
 
     Examples:
         >>> "relu" in public_callables(jax.nn)
         True
     """
+    parts = {id(part) for part in parts_of_rules(module).values()}
+    return {name: f for name, f in _public(module).items() if id(f) not in parts}
+
+
+def parts_of_rules(module: types.ModuleType) -> dict[str, Any]:
+    """The public functions of a module that were given to `defvjp`, `defjvp` or `@NAME.rule` of a function in it.
+
+    Args:
+        module: A module.
+
+    Returns:
+        The functions by name. They are judged with the rule of which they are a part.
+
+    Examples:
+        >>> parts_of_rules(jax.nn)
+        {}
+    """
+    parts = {id(part) for value in vars(module).values() for part in _parts(value)}
+    return {name: f for name, f in _public(module).items() if isinstance(f, types.FunctionType) and id(f) in parts}
+
+
+def _parts(value):
+    """The functions of a rule, also of one in a wrapper such as that of `jax.jit`."""
+    if not callable(value):
+        return []
+    forms = getattr(value, "forms", {})
+    found = [getattr(value, name, None) for name in ("fwd", "bwd", "jvp", "derivative")]
+    inner = getattr(value, "__wrapped__", None)
+    found += [*(forms.values() if isinstance(forms, dict) else ()), *(_parts(inner) if inner else ())]
+    return [part for part in found if isinstance(part, types.FunctionType)]
+
+
+def _public(module):
     package = module.__name__.split(".")[0]
     listed = getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]
     offered = {name: getattr(module, name, None) for name in sorted(listed)}

@@ -346,4 +346,4 @@ def _basis(x, place):
 
 def _entry(point, x, i):
     """In words, the point, and the entry of an array to which a part belongs."""
-    return f"{entry(i // 2 if np.iscomplexobj(x) else i, np.shape(x))} for {point}"
+    return f"{entry(i // 2 if np.iscomplexobj(x) else i, np.shape(x))} for {point}".strip()

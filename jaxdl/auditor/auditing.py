@@ -29,6 +29,7 @@ from jaxdl.strip import Site
 FORMATS = jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64
 MEANINGLESS = 0.1  # of the largest entry: an error of a narrow format beyond which a function's values are noise
 CONSTANT = "its inputs do not depend on the arguments"
+QUICK = "linear", "alone"  # the further checks of the first derivative, as most users ask for it
 COSTLY = 1.2, 1024  # the factor, and the number of bytes or operations, beyond which a rule is costly
 
 
@@ -86,8 +87,9 @@ def audit(
             argument: a pair (low, high), both included, or a predicate on an array. A rule that takes such an argument
             unchanged has its domain as well.
         seconds: After so many seconds no further check starts. The report says what was left out.
-        quick: Only the derivative, first and second, in the formats given: neither other formats, nor vmap, linearity,
-            forward mode, single inputs, eager evaluation and costs.
+        quick: Only the derivative, first and second, in all inputs and in single ones, and types and linearity of the
+            pullback, in the formats given: neither other formats, nor vmap, forward against reverse mode, eager
+            evaluation and costs.
 
     Returns:
         What was found of f as a whole, unless it is a single rule, and of each rule in it; or without arguments of f a
@@ -125,7 +127,7 @@ def audit(
         )
         try:
             formats = () if quick else FORMATS
-            sections = _sections(len(audited), 2 if quick else 3 + len(checks.CHECKS), len(formats))
+            sections = _sections(len(audited), 2 + len(QUICK) if quick else 3 + len(checks.CHECKS), len(formats))
             for subject in sorted(found.audited, key=lambda subject: subject.is_whole):  # the rules first
                 section(*next(sections))
                 if not is_time_up():
@@ -203,7 +205,7 @@ def run_checks(subject: Subject, quick: bool = False) -> Audited:
         if not subject.is_whole:
             further = further | {"cost": costs}
         for name, check in further.items():
-            if quick or is_time_up():
+            if (quick and name not in QUICK) or is_time_up():
                 subject.tally.left_out.append(name)
             else:
                 tell(f"{subject.name}: {name}")
@@ -304,7 +306,11 @@ def _in_other_format(dtype, f, flat, arrays, domains, audited) -> list[Audited]:
             else:
                 tell(f"{a.name}: {jnp.dtype(dtype)}")
                 found = guarded(in_format, "cotangents", other)
-                out.append(a.with_format(str(jnp.dtype(dtype)), found, other.tally))
+                if other.is_mixed and not a.subject.is_mixed and any(f.check == "structure" for f in found):
+                    # Arrays that f closes over keep their type, and only the audit has mixed it with another.
+                    out.append(a.without_format(str(jnp.dtype(dtype))))
+                else:
+                    out.append(a.with_format(str(jnp.dtype(dtype)), found, other.tally))
         return out
 
 

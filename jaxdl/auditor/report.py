@@ -23,7 +23,8 @@ from jaxdl.auditor.tally import Tally
 from jaxdl.report import Report, Table, plain, plural_text
 
 SHOWN = 6  # inputs of a rule that are written out
-WRITTEN = 64  # numbers of an argument that are written out in a script
+WRITTEN = 160  # characters of an argument that is written out in a script
+MEANT = "If it is meant so: assert_rules(…, accepted=FILE), jaxdl audit --accepted FILE."
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,11 @@ class Audited:
     def verdict(self) -> Verdict:
         """The worst verdict."""
         return worst(self.findings)
+
+    @property
+    def evidence(self) -> str:
+        """What the verdict rests on, in words."""
+        return self.tally.text(with_error=not self.verdict.is_fault)
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
@@ -203,7 +209,7 @@ class AuditReport(Report):
             (
                 a.name,
                 str(a.verdict),
-                str(a.tally),
+                a.evidence,
                 a.subject.kind,
                 a.subject.where,
                 _inputs(a.subject.inputs),
@@ -221,7 +227,8 @@ class AuditReport(Report):
         """One row for each finding."""
         rows = [(a.name, str(f.verdict), f.description) for a in self.audited for f in a.findings]
         columns = "rule", "verdict", "finding"
-        title, note = "Findings, the worst of each rule first", "To run this audit again, in Python:"
+        advice = f"{MEANT}\n" if {Verdict.WRONG, Verdict.NOT_LINEAR} & {f.verdict for f in self.findings} else ""
+        title, note = "Findings, the worst of each rule first", f"{advice}To run this audit again, in Python:"
         return Table(title, columns, rows, note, words=len(columns), code=self.script)
 
     def tables(self) -> tuple[Table, ...]:
@@ -290,9 +297,9 @@ def _inputs(inputs):
 def _written(value):
     """A small value as Python; empty for others, and where Python cannot read what would be written."""
     if sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(value)) > WRITTEN:
-        return ""
+        return ""  # too long in any case
     text = repr(jax.tree.map(lambda x: _Array(x) if jx.is_array(x) and not jx.is_key(x) else x, value))
-    return text if _names(text) <= {"numpy", "inf", "nan"} else ""
+    return text if len(text) <= WRITTEN and _names(text) <= {"numpy", "inf", "nan"} else ""
 
 
 class _Array:

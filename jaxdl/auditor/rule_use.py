@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax.numpy as jnp
+
 from jaxdl import jaxpr as jx
 from jaxdl.strip import moving, site_of
 
@@ -17,11 +19,13 @@ class RuleUse:
         numbers: A number for each input, equal where the same traced value enters twice.
         is_sharded: Whether it runs on each device of a mesh.
         moving: The positions of the inputs in which JAX differentiates it.
+        is_mixed: Whether its floating-point inputs, constants among them, are of several types.
     """
 
     numbers: tuple[int, ...]
     is_sharded: bool
     moving: set[int]
+    is_mixed: bool
 
 
 def rule_uses(jaxpr: Any, arrays: Sequence[Any], places: Any = None) -> Callable[..., Any]:
@@ -44,9 +48,14 @@ def rule_uses(jaxpr: Any, arrays: Sequence[Any], places: Any = None) -> Callable
     for eqn, numbers in _numbered(jaxpr, itertools.count()):
         if site := site_of(eqn):
             here = set(range(len(numbers))) if moves is None else moves.get(site, set())
-            found.setdefault(site, RuleUse(tuple(numbers), id(eqn) in sharded, here))
+            found.setdefault(site, RuleUse(tuple(numbers), id(eqn) in sharded, here, _is_mixed(eqn)))
     # `strip.rules` gives a line to sites that have none of the user's.
     return lambda site: found.get(replace(site, count=1)) or found[replace(site, count=1, where="")]
+
+
+def _is_mixed(eqn):
+    types = [v.aval for v in eqn.invars if jnp.issubdtype(getattr(v.aval, "dtype", bool), jnp.floating)]
+    return len({t.dtype for t in types if not jx.is_weak(t)}) > 1
 
 
 def _inside_shard_map(jaxpr):

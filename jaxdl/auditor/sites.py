@@ -75,7 +75,7 @@ def subjects(
                     found[known] = replace(found.get(known, subject), count=count)
     audited = [*found.values()]
     if not (len(audited) == 1 and _is_one_rule(jaxpr)):
-        audited = [whole, *audited]
+        audited = [replace(whole, is_mixed=any(subject.is_mixed for subject in audited)), *audited]
     return Subjects(audited, [(site, SHARDED if key in sharded else ELSEWHERE) for key, site in missing.items()])
 
 
@@ -139,7 +139,7 @@ def _subject(site, seen, beside, uses, arrays, domains, where) -> Subject:
         return Subject(
             site.name, site.kind, called, site.count,
             lambda *x: seen.hand(*given(x)), lambda *x: seen.automatic(*given(x)),
-            tuple(inputs[i] for i in places), tuple(domain), functools.cache(ways), **more,
+            tuple(inputs[i] for i in places), tuple(domain), functools.cache(ways), is_mixed=rule.is_mixed, **more,
         )  # fmt: skip
 
     def total():

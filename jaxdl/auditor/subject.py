@@ -43,6 +43,7 @@ class Subject:
         total: The subject in which inputs that are the same value in f are one input, and inputs that do not depend on
             the arguments of f are constant; None if that changes nothing.
         edges: Whether generated numbers are points of it.
+        is_mixed: Whether a rule gets floating-point inputs, constants among them, of several types.
         tally: What was compared; it grows with the checks.
     """
 
@@ -57,6 +58,7 @@ class Subject:
     ways: Callable[..., Any] | None = None
     total: Callable[..., Any] = lambda: None
     edges: bool = True
+    is_mixed: bool = False
     tally: Tally = field(default_factory=Tally)
 
     def __repr__(self) -> str:

@@ -55,11 +55,20 @@ class Tally:
         )
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, with_error: bool = True) -> str:
+        """The count in words.
+
+        Args:
+            with_error: Whether with the largest error, which says something only where all is right.
+        """
         if not self.orders:
             return self._omissions()
         numbers = {(1,): "first order", (1, 2): "orders 1 and 2", (2,): "second order"}[tuple(sorted(self.orders))]
-        points, worst = plural_text(self.points, "point"), f"worst {self.ulp:.2g} ULP"
-        return f"{points}, {', '.join(self.formats)}, {numbers}, {worst}{self._omissions('; ')}"
+        worst = f", worst {self.ulp:.2g} ULP" if with_error and 1 in self.orders else ""
+        points = plural_text(self.points, "point")
+        return f"{points}, {', '.join(self.formats)}, {numbers}{worst}{self._omissions('; ')}"
 
     def _omissions(self, before=""):
         return f"{before}left out: {', '.join(self.left_out)}" if self.left_out else ""

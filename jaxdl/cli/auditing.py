@@ -11,6 +11,7 @@ from jaxdl.auditor import (
     legend,
     limits,
     load_accepted,
+    parts_of_rules,
     public_callables,
 )
 from jaxdl.cli.usage_errors import BadUsage, usage
@@ -34,7 +35,8 @@ def audit_target(
     """Audits a function or all public functions of a module, prints and writes reports, returns the exit status."""
     console = terminal()
     is_module = ":" not in target
-    functions = public_callables(imported(target)) if is_module else dict([function_of(target)])
+    module = imported(target) if is_module else None
+    functions = public_callables(module) if module else dict([function_of(target)])
     given = arguments_in(args)
     known = usage(load_accepted, accepted) if accepted else []
     if out and not is_module and out.suffix not in (".json", ".html"):
@@ -69,8 +71,10 @@ def audit_target(
             finally:
                 if is_module:
                     console.print(_line(name, reports.get(name), left_out.get(name, "")), soft_wrap=True)
-    if is_module:
+    if module:
         _summary(target, reports, left_out).print(console)
+        if parts := parts_of_rules(module):
+            console.print(f"Parts of rules, judged with these: {', '.join(parts)}.", soft_wrap=True)
     for name, report in reports.items():
         if not is_module or report.faults:
             report.print(console)
@@ -119,7 +123,7 @@ def _line(name, report, why):
     if report is None:
         return f"{name}: left out, {why}"
     *_, last = report.audited
-    return f"{name}: {report.verdict} ({next((a for a in report.audited if a.subject.is_whole), last).tally})"
+    return f"{name}: {report.verdict} ({next((a for a in report.audited if a.subject.is_whole), last).evidence})"
 
 
 def _summary(target, reports: dict[str, AuditReport], left_out) -> Table:

@@ -78,7 +78,7 @@ def audit(
         out: File for the report, .json or .html; for a module, a folder with a page for each function.
         domains: The numbers that an argument may have, both ends included, such as eps=1e-12:1.
         seconds: After so many seconds no further check starts; the report says what was left out.
-        quick: Only the derivative, first and second, in float32.
+        quick: Only first and second derivative, single inputs, types and linearity, in float32.
     """
     from jaxdl.cli.auditing import audit_target
 

@@ -16,6 +16,8 @@ from jaxdl.report import error_text
 
 def imported(module: str) -> ModuleType:
     """Imports a module, which runs its code; raises BadUsage for whatever that raises."""
+    if module.endswith(".py") and Path(module).exists():
+        raise BadUsage(f"{module} is a file; give the module, {'.'.join(Path(module).with_suffix('').parts)}")
     sys.path.insert(0, "")  # as `python -m` finds modules in the current folder
     try:
         return importlib.import_module(module)

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxdl.auditor.arguments import generated, public_callables
+from jaxdl.auditor.arguments import generated, parts_of_rules, public_callables
+from jaxdl.rule import op, saving
 
 
 def shapes(f):
@@ -132,6 +133,35 @@ def test_public_callables():
     assert list(public_callables(module)) == ["l2_loss", "log_cosh"]
     module.__all__ = ["l2_loss"]
     assert list(public_callables(module)) == ["l2_loss"]
+
+
+def test_parts_of_rules_are_not_public_callables():
+    """Functions given to `defvjp`, `defjvp` and `@NAME.rule`, also of a rule that is jitted."""
+    module = types.ModuleType("tests.made")
+
+    def f_fwd(x):
+        return x, x
+
+    def f_bwd(x, dy):
+        return (dy,)
+
+    def g_jvp(primals, tangents):
+        return primals[0], tangents[0]
+
+    def h_rule(x):
+        return x, saving(lambda dy: (dy,))
+
+    module._f, module.g, module.h = jax.custom_vjp(lambda x: x), jax.custom_jvp(lambda x: x), op(lambda x: 1 * x)
+    module._f.defvjp(f_fwd, f_bwd)
+    module.g.defjvp(g_jvp)
+    module.h.rule(h_rule)
+    module.f = jax.jit(module._f)
+    module.f_fwd, module.f_bwd, module.g_jvp, module.h_rule, module.other = f_fwd, f_bwd, g_jvp, h_rule, shapes
+    for value in vars(module).values():
+        if callable(value):
+            value.__module__ = "tests.made"
+    assert list(parts_of_rules(module)) == ["f_bwd", "f_fwd", "g_jvp", "h_rule"]
+    assert list(public_callables(module)) == ["f", "g", "h", "other"]
 
 
 def test_most_of_jax_nn_is_found():

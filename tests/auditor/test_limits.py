@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 import jaxdl
+from benchmarks.audit_functions.faults import FAULTS
 from jaxdl.auditor import Interrupted, Verdict, auditing, limits
 from jaxdl.auditor.findings import MEANINGS
 from jaxdl.auditor.tally import Tally
 from tests.auditor.subjects import by_rule
 
 X = jnp.array([0.3, -1.2, 2.5])
+QUICKLY = "structure", "derivative", "linear", "alone"
 cube = by_rule(lambda x: x**3, lambda x, dy: (3 * dy * x * x,))
 total = by_rule(lambda x: jnp.exp(x).sum(), lambda x, dy: (dy * jnp.exp(x),))
 
@@ -39,10 +41,21 @@ def test_the_worst_error_is_in_units_of_the_last_place():
 
 def test_the_quick_level_says_what_it_leaves_out_and_still_finds_faults():
     (audited,) = jaxdl.audit(cube, quick=True)(X).audited
-    assert audited.tally.left_out == ["linear", "adjoint", "vmap", "alone", "jit", "cost", "other formats"]
+    assert audited.tally.left_out == ["adjoint", "vmap", "jit", "cost", "other formats"]
     assert audited.tally.formats == ["float32"]
     wrong = by_rule(lambda x: x**3, lambda x, dy: (2 * dy * x * x,))
     assert jaxdl.audit(wrong, quick=True)(X).verdict == Verdict.WRONG
+
+
+def test_the_quick_level_finds_a_forgotten_cotangent():
+    forgetful = by_rule(lambda x: x**3, lambda x, dy: (3 * x * x,))
+    assert jaxdl.audit(forgetful, quick=True)(X).verdict == Verdict.NOT_LINEAR
+    assert jaxdl.audit(lambda x: forgetful(x).sum(), quick=True)(X).verdict == Verdict.NOT_LINEAR
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f.kind == "symbolic zeros"], ids=str)
+def test_the_quick_level_differentiates_in_single_inputs(fault):
+    assert jaxdl.audit(fault.wrong, quick=True)(*fault.args).verdict == Verdict.WRONG
 
 
 def test_without_time_nothing_is_right():
@@ -82,8 +95,8 @@ def test_who_watches_hears_what_is_audited():
     heard = []
     with limits(watch=lambda *told: heard.append(told)):
         jaxdl.audit(lambda x: cube(x).sum(), quick=True)(X)
-    names = [f"{name}: {check}" for name in ("<lambda>", "<lambda>") for check in ("structure", "derivative")]
-    assert heard == [(name, done, 4) for done, name in enumerate(names)]
+    names = [f"{name}: {check}" for name in ("<lambda>", "<lambda>") for check in QUICKLY]
+    assert heard == [(name, done, 8) for done, name in enumerate(names)]
 
 
 def test_there_is_one_legend():

@@ -13,6 +13,7 @@ import jaxdl
 from jaxdl import jaxpr as jx
 from jaxdl.auditor import Audited, AuditReport, Finding, Verdict, auditing
 from jaxdl.auditor.accepted import Accepted
+from jaxdl.auditor.tally import Tally
 from tests.auditor.subjects import by_rule, subject
 
 X = np.array([0.5, 2.0], np.float32)
@@ -100,6 +101,25 @@ def test_a_finding_is_accepted_for_its_rule_verdict_and_check():
 )
 def test_a_line_that_runs_it_again_says_what_to_set(args, kwargs, call):
     assert report(f=lambda x: x, args=args, kwargs=kwargs).script == f"import jaxdl, numpy; {call}"
+
+
+def test_a_line_that_runs_it_again_is_not_long():
+    line = report(args=(np.linspace(0, 1, 40, dtype=np.float32),)).script
+    call = "from jax.numpy import sin; jaxdl.audit(sin, args[0]).print()  # set args[0], float32[40]"
+    assert line == f"import jaxdl, numpy; {call}"
+
+
+def test_the_error_of_what_is_right_is_not_told_of_what_is_wrong():
+    tally = Tally(points=3, orders={1}, formats=["float32"])
+    of = lambda *findings: Audited(SUBJECT, ("cotangents",), findings, tally).evidence
+    assert of() == of(finding(Verdict.CONVENTION)) == "3 points, float32, first order, worst 0 ULP"
+    assert of(finding()) == "3 points, float32, first order"
+
+
+def test_how_to_accept_what_is_meant_is_told_where_it_may_be():
+    assert "If it is meant so: " in report(finding()).found().note
+    assert "If it is meant so: " in report(finding(Verdict.NOT_LINEAR)).found().note
+    assert "If it is meant so: " not in report(finding(Verdict.NON_FINITE)).found().note
 
 
 def test_a_line_that_runs_it_again_runs(monkeypatch):

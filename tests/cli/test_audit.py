@@ -82,6 +82,22 @@ def test_what_cannot_be_run_is_exit_status_2(arguments, message, module, capsys)
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_file_in_place_of_a_module_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "rules.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert status("rules.py") == status("rules.py:f") == 2
+    assert capsys.readouterr().err.count("rules.py is a file; give the module, rules") == 2
+
+
+def test_parts_of_rules_are_not_audited_by_themselves(module, tmp_path, capsys):
+    parts = "def f_fwd(x): return 3 * x, x\ndef f_bwd(x, dy): return (3 * dy,)\n"
+    (tmp_path / f"{module}.py").write_text(f"{textwrap.dedent(RULES)}\n{parts}tripled.defvjp(f_fwd, f_bwd)\n")
+    assert status(module, "--quick") == 0
+    printed = capsys.readouterr().out
+    assert "Parts of rules, judged with these: f_bwd, f_fwd." in printed
+    assert "f_fwd:" not in printed
+
+
 def test_ctrl_c_keeps_and_reports_what_is_done(module, monkeypatch, capsys):
     def stopped(subject, quick=False):
         raise KeyboardInterrupt
@@ -122,7 +138,8 @@ def test_a_bar_counts_the_checks_of_a_function_and_the_functions_of_a_module(mod
 
     monkeypatch.setattr(auditing_command, "ProgressBar", Bar)
     status(f"{module}:squared", "--quick")
-    checks = [(0, "squared: structure", 2), (1, "squared: derivative", 2)]
+    names = "structure", "derivative", "linear", "alone"
+    checks = [(done, f"squared: {check}", 4) for done, check in enumerate(names)]
     assert shown == [(f"auditing {module}:squared", 1), (0, "squared", None), *checks]
     shown.clear()
     status(module, "--quick")
