@@ -24,7 +24,7 @@ class ReferenceEntries(griffe.Extension):
     def on_attribute(self, *, attr, **others):
         """`relu = function(ops.relu)` is the operation as a layer."""
         if operation := LAYER.fullmatch(str(attr.value)):
-            text = f"`jaxdl.ops.{operation[1]}` as a layer without parameters."
+            text = f"[`jaxdl.ops.{operation[1]}`][] as a layer without parameters."
             attr.docstring = griffe.Docstring(text, parent=attr)
 
     def on_package(self, *, pkg, **others):
