@@ -59,7 +59,8 @@ def given_arguments(tool: str, f: Callable[..., Any], args: tuple[Any, ...], kwa
     }
     constant = [f"{names[i]} ({leaves[i]}) is held constant: {why[i]}" for i in numbers if i not in moving]
     is_traced = [i in moving if i in numbers else is_array(x) for i, x in enumerate(arrays)]
-    return Given(*with_arrays(moving), tuple(i in numbers for i, x in enumerate(is_traced) if x), tuple(constant))
+    args, kwargs = with_arrays(moving)
+    return Given(args, kwargs, tuple(i in numbers for i, x in enumerate(is_traced) if x), tuple(constant))
 
 
 def _traceable(f, numbers: Sequence[int], with_arrays) -> tuple[list[int], dict[int, Exception]]:
