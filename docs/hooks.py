@@ -58,6 +58,14 @@ def on_page_markdown(markdown, page, config, files):
     return re.sub(rf"{re.escape(config.site_url)}([^)\s>\"]*)", relative, markdown)
 
 
+def on_post_page(output, **others):
+    """Leaves the link to the repository without its stars, which Material's script would ask GitHub for."""
+    return output.replace(' data-md-component="source"', "")
+
+
+on_post_template = on_post_page  # for 404.html
+
+
 def on_post_build(config):
     """Refuses a site whose reference lacks a public name, or whose pages load something from another host."""
     site = Path(config.site_dir)
