@@ -34,8 +34,7 @@ class Way:
         bytes: The bytes that the compiled program accesses; NaN if it was not compiled.
         temporary: Its temporary memory in bytes, without arguments and result; NaN if it was not compiled.
         predicted: The predicted time in seconds.
-        measured: The median time in seconds of a call of the compiled program, each after one of another method; None
-            if it was not run.
+        measured: The measured time in seconds of a call of the compiled program; None if it was not run.
         skipped: Why the method was not tried, else empty.
         refused: Why the method cannot be used, else empty.
         count: The number of sweeps through the whole function; 0 for other methods.
@@ -45,6 +44,7 @@ class Way:
         program: The same, jitted.
         compiled: The same, compiled; None if it was not compiled.
         points: For how many points at once it was compiled, 0 for a single one; costs and times are for each of them.
+        variables: Which of the arguments (x, *others) the compiled program takes; the others are constants in it.
     """
 
     method: str
@@ -63,19 +63,21 @@ class Way:
     program: Any = None
     compiled: Any = None
     points: int = 0
+    variables: tuple[int, ...] = ()
 
     @property
     def is_usable(self) -> bool:
         """Whether it was prepared and not refused; it may not have been tried."""
         return self.run is not None and not self.refused
 
-    def at_points(self, x: jax.Array) -> jax.Array:
-        """The vector x as the compiled program takes it."""
-        return jnp.broadcast_to(x, (self.points, *x.shape)) if self.points else x
+    def arguments(self, x: jax.Array, *others: Any) -> list[Any]:
+        """The arguments as the compiled program takes them."""
+        x = jnp.broadcast_to(x, (self.points, *x.shape)) if self.points else x
+        return [(x, *others)[i] for i in self.variables]
 
     def matrix(self, x: jax.Array, *others: Any) -> jax.Array:
         """The Jacobian by the compiled program."""
-        matrix = self.compiled(self.at_points(x), *others)
+        matrix = self.compiled(*self.arguments(x, *others))
         return matrix[0] if self.points else matrix
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 
 from jaxdl import jaxpr as jx
@@ -27,8 +28,10 @@ from jaxdl.jacobian.verification import VerifiedJacobian
 
 SECONDS = 5.0  # for planning
 TRIAL = 0.05  # seconds to time each method
+IN_A_ROW = 4  # calls, so that the first one refills the caches and wakes the threads
 POINTS_AT_ONCE = 256  # for Jacobians in batches, if a single point takes less time than the call
-FIRST = 2  # calls of each method; one alone may be forty times as slow, as where threads start
+MOST_CONSTANT = 10_000  # entries of an array that is compiled as a constant
+FIRST = 3  # calls of each method; one alone may be forty times as slow, as where threads start
 CLOSE = 4.0  # a method whose first calls take so many times as long as another's is not called again
 NEAR = 1.25  # estimates that differ by no more say nothing
 MOST_OF_TIME = 0.2  # what the compilation of a method whose estimate is not better may take
@@ -58,10 +61,9 @@ def plan(
     | bytes | bytes that the program reads and writes, by XLA's count |
     | temporary | bytes that it takes beside its arguments and the matrix |
     | predicted | the time from the estimate alone |
-    | measured | the median time of a call of the jitted program, each after one of another method |
+    | measured | the time of a call of the jitted program on random inputs, the lower quartile of many |
 
-    In batches (`best(f, batch=True)`) all of them are for one of the points. Called in a row, a small program with
-    several threads may take less time than measured here.
+    In batches (`best(f, batch=True)`) all of them are for one of the points.
 
     If f has keyword arguments named `argnums`, `has_aux` or `seconds`, use `best(f, …).plan(*args, **kwargs)`.
 
@@ -270,13 +272,18 @@ def _no_chance(way: Way, ways: list[Way], seconds: float, is_small: bool) -> str
 
 def _compiled(function: VectorFunction, way: Way, points: int) -> Way:
     """The method, compiled for one point or for several at once, with the costs that XLA counts for one."""
-    x, *others = function.types
-    program = way.program
+    constants = _constants(function)
+    variables = [type for type, value in zip(function.types, constants, strict=True) if value is None]
+
+    def program(*variables):
+        given = iter(variables)
+        return way.program(*(next(given) if value is None else value for value in constants))
+
     if points:
-        program = jax.jit(jax.vmap(program, (0, *[None] * len(others))))
-        x = jax.ShapeDtypeStruct((points, *x.shape), x.dtype)
+        program = jax.vmap(program, (0, *[None] * (len(variables) - 1)))
+        variables[0] = jax.ShapeDtypeStruct((points, function.n), function.x.dtype)
     try:
-        compiled = program.lower(x, *others).compile()
+        compiled = jax.jit(program).lower(*variables).compile()
     except Exception as error:
         return replace(way, refused=_refusal(error))
     cost: Any = compiled.cost_analysis() or {}
@@ -289,7 +296,18 @@ def _compiled(function: VectorFunction, way: Way, points: int) -> Way:
         temporary=math.nan if memory is None else memory.temp_size_in_bytes / count,
         compiled=compiled,
         points=points,
+        variables=tuple(i for i, value in enumerate(constants) if value is None),
     )
+
+
+def _constants(function: VectorFunction) -> list[Any]:
+    """For each argument its value if it is part of the program, as it is where a user compiles `best(f)`, else None.
+
+    XLA computes what depends on constants alone while it compiles. That takes long for large ones: they are arguments.
+    """
+    is_part = lambda c: c is not None and not isinstance(c, jax.core.Tracer) and np.size(c) <= MOST_CONSTANT
+    constants = [c if is_part(c) else None for c in function.constants]
+    return [None, *constants, *[None] * (len(function.others) - len(constants))]
 
 
 def _refusal(error: Exception) -> str:
@@ -299,26 +317,27 @@ def _refusal(error: Exception) -> str:
 
 
 def _timed(function: VectorFunction, ways: list[Way]) -> list[Way]:
-    """The methods with their times on random inputs: the median of several calls, each after one of another method.
+    """The methods with their times on random inputs: the lower quartile of calls, a few in a row by each in turn.
 
-    Called in a row, a small program with several threads takes a fraction of the time, as its threads do not sleep.
+    Calls of a program with several threads take two times, that where the threads are awake, as in a loop, and one of
+    some 30 µs more; and other programs on the machine delay some calls of any.
     """
     with jax.ensure_compile_time_eval():
         random = np.random.default_rng(0)
         inputs = random_inputs(random.normal, function)
-        inputs[0] = ways[0].at_points(inputs[0])
+        inputs = ways[0].arguments(*inputs)
         times = {way: [min(_seconds(way, inputs) for _ in range(FIRST))] for way in ways}
         close = [way for way in ways if times[way][0] <= CLOSE * min(times.values())[0]]
         end = time.perf_counter() + TRIAL * len(close)
         for way in close:
             times[way] = []
         rounds = 0
-        while rounds < 5 or (time.perf_counter() < end and rounds < 1000):
+        while rounds < 2 or (time.perf_counter() < end and rounds < 1000):
             for i in random.permutation(len(close)):
-                times[close[i]].append(_seconds(close[i], inputs))
+                times[close[i]] += [_seconds(close[i], inputs) for _ in range(IN_A_ROW)]
             rounds += 1
-    median = lambda way: float(np.median(times[way][1:] or times[way]))
-    return [replace(way, measured=median(way) / max(way.points, 1)) for way in ways]
+    quartile = lambda way: float(np.quantile(times[way][IN_A_ROW:] or times[way], 0.25))
+    return [replace(way, measured=quartile(way) / max(way.points, 1)) for way in ways]
 
 
 def _seconds(way: Way, inputs: list[Any]) -> float:

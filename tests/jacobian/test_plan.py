@@ -84,6 +84,23 @@ def test_in_batches_many_points_are_timed_in_a_call(each_call_takes_a_second):
     assert f"(measured, each of {POINTS} points in a call)" in str(JacobianPlan.of(plan.m, plan.n, plan.ways))
 
 
+def test_small_constants_are_part_of_what_is_timed(monkeypatch):
+    timed = []
+    monkeypatch.setattr(
+        sys.modules["jaxdl.jacobian.planning"],
+        "_seconds",
+        lambda way, given: timed.append([*map(jnp.shape, given)]) or 1,
+    )
+    small, large = draw(20, 6), draw(21, 200, 100)
+    f = lambda x, y: jnp.sin(small * x * y) * jnp.sin(large).sum()
+    best = jacobian.best(f)
+    assert_close(best(X, X), jax.jacrev(f)(X, X), "float32", "jacobian")
+    assert {*map(tuple, timed)} == {((6,), (200, 100), (6,))}
+    timed.clear()
+    assert jacobian.best(f, batch=True).plan(X, X).best.points == POINTS
+    assert {*map(tuple, timed)} == {((POINTS, 6), (200, 100), (6,))}
+
+
 def test_what_vmap_calls_is_planned_in_batches(monkeypatch):
     module, planned = sys.modules["jaxdl.jacobian.planning"], []
     monkeypatch.setattr(
