@@ -1,6 +1,7 @@
 """Examples for `jaxdl graph`: the functions of `jaxdl.graph.examples` and two models, each with arguments."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,8 +11,33 @@ from jaxdl.graph import examples
 from jaxdl.nn import dense_autoencoder, lenet5
 
 
+@dataclass(frozen=True)
+class Example:
+    """A function that returns a function and its arguments, and what that function computes, known before it is made.
+
+    Attributes:
+        make: The function.
+        about: What the function that it returns computes, in a line.
+    """
+
+    make: Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]]
+    about: str
+
+    def __call__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.make()
+
+
+def _example(make, described=None):
+    """An example that is described by the first line of a docstring: of the function given, or of `make`."""
+    return Example(make, ((described or make).__doc__ or "").split("\n")[0])
+
+
 def _numbers(f, *numbers):
-    return lambda: (f, tuple(jnp.float32(x) for x in numbers))
+    return _example(lambda: (f, tuple(jnp.float32(x) for x in numbers)), f)
+
+
+def _xor(f, *inputs):
+    return _example(lambda: (f, (*examples.XOR.values(), *(x[1] for x in inputs))), f)
 
 
 def _array(*rows):
@@ -23,6 +49,7 @@ def _two_layers():
 
 
 def _shared_weights():
+    """x1 = φ1(x; w1), x2 = φ2(x, x1; w2), x3 = φ3(x1, x2; w1): the gradients of the two uses of w1 add up"""
     scaled = lambda x, w: w * x
     f = examples.shared_weights(scaled, lambda x, x1, w: w * (x + x1), lambda x1, x2, w: w * x1 * x2)
     return f, tuple(jnp.float32(x) for x in (2, -1, 3))
@@ -34,11 +61,11 @@ def _attention_head():
 
 
 def _autoencoder():
+    """The squared error of a dense autoencoder's copy of one image"""
     model = dense_autoencoder((8, 8, 1))
     params = model.init(jax.random.key(0), (8, 8, 1))
 
     def reconstruction_loss(params, image):
-        """The squared error of a dense autoencoder's copy of one image"""
         copy = model.apply(params, image)
         loss = ((copy - image) ** 2).mean()
         return loss
@@ -47,18 +74,17 @@ def _autoencoder():
 
 
 def _lenet():
+    """LeNet-5 on one image: ten scores"""
     model = lenet5()
     params = model.init(jax.random.key(0), (28, 28, 1))
 
     def lenet(params, image):
-        """LeNet-5 on one image: ten scores"""
         return model.apply(params, image)
 
     return lenet, (params, jax.random.uniform(jax.random.key(1), (28, 28, 1)))
 
 
-# By name, each a function that returns a function and its arguments.
-EXAMPLES: dict[str, Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]]] = {
+EXAMPLES: dict[str, Example] = {
     "product-and-sum": _numbers(examples.product_and_sum, -2, 5, -4),
     "sum-and-product": _numbers(examples.sum_and_product, -2, 5, -4),
     "sum-gate": _numbers(examples.sum_gate, 3, -1),
@@ -66,11 +92,11 @@ EXAMPLES: dict[str, Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]]] = 
     "max-gate": _numbers(examples.max_gate, 3, -1),
     "min-gate": _numbers(examples.min_gate, 3, -1),
     "sigmoid-gate": _numbers(examples.sigmoid_gate, 1),
-    "shared-weights": _shared_weights,
-    "xor": lambda: (examples.xor_network, (*examples.XOR.values(), examples.XOR_INPUTS[1])),
-    "xor-loss": lambda: (examples.xor_loss, (*examples.XOR.values(), examples.XOR_INPUTS[1], examples.XOR_LABELS[1])),
-    "two-layers": _two_layers,
-    "attention-head": _attention_head,
-    "autoencoder": _autoencoder,
-    "lenet": _lenet,
+    "shared-weights": _example(_shared_weights),
+    "xor": _xor(examples.xor_network, examples.XOR_INPUTS),
+    "xor-loss": _xor(examples.xor_loss, examples.XOR_INPUTS, examples.XOR_LABELS),
+    "two-layers": _example(_two_layers, examples.two_layers),
+    "attention-head": _example(_attention_head, examples.attention_head),
+    "autoencoder": _example(_autoencoder),
+    "lenet": _example(_lenet),
 }

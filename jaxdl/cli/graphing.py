@@ -18,7 +18,7 @@ def show_graph(target: str, args: Path | None, out: Path | None, steps: bool, co
     """Prints a graph's table, steps or costs, and draws it."""
     console = terminal()
     if not target:
-        rows = [(name, (make()[0].__doc__ or "").split("\n")[0]) for name, make in EXAMPLES.items()]
+        rows = [(name, example.about) for name, example in EXAMPLES.items()]
         Table("jaxdl graph EXAMPLE", ("example", "what it computes"), rows, words=2).print(console)
         return 0
     f, given = _chosen(target, args)

@@ -3,6 +3,7 @@
 import functools
 import re
 import textwrap
+import time
 
 import pytest
 
@@ -19,6 +20,19 @@ def test_without_a_target_the_examples_are_listed(capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in EXAMPLES)
     assert "f = xy + z" in printed
+
+
+def test_the_list_makes_no_example(capsys, monkeypatch):
+    monkeypatch.setattr(type(EXAMPLES["lenet"]), "__call__", lambda self: pytest.fail("made"))
+    start = time.process_time()
+    assert status() == 0
+    assert time.process_time() - start < 1
+    assert "LeNet-5 on one image: ten scores" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["shared-weights", "xor-loss"])
+def test_the_list_says_what_an_example_computes(name):
+    assert (EXAMPLES[name]()[0].__doc__ or "").startswith(EXAMPLES[name].about)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
