@@ -142,6 +142,7 @@ class Contrast(Report):
         left_out: The rules without a comparison, each with the reason.
         order: 1 where gradients were compared, 2 where their derivatives were.
         constant: A sentence for each floating-point number among the arguments that was held constant.
+        same: Why both sides are the same program: no rule is called, or all are kept; else empty.
     """
 
     device: str
@@ -150,11 +151,12 @@ class Contrast(Report):
     left_out: tuple[tuple[Site, str], ...] = ()
     order: int = 1
     constant: tuple[str, ...] = ()
+    same: str = ""
 
     @property
     def conclusion(self) -> str:
         """Whether the derivatives agree, and what they cost, in one sentence."""
-        return conclusion(self.whole, self.order)
+        return conclusion(self.whole, self.order, self.same)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data: numbers, strings, lists and dictionaries. NaN and infinity become None."""

@@ -3,18 +3,35 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jaxdl.measure.distances import beyond_rounding, worst_ulp
+import numpy as np
+
+from jaxdl.measure.distances import Difference, beyond_rounding, worst_ulp
 from jaxdl.measure.timing import Pairs
-from jaxdl.report import bytes_text, number_text, ratio_text
+from jaxdl.report import bytes_text, number_text, ratio_text, seconds_text
 
 CLEAR = 0.95  # of the other's figure: a clear difference
 SHARE = 0.01  # of the whole function's bytes: less is not listed
 FARTHER = 4  # times as far apart as elsewhere: the two fall to different sides of a kink
 
 
-def conclusion(whole: Any, order: int) -> str:
-    """Whether the derivatives agree, and what they cost, in one sentence."""
+NO_RULE = (
+    "no hand-written rule is called here: both are the automatic derivative. Write a rule (jax.custom_vjp, jaxdl.op), "
+    "call operations of jaxdl.ops, or give another function in beside="
+)
+ALL_KEPT = "all hand-written rules that are called here are kept: both have them"
+
+
+def conclusion(whole: Any, order: int, same: str = "") -> str:
+    """Whether the derivatives agree, and what they cost, in one sentence.
+
+    Args:
+        whole: The comparison of the whole function.
+        order: 1 for gradients, 2 for their derivatives.
+        same: Why both sides are the same program, if they are: `NO_RULE` or `ALL_KEPT`.
+    """
     derivative = "derivative" if order == 1 else "second derivative"
+    if same:
+        return f"Hand-written against automatic {derivative}: {same}."
     costs = [*([f"by hand {speed(whole.step)}"] if whole.step else []), _kept(whole.hand, whole.automatic)]
     if _gains_in_memory_alone(whole):
         costs.reverse()
@@ -30,13 +47,17 @@ def _agreement(whole):
     most = whole.largest
     if most is None:
         return "the results could not be compared"
+    if worst := differing(whole):
+        return f"the results DIFFER by {_apart(worst)}"
     apart = f"{number_text(most.relative)} of the largest entry"
     if most.is_at_kink:
         return f"the results differ by {apart} at a kink, where rounding decides a maximum or a comparison"
-    if differs(whole):
-        return f"the results DIFFER by {apart}, in the {most.name}"
     agree = "are equal" if most.relative == 0 else f"agree to {apart}"
     return f"the results {agree}{_except_at_kinks(whole.differences, most.relative)}"
+
+
+def _apart(difference):
+    return f"{number_text(difference.relative)} of the largest entry, in the {difference.name}"
 
 
 def _except_at_kinks(differences, relative):
@@ -45,25 +66,32 @@ def _except_at_kinks(differences, relative):
     return f", except {of_all} at a kink, where rounding decides a maximum or a comparison" if kinks else ""
 
 
-def differs(whole: Any) -> bool:
-    """Whether a result by hand is farther from the automatic one and from the float64 run than rounding explains."""
-    most = whole.largest
-    if most is None or most.is_at_kink:
-        return False
-    if most.hand_ulp is None:
-        return not most.relative < 1e-3
-    return beyond_rounding(most.hand_ulp, most.automatic_ulp or 0)
+def differing(c: Any) -> Difference | None:
+    """The largest difference of a comparison that rounding does not explain.
+
+    There a result by hand is far from the automatic one, and farther than that from the float64 run.
+    """
+    found = [d for d in c.telling if not d.is_at_kink and _is_wrong(d)]
+    return max(found, key=lambda d: np.nan_to_num(d.relative, nan=np.inf), default=None)
+
+
+def _is_wrong(difference):
+    if difference.hand_ulp is None:
+        return not difference.relative < 1e-3
+    return beyond_rounding(difference.hand_ulp, difference.automatic_ulp or 0)
 
 
 def speed(step: Pairs) -> str:
-    """The ratio of two times in words, with its quartiles."""
+    """Two times and their ratio in words, with its quartiles."""
     low, high = step.spread
+    hand, automatic = map(seconds_text, step.medians)
     ratio = f"{ratio_text(step.ratio)}, quartiles {low:.2f}–{high:.2f}"
     if _is_less(step):
-        return f"{1 / step.ratio:.1f} times as fast ({ratio})"
+        return f"{1 / step.ratio:.1f} times as fast ({hand}, not {automatic}; {ratio})"
     if _is_more(step):
-        return f"{step.ratio:.2f} times the time ({ratio})"
-    return f"the same time ({ratio})"
+        return f"{step.ratio:.2f} times the time ({hand}, not {automatic}; {ratio})"
+    what = "the same time" if CLEAR < step.ratio < 1 / CLEAR else "no clear difference in time"
+    return f"{what} ({hand} and {automatic}; {ratio})"
 
 
 def _is_less(step):
@@ -71,15 +99,18 @@ def _is_less(step):
 
 
 def _is_more(step):
-    return step.spread[0] > 1 and step.ratio > 1 / CLEAR
+    """A loss is told where the median is clearly above 1; a gain only where the quartiles are below."""
+    return step.interval[0] > 1 and step.ratio > 1 / CLEAR
 
 
 def _kept(hand, automatic):
     kept = [side.residual_bytes for side in (hand, automatic)]
     if kept[0] == kept[1]:
-        return f"both keep {bytes_text(kept[0])} for the backward pass"
+        return f"both keep {bytes_text(kept[0])} for the backward pass, inputs apart"
     ratio = f" ({ratio_text(kept[0] / kept[1])})" if kept[1] else ""
-    return f"by hand {bytes_text(kept[0])} are kept for the backward pass, not {bytes_text(kept[1])}{ratio}"
+    return (
+        f"by hand {bytes_text(kept[0])} are kept for the backward pass, inputs apart, not {bytes_text(kept[1])}{ratio}"
+    )
 
 
 def gains(c: Any, whole: Any) -> list[str]:
@@ -98,15 +129,21 @@ def gains(c: Any, whole: Any) -> list[str]:
 def losses(c: Any, whole: Any) -> list[str]:
     """In which figures a hand-written rule is clearly worse than the automatic derivative or the stock function.
 
+    Results that differ beyond rounding come first.
+
     Args:
         c: The comparison of the rule.
         whole: That of the whole function: bytes that are next to nothing of its own are left out.
     """
-    found = list(_clearly_less(c, whole, "automatic", "hand"))
+    return [*whole_losses(c), *_clearly_less(c, whole, "automatic", "hand")]
+
+
+def whole_losses(c: Any) -> list[str]:
+    """The losses that are told of the whole function too: results that differ, and time."""
+    wrong = [f"results DIFFER by {_apart(worst)}"] if (worst := differing(c)) else []
     stock = c.beside.get("stock")
     against = {"": c.step, " of stock": c.step and stock and stock.step and Pairs(c.step.first, stock.step.first)}
-    slower = {of: p for of, p in against.items() if p and _is_more(p)}
-    return [*(f"{pairs.ratio:.2f} times the time{of}" for of, pairs in slower.items()), *found]
+    return [*wrong, *(f"{p.ratio:.2f} times the time{of}" for of, p in against.items() if p and _is_more(p))]
 
 
 def _clearly_less(c, whole, less_name, more_name) -> Iterator[str]:

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from jaxdl.measure.contrast_sentences import gains, losses
-from jaxdl.report import Table, bytes_text, number_text, ratio_text
+from jaxdl.measure.contrast_sentences import differing, gains, losses, whole_losses
+from jaxdl.report import Table, bytes_text, number_text, ratio_text, seconds_text
 
 
 def labels(comparisons: Sequence[Any]) -> list[str]:
@@ -41,12 +41,14 @@ def _columns(sides, brief):
     heading = " / ".join(compared).replace("automatic", "auto")
     of_all = lambda text, figure: lambda c: _of_sides(c, compared, text, figure)
     time = lambda name: lambda c: _of_sides(c, [name], ratio_text, lambda side: side.step and side.step.ratio)
+    step = of_all(seconds_text, lambda side: side.step and side.step.medians[0])
     return (
         ("×", True, lambda c: str(c.count)),
         ("difference", True, lambda c: number_text(c.largest and c.largest.relative)),
         (f"ULP {heading}", True, of_all(number_text, lambda side: side.ulp)),
         ("forward", False, lambda c: ratio_text(c.forward and c.forward.ratio)),
         ("backward", False, lambda c: ratio_text(c.backward and c.backward.ratio)),
+        (f"step {heading}", True, step),
         ("time", True, time("hand")),
         *((f"time {name}", True, time(name)) for name in sides[2:]),
         ("compile", False, lambda c: _ratio(c.hand.compile_seconds, c.automatic.compile_seconds)),
@@ -61,12 +63,13 @@ def _columns(sides, brief):
 
 
 _NOTE = (
-    "Times (forward, backward, both in one; to compile), FLOPs and bytes are ratios hand : automatic: below 1 the "
+    "Automatic is the same function without its hand-written rules. Step: forward and backward pass in one program, "
+    "the median; temporary memory is that program's. Times, FLOPs and bytes are ratios hand : automatic: below 1 the "
     "hand-written rule is cheaper. ULP is the largest distance from a float64 run, in units of the largest entry's "
     "last place (if f is in float64 itself, the automatic derivative is that run); the difference is over the largest "
-    "entry. Residuals are what is computed in the forward pass and kept "
-    "for the backward pass; not in it are inputs that are kept, and what a compiler removes (unneeded): constants such "
-    "as zeros, and what the backward pass does not read."
+    "entry. Residuals are computed in the forward pass and kept for the backward pass; apart from them are inputs that "
+    "are kept, and what a compiler removes (unneeded): constants such as zeros, and what the backward pass does not "
+    "read."
 )
 _STOCK = (
     " Stock is jax.nn, jax.numpy and lax, or what Flax and optax compute, in place of jaxdl's operations; an operation "
@@ -116,16 +119,32 @@ _LEFT_OUT = "Bytes below 1 % of the whole function's are left out."
 
 
 def gains_table(whole: Any, comparisons: Sequence[Any]) -> Table:
-    """One row for each rule that measures better: the figures, and the rule's stated reason."""
-    named = zip(labels(comparisons), comparisons, strict=True)
-    rows = [(name, "; ".join(found), c.gain) for name, c in named if (found := gains(c, whole))]
+    """One row for each rule that measures better: the figures, and the rule's stated reason, where any has one.
+
+    A rule whose results differ beyond rounding gains nothing: the note names it.
+    """
+    named = list(zip(labels(comparisons), comparisons, strict=True))
+    rows = [(name, "; ".join(found), c.gain) for name, c in named if not differing(c) and (found := gains(c, whole))]
+    columns = "function", "gain", "cause"
+    if not any(cause for *_, cause in rows):
+        columns, rows = columns[:2], [row[:2] for row in rows]
+    wrong = [f"{name} is left out: its results differ." for name, c in named if differing(c)]
     note = _LEFT_OUT if rows else "No rule measures better than the automatic derivative here."
-    return Table("Where hand-written rules gain, and why", ("function", "gain", "cause"), rows, note, words=3)
+    return Table("Where hand-written rules gain, and why", columns, rows, " ".join([*wrong, note]), words=3)
 
 
 def losses_table(whole: Any, comparisons: Sequence[Any]) -> Table:
-    """One row for each rule that measures worse than the automatic derivative or the stock function."""
-    named = zip(labels(comparisons), comparisons, strict=True)
+    """One row for each rule that measures worse than the automatic derivative or the stock function.
+
+    Rules whose results differ come first, and before them the whole function, where it differs or is slower.
+    """
+    named = list(zip(labels(comparisons), comparisons, strict=True))
     rows = [(name, "; ".join(found)) for name, c in named if (found := losses(c, whole))]
+    wrong = {name for name, c in named if differing(c)}
+    rows.sort(key=lambda row: row[0] not in wrong)
     note = _LEFT_OUT if rows else "No rule measures worse than the automatic derivative or the stock function here."
+    if of_whole := whole_losses(whole):
+        if not rows:
+            note = "No rule by itself measures worse: what the compiler fuses differs between the two programs."
+        rows.insert(0, ("whole", "; ".join(of_whole)))
     return Table("Where hand-written rules lose", ("function", "loss"), rows, note, words=2)

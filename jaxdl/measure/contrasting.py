@@ -1,6 +1,7 @@
 """`contrast(f, *args)`: hand against automatic, for a function as a whole and for each rule in it."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
 from jaxdl.measure.contrast_report import Comparison, Contrast, Side
+from jaxdl.measure.contrast_sentences import ALL_KEPT, NO_RULE
 from jaxdl.measure.differentiated import (
     Differentiated,
     check_differentiable,
@@ -112,7 +114,8 @@ def contrast(
             `beside` does not return what f returns; `only` or `keep` names a rule that f does not call; or `order` is
             neither 1 nor 2.
         TypeError: f has no derivative in reverse mode; the primal of a rule has none and f needs it (the message names
-            the rule to keep); `beside` has no functions by name; or a keyword given is also a parameter of f.
+            the rule to keep); `beside` has no functions by name; a second function was given that is no argument of f;
+            or a keyword given is also a parameter of f.
 
     Examples:
         >>> x = jnp.linspace(-2.0, 2.0, 8)
@@ -124,6 +127,7 @@ def contrast(
     """
     if order not in (1, 2):
         raise ValueError(f"contrast: order must be 1, the gradient, or 2, its derivative; got {order!r}")
+    _check_one_function(f, args, kwargs)
     args, kwargs, _, constant = jx.given_arguments("contrast", f, args, kwargs)
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
     names = _argument_names(args, kwargs)
@@ -156,7 +160,24 @@ def contrast(
                 found.append(_compare_site(observed, compare))
             except Exception as error:  # of any kind: JAX's, the rule's, or that of a function the rule calls
                 left_out.append((observed.site, error_text(error)))
-    return Contrast(device_text(jax.devices()[0]), whole, tuple(found), tuple(left_out), order, constant)
+    same = "" if any(map(wanted, called)) else ALL_KEPT if called else NO_RULE
+    return Contrast(device_text(jax.devices()[0]), whole, tuple(found), tuple(left_out), order, constant, same)
+
+
+def _check_one_function(f, args, kwargs):
+    """Raises TypeError where a second function was given as if it were to be compared with the first."""
+    if not args or not callable(args[0]):
+        return
+    try:
+        inspect.signature(f).bind(*args, **kwargs)
+    except ValueError:  # f has no signature
+        return
+    except TypeError as error:
+        raise TypeError(
+            f"contrast: it takes one function, and compares its hand-written rules with the automatic derivative; the "
+            f"second one given is no argument of it ({error}). To compare two functions: "
+            f"contrast(f, *args, beside={{'other': g}})"
+        ) from error
 
 
 def _held_fixed(f, smooth):

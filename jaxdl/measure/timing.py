@@ -34,6 +34,13 @@ class Pairs:
         return float(low), float(high)
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """Where the median of the ratios lies with 95 % confidence, by order statistics."""
+        aside = 0.98 / len(self.first) ** 0.5
+        low, high = np.quantile(self._ratios, (max(0, 0.5 - aside), min(1, 0.5 + aside)))
+        return float(low), float(high)
+
+    @property
     def medians(self) -> tuple[float, float]:
         """The median time of each function, in seconds."""
         return float(np.median(self.first)), float(np.median(self.second))

@@ -1,15 +1,18 @@
 """What a contrast says first, where rules gain and lose, and its further options."""
 
+import re
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxdl
 from jaxdl import contrast, ops
 from jaxdl.measure import Pairs, contrast_sentences
 from jaxdl.measure.differentiated import Differentiated
+from jaxdl.measure.distances import Difference
 from tests.measure.test_contrast import wrong
 
 X = jnp.linspace(-2, 2, 40).reshape(8, 5)
@@ -53,11 +56,97 @@ def test_the_conclusion_is_said_first(capsys):
 
 @pytest.mark.parametrize(
     ("hand", "said"),
-    [(0.5, "2.0 times as fast (0.50×, quartiles"), (1.0, "the same time (1.00×"), (1.5, "1.50 times the time (1.50×")],
+    [
+        (0.5, "2.0 times as fast (500 ms, not 1.0 s; 0.50×, quartiles"),
+        (1.0, "the same time (1.0 s and 1.0 s; 1.00×"),
+        (1.5, "1.50 times the time (1.5 s, not 1.0 s; 1.50×"),
+    ],
 )
 def test_times_in_words(hand, said):
     noise = [1.0, 1.01, 0.99]
     assert contrast_sentences.speed(Pairs(tuple(hand * x for x in noise), (1.0,) * 3)).startswith(said)
+
+
+def test_a_loss_is_told_before_a_gain_of_the_same_spread():
+    """The quartiles of 400 pairs are far apart on a busy machine, and yet their median is known."""
+    spread = np.random.default_rng(0).lognormal(0, 0.4, 400)
+    of = lambda ratio: Pairs(tuple(ratio * spread), (1.0,) * 400)
+    assert of(1.2).spread[0] < 1 < of(1.2).interval[0]
+    assert contrast_sentences.speed(of(1.2)).startswith("1.18 times the time")
+    assert contrast_sentences.speed(of(1 / 1.2)).startswith("no clear difference in time")
+    few = Pairs((0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5), (1.0,) * 9)
+    assert contrast_sentences.speed(few).startswith("no clear difference in time")
+    assert contrast_sentences.speed(of(1.0)).startswith("the same time")
+
+
+def test_a_rule_that_differs_is_not_praised():
+    wasteful = jaxdl.op(lambda x: jnp.exp(jnp.sin(x)))
+    wasteful.rule(lambda x: (jnp.exp(jnp.sin(x)), jaxdl.saving(lambda x, dy: (dy,), x)))
+    doubled = wrong(3.0)
+    report = contrast(lambda x: wasteful(doubled(x)).sum(), X)
+    faster = lambda c: replace(c, step=Pairs((0.5,) * 9, (1.0,) * 9))
+    report = replace(report, whole=faster(report.whole), sites=tuple(map(faster, reversed(report.sites))))
+    (of_whole, loss, *others) = report.losses().rows
+    assert of_whole[0] == "whole"
+    assert of_whole[1].startswith("results DIFFER by ")
+    assert "in the cotangent of argument [0]" in of_whole[1]
+    assert loss[1].startswith("results DIFFER by ")
+    assert not any("DIFFER" in text for _, text in others)
+    assert loss[0] not in [row[0] for row in report.gains().rows]
+    assert report.gains().note.startswith(f"{loss[0]} is left out: its results differ.")
+
+
+def test_a_difference_that_is_not_the_largest_is_told():
+    """An inaccurate automatic output differs most; the cotangent is wrong all the same."""
+    far, near = (
+        Difference(name, 0.0, r, h, a) for name, r, h, a in [("output", 0.5, 2, 1e6), ("cotangent", 0.1, 1e6, 2)]
+    )
+    whole = replace(contrast(ops.relu, X, time=False).whole, differences=(far, near))
+    assert contrast_sentences.differing(whole).name == "cotangent"
+    assert "DIFFER by 0.1 of the largest entry, in the cotangent" in contrast_sentences.conclusion(whole, 1)
+
+
+def test_no_rule_is_worse_is_not_said_of_a_slower_whole():
+    report = contrast(ops.add, X, X, time=False)
+    slower = replace(report, whole=replace(report.whole, step=Pairs((1.2,) * 9, (1.0,) * 9)))
+    assert slower.losses().rows == [("whole", "1.20 times the time")]
+    assert "No rule by itself measures worse" in slower.losses().note
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "no hand-written rule is called here: both are the automatic derivative. Write a rule"),
+        ({"keep": "relu"}, "all hand-written rules that are called here are kept"),
+    ],
+)
+def test_a_function_without_rules_is_no_contrast(options, said):
+    f = jax.nn.relu if options else jnp.sin
+    report = contrast(lambda x: f(x).sum(), X, **options)
+    assert report.conclusion.startswith(f"Hand-written against automatic derivative: {said}")
+    assert "×" not in report.conclusion
+
+
+def test_two_functions_are_compared_beside_each_other():
+    with pytest.raises(TypeError, match=r"contrast: it takes one function.*beside=\{'other': g\}"):
+        contrast(lambda x: ops.tanh(x), lambda x: jnp.tanh(x), X)
+    assert contrast(lambda f, x: f(x), ops.tanh, X, time=False).sites
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_absolute_times_stand_beside_ratios(brief):
+    report = contrast(lambda x: jax.nn.relu(x).sum(), X)
+    table = report.table(brief=brief)
+    cell = table.rows[0][table.columns.index("step hand / auto")]
+    assert re.fullmatch(r"[\d.]+ (µs|ms) / [\d.]+ (µs|ms)", cell)
+    assert re.search(r"\([\d.]+ (µs|ms)(,| and)", report.conclusion)
+
+
+def test_own_rules_have_no_empty_column_of_causes():
+    report = contrast(jax.nn.relu, X)
+    faster = [replace(site, step=Pairs((0.5,) * 9, (1.0,) * 9)) for site in report.sites]
+    assert replace(report, sites=tuple(faster)).gains().columns == ("function", "gain")
+    assert contrast(lambda x: ops.sigmoid(x).sum(), X, time=False).gains().columns == ("function", "gain", "cause")
 
 
 def test_memory_is_said_first_where_time_is_the_same():
@@ -137,8 +226,8 @@ def test_second_order():
         return x * x, jaxdl.saving(lambda x, dy: (2 * jax.lax.stop_gradient(x) * dy,), x)
 
     of = lambda order: contrast(lambda x: squared(x).sum(), X, order=order, time=False, sites=False)
-    assert not contrast_sentences.differs(of(1).whole)
-    assert contrast_sentences.differs(of(2).whole)  # a rule that is right, and whose derivative is 0
+    assert not contrast_sentences.differing(of(1).whole)
+    assert contrast_sentences.differing(of(2).whole)  # a rule that is right, and whose derivative is 0
     with pytest.raises(ValueError, match="contrast: order must be 1, the gradient, or 2, its derivative; got 3"):
         contrast(f, X, order=3)
 
