@@ -91,15 +91,18 @@ def plain_spread(z: Array, w: Array, g: Any, apart: int = 1) -> Array:
 
 
 def plain_kernel_gradient(x: Array, z: Array, g: Any, window: tuple[int, ...], apart: int = 1) -> Array:
-    """A convolution of x with z as the kernel: channels are the batch, and the batch the channels."""
+    """A convolution of x with z as the kernel: channels are the batch, and the batch the channels.
+
+    The axes are moved here: inside loops XLA for CPUs does not do it, and has no library for other orders of axes.
+    """
     lows = [low for low, _ in g.padding]
     spans = [d * (k - 1) + s * (a - 1) + 1 for d, k, s, a in
              zip(g.dilation, window, g.stride, z.shape[1:3], strict=True)]  # fmt: skip
     pads = [(low, n - size - low) for low, n, size in zip(lows, spans, x.shape[1:3], strict=True)]
     return lax.conv_general_dilated(
-        x, z, *_rows_apart(apart, g.dilation, pads, (1, 1), g.stride),
-        dimension_numbers=("CHWN", "IHWO", "HWNC"), batch_group_count=g.groups,
-    )  # fmt: skip
+        x.transpose(3, 1, 2, 0), z.transpose(1, 2, 0, 3), *_rows_apart(apart, g.dilation, pads, (1, 1), g.stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), batch_group_count=g.groups,
+    ).transpose(1, 2, 0, 3)  # fmt: skip
 
 
 def _rows_apart(apart, stride, pads, gaps, dilation):
