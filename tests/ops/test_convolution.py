@@ -1,7 +1,9 @@
 """Convolutions: the lectures' numbers, the forms against plain ones, one trilinear form."""
 
+import functools
 import itertools
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +113,18 @@ def in_form(face, form, x, y, settings):
     f = getattr(choice, face.replace(" ", "_"))
     quickly = {"xla_backend_optimization_level": 0}  # compiling takes the time here
     return jax.jit(lambda x, y: f(x, y, *settings, form=form), compiler_options=quickly)(x, y)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_all_forms_have_the_order_of_axes_that_is_fast_in_loops(name):
+    """XLA for CPUs brings convolutions into the order that its libraries take, but not inside loops."""
+    for face, (x, y, *settings) in faces(name).items():
+        sizes = choice.sizes_of(face, x, y, *settings)
+        for form in ["products"] if sizes.g.groups > 1 else choice.names(face, sizes):
+            f = functools.partial(getattr(choice, face.replace(" ", "_")), form=form)
+            lowered = jax.jit(f, static_argnums=(*range(2, 2 + len(settings)),)).lower(x, y, *settings).as_text()
+            orders = re.findall(r"dim_numbers = (\S+ ?.*?->\[.*?\])", lowered)
+            assert {*orders} <= {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}, f"{face}, {form}"
 
 
 def test_kernel_gradients_in_one_block():
