@@ -12,6 +12,7 @@ Prints the finding, and writes it with its figures to results/backprop_cost.json
 """
 
 import math
+import textwrap
 from collections.abc import Callable
 
 import jax
@@ -166,10 +167,11 @@ def finding(data) -> str:
 def models_title(models) -> str:
     ratios = {name: d["time"]["ratio"] for name, d in models.items()}
     least, most = min(ratios, key=ratios.get), max(ratios, key=ratios.get)
-    return (
-        f"The backward pass takes {ratios[least]:.1f} ({least}) to {ratios[most]:.1f} times ({most})\n"
-        f"as long as the forward pass, {math.exp(np.log(list(ratios.values())).mean()):.1f} times on average"
+    title = (
+        f"The backward pass takes {ratios[least]:.1f} ({least}) to {ratios[most]:.1f} times ({most}) as long as the "
+        f"forward pass, {math.exp(np.log(list(ratios.values())).mean()):.1f} times on average"
     )
+    return textwrap.fill(title, 60)
 
 
 def of_models(models) -> str:

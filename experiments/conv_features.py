@@ -92,7 +92,7 @@ def finding(data) -> str:
     apart = max(t["apart"] for t in data["times"].values())
     return (
         f"The double loop gives values and gradients within {number_text(apart)} (relative) of the fast convolution's, "
-        f"and takes {smallest['ratio']:.0f} times as long on images of {sizes[0]} × {sizes[0]} pixels, "
+        f"and takes {smallest['ratio']:.2g} times as long on images of {sizes[0]} × {sizes[0]} pixels, "
         f"{largest['ratio']:.0f} times on {sizes[-1]} × {sizes[-1]}; the edge filter responds with up to "
         f"{np.abs(data['edges']).max():.2f} where a stroke begins or ends; the six filters in the first layer of a "
         f"LeNet-5 that classifies {100 * data['accuracy']:.1f}% of held-out digits correctly find edges of one "
@@ -152,14 +152,14 @@ def draw_times(times) -> bytes:
             ax.plot(sizes, [1e3 * t[side] for t in times.values()], label=label, **look)
         for size, t in zip(sizes, times.values(), strict=True):
             ax.annotate(
-                f"{t['ratio']:.0f}×", (size, 1e3 * t["loop"]), xytext=(0, 6), textcoords="offset points", ha="center"
+                f"{t['ratio']:.2g}×", (size, 1e3 * t["loop"]), xytext=(0, 6), textcoords="offset points", ha="center"
             )
         ratios = [t["ratio"] for t in times.values()]
         ax.set(xscale="log", yscale="log", xlabel="pixels a side", ylabel="value and gradient (ms)")
         ax.set_xticks(sizes, sizes)
         ax.set_xticks([], minor=True)
         ax.margins(y=0.15)
-        ax.set_title(f"As a double loop a convolution takes {min(ratios):.0f} to {max(ratios):.0f} times as long")
+        ax.set_title(f"As a double loop a convolution takes {min(ratios):.2g} to {max(ratios):.2g} times as long")
         ax.legend()
         return png(fig)
 
