@@ -19,8 +19,8 @@ def count_text(n: float | None) -> str:
 
 
 def plural_text(n: int, noun: str) -> str:
-    """A count of things that have a regular plural: 1 fault, 2 faults."""
-    return f"{n} {noun}{'s' * (n != 1)}"
+    """A count of things that have a regular plural: 1 fault, 2 faults, 1,000 rows."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def bytes_text(n: float | None) -> str:
