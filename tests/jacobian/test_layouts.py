@@ -25,13 +25,13 @@ def test_a_row_for_each_output(method):
     assert method(f)(B).tolist() == NUMERATOR
 
 
-def test_the_page_has_the_lectures_layout():
+def test_the_page_has_the_denominator_layout():
     """Back-propagation is a product from the left with [∂a/∂b] = Jᵀ, whose rows are inputs."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names = {}
     exec(compile(code, PAGE.name, "exec"), names)
     assert names["J"].tolist() == NUMERATOR
-    assert names["lectures"].tolist() == [[5, 0], [2, 1], [0, 3]]
+    assert names["denominator"].tolist() == [[5, 0], [2, 1], [0, 3]]
     assert names["of_a"].tolist() == [26, 10]
     assert names["of_b"].tolist() == [130, 62, 30]
     assert names["of_b"].tolist() == jax.grad(lambda b: names["ell"](f(b)))(B).tolist()
