@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 JSON_FIELDS = (
-    *("method", "sweeps", "flops", "bytes", "temporary", "predicted", "measured", "points", "skipped", "refused"),
-)
+    "method", "sweeps", "flops", "bytes", "temporary", "predicted", "measured", "points", "skipped", "refused",
+)  # fmt: skip
 CALL = 5e-6  # seconds that any call takes on two cores
 NO_TIME = "no time left"
 

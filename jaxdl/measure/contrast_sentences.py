@@ -99,7 +99,7 @@ def _is_less(step):
 
 
 def _is_more(step):
-    """A loss is told where the median is clearly above 1; a gain only where the quartiles are below."""
+    """Whether the confidence interval of the median is above 1. A gain needs more: both quartiles below 1."""
     return step.interval[0] > 1 and step.ratio > 1 / CLEAR
 
 
@@ -139,7 +139,7 @@ def losses(c: Any, whole: Any) -> list[str]:
 
 
 def whole_losses(c: Any) -> list[str]:
-    """The losses that are told of the whole function too: results that differ, and time."""
+    """The losses that are listed for the whole function too: results that differ, and time."""
     wrong = [f"results DIFFER by {_apart(worst)}"] if (worst := differing(c)) else []
     stock = c.beside.get("stock")
     against = {"": c.step, " of stock": c.step and stock and stock.step and Pairs(c.step.first, stock.step.first)}
@@ -147,20 +147,20 @@ def whole_losses(c: Any) -> list[str]:
 
 
 def _clearly_less(c, whole, less_name, more_name) -> Iterator[str]:
-    """Bytes and distances from float64 that are clearly less on one side, told as those of the hand-written rule."""
+    """Bytes and distances from float64 that are clearly less on one side, as sentences about the hand-written rule."""
     less, more = getattr(c, less_name), getattr(c, more_name)
     of_hand = less_name == "hand"
-    told = lambda text, a, b: f"{text(a)}, not {text(b)}" if of_hand else f"{text(b)}, not {text(a)}"
+    compared = lambda text, a, b: f"{text(a)}, not {text(b)}" if of_hand else f"{text(b)}, not {text(a)}"
     if _matters(kept_bytes, c, whole, less, more):
         with_inputs = less.argument_bytes != more.argument_bytes
         text = _with_inputs if with_inputs else lambda cost: bytes_text(cost.residual_bytes)
-        yield f"keeps {told(text, less, more)}"
+        yield f"keeps {compared(text, less, more)}"
     if _matters(lambda cost: cost.temporary_bytes, c, whole, less, more):
-        yield f"takes {told(bytes_text, less.temporary_bytes, more.temporary_bytes)} of temporary memory"
+        yield f"takes {compared(bytes_text, less.temporary_bytes, more.temporary_bytes)} of temporary memory"
     near, far = worst_ulp(c.differences, less_name), worst_ulp(c.differences, more_name)
     if near is not None and far is not None and near < 0.8 * far and far > 1:
         text = lambda ulp: f"{number_text(ulp)} ULP" if ulp is (near if of_hand else far) else number_text(ulp)
-        yield f"within {told(text, near, far)}"
+        yield f"within {compared(text, near, far)}"
 
 
 def _matters(count, c, whole, less, more) -> bool:
