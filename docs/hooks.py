@@ -1,8 +1,11 @@
-"""Called by MkDocs: adds files that lie elsewhere, makes links to this site relative, and checks the built site."""
+"""Called by MkDocs: runs the tutorials, adds files that lie elsewhere, makes links to this site relative, checks it."""
 
 import ast
+import contextlib
 import posixpath
 import re
+import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -16,6 +19,14 @@ RAW = re.compile(r"https://raw\.githubusercontent\.com/[\w-]+/\w+/main/(experime
 UNIT = re.compile(r"(?<=\d) (?=[kMG]?B\b|[mµn]?s\b|[kMG]\b)")
 LONG = re.compile(r"[\w.\\]{20,}")
 FOREIGN = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?https?:|<link[^>]*rel=\"?stylesheet\"?[^>]*https?:")
+
+serving = False
+
+
+def on_startup(command, dirty):
+    """While pages are written (`mkdocs serve`), tutorials are shown as they stand."""
+    global serving
+    serving = command == "serve"
 
 
 def on_files(files, config):
@@ -44,7 +55,9 @@ def plain(text):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Makes links to this site relative, so that MkDocs checks them; the top files have them in full, for PyPI."""
+    """Runs a tutorial; makes links to this site relative, for MkDocs to check (the top files have them in full)."""
+    if page.file.src_uri.startswith("tutorials/") and not serving:
+        markdown = as_printed(Path(page.file.abs_src_path))
     sources = {file.url.removeprefix("./"): file.src_uri for file in files}
     folder = posixpath.dirname(page.file.src_uri)
 
@@ -56,6 +69,20 @@ def on_page_markdown(markdown, page, config, files):
 
     markdown = RAW.sub(rf"{config.site_url}pictures/\1/", BADGE.sub("", markdown))
     return re.sub(rf"{re.escape(config.site_url)}([^)\s>\"]*)", relative, markdown)
+
+
+def as_printed(page):
+    """The text of a page with what its code prints now."""
+    sys.path.append(str(ROOT))
+    from tests import documents
+
+    try:
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            return documents.as_printed(page)
+    except ValueError as error:
+        raise PluginError(str(error)) from error
+    finally:
+        sys.path.remove(str(ROOT))
 
 
 def on_post_page(output, **others):

@@ -30,6 +30,7 @@ class Statement:
     """What a page says that its code prints, and what the code printed."""
 
     place: str
+    start: int  # of what is stated, in the text of the page
     stated: str
     printed: str
     measured: bool
@@ -55,6 +56,22 @@ def close(stated: str, printed: str) -> bool:
     return math.isclose(a, b, rel_tol=0.02)
 
 
+def as_printed(page: Path) -> str:
+    """The text of a page with what its code prints now; where that is shortened or measured, with what is stated.
+
+    Raises:
+        ValueError: something that the page states was not printed.
+    """
+    text, parts, end = page.read_text(), [], 0
+    for statement in run(page):
+        if missing := statement.missing():
+            raise ValueError(f"{statement.place}: this was not printed: {missing}, but\n{statement.printed}")
+        if "…" not in statement.stated and not statement.measured:
+            parts += [text[end : statement.start], statement.printed]
+            end = statement.start + len(statement.stated)
+    return "".join(parts) + text[end:]
+
+
 def run(page: Path, names: dict[str, Any] | None = None) -> Iterator[Statement]:
     """Runs the code of a page, and returns each statement with what was printed."""
     text = page.read_text()
@@ -64,14 +81,16 @@ def run(page: Path, names: dict[str, Any] | None = None) -> Iterator[Statement]:
         for fence in FENCE.finditer(text):
             kind, body = fence.groups()
             line = text.count("\n", 0, fence.start(2))
+            place = f"{page.name}:{line}"
             if kind == "python":
                 with contextlib.redirect_stdout(printed):
                     execute(compile("\n" * line + body, page.name, "exec"), names)
             elif kind.startswith("console"):
-                for command, stated in re.findall(r"^\$ (jaxdl .*)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE):
-                    yield Statement(f"{page.name}:{line}", stated, printed_by(command), "measured" in kind)
+                for found in re.finditer(r"^\$ (jaxdl .*)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE):
+                    start = fence.start(2) + found.start(2)
+                    yield Statement(place, start, found[2], printed_by(found[1]), "measured" in kind)
             else:
-                yield Statement(f"{page.name}:{line}", body, printed.getvalue(), "measured" in kind)
+                yield Statement(place, fence.start(2), body, printed.getvalue(), "measured" in kind)
                 printed = io.StringIO()
 
 

@@ -40,4 +40,4 @@ PRINTED = "the results agree to 1.10e-07\n by hand  3 of 4 kB\nat f.py:12 (f): f
     ],
 )
 def test_a_statement_is_compared_with_what_was_printed(stated, measured, is_so):
-    assert (documents.Statement("", stated, PRINTED, measured).missing() == []) == is_so
+    assert (documents.Statement("", 0, stated, PRINTED, measured).missing() == []) == is_so

@@ -102,7 +102,8 @@ def _rebuilt_checkpoint(params, replacement):
 def _rebuilt_shard_map(params, replacement):
     body = lambda *args: tuple(evaluate(params["jaxpr"], args, replacement))
     settings = {k: params[k] for k in ("mesh", "in_specs", "out_specs", "check_vma")}
-    return jax.shard_map(body, **settings, axis_names=params["newly_manual_axes"])
+    manual = params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]  # JAX 0.10.0
+    return jax.shard_map(body, **settings, axis_names=manual)
 
 
 # Primitives whose jaxpr may hold no constants are rebuilt by the public function that made them.

@@ -82,7 +82,7 @@ KNOWN = {
         ("scatter scatter-add scatter-sub scatter-mul scatter-min scatter-max", _SCATTER),
         ("select_and_gather_add", _WINDOW + " base_dilation window_dilation select_prim"),
         ("select_and_scatter_add", _WINDOW + " select_prim"),
-        ("shard_map", "jaxpr mesh in_specs out_specs check_vma newly_manual_axes"),
+        ("shard_map", "jaxpr mesh in_specs out_specs check_vma manual_axes newly_manual_axes"),
         ("sharding_constraint", "layout context_mesh unconstrained_dims"),
         ("slice", "start_indices limit_indices strides"),
         ("sort", "dimension num_keys is_stable"),

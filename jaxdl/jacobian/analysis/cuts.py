@@ -141,13 +141,14 @@ class _FlowNetwork:
             starts = [2 * self.place[v] for v in eqn.outvars if v in self.place]
             for a, b in [(end, k) for end in ends] + [(k, start) for start in starts]:
                 arcs[a, b] = arcs[b, a] = UNLIMITED
-        self.ends, self.capacity = np.array(list(arcs)), np.array(list(arcs.values()), np.int32)
+        self.ends = np.array(list(arcs), np.int32)  # SciPy 1.14 knows flows with indices of 32 bits alone
+        self.capacity = np.array(list(arcs.values()), np.int32)
         self.last, self.nodes = 2 * len(values) - 1, 2 * len(values) + len(eqns)
 
     def cut_through(self, v: Any) -> Cut | None:
         """The narrowest cut that contains v, which is not the first or last value; None if there is none."""
         i = self.place[v]
-        ends = np.concatenate([self.ends, [(0, 2 * i), (2 * i + 1, self.last)]]).T
+        ends = np.concatenate([self.ends, np.array([(0, 2 * i), (2 * i + 1, self.last)], np.int32)]).T
         graph = csr_array((np.append(self.capacity, [UNLIMITED] * 2), ends), (self.nodes, self.nodes), dtype=np.int32)
         found = maximum_flow(graph, 0, self.last)
         if found.flow_value >= UNLIMITED:
