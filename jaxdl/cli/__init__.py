@@ -1,9 +1,12 @@
 """The command line: `jaxdl contrast`, `audit`, `graph`, `tune`, `train`, `plan` and `data`."""
 
+import functools
 import io
+import operator
 import os
 import sys
 from collections.abc import Callable
+from typing import Annotated, Any
 
 import tyro
 from rich.text import Text
@@ -23,7 +26,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 DATA = ("list", "prepare", "show")  # the commands of `jaxdl data`
 NO_DEVICE = "there is no device for JAX_PLATFORMS={} here, or this JAX cannot use it"
-ABOUT = "jaxdl: derivatives in JAX, by hand and automatic, side by side (--version prints the version)."
+ABOUT = "jaxdl: derivatives in JAX, by hand and automatic, side by side."
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -73,17 +76,32 @@ def _is_device_there() -> bool:
 
 
 def _run(arguments):
-    if arguments == ["--version"]:
+    if arguments[:1] == ["--version"]:
         print(f"jaxdl {__version__}")
         return 0
     commands = COMMANDS | {"train": train_command(arguments if arguments[:1] == ["train"] else [])}
     for kind, known, given in (("command", commands, arguments[:1]), ("command of data", DATA, _of_data(arguments))):
         if given and not given[0].startswith("-") and given[0] not in known:
             raise BadUsage(no_such(kind, given[0], known))
-    config = (tyro.conf.FlagCreatePairsOff,)
-    return tyro.extras.subcommand_cli_from_dict(
-        commands, args=arguments or ["--help"], prog="jaxdl", description=ABOUT, config=config
-    )
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+    return tyro.cli(_one_of(commands), args=arguments or ["--help"], prog="jaxdl", description=ABOUT, config=config)
+
+
+def _one_of(commands):
+    """What tyro makes the flags from: those of jaxdl itself, then a command with its own."""
+    kinds = [Annotated[Any, tyro.conf.subcommand(name, constructor=f)] for name, f in commands.items()]
+
+    def run(command, version: bool = False):
+        """Runs a command.
+
+        Args:
+            command: Its exit status.
+            version: Print the version.
+        """
+        return command
+
+    run.__annotations__["command"] = functools.reduce(operator.or_, kinds)
+    return run
 
 
 def _of_data(arguments):

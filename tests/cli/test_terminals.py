@@ -41,6 +41,7 @@ def test_where_nothing_can_be_written():
 
 def test_the_version():
     assert jaxdl("--version").stdout.decode() == f"jaxdl {__version__}\n"
+    assert "--version " in jaxdl("--help").stdout.decode()
 
 
 def test_a_reader_that_has_seen_enough():
