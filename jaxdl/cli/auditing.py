@@ -134,7 +134,7 @@ def _summary(target, reports: dict[str, AuditReport], left_out) -> Table:
     rows += [(name, "left out", "", "", why) for name, why in left_out.items()]
     columns = ("function", "verdict", "derivatives", "faults", "worst finding")
     note = legend(a for report in reports.values() for a in report.audited)
-    return Table(f"Audit of {target}", columns, rows, note, words=5)
+    return Table(f"Audit of {target}", columns, rows, note, words=5).without_empty_columns()
 
 
 def _save(report, path):

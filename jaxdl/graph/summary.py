@@ -26,7 +26,7 @@ def table(graph: AnyGraph) -> Table:
     if len(graph.nodes) > MOST_ROWS:
         notes.append(f"{len(graph.nodes) - MOST_ROWS} more nodes are not shown")
     columns = ("operation", "value", "gradient", "source")
-    return Table(f"Graph of {graph.name}", columns, rows, "; ".join(notes), words=4)
+    return Table(f"Graph of {graph.name}", columns, rows, "; ".join(notes), words=4).without_empty_columns()
 
 
 def _value(node: Node) -> str:

@@ -137,7 +137,7 @@ class JacobianPlan(SavedPlan):
         title = f"Jacobian of {self.m:,} × {self.n:,}: {self.why}"
         columns = "method", "sweeps", "FLOPs", "bytes", "temporary", "predicted", "measured"
         note = "\n".join(f"{way.method}: {why}" for way in self.ways if (why := way.refused or way.skipped))
-        return Table(title, columns, [_row(way) for way in self._tried], note, words=2)
+        return Table(title, columns, [_row(way) for way in self._tried], note, words=2).without_empty_columns()
 
     @property
     def why(self) -> str:

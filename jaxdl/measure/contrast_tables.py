@@ -126,11 +126,10 @@ def gains_table(whole: Any, comparisons: Sequence[Any]) -> Table:
     named = list(zip(labels(comparisons), comparisons, strict=True))
     rows = [(name, "; ".join(found), c.gain) for name, c in named if not differing(c) and (found := gains(c, whole))]
     columns = "function", "gain", "cause"
-    if not any(cause for *_, cause in rows):
-        columns, rows = columns[:2], [row[:2] for row in rows]
     wrong = [f"{name} is left out: its results differ." for name, c in named if differing(c)]
     note = _LEFT_OUT if rows else "No rule measures better than the automatic derivative here."
-    return Table("Where hand-written rules gain, and why", columns, rows, " ".join([*wrong, note]), words=3)
+    title = "Where hand-written rules gain" + (", and why" if any(cause for *_, cause in rows) else "")
+    return Table(title, columns, rows, " ".join([*wrong, note]), words=3).without_empty_columns()
 
 
 def losses_table(whole: Any, comparisons: Sequence[Any]) -> Table:

@@ -1,7 +1,7 @@
 """A table that prints on a terminal, in Markdown and in HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -40,6 +40,18 @@ class Table:
     note: str = ""
     words: int = 1
     code: str = ""
+
+    def without_empty_columns(self) -> "Table":
+        """The table without the columns that have no text in any row; the first column stays.
+
+        Examples:
+            >>> Table("", ("rule", "choice", "instead"), [("relu", "hand", "")]).without_empty_columns().columns
+            ('rule', 'choice')
+        """
+        shown = [i for i in range(len(self.columns)) if not i or not self.rows or any(row[i] for row in self.rows)]
+        pick = lambda cells: tuple(cells[i] for i in shown)
+        words = sum(i < self.words for i in shown)
+        return replace(self, columns=pick(self.columns), rows=[pick(row) for row in self.rows], words=words)
 
     def print(self, console: Console | None = None) -> None:
         """Prints the table. Columns for which the console is too narrow follow below, beside the first column again.

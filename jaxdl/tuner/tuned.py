@@ -206,7 +206,8 @@ class Tuned(Report):
         refused = {
             f"{d.name}, {o.option}: {o.refused}": None for d in self.decisions for o in d.alternatives if o.refused
         }
-        return Table("Choices, and the whole gradient with another choice", columns, rows, "\n".join(refused), words=6)
+        title = "Choices, and the whole gradient with another choice" if any(row[-1] for row in rows) else "Choices"
+        return Table(title, columns, rows, "\n".join(refused), words=6).without_empty_columns()
 
     def to_json(self) -> dict[str, Any]:
         """All but the function; `Tuned.load` reads it."""

@@ -63,6 +63,13 @@ WIDE = Table(
 )
 
 
+def test_columns_without_any_text_are_left_out():
+    shown = Table("", ("a", "b", "c", "d"), [("1", "", "", "4"), ("2", "", "3", "")], words=2).without_empty_columns()
+    assert (shown.columns, shown.rows, shown.words) == (("a", "c", "d"), [("1", "", "4"), ("2", "3", "")], 1)
+    assert Table("", ("a", "b"), [("", "")]).without_empty_columns().columns == ("a",)
+    assert Table("", ("a", "b"), []).without_empty_columns().columns == ("a", "b")
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_a_table_fits_the_terminal_without_broken_words(width, capsys):
     WIDE.print(terminal(width=width))

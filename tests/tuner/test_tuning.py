@@ -1,6 +1,7 @@
 """`tune` chooses the faster derivative, whichever it is, keeps values and derivatives, and saves and loads choices."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import jaxdl
 from jaxdl import Tuned, automatic, ops, saving, tune
 from jaxdl.measure import Differentiated, Pairs
 from jaxdl.tuner import search, trials
+from jaxdl.tuner.tuned import Other
 from tests.draws import draw
 from tests.tolerance import assert_close
 
@@ -100,6 +102,15 @@ def test_each_of_several_rules_gets_its_own_choice():
     assert by_name["tuned"].ratio == 1
     assert min(by_name["hand"].ratio, by_name["automatic"].ratio) > 1
     assert_close(jax.grad(tuned)(X), jax.grad(automatic(f))(X), "float32")
+
+
+def test_alternatives_are_a_column_only_where_some_were_measured(saved):
+    tuned, _ = saved
+    (decision,) = tuned.decisions
+    table_with = lambda *others: replace(tuned, decisions=(replace(decision, alternatives=others),)).table()
+    assert table_with(Other("stock", 1.5, 0)).columns == ("rule", "inputs", "line", "calls", "choice", "instead")
+    assert table_with().columns == ("rule", "inputs", "line", "calls", "choice")
+    assert table_with().title == "Choices"
 
 
 def test_rules_under_scan_vmap_and_jit_are_chosen_too():

@@ -114,7 +114,7 @@ class CutPlan(SavedPlan):
         count = lambda step: f"{step.sweeps:,}" if step.sweeps else ""
         rows = [(step.kind, size(step.start), size(step.end), count(step)) for step in self._steps()]
         note = f"about {count_text(self.operations)} operations"
-        return Table(title, ("step", "from", "to", "sweeps"), rows, note)
+        return Table(title, ("step", "from", "to", "sweeps"), rows, note).without_empty_columns()
 
     def data(self) -> dict[str, Any]:
         """The sizes, sweeps, operations and steps; and the points and the way as `cut` reads them."""
