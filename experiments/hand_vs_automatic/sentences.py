@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxdl.report import number_text
+from jaxdl.report import capitalized, number_text
 
 CLEAR = 0.95  # a ratio that is clearly less than 1
 PAGE = 4096  # bytes: less is as good as nothing
@@ -78,7 +78,7 @@ def of_family(name: str, family) -> str:
     least, most = (f"{m['first']['hand']['time']:.2f} at {place(m)}" for m in (by_time[0], by_time[-1]))
     range_ = f" ({least}, to {most})" if len(models) > 1 else ""
     return (
-        f"{name[0].upper()}{name[1:]}: by hand {time(models, 'hand'):.2f} of the time{range_}, "
+        f"{capitalized(name)}: by hand {time(models, 'hand'):.2f} of the time{range_}, "
         f"{memory(models, 'hand', 'residuals'):.2f} of the residuals, "
         f"{memory(models, 'hand', 'temporary'):.2f} of the temporary memory"
     )

@@ -20,7 +20,7 @@ from jaxdl.auditor.accepted import Accepted
 from jaxdl.auditor.findings import Finding, Verdict
 from jaxdl.auditor.subject import Subject
 from jaxdl.auditor.tally import Tally
-from jaxdl.report import Report, Table, plain, plural_text
+from jaxdl.report import Report, Table, capitalized, plain, plural_text
 
 SHOWN = 6  # inputs of a rule that are written out
 WRITTEN = 160  # characters of an argument that is written out in a script
@@ -218,7 +218,7 @@ class AuditReport(Report):
             for a in self.audited
         ]
         columns = "rule", "verdict", "evidence", "kind", "where", "inputs", "calls"
-        constant = "".join(f" {text[0].upper()}{text[1:]}." for text in self.constant)
+        constant = "".join(f" {capitalized(text)}." for text in self.constant)
         counts = f"Derivatives audited: {len(self.audited)}; faults: {len(self.faults)}."
         note = f"{counts} {legend(self.audited)}{constant}"
         return Table(f"Audit of {self.name}: {self.verdict}", columns, rows, note, words=len(columns))

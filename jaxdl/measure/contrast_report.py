@@ -12,7 +12,7 @@ from jaxdl.measure.contrast_tables import comparison_table, gains_table, labels,
 from jaxdl.measure.differentiated import DerivativeCost
 from jaxdl.measure.distances import Difference, largest, telling, worst_ulp
 from jaxdl.measure.timing import Pairs
-from jaxdl.report import Page, Report, Table, plain, terminal
+from jaxdl.report import Page, Report, Table, capitalized, plain, terminal
 from jaxdl.strip import Site
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Contrast(Report):
         what = "derivative" if self.order == 1 else "second derivative"
         title = f"Hand-written against automatic {what}, on {self.device}"
         table = comparison_table(title, (self.whole, *self.sites), brief, self.left_out)
-        constant = [f"{text[0].upper()}{text[1:]}." for text in self.constant]
+        constant = [f"{capitalized(text)}." for text in self.constant]
         return replace(table, note="\n".join([table.note, *constant]))
 
     def gains(self) -> Table:

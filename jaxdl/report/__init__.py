@@ -30,6 +30,7 @@ from jaxdl.report.progress import ProgressBar
 from jaxdl.report.report import Report
 from jaxdl.report.style import THEME, fragment, framed
 from jaxdl.report.table import Table
+from jaxdl.report.texts import capitalized
 
 __all__ = [
     "AUTOMATIC",
@@ -45,6 +46,7 @@ __all__ = [
     "Report",
     "Table",
     "bytes_text",
+    "capitalized",
     "count_text",
     "device_text",
     "draft_of",

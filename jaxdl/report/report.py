@@ -29,6 +29,9 @@ class Report:
 
     A subclass defines `table()` or `tables()`, and, where it has them, `to_json()` and `_figure()`. A report without
     one of these refuses the form: its `plot` raises NotImplementedError, its `save` ValueError.
+
+    `report.print()` fits the width of the terminal; `print(report)` writes `str(report)`, whose tables are as wide as
+    their cells need.
     """
 
     @property
