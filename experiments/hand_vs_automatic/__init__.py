@@ -18,7 +18,7 @@ import textwrap
 from experiments.hand_vs_automatic import pictures
 from experiments.hand_vs_automatic.families import FAMILIES, QUICK
 from experiments.hand_vs_automatic.measurement import measured
-from experiments.hand_vs_automatic.sentences import conclusion, finding
+from experiments.hand_vs_automatic.sentences import conclusion_on_memory, conclusion_on_time, finding
 from experiments.hand_vs_automatic.tables import page
 from experiments.plotting import titled_png
 from experiments.results_folder import FOLDER, keep
@@ -32,9 +32,13 @@ def measure(quick: bool) -> dict:
 
 def draw(data) -> dict[str, bytes]:
     """Times and kept bytes by depth, width and batch."""
-    title = textwrap.fill(conclusion(data), 105)
-    figures = {"hand_vs_automatic": pictures.times(data), "hand_vs_automatic_memory": pictures.memory(data)}
-    return {name: titled_png(picture, title) for name, picture in figures.items()}
+    figures = {
+        "hand_vs_automatic": (pictures.times, conclusion_on_time),
+        "hand_vs_automatic_memory": (pictures.memory, conclusion_on_memory),
+    }
+    return {
+        name: titled_png(picture(data), textwrap.fill(title(data), 105)) for name, (picture, title) in figures.items()
+    }
 
 
 def main(quick: bool = False) -> None:

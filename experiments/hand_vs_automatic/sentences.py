@@ -113,13 +113,35 @@ def each(data, mean, *what) -> str:
 
 def conclusion(data) -> str:
     """Time and memory of the gradient by hand, in one sentence."""
-    count = sum(len(family["models"]) for family in data["families"].values())
     return (
         f"By hand a training gradient takes {each(data, time, 'hand')} of the automatic one's time for "
         f"{listed(list(data['families']))}, keeps {each(data, memory, 'hand', 'residuals')} of its residuals and takes "
-        f"{each(data, memory, 'hand', 'temporary')} of its temporary memory (geometric means over {count} models by "
+        f"{each(data, memory, 'hand', 'temporary')} of its temporary memory ({means(data)} by "
         f"depth, width and batch)"
     )
+
+
+def conclusion_on_time(data) -> str:
+    """The time of the gradient by hand and tuned, in one sentence."""
+    return (
+        f"By hand a training gradient takes {each(data, time, 'hand')} of the automatic one's time for "
+        f"{listed(list(data['families']))}, tuned {each(data, time, 'tuned')} ({means(data)})"
+    )
+
+
+def conclusion_on_memory(data) -> str:
+    """The memory of the gradient by hand, in one sentence."""
+    return (
+        f"By hand a training gradient keeps {each(data, memory, 'hand', 'residuals')} of the automatic one's residuals "
+        f"for {listed(list(data['families']))}, and takes {each(data, memory, 'hand', 'temporary')} of its temporary "
+        f"memory ({means(data)})"
+    )
+
+
+def means(data) -> str:
+    """Over what the means are taken."""
+    count = sum(len(family["models"]) for family in data["families"].values())
+    return f"geometric means over {count} models"
 
 
 def details(data) -> str:
