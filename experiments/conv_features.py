@@ -21,7 +21,7 @@ from jaxdl.measure import pairs
 from jaxdl.report import figure, number_text, png
 from jaxdl.train import fit
 
-EDGE = ((0, -0.5, 0), (0, 0, 0), (0, 0.5, 0))  # lecture 003
+EDGE = ((0, -0.5, 0), (0, 0, 0), (0, 0.5, 0))  # the example of a lecture
 TURNED = np.array(EDGE)[::-1, ::-1]  # a convolution turns its filter by 180°
 FOUND = 50  # parts of as many images are averaged
 ROWS = ("filter", "response\nto the digit", "responds\nmost to", "responds\nleast to")

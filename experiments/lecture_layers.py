@@ -2,10 +2,10 @@
 
     python -m experiments.lecture_layers [--quick]
 
-Lecture 003 builds a network of objects: Linear, SCELoss and Conv keep a cache in `forward` and use it in `backward`;
-Sequential has `forward`, `backprop` and `update_weights`. Here are these classes in NumPy, in the lecture's terms, and
-the same network as pure functions. The gradients of both are compared with a float64 run, both are trained on digits,
-and the cache of each layer is set beside the residuals of the rule in its place.
+The lecture on convolutional networks builds a network of objects: Linear, SCELoss and Conv keep a cache in `forward`
+and use it in `backward`; Sequential has `forward`, `backprop` and `update_weights`. Here are these classes in NumPy, in
+the lecture's terms, and the same network as pure functions. The gradients of both are compared with a float64 run, both
+are trained on digits, and the cache of each layer is set beside the residuals of the rule in its place.
 Prints the finding, and writes it with its figures to results/lecture_layers.json, with a picture and a page,
 results/lecture_layers.html, beside it.
 """

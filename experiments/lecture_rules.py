@@ -2,9 +2,9 @@
 
     python -m experiments.lecture_rules [--quick]
 
-Lectures 002 and 003 give derivative rules for gates, layers and a loss. Here each is an op with exactly that rule, and
-`jaxdl.audit` judges it, beside the derivative that JAX derives from the same definition, and a mended rule where one is
-needed. For four of the rules the error is measured where it shows.
+Two of the lectures, on back-propagation and on convolutional networks, give derivative rules for gates, layers and a
+loss. Here each is an op with exactly that rule, and `jaxdl.audit` judges it, beside the derivative that JAX derives from
+the same definition, and a mended rule where one is needed. For four of the rules the error is measured where it shows.
 Prints the finding, and writes it with its figures to results/lecture_rules.json, with a picture and a page,
 results/lecture_rules.html, beside it.
 """
@@ -135,48 +135,48 @@ def _array(*numbers):
 
 
 X, W = _array(0.5, -1.2, 2.0), _array([0.3, -0.7, 1.1], [1.9, 0.4, -0.6])
-IMAGE, KERNEL = _array([12, 3, 19], [25, 10, 1], [9, 7, 17]), _array([1, 2], [3, 4])  # lecture 003
+IMAGE, KERNEL = _array([12, 3, 19], [25, 10, 1], [9, 7, 17]), _array([1, 2], [3, 4])  # the example of a lecture
 RULES = {
-    "sum gate (003)": Rule("x̄ᵢ = z̄", sum_gate, (X,), "Each summand gets the cotangent of the sum, everywhere."),
-    "product gate (003)": Rule(
+    "sum gate": Rule("x̄ᵢ = z̄", sum_gate, (X,), "Each summand gets the cotangent of the sum, everywhere."),
+    "product gate": Rule(
         "x̄ᵢ = z̄ z/xᵢ", product_gate, (X,),
         "At xᵢ = 0 the rule divides 0 by 0, which is NaN. The derivative there is the product of the other numbers.",
         "x̄ᵢ = z̄ ∏ xⱼ over j ≠ i (ops.prod)", ops.prod,
     ),
-    "max gate (003)": Rule(
+    "max gate": Rule(
         "x̄ᵢ = z̄ 1[xᵢ = z]", max_gate, (X,),
         "Where k numbers are the largest, each gets the whole cotangent, so that the total is k times too large. "
         "Shares that add up to one are a convention, these are not.",
         "x̄ᵢ = z̄ 1[xᵢ = z]/k (ops.max)", ops.max,
     ),
-    "min gate (003)": Rule(
+    "min gate": Rule(
         "x̄ᵢ = z̄ 1[xᵢ = z]", min_gate, (X,),
         "As for the maximum: where k numbers are the smallest, the total is k times too large.",
         "x̄ᵢ = z̄ 1[xᵢ = z]/k (ops.min)", ops.min,
     ),
-    "multiplication gate (003)": Rule(
+    "multiplication gate": Rule(
         "x̄ = z̄ y, ȳ = z̄ x", multiply_gate, (X, X[::-1]), "Each factor gets the other one, also where one is 0.",
     ),
-    "sigmoid (003)": Rule(
+    "sigmoid": Rule(
         "x̄ = z̄ z (1 − z)", sigmoid_gate, (X,),
         "The formula is right, but 1 − z has few digits where z is near 1, and none from x = 17 on in float32: the "
         "rule gives 0 where the derivative is e⁻ˣ.",
         "x̄ = z̄ σ(x) σ(−x) (ops.sigmoid)", ops.sigmoid,
     ),
-    "affine layer (002)": Rule(
+    "affine layer": Rule(
         "W̄ = s̄ xᵀ, x̄ = Wᵀ s̄, b̄ = s̄", affine_layer, (W, X, _array(0.1, -0.2)), "Products, everywhere right.",
     ),
-    "Linear.backward (003)": Rule(
+    "Linear.backward": Rule(
         "W̄ = dout xᵀ", linear_layer, (W, X[:, None]),
         "The rule of W is right, but x gets nothing, so that no layer before this one could learn.",
         "W̄ = dout xᵀ, x̄ = Wᵀ dout (ops.matmul)", ops.matmul,
     ),
-    "Conv.backward (003)": Rule(
+    "Conv.backward": Rule(
         "W̄ += dout[i, j] · patch", conv_layer, (KERNEL, IMAGE),
         "The rule of W is right, but x gets nothing, so that no layer before this one could learn.",
         "W̄ += dout[i, j] · patch, x̄ at the patch += dout[i, j] W (ops.conv2d_by_loops)", mended_conv,
     ),
-    "SCELoss.backward (003)": Rule(
+    "SCELoss.backward": Rule(
         "z̄ = softmax(z) − y", loss_layer, (X, jnp.array(1)),
         "The rule takes no cotangent: it is right only where the loss is the end of the network and has the weight 1.",
         "z̄ = L̄ (softmax(z) − y), as −Σ of the other shares at the label "
@@ -190,7 +190,7 @@ RULES = {
         "(ops.softmax_cross_entropy_with_integer_labels)", ops.softmax_cross_entropy_with_integer_labels,
     ),
 }  # fmt: skip
-QUICK = ("product gate (003)", "max gate (003)", "multiplication gate (003)")
+QUICK = ("product gate", "max gate", "multiplication gate")
 
 
 def measure(quick: bool) -> dict:
@@ -307,7 +307,8 @@ def table(data) -> Table:
     columns = (
         "rule", "in the lecture", "verdict", "what that means", "JAX's own derivative", "mended rule", "verdict on it",
     )  # fmt: skip
-    return Table("The rules of lectures 002 and 003", columns, rows, words=len(columns))
+    title = "The rules of two lectures, on back-propagation and on convolutional networks"
+    return Table(title, columns, rows, words=len(columns))
 
 
 def page(data) -> Page:

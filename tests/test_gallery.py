@@ -36,6 +36,12 @@ def test_every_experiment_is_in_the_gallery():
     assert "![](" not in GALLERY
 
 
+@pytest.mark.parametrize("section", GALLERY.split("\n### ")[1:], ids=lambda section: section.partition("\n")[0])
+def test_every_answer_has_a_figure(section):
+    answer = section.split("\n\n", 1)[1].split("\n\n![")[0].split("\n\n`python")[0]
+    assert figures(answer)
+
+
 @pytest.mark.skipif(not RESULTS.exists(), reason="the source distribution has no kept results")
 @pytest.mark.parametrize("name", SECTIONS)
 def test_figures_are_those_of_the_kept_run(name):

@@ -1,4 +1,4 @@
-"""The functions with which the lectures explain back-propagation, and their numbers."""
+"""The functions with which lectures explain back-propagation, and their numbers."""
 
 from collections.abc import Callable
 from typing import Any
