@@ -222,6 +222,9 @@ CLAIMS = (
           lambda t: mp.diff(cosine, t)),
     Claim("optax.losses.cosine_distance, float16", of_small(optax.losses.cosine_distance), (2**-10,), (1,),
           lambda t: -mp.diff(cosine, t)),
+    # half of the derivative at each of two ties, but the function is constant
+    Claim("optax.projections.projection_box", optax.projections.projection_box, (-1.0, -1.0, -1.0), (1, 0, 0),
+          lambda x, lower, upper: mp.diff(lambda x: min(max(x, lower), upper), x)),
     # the solve in the backward pass breaks down
     Claim("jax.scipy.sparse.linalg.bicgstab, float16", solved, (0.0,), (1,), lambda b: mp.mpf(1)),
     Claim("jax.scipy.special.log_ndtr", special.log_ndtr, (-22011.9512,), (1,), log_ratio_slope),
