@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 TOP = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 BADGE = re.compile(r"^\[!\[.*\n", re.MULTILINE)
 RAW = re.compile(r"https://raw\.githubusercontent\.com/[\w-]+/\w+/main/(experiments|benchmarks)/results/")
+WHOLE_WINDOW = "---\nhide: [navigation, toc]\n---\n\n"
+MANY = 7  # lines between the columns of a table that does not fit beside the navigation
 UNIT = re.compile(r"(?<=\d) (?=[kMG]?B\b|[mµn]?s\b|[kMG]\b)")
 LONG = re.compile(r"[\w.\\]{20,}")
 FOREIGN = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?https?:|<link[^>]*rel=\"?stylesheet\"?[^>]*https?:")
@@ -34,12 +36,18 @@ def on_files(files, config):
     for page, name in TOP.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / name)))
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
-        files.append(File.generated(config, f"results/{path.name}", content=f"# {literal(path.read_text())}"))
+        files.append(File.generated(config, f"results/{path.name}", content=result(path.read_text())))
     for folder in ("experiments", "benchmarks"):
         for path in sorted((ROOT / folder / "results").glob("*.*")):
             if path.suffix in (".png", ".html"):
                 files.append(File.generated(config, f"pictures/{folder}/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def result(text):
+    """The page of a result: its title and its table, which has the whole window where it has many columns."""
+    columns = max(line.count(" | ") for line in text.splitlines())
+    return f"{WHOLE_WINDOW * (columns >= MANY)}# {literal(text)}"
 
 
 def literal(table):

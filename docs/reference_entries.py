@@ -12,7 +12,7 @@ NAME = re.compile(r"(?<![\[`])`([\w.]+)`(?![\]`])")
 
 
 class ReferenceEntries(griffe.Extension):
-    """Documents elementwise operations and the layers made of operations; public names in docstrings are links."""
+    """Documents elementwise operations and layers made of them; links public names in docstrings; no private bases."""
 
     def on_function(self, *, func, **others):
         """The decorator of an operation adds arguments, result and errors to its docstring."""
@@ -28,7 +28,14 @@ class ReferenceEntries(griffe.Extension):
             attr.docstring = griffe.Docstring(text, parent=attr)
 
     def on_package(self, *, pkg, **others):
-        """Links `jaxdl.nn.conv`, and in the docstrings of jaxdl.nn `conv`, but not the name of an entry in itself."""
+        """Links `jaxdl.nn.conv`, and in the docstrings of jaxdl.nn `conv`, but not the name of an entry in itself.
+
+        Bases that are not public are replaced by their own.
+        """
+        names = {name for module in (pkg, *pkg.modules.values()) for name in module.exports or ()}
+        for entry in entries(pkg):
+            if entry.is_class:
+                entry.bases = [*public_bases(entry, pkg, names)]
         rooms = [room for room in (pkg, *pkg.modules.values()) if room.name != "report"]
         public = {f"{room.path}.{name}" for room in rooms for name in room.exports or ()}
         for entry in entries(pkg):
@@ -41,6 +48,16 @@ class ReferenceEntries(griffe.Extension):
             lines = entry.docstring.value.split("\n")
             lines = [line if line.lstrip().startswith((">>>", "...")) else NAME.sub(linked, line) for line in lines]
             entry.docstring.value = "\n".join(lines)
+
+
+def public_bases(of, pkg, names):
+    """The bases of a class, with those of a base of this package in its place where it is not public."""
+    for base in of.bases:
+        path = getattr(base, "canonical_path", base)
+        if path.startswith(f"{pkg.name}.") and path.rpartition(".")[2] not in names:
+            yield from public_bases(pkg[path.partition(".")[2]], pkg, names)
+        else:
+            yield base
 
 
 def entries(within):

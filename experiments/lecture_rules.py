@@ -3,8 +3,9 @@
     python -m experiments.lecture_rules [--quick]
 
 Two of the lectures, on back-propagation and on convolutional networks, give derivative rules for gates, layers and a
-loss. Here each is an op with exactly that rule, and `jaxdl.audit` judges it, beside the derivative that JAX derives from
-the same definition, and a mended rule where one is needed. For four of the rules the error is measured where it shows.
+loss. Here each is an op with exactly that rule, and `jaxdl.audit` judges it, beside the derivative that JAX derives
+from the same definition, and a mended rule where one is needed. For four of the rules the error is measured where it
+shows.
 Prints the finding, and writes it with its figures to results/lecture_rules.json, with a picture and a page,
 results/lecture_rules.html, beside it.
 """
