@@ -28,8 +28,7 @@ def finished(settings: Settings, out: Path, same: dict[str, Any], steps: int, ep
         OSError: Another run is writing to the folder.
     """
     checkpoints, kept, metrics = out / "checkpoints", out / "settings.toml", out / "metrics.jsonl"
-    saved = [int(path.name) for path in checkpoints.glob("*") if path.name.isdigit()]
-    if not epochs or max(saved, default=-1) != steps or not (kept.exists() and metrics.exists()):
+    if not epochs or max(saved_steps(checkpoints), default=-1) != steps or not (kept.exists() and metrics.exists()):
         return []
     if dataclasses.replace(settings_in(kept), epochs=settings.epochs) != settings:
         return []
@@ -41,6 +40,11 @@ def finished(settings: Settings, out: Path, same: dict[str, Any], steps: int, ep
     history.keep_in(checkpoints / HISTORY, epochs, writes=False)
     rows, lines = [*history], metrics.read_text(encoding="utf-8").splitlines()
     return rows if len(rows) == len(lines) == epochs else []
+
+
+def saved_steps(checkpoints: Path) -> list[int]:
+    """The steps of which a folder holds checkpoints."""
+    return [int(path.name) for path in checkpoints.glob("*") if path.name.isdigit()]
 
 
 def trained_before(model: Layer, shape: tuple[int, ...], history: list[dict[str, Any]]) -> Trained:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from jaxdl.cli.finished_runs import finished, trained_before
+from jaxdl.cli.finished_runs import finished, saved_steps, trained_before
 from jaxdl.cli.from_settings import OPTIMIZERS, SCHEDULES, choose_platform, data_of, mesh_of, model_of
 from jaxdl.cli.metrics import Metrics
 from jaxdl.cli.settings import Settings, as_toml, check
@@ -19,7 +19,7 @@ from jaxdl.cli.training_recipes import Recipe, recipe
 from jaxdl.cli.usage_errors import BadUsage, Ended, usage
 from jaxdl.data import Records
 from jaxdl.nn import parameter_count
-from jaxdl.report import Table, device_text, seconds_text, terminal, write_whole
+from jaxdl.report import Table, device_text, plural_text, seconds_text, terminal, write_whole
 from jaxdl.train import Checkpoint, Diverged, Interrupted, Trained, fit, fully_sharded, launch, replicated
 from jaxdl.train.processes import INDEX, initialize_launched
 
@@ -49,7 +49,7 @@ def train_in_folder(
         return _launch(arguments, out, processes)
     if (out / "checkpoints").exists() and not resume:
         raise BadUsage(f"{out} holds a run: --resume continues it, --out chooses another folder")
-    return _run(settings, out, quiet)
+    return _run(settings, out, resume, quiet)
 
 
 def _launch(arguments, out, processes):
@@ -61,7 +61,7 @@ def _launch(arguments, out, processes):
     return status
 
 
-def _run(settings: Settings, out: Path, quiet: bool) -> int:
+def _run(settings: Settings, out: Path, resume: bool, quiet: bool) -> int:
     check(settings)
     chosen = usage(recipe, settings.model)
     if settings.batch < 1:
@@ -73,7 +73,8 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
     model, loss = model_of(chosen, settings, known)
     epochs = chosen.epochs if settings.epochs is None else settings.epochs
     examples = len(data if isinstance(data, Records) else data[0])
-    steps = epochs * (examples // min(settings.batch, examples))
+    of_epoch = examples // min(settings.batch, examples)
+    steps = epochs * of_epoch
     learning_rate = chosen.rate if settings.rate is None else settings.rate
     rate = SCHEDULES[settings.schedule](learning_rate, max(steps, 1))
     same = {name: getattr(settings, name) for name in SAME} | {"rate": learning_rate}
@@ -91,6 +92,9 @@ def _run(settings: Settings, out: Path, quiet: bool) -> int:
 
         def begun():
             _keep_settings(settings, out)
+            step = max(saved_steps(out / "checkpoints"), default=0)
+            if resume and step < steps:
+                console.print(_resumed(step, of_epoch, epochs), soft_wrap=True)
             if metrics:
                 metrics.begin()
 
@@ -152,6 +156,12 @@ def _heading(chosen, data, mesh):
         f"{chosen.title} on {data.name} ({' × '.join(map(str, data.shape))}, {data.classes} classes), "
         f"{count}{device_text(device)}, JAX {jax.__version__}"
     )
+
+
+def _resumed(step, of_epoch, epochs):
+    """Where a run goes on; checkpoints that cannot be read are no longer in the folder."""
+    where = f"in epoch {step // of_epoch + 1}" if step % of_epoch else f"at epoch {step // of_epoch + 1}"
+    return f"resumes {where} of {epochs}, after {plural_text(step, 'step')}"
 
 
 def _course(metrics: Metrics, seconds: float, out: Path) -> str:

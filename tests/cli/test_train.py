@@ -73,11 +73,20 @@ def test_it_goes_on_with_its_settings(trained, capsys):
     assert [row["epoch"] for row in rows(trained)] == [1, 2, 3]
     assert {epoch for _, epoch in tensorboard(trained)} == {1, 2, 3}
     out = capsys.readouterr().out
+    assert "resumes at epoch 3 of 3, after 44 steps" in out
     assert "26,122 parameters" in out
     assert "programs were compiled" in out
     assert "after the second epoch" not in out
     assert run("--resume", "--out", trained, "--batch", 32) == 2
     assert "holds another run: its batch is 64, here it is 32" in capsys.readouterr().err
+
+
+def test_it_says_where_it_goes_on(tmp_path, capsys):
+    assert run("--epochs", 2, "--every", 15, "--out", tmp_path) == 0
+    assert "resumes" not in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "checkpoints" / "44")
+    assert run("--resume", "--out", tmp_path) == 0
+    assert "\nresumes in epoch 2 of 2, after 30 steps\n" in capsys.readouterr().out
 
 
 def test_a_finished_run_is_shown_without_compilation(trained, capsys, monkeypatch):
