@@ -67,7 +67,7 @@ def audit(
 ) -> int:
     """Audit the derivative rules of a function, or of every public function of a module that takes arrays.
 
-    The module is imported and its functions are called: give none that you would not run.
+    The module is imported and its functions are called: use only code that you would run.
     Exit status: 0 no fault, 1 a derivative is wrong, inaccurate or not finite, 2 something could not be run, 130 it was
     stopped by Ctrl-C, and what was done is reported.
 
@@ -95,7 +95,7 @@ def graph(
 ) -> int:
     """Show the computational graph of a function: values forward, gradients backward.
 
-    The function's module is imported and the function is called: give none that you would not run.
+    The function's module is imported and the function is called: use only code that you would run.
     Without a target, the examples are listed. If the output is not a single number, the gradient is that of its sum.
 
     Args:
@@ -124,7 +124,7 @@ def tune(
 ) -> int:
     """Find the fastest mix of hand-written and automatic derivatives for a model or a function, by measurement.
 
-    The function's module is imported and the function is called: give none that you would not run.
+    The function's module is imported and the function is called: use only code that you would run.
     Exit status: 0 tuned, 2 bad usage.
 
     Args:
