@@ -4,6 +4,7 @@ No other part of jaxdl reads the parameters of an equation or imports JAX's inte
 """
 
 from jaxdl.jaxpr.assignments import Instruction, assigned_name, captured, code_of, instructions
+from jaxdl.jaxpr.convolution_axes import library_axes, with_library_axes
 from jaxdl.jaxpr.defining import (
     Primitive,
     define,
@@ -13,7 +14,7 @@ from jaxdl.jaxpr.defining import (
     zero_tangent,
     zeros,
 )
-from jaxdl.jaxpr.evaluation import binding, evaluate, evaluate_opened, inlined, run, value_of
+from jaxdl.jaxpr.evaluation import binding, evaluate, evaluate_opened, in_loops, inlined, run, value_of
 from jaxdl.jaxpr.families import (
     CALLBACKS,
     CALLS,
@@ -160,6 +161,7 @@ __all__ = [
     "has_derivative",
     "hide_from_source_lines",
     "in_arrays",
+    "in_loops",
     "in_some",
     "inlined",
     "inner_jaxprs",
@@ -179,6 +181,7 @@ __all__ = [
     "is_zero",
     "keep_weakly",
     "label",
+    "library_axes",
     "likeness",
     "linear_solve",
     "mapped_points",
@@ -223,6 +226,7 @@ __all__ = [
     "while_",
     "while_loop",
     "window",
+    "with_library_axes",
     "without_addresses",
     "written_out",
     "zero_tangent",

@@ -90,16 +90,21 @@ def _equation(eqn, args, replacement):
     if not any(_touched(inner, replacement) for inner in inner_jaxprs(eqn)):
         return binding(eqn)(*args)
     if eqn.primitive.name in _REBUILT:
-        return _REBUILT[eqn.primitive.name](eqn.params, replacement)(*args)
+        return _REBUILT[eqn.primitive.name](eqn, replacement)(*args)
     return binding(eqn, **_rewritten_params(eqn, replacement))(*args)
 
 
-def _rebuilt_checkpoint(params, replacement):
+def _rebuilt_checkpoint(eqn, replacement):
+    params = eqn.params
     body = lambda *args: evaluate(params["jaxpr"], args, replacement)
+    new = jax.make_jaxpr(body)(*[v.aval for v in eqn.invars])
+    if not new.consts:  # it stays differentiated: the compiler must not compute it together with the forward pass
+        return binding(eqn, jaxpr=new.jaxpr)
     return jax.checkpoint(body, prevent_cse=params["prevent_cse"], policy=params["policy"])
 
 
-def _rebuilt_shard_map(params, replacement):
+def _rebuilt_shard_map(eqn, replacement):
+    params = eqn.params
     body = lambda *args: tuple(evaluate(params["jaxpr"], args, replacement))
     settings = {k: params[k] for k in ("mesh", "in_specs", "out_specs", "check_vma")}
     manual = params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]  # JAX 0.10.0
@@ -108,6 +113,19 @@ def _rebuilt_shard_map(params, replacement):
 
 # Primitives whose jaxpr may hold no constants are rebuilt by the public function that made them.
 _REBUILT = {"checkpoint": _rebuilt_checkpoint, "remat2": _rebuilt_checkpoint, "shard_map": _rebuilt_shard_map}
+
+
+def in_loops(replacement: Replacement) -> Replacement:
+    """A replacement, for `evaluate`, that replaces equations in the bodies of loops only, however deep."""
+
+    def of_loop(eqn: Equation) -> Callable[..., list[Any]] | None:
+        if eqn.primitive.name not in ("scan", "while"):
+            return None
+        if not any(_touched(inner, replacement) for inner in inner_jaxprs(eqn)):
+            return None
+        return lambda *args: _equation(eqn, args, replacement)
+
+    return of_loop
 
 
 def _rewritten_params(eqn, replacement):

@@ -11,6 +11,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdl.nn import Layer
+from jaxdl.train.compiled_loops import default_platform
 from jaxdl.train.row_keys import key_for_rows
 
 SMALL = 2**14  # numbers: smaller arrays are not sharded
@@ -145,6 +146,11 @@ class Placement:
             return *jax.lax.with_sharding_constraint(new, self.shard(mesh, new)), value
 
         return on_mesh
+
+    @property
+    def platform(self) -> str:
+        """The platform of the devices, such as "cpu"."""
+        return default_platform() if self.mesh is None else self.mesh.devices.flat[0].platform
 
     @property
     def part(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from jaxdl.graph import trace
 from jaxdl.nn import Layer, parameter_count
 from jaxdl.report import Report, Table, bytes_text, count_text, figure, seconds_text
 from jaxdl.train.chips import CHIPS, Chip
+from jaxdl.train.compiled_loops import default_platform, fast_in_loops
 from jaxdl.train.devices import replicated
 from jaxdl.train.steps import averaged, scaled, shape_of_example, stopping_step, training_step
 
@@ -218,7 +219,7 @@ def plan(
 def _compiled(step, params, state, x, y):
     """The program of a training step in a run."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    in_run = jax.jit(stopping_step(step, with_state=False), donate_argnums=(0, 1))
+    in_run = jax.jit(fast_in_loops(stopping_step(step, with_state=False), default_platform()), donate_argnums=(0, 1))
     return in_run.lower(params, state, True, x, y, key, False).compile()
 
 

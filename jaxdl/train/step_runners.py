@@ -2,7 +2,8 @@
 
 Both runners take (params, state, start, stop, keys, ignore_nonfinite) and return (params, state, (losses, are_finite)).
 They donate the parameters and state passed to them. The step is a `stopping_step`: after a non-finite step, the
-parameters returned are those before it, unless `ignore_nonfinite` is true. `options` are those of the compiler.
+parameters returned are those before it, unless `ignore_nonfinite` is true. `options` are those of the compiler. On CPUs
+the loops in their programs, of steps or in a step, are made fast by `fast_in_loops`.
 """
 
 import functools
@@ -13,6 +14,7 @@ from typing import Any
 import jax
 
 from jaxdl.data import Batches
+from jaxdl.train.compiled_loops import fast_in_loops
 from jaxdl.train.devices import Placement
 from jaxdl.train.steps import scanned
 
@@ -37,7 +39,8 @@ class ScannedSteps:
             params, state, _, losses = scanned(on)((params, state, True), x, y, rows, keys)
             return params, state, losses
 
-        self.steps: Callable[..., Any] = jax.jit(steps, donate_argnums=(0, 1), compiler_options=options)
+        fast = fast_in_loops(steps, place.platform)
+        self.steps: Callable[..., Any] = jax.jit(fast, donate_argnums=(0, 1), compiler_options=options)
 
     def __call__(self, params: Any, state: Any, start: int, stop: int, keys: jax.Array, ignore_nonfinite: bool) -> Any:
         return self.steps(params, state, *self.arrays, self.prepare(start, stop), keys, ignore_nonfinite)
@@ -52,7 +55,8 @@ class StreamedSteps:
         self.batches: Batches = batches
         self.place: Placement = place
         self.end: int = steps
-        self.step: Callable[..., Any] = jax.jit(step, donate_argnums=(0, 1), compiler_options=options)
+        fast = fast_in_loops(step, place.platform)
+        self.step: Callable[..., Any] = jax.jit(fast, donate_argnums=(0, 1), compiler_options=options)
         self.position: int = -1
         self.ahead: Iterator[Any] = iter(())
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxdl.nn import Layer
 from jaxdl.optional_packages import install_hint
+from jaxdl.train.compiled_loops import default_platform, fast_in_loops
 from jaxdl.train.gradients import accumulated
 
 if TYPE_CHECKING:
@@ -181,11 +182,10 @@ def compiled_epoch(
     """
     steps = scanned(training_step(model, loss, optimizer))
 
-    @jax.jit
     def epoch(params, state, x, y, batches, key):
         return steps((params, state), x, y, batches, jax.random.split(key, len(batches)))
 
-    return epoch
+    return jax.jit(fast_in_loops(epoch, default_platform()))
 
 
 def scanned(step: Callable[..., Any]) -> Callable[..., Any]:
