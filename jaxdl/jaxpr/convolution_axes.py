@@ -16,7 +16,7 @@ from jaxdl.jaxpr.versions import Equation
 
 # Of float64 and of integers there is no library.
 DTYPES = ("float32", "bfloat16", "float16", "complex64")
-# Numbers in the kernel by axes of space: with smaller ones plain loops are up to 2 times as fast, of 3 axes 12 times.
+# Numbers in the kernel by axes of space: with smaller ones plain loops are up to 3 times as fast, with 3 axes 12 times.
 LEAST = {1: 300, 2: 300, 3: 1500}
 FEW = 8  # channels of a group: with fewer, plain loops are up to 100 times as fast
 MANY = 16  # channels, from which on the gradient of a depthwise kernel gains in all orders

@@ -160,6 +160,8 @@ def compiled_epoch(
 ) -> Callable[..., tuple[Any, Any, jax.Array]]:
     """One epoch as one compiled scan.
 
+    On a CPU the convolutions of any model are written in the order of axes for which XLA has libraries in loops.
+
     Args:
         model: The model.
         loss: A function of (output, y); its mean is minimised if it returns one number per example.

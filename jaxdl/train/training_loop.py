@@ -56,7 +56,8 @@ def fit(
     batch. A progress bar is shown on a terminal. A run with checkpoints that was stopped, in whatever way, resumes when
     `fit` is called again with the same arguments, and ends with the same parameters to the bit; only `epochs` may be
     more. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 save the run before they stop it. On several devices the result is that of
-    one, up to the order of summation; in several processes (`initialize`) all call `fit` alike, on the same data.
+    one, up to the order of summation; in several processes (`initialize`) all call `fit` alike, on the same data. On a
+    CPU the convolutions of any model are written in the order of axes for which XLA has libraries in loops.
 
     Args:
         model: The model.

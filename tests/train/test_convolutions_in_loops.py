@@ -165,20 +165,36 @@ def test_other_numbers_of_axes(space):
     assert_close(fast(x, w), looped(x, w), "float32")
 
 
+def same_padded(x, w, **settings):
+    return lax.conv_general_dilated(x, w, (1, 1), "SAME", **settings)
+
+
+def in_loop(f):
+    return lambda x, w: lax.map(lambda x: f(x, w), x[None])
+
+
 def test_what_no_library_makes_faster_stays(key):
-    looped = lambda x, w, **settings: lax.map(
-        lambda x: lax.conv_general_dilated(x, w, (1, 1), "SAME", **settings), x[None]
-    )
-    x = draw(1, 4, 16, 6, 6)
-    for w, settings in ((draw(2, 1, 16, 3, 3), {}), (draw(2, 16, 1, 3, 3), {"feature_group_count": 16})):
-        f = lambda x, w, settings=settings: looped(x, w, **settings)
-        assert same_text(f, x, w)
-    w = draw(2, 16, 16, 3, 3)
-    assert fast_in_loops(looped, "cuda") is looped
-    assert not same_text(looped, x, w)
-    assert same_text(lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME"), x, w)  # no loop
-    whole = lambda x, w: looped(x.astype(int), w.astype(int))
-    assert same_text(whole, x, w)
+    x, w = draw(1, 4, 64, 6, 6), draw(2, 64, 64, 3, 3)
+    assert not same_text(in_loop(same_padded), x, w)
+    assert same_text(in_loop(same_padded), x, draw(2, 1, 64, 2, 2))
+    depthwise = lambda x, w: same_padded(x, w, feature_group_count=64)
+    assert same_text(in_loop(depthwise), x, draw(2, 64, 1, 3, 3))
+    assert same_text(in_loop(lambda x, w: same_padded(x.astype(int), w.astype(int))), x, w)
+    for outside_loops in (same_padded, jax.jit(same_padded)):
+        assert same_text(outside_loops, x, w)
+    assert fast_in_loops(same_padded, "cuda") is same_padded
+
+
+def test_a_loop_with_a_condition():
+    def until_large(x, w):
+        return lax.while_loop(lambda x: jnp.abs(same_padded(x, w)).max() < 100, lambda x: same_padded(x, w), x)
+
+    x, w = draw(1, 4, 16, 6, 6), draw(2, 16, 16, 3, 3)
+    fast = fast_in_loops(until_large, "cpu")
+    program = jax.make_jaxpr(fast)(x, w)
+    assert are_fast(program)
+    assert len(convolutions(program)) == 2
+    assert_close(fast(x, w), until_large(x, w), "float32")
 
 
 def same_text(f, *args):
