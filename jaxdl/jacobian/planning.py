@@ -227,7 +227,7 @@ def _tried(function: VectorFunction, ways: list[Way], seconds: float, end: float
     takes_long = lambda way: way.compile_seconds > MOST_OF_TIME * max(seconds, SECONDS)
     ways = sorted(ways, key=lambda way: (takes_long(way), way.predicted))
     first, *others = ways
-    skipped = {way: why for way in others if (why := _no_chance(way, ways, seconds, is_small(function)))}
+    skipped = {way: why for way in others if (why := _no_chance(function, way, ways, seconds))}
     points = POINTS_AT_ONCE if function.in_batch and first.predicted < 2 * CALL else 0
     compiled: dict[Way, Way] = {}
     if len(skipped) < len(others):
@@ -247,14 +247,15 @@ def _tried(function: VectorFunction, ways: list[Way], seconds: float, end: float
     return [replace(by_name.get(way.method, way), skipped=skipped.get(way, "")) for way in ways]
 
 
-def _no_chance(way: Way, ways: list[Way], seconds: float, is_small: bool) -> str:
+def _no_chance(function: VectorFunction, way: Way, ways: list[Way], seconds: float) -> str:
     """Why a method cannot win, or not by enough to be worth its compilation; empty if it can.
 
-    An estimate may be wrong by a factor: the less time a method takes to compile, the worse it may look.
+    An estimate may be wrong by a factor: the less time a method takes to compile, the worse it may look. In a batch
+    fewer operations are worth a longer compilation.
     """
     first = ways[0]
     sparse = next((other for other in ways if other.method == "sparse"), None)
-    if sparse and not is_small and way.method in ("forward", "reverse"):
+    if sparse and not is_small(function) and way.method in ("forward", "reverse"):
         columns, rows = sparse.run.plan.sweeps
         same, other = (columns, rows) if way.method == "forward" else (rows, columns)
         if other == 0 and same <= FEWER * way.count:
@@ -263,6 +264,8 @@ def _no_chance(way: Way, ways: list[Way], seconds: float, is_small: bool) -> str
         return f"{way.count:,} sweeps; {first.method} takes 1"
     ratio, share = way.operations / max(first.operations, 1), way.compile_seconds / seconds if seconds else math.inf
     if ratio <= (NEAR if share <= MOST_OF_TIME else 0.0) or ratio <= (0.1 / share) ** 2:
+        return ""
+    if function.in_batch and ratio * NEAR <= 1 and share <= MOST_FOR_ONE:
         return ""
     fewest = min((other for other in ways if other.count), key=lambda other: other.count, default=first)
     if way.count > fewest.count:

@@ -156,6 +156,28 @@ def test_what_takes_long_to_compile_comes_last_and_only_if_there_is_time(monkeyp
     assert way(plan, "eliminate").skipped == "no time left"
 
 
+def test_fewer_operations_are_worth_a_long_compilation_in_batches_only(monkeypatch):
+    module, compiled = sys.modules["jaxdl.jacobian.planning"], []
+    estimated, compile = module.estimated, module._compiled
+
+    def slow(function):
+        way = estimated(function)
+        if way.method == "eliminate":
+            return replace(way, operations=70.0, compile_seconds=300.0)
+        return replace(way, operations=100.0) if way.is_usable else way
+
+    monkeypatch.setattr(module, "estimated", slow)
+    monkeypatch.setattr(
+        module, "_compiled", lambda f, way, points: compiled.append(way.method) or compile(f, way, points)
+    )
+    f = lambda x: jnp.sin(x[1:] * x[:-1])
+    jacobian.best(f, batch=False, seconds=1e3).plan(X)
+    assert compiled
+    assert "eliminate" not in compiled
+    jacobian.best(f, batch=True, seconds=1e3).plan(X)
+    assert compiled[-1] == "eliminate"
+
+
 def test_the_title_says_nothing_twice_and_what_had_no_time():
     one = Way("reverse", run=len, predicted=2e-6)
     plan = lambda *others: JacobianPlan.of(3, 3, [one, *others])
