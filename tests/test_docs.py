@@ -41,3 +41,24 @@ PRINTED = "the results agree to 1.10e-07\n by hand  3 of 4 kB\nat f.py:12 (f): f
 )
 def test_a_statement_is_compared_with_what_was_printed(stated, measured, is_so):
     assert (documents.Statement("", 0, stated, PRINTED, measured).missing() == []) == is_so
+
+
+PAGE = """```python
+print(1.0001, "and more")
+```
+
+```text title="Output"
+{}
+```
+"""
+
+
+def test_a_tutorial_shows_what_it_prints_now(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format("1 and more"))
+    assert documents.as_printed(page) == PAGE.format("1.0001 and more")
+    page.write_text(PAGE.format("1 and …"))
+    assert documents.as_printed(page) == PAGE.format("1 and …")
+    page.write_text(PAGE.format("2 and more"))
+    with pytest.raises(ValueError, match=r"page\.md:5: this was not printed"):
+        documents.as_printed(page)
