@@ -263,9 +263,8 @@ def _no_chance(function: VectorFunction, way: Way, ways: list[Way], seconds: flo
     if first.count == 1 and way.count > FEW:
         return f"{way.count:,} sweeps; {first.method} takes 1"
     ratio, share = way.operations / max(first.operations, 1), way.compile_seconds / seconds if seconds else math.inf
-    if ratio <= (NEAR if share <= MOST_OF_TIME else 0.0) or ratio <= (0.1 / share) ** 2:
-        return ""
-    if function.in_batch and ratio * NEAR <= 1 and share <= MOST_FOR_ONE:
+    clearly_less = 1 / NEAR if function.in_batch and share <= MOST_FOR_ONE else 0.0
+    if ratio <= (NEAR if share <= MOST_OF_TIME else clearly_less) or ratio <= (0.1 / share) ** 2:
         return ""
     fewest = min((other for other in ways if other.count), key=lambda other: other.count, default=first)
     if way.count > fewest.count:

@@ -14,7 +14,7 @@ from jaxdl.jaxpr.defining import (
     zero_tangent,
     zeros,
 )
-from jaxdl.jaxpr.evaluation import binding, evaluate, evaluate_opened, in_loops, inlined, run, value_of
+from jaxdl.jaxpr.evaluation import binding, evaluate, evaluate_opened, in_loops, inlined, replaced, run, value_of
 from jaxdl.jaxpr.families import (
     CALLBACKS,
     CALLS,
@@ -198,6 +198,7 @@ __all__ = [
     "products",
     "quick_jit",
     "reduced_axes",
+    "replaced",
     "rule_constants",
     "rule_jaxpr",
     "rule_name",

@@ -1,5 +1,6 @@
 """Evaluating a jaxpr, with some equations replaced."""
 
+import functools
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -9,10 +10,22 @@ from jax.extend import source_info_util
 from jaxdl.jaxpr.families import CUSTOM_RULES
 from jaxdl.jaxpr.reading import equations_inside, inner_jaxprs, is_jaxpr, is_variable, opened
 from jaxdl.jaxpr.source_lines import where
+from jaxdl.jaxpr.tracing import trace_arrays
 from jaxdl.jaxpr.types import as_array
 from jaxdl.jaxpr.versions import AnyJaxpr, Equation, has_symbolic_zeros, zeros_fixed
 
 Replacement: TypeAlias = Callable[[Equation], Callable[..., Any] | None]
+
+
+def replaced(f: Callable[..., Any], replacement: Replacement) -> Callable[..., Any]:
+    """f with some equations of its program replaced, as by `evaluate`."""
+
+    @functools.wraps(f)
+    def with_replacements(*args, **kwargs):
+        jaxpr, result, arrays = trace_arrays(f, args, kwargs)
+        return jax.tree.unflatten(result, evaluate(jaxpr, arrays, replacement))
+
+    return with_replacements
 
 
 def evaluate(jaxpr: AnyJaxpr, args: Sequence[Any], replacement: Replacement) -> list[Any]:

@@ -41,7 +41,7 @@ def automatic(
         >>> float(jax.grad(automatic(jax.nn.relu))(2.0))
         1.0
     """
-    return _replaced(f, removal(chosen(only, keep)))
+    return jx.replaced(f, removal(chosen(only, keep)))
 
 
 def stock(f: Callable[Arguments, Result], *, only: Choice = None, keep: Choice = None) -> Callable[Arguments, Result]:
@@ -69,16 +69,7 @@ def stock(f: Callable[Arguments, Result], *, only: Choice = None, keep: Choice =
         ['custom_jvp']
     """
     wanted = chosen(only, keep)
-    return _replaced(f, removal(lambda site: site.kind == "op" and wanted(site), stock_program))
-
-
-def _replaced(f, replacement):
-    @functools.wraps(f)
-    def with_replacements(*args, **kwargs):
-        jaxpr, result, arrays = jx.trace_arrays(f, args, kwargs)
-        return jax.tree.unflatten(result, jx.evaluate(jaxpr, arrays, replacement))
-
-    return with_replacements
+    return jx.replaced(f, removal(lambda site: site.kind == "op" and wanted(site), stock_program))
 
 
 def removal(

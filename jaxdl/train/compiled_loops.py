@@ -1,10 +1,8 @@
 """Steps in compiled loops: on a CPU their convolutions get the order of axes for which XLA has libraries there."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
@@ -23,12 +21,4 @@ def fast_in_loops(steps: Callable[..., Any], platform: str) -> Callable[..., Any
     the gradient of a kernel as JAX derives it. They are written as transposes around one in that order. Where there
     are none, the program stays as it is.
     """
-    if platform != "cpu":
-        return steps
-
-    @functools.wraps(steps)
-    def with_library_axes(*args):
-        jaxpr, result, arrays = jx.trace_arrays(steps, args, {})
-        return jax.tree.unflatten(result, jx.evaluate(jaxpr, arrays, jx.in_loops(jx.with_library_axes)))
-
-    return with_library_axes
+    return jx.replaced(steps, jx.in_loops(jx.with_library_axes)) if platform == "cpu" else steps
