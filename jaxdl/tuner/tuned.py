@@ -206,8 +206,8 @@ class Tuned(Report):
         refused = {
             f"{d.name}, {o.option}: {o.refused}": None for d in self.decisions for o in d.alternatives if o.refused
         }
-        title = "Choices, and the whole gradient with another choice" if any(row[-1] for row in rows) else "Choices"
-        return Table(title, columns, rows, "\n".join(refused), words=6).without_empty_columns()
+        instead = ["Instead: the time of the whole gradient with another choice."] if any(row[-1] for row in rows) else []
+        return Table("Choices", columns, rows, "\n".join([*instead, *refused]), words=6).without_empty_columns()
 
     def to_json(self) -> dict[str, Any]:
         """All but the function; `Tuned.load` reads it."""
