@@ -27,9 +27,9 @@ def compute_local_gradients(graph: AnyGraph) -> None:
 
 
 def _is_small(edge):
-    """Whether target and source have at most `FEW` numbers, and a gradient flows along the edge."""
+    """Whether target and source have numbers, but at most `FEW`, and a gradient flows along the edge."""
     types = (*edge.target.types, edge.source.type)
-    return edge.adjoint is not None and len(types) == 2 and all(math.prod(t.shape) <= FEW for t in types)
+    return edge.adjoint is not None and len(types) == 2 and all(0 < math.prod(t.shape) <= FEW for t in types)
 
 
 def _jacobian(edge: Edge):

@@ -62,6 +62,9 @@ def _errors_name(node: Node, action: str) -> Iterator[None]:
 def seeds(graph: AnyGraph, cotangent: Any) -> list[tuple[Output, Any]]:
     """The outputs with their cotangents, without those whose cotangent is None."""
     given = jax.tree.leaves(cotangent, is_leaf=lambda c: c is None)
+    whole = jax.tree.leaves(graph.outputs, is_leaf=lambda y: y is None or isinstance(y, Output))
+    if len(given) == len(whole):  # a result may have None in it, too
+        given = [c for y, c in zip(whole, given, strict=True) if y is not None]
     if len(given) != len(graph.flat_outputs):
         raise ValueError(
             f"backward: {graph.name} gives {len(graph.flat_outputs)} arrays, got {len(given)} cotangents; give one for "

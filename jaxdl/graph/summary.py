@@ -19,7 +19,7 @@ MOST_NUMBERS = 1000  # of an array whose numbers are in the JSON
 def table(graph: AnyGraph) -> Table:
     """One row for each of the first nodes: the operation, its value, its adjoint and its line of source code."""
     shown = graph.nodes[:MOST_ROWS]
-    rows = [(formula(node), _value(node), value_text(node.adjoint), node.where) for node in shown]
+    rows = [(formula(node), _value(node), _adjoint(node), node.where) for node in shown]
     notes = [f"{len(graph.nodes)} nodes"]
     if graph.peak_bytes is not None:
         notes.append(f"values and gradients took up to {bytes_text(graph.peak_bytes)}")
@@ -33,6 +33,11 @@ def _value(node: Node) -> str:
     if node.kept is None:
         return ", ".join(map(shape_text, node.types))
     return ", ".join(map(value_text, node.kept))
+
+
+def _adjoint(node: Node) -> str:
+    arrives = any(adjoint is not None for adjoint in node.adjoints or ())
+    return ", ".join(map(value_text, node.adjoints or ())) if arrives else "–"
 
 
 def to_json(graph: AnyGraph) -> dict[str, Any]:

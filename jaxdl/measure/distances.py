@@ -167,7 +167,7 @@ def _last_place(x, dtype) -> float:
     """The unit in the last place, in a format, of the largest entry of an array."""
     finfo, largest_entry = jnp.finfo(dtype), np.max(np.abs(x))
     exponent = np.floor(np.log2(largest_entry)) if largest_entry > 0 and np.isfinite(largest_entry) else 0.0
-    return float(2.0 ** max(exponent, float(finfo.minexp)) * float(finfo.eps))
+    return float(2.0 ** (max(exponent, float(finfo.minexp)) + np.log2(float(finfo.eps))))
 
 
 def _largest_distance(a, b):

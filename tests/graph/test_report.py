@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import pytest
+from jax import lax
 from matplotlib.figure import Figure
 
 import jaxdl
@@ -134,3 +135,15 @@ def test_names_are_text_on_a_page(tmp_path):
     assert "{{DATA}}" in page
     assert page.count('"edges":') == page.count('id="i0"') == 1
     assert "<b>'" not in page
+
+
+def test_the_table_has_the_gradients_of_all_outputs_of_an_operation():
+    graph = trace(lambda x: lax.scan(lambda c, a: (c * a, c + a), 1.0, x), jnp.ones(3)).backward((1.0, jnp.ones(3)))
+    assert [row[2] for row in graph.table().rows] == ["[4 3 2]", "1, [1 1 1]"]
+    only = graph.backward((None, jnp.ones(3)))
+    assert only.table().rows[1][2] == "–, [1 1 1]"
+
+
+def test_graphs_of_empty_arrays_are_drawn():
+    graph = trace(lambda x: jnp.sum(jnp.sin(x)), jnp.ones((0, 3))).backward()
+    assert "sin" in graph.draw().text

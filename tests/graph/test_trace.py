@@ -265,3 +265,11 @@ def test_an_error_without_a_message_is_named():
     silent.defvjp(lambda x: (x, None), lambda *_: (_ for _ in ()).throw(AssertionError()))
     with pytest.raises(ValueError, match=r"u1 .* cannot be differentiated in reverse mode: AssertionError"):
         trace(silent)(f32(1)).backward()
+
+
+def test_a_result_with_none_takes_cotangents_with_none():
+    graph = trace(lambda x: (None, x * 2, [x * 3]), f32(1))
+    assert float(graph.backward((None, 1.0, [1.0]))["x"].adjoint) == 5
+    assert float(graph.backward((None, None, [1.0]))["x"].adjoint) == 3
+    with pytest.raises(ValueError, match="gives 2 arrays, got 1 cotangents"):
+        graph.backward(1.0)

@@ -11,6 +11,7 @@ import pytest
 import jaxdl
 from jaxdl import contrast, ops
 from jaxdl.measure import Differentiated
+from jaxdl.measure.distances import differences
 from jaxdl.report import error_text
 from tests.symbolic_rule import product_of_fixed
 from tests.tolerance import tolerance
@@ -295,3 +296,11 @@ def test_equal_names_in_tables_are_told_apart():
     assert len({*names}) == len(names)
     assert "dense 8×5 → 8×2" in names
     assert {"dense 8×5 → 8×5 (1)", "dense 8×5 → 8×5 (2)"} <= {*names}
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_at_the_end_of_the_range():
+    """The unit in the last place of the largest float64, as jnp.nan_to_num has it, is finite, its next power is not."""
+    largest = np.array([np.finfo(np.float64).max])
+    (found,) = differences(["x"], [jnp.ones(1)], [jnp.zeros(1)], [largest])
+    assert found.hand_ulp == found.automatic_ulp == pytest.approx(2.0**23, rel=1e-6)

@@ -33,7 +33,7 @@ def latex(graph: AnyGraph) -> str:
 def _forward(graph):
     lines = []
     for node in graph.nodes:
-        if node.equation is not None and not expressions.is_inline(node):
+        if node.equation is not None and node.types and not expressions.is_inline(node):
             value, definitions = expressions.value_of(node)
             outputs = ", ".join(output_symbol(Output(node, k)) for k in range(len(node.types)))
             lines += [*definitions, f"{outputs} = {value}"]
@@ -61,10 +61,10 @@ class _Backward:
                 self._add(Output(node, k))
 
     def _add(self, x: Output):
-        edges = [edge for edge in x.node.users if edge.source == x and self._flows(edge)]
+        edges = [edge for edge in x.node.users if edge.source == x and self._reached(edge)]
         if not edges or not x.is_smooth or x == self.end:
             return
-        terms = [expressions.contribution(edge, self._upstream(edge)) for edge in edges]
+        terms = [term for edge in edges for term in self._contributions(edge)]
         own, in_values = self._symbol(x), self._in_values(edges)
         if in_values:
             self.values[x] = in_values
@@ -82,18 +82,23 @@ class _Backward:
 
     def _in_values(self, edges: list[Edge]) -> Product | None:
         """The gradient in terms of values alone, if it is short."""
-        upstream = self.values.get(Output(edges[0].target, 0))
-        if len(edges) > 1 or upstream is None or expressions.needs_upstream(edges[0]):
+        y, *others = [y for edge in edges for y in self._reached(edge)]
+        upstream = self.values.get(y)
+        if others or upstream is None or expressions.needs_upstream(edges[0]):
             return None
-        value = expressions.contribution(edges[0], upstream)
+        value = expressions.contribution(edges[0], upstream, y)
         return value if len(str(value)) <= MOST_LETTERS else None
 
-    def _flows(self, edge):
-        return any(Output(edge.target, k) in self.symbols for k in range(len(edge.target.types)))
+    def _contributions(self, edge) -> list[Product]:
+        """One for each output of the target to which something flows back."""
+        return [expressions.contribution(edge, self.symbols[y], y) for y in self._reached(edge)]
+
+    def _reached(self, edge) -> list[Output]:
+        outputs = (Output(edge.target, k) for k in range(len(edge.target.types)))
+        return [y for y in outputs if y in self.symbols]
 
     def _upstream(self, edge) -> Product:
-        y = Output(edge.target, 0)
-        return self.symbols.get(y) or self._symbol(y)
+        return self.symbols[self._reached(edge)[0]]
 
     def _symbol(self, x: Output) -> Product:
         return symbol(gradient_symbol(self.loss, x, self.end), not x.type.shape)

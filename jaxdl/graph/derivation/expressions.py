@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from jaxdl.graph.derivation.formula_choice import formula_of
 from jaxdl.graph.derivation.products import Product, bracketed, product_of, summed, symbol, times
-from jaxdl.graph.derivation.symbols import output_symbol, plain
+from jaxdl.graph.derivation.symbols import number, output_symbol, plain
 from jaxdl.graph.node import ARGUMENT, Edge, Node, Output
 
 INLINE = {"add", "sub", "mul", "neg", "transpose", "convert_element_type"}
@@ -22,15 +24,21 @@ def definitions_of(edge: Edge, upstream: Product) -> list[str]:
     return _split(_back(edge), edge.target, upstream)[1]
 
 
-def contribution(edge: Edge, upstream: Product) -> Product:
-    """What the target of an edge contributes to the gradient of its source; `upstream` is the target's own gradient."""
+def contribution(edge: Edge, upstream: Product, y: Output) -> Product:
+    """What an output y of an edge's target contributes to the gradient of its source; `upstream` is that of y."""
     is_number = not edge.source.type.shape
     if edge.place + 1 >= len(formula_of(edge.target)):  # no formula is known
-        y, x = output_symbol(Output(edge.target, 0)), output_symbol(edge.source)
-        return times(upstream, symbol(rf"\frac{{\partial {y}}}{{\partial {x}}}", is_number))
+        return times(upstream, symbol(_partial_derivative(edge, y), is_number))
     is_repeated = is_number and bool(edge.target.types[0].shape) and edge.target.name != "broadcast_in_dim"
     found = _product(_back(edge).split("; ")[0], edge.target, upstream, is_number and not is_repeated)
     return summed(found) if is_repeated else found
+
+
+def _partial_derivative(edge, y):
+    """∂u/∂x, or ∂₂u, by the second input, where x is several inputs."""
+    if sum(other.source == edge.source for other in edge.target.edges) > 1:
+        return rf"\partial_{{{edge.place + 1}}} {output_symbol(y)}"
+    return rf"\frac{{\partial {output_symbol(y)}}}{{\partial {output_symbol(edge.source)}}}"
 
 
 def needs_upstream(edge: Edge) -> bool:
@@ -86,7 +94,7 @@ def _operands(node) -> dict[str, Product]:
 
 def _operand(x) -> Product:
     if not isinstance(x, Edge):
-        return Product(negative=float(x) < 0, numbers=(f"{abs(float(x)):g}",))
+        return Product(negative=x < 0, numbers=(number(abs(x)),)) if np.isreal(x) else symbol(number(x), is_number=True)
     node, is_number = x.source.node, not x.source.type.shape
     if not is_inline(node):
         return symbol(output_symbol(x.source), is_number)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 
+import jax.numpy as jnp
+
 from jaxdl import jaxpr as jx
 from jaxdl.graph.derivation.formulas import FORMULAS, OP_FORMULAS, PRODUCTS, SETTINGS, SHAPES, SOFTPLUS
 from jaxdl.graph.derivation.symbols import plain
@@ -39,9 +41,30 @@ def _of_primitive(node):
     if node.name == "cumsum" and jx.parameters(node.equation)["reverse"]:
         ahead, back = FORMULAS["cumsum"]
         return back.replace("(g)", "(a)"), ahead.replace("(a)", "(g)")
+    if node.name == "transpose" and not _is_of_matrices(node):
+        return r"\mathrm{transpose}(a)", r"\mathrm{transpose}(g)"
+    if node.name == "convert_element_type":
+        return _conversion(*(v.aval.dtype for v in (*node.equation.invars, *node.equation.outvars)))
     if node.name == "select_n" and (count > 3 or node.equation.invars[0].aval.dtype != bool):
         return None
     return FORMULAS.get(node.name)
+
+
+def _is_of_matrices(node):
+    """Whether the last two dimensions change places and no others."""
+    *leading, i, j = jx.parameters(node.equation)["permutation"]
+    return [*leading, j, i] == [*range(len(leading) + 2)]
+
+
+def _conversion(old, new):
+    """Conversions change a value only where numbers become integers or booleans, or complex numbers real ones."""
+    if new == jnp.bool_ and old != jnp.bool_:
+        return (r"[a \neq 0]",)
+    if jnp.issubdtype(new, jnp.integer) and jnp.issubdtype(old, jnp.inexact):
+        return (r"\mathrm{trunc}(a)",)
+    if jnp.issubdtype(old, jnp.complexfloating) != jnp.issubdtype(new, jnp.complexfloating):
+        return (r"a", r"\mathrm{Re}(g)") if jnp.issubdtype(new, jnp.complexfloating) else (r"\mathrm{Re}(a)", r"g")
+    return FORMULAS["convert_element_type"]
 
 
 def _product(node):
@@ -72,4 +95,4 @@ def _of_rule(node):
 
 
 def _is_zero(x):
-    return not isinstance(x, Edge) and float(x) == 0
+    return not isinstance(x, Edge) and x == 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 _MATRICES = re.compile(r"([a-g])(\^T)?(?:(?:\\, | )([a-g])(\^T)?)?")  # one letter, or a product of two
-_DIGITS = re.compile(r"[\d.]+(e[+-]\d+)?")
+_DIGITS = re.compile(r"[\d.]+|([\d.]+ \\cdot )?10\^\{-?\d+\}")
 _SUM, _HADAMARD = (" + ", " - "), r" \odot "
 
 

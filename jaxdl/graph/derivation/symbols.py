@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import numpy as np
 
 from jaxdl.graph.node import Output
 
@@ -31,6 +34,18 @@ _IN_LATEX = str.maketrans(
         "&": r"\wedge ", "^": r"\uparrow ", "~": r"\sim ", "'": "", '"': "", "`": "",
     }
 )  # fmt: skip
+
+
+def number(x: Any) -> str:
+    """A real or complex number: 0.5, 10⁻⁵, ∞, 1 + 2 i."""
+    if not np.isreal(x):
+        real = f"{number(np.real(x))} + " if np.real(x) else ""
+        return f"{real}{number(np.imag(x))} i".replace("+ -", "- ")
+    x = float(np.real(x))
+    if not np.isfinite(x):
+        return upright("NaN") if np.isnan(x) else r"\infty" if x > 0 else r"-\infty"
+    digits, _, exponent = f"{x:g}".partition("e")
+    return rf"{digits} \cdot 10^{{{int(exponent)}}}".replace(r"1 \cdot ", "") if exponent else digits
 
 
 def upright(text: str) -> str:
