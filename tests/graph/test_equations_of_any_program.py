@@ -79,5 +79,6 @@ def test_operations_without_outputs_have_no_equation():
 
 def test_numbers():
     assert [number(x) for x in (0.5, 1e-5, -3e8, 2, True)] == ["0.5", "10^{-5}", r"-3 \cdot 10^{8}", "2", "1"]
+    assert number(1.1e10) == r"1.1 \cdot 10^{10}"
     assert [number(float(x)) for x in ("inf", "-inf", "nan")] == [r"\infty", r"-\infty", r"\mathrm{NaN}"]
     assert [number(x) for x in (1 - 2j, 0.5j)] == ["1 - 2 i", "0.5 i"]

@@ -45,7 +45,10 @@ def number(x: Any) -> str:
     if not np.isfinite(x):
         return upright("NaN") if np.isnan(x) else r"\infty" if x > 0 else r"-\infty"
     digits, _, exponent = f"{x:g}".partition("e")
-    return rf"{digits} \cdot 10^{{{int(exponent)}}}".replace(r"1 \cdot ", "") if exponent else digits
+    if not exponent:
+        return digits
+    factor = "" if digits == "1" else rf"{digits} \cdot "
+    return rf"{factor}10^{{{int(exponent)}}}"
 
 
 def upright(text: str) -> str:
