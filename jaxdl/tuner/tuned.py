@@ -206,7 +206,8 @@ class Tuned(Report):
         refused = {
             f"{d.name}, {o.option}: {o.refused}": None for d in self.decisions for o in d.alternatives if o.refused
         }
-        instead = ["Instead: the time of the whole gradient with another choice."] if any(row[-1] for row in rows) else []
+        has_times = any(row[-1] for row in rows)
+        instead = ["Instead: the time of the whole gradient with another choice."] if has_times else []
         return Table("Choices", columns, rows, "\n".join([*instead, *refused]), words=6).without_empty_columns()
 
     def to_json(self) -> dict[str, Any]:
