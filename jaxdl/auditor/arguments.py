@@ -179,7 +179,7 @@ def _objection(f, args) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             jaxpr, _, arrays = jx.trace_arrays(f, args, {})
-    except Exception as error:  # whatever the user's function raises
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
     inputs = [_is_float(x) for x in arrays]
     outputs = zip(jx.opened(jaxpr).outvars, jx.dependent_outputs(jaxpr, inputs), strict=True)
@@ -206,7 +206,7 @@ def _has_pullback(f, args):
     moved = [arrays[i] for i in smooth]
     try:
         jax.eval_shape(lambda *x: (pulled := jax.vjp(of_smooth, *x))[1](pulled[0]), *moved)
-    except Exception:  # whatever the user's rule raises
+    except (Exception, SystemExit):  # whatever the user's rule raises
         return False
     return True
 
@@ -224,7 +224,7 @@ def _finite(f, kinds):
                 warnings.simplefilter("ignore")
                 arrays = [x for x in args if jx.is_array(x)]
                 y = jx.quick_jit(jx.in_arrays(f, args, {}), *arrays)(*arrays)
-        except Exception:  # it can be traced, but not run
+        except (Exception, SystemExit):  # it can be traced, but not run
             return None
         if all(np.isfinite(np.asarray(leaf).astype(complex)).all() for leaf in jax.tree.leaves(y) if _is_float(leaf)):
             return args

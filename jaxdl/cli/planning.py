@@ -19,6 +19,8 @@ def show_plan(settings: Settings, chip: str, shape: tuple[int, ...] | None, clas
     if batch < 1 or devices < 1 or accumulate < 1:
         raise BadUsage(f"--batch, --devices and --accumulate must be 1 or more, got {batch}, {devices}, {accumulate}")
     image: tuple[int, ...] = shape or chosen.shape
+    if min(image) < 1 or classes < 1:
+        raise BadUsage(f"--shape and --classes must be 1 or more, got {' '.join(map(str, image))} and {classes}")
     network, loss = model_of(chosen, settings, without_examples(settings.model, image, classes))
     x, y = jax.ShapeDtypeStruct((batch, *image), jnp.float32), jax.ShapeDtypeStruct((batch,), jnp.int32)
     found = usage(

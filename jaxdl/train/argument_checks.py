@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
 from jaxdl.data import Records, check_inputs, check_labels, in_memory
 
 COLUMNS = {"epoch", "loss", "seconds", "skipped", "test_loss"}  # of the history; not names of metrics
@@ -23,6 +24,17 @@ def check_numbers(epochs: Any, batch: Any, accumulate: Any) -> None:
         raise ValueError(
             f"fit: epochs must be 0 or more, batch and accumulate 1 or more, got {epochs}, {batch} and {accumulate}"
         )
+
+
+def check_parts(model: Any, optimizer: Any, key: Any) -> None:
+    """Checks that the model, the optimiser and the key are such: a seed or a rate in their place is named."""
+    has = lambda x, *names: not isinstance(x, type) and all(callable(getattr(x, name, None)) for name in names)
+    if not has(model, "init", "apply"):
+        raise TypeError(f"fit: model must be a layer of jaxdl.nn, with init and apply, got {model!r}")
+    if not has(optimizer, "init", "update"):
+        raise TypeError(f"fit: optimizer must be an optimiser of optax, such as optax.adam(1e-3), got {optimizer!r}")
+    if not hasattr(key, "dtype") or np.size(key) == 0 or (jx.is_key(key) and key.ndim):
+        raise TypeError(f"fit: key must be one key, such as jax.random.key(0), got {key!r}")
 
 
 def source_of(data: Any) -> tuple[Records, tuple[Any, ...] | None]:

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import jaxpr as jx
+
 NUMPY_TYPES = "?bBhHiIlLqQefdF"  # those that safetensors stores for NumPy; others are written as bytes
 
 
@@ -24,6 +26,7 @@ def own_shards(tree: Any) -> dict[str, np.ndarray]:
     """Copies in host memory of the shards that this process writes, by tensor name."""
     found = {}
     for path, x in _by_path(tree).items():
+        x = jax.random.key_data(x) if jx.is_key(x) else x
         if isinstance(x, jax.Array):
             shards = [shard for shard in x.addressable_shards if shard.replica_id == 0]
             pieces = [(shard.index, shard.data) for shard in shards]

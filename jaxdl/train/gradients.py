@@ -94,7 +94,7 @@ def accumulated(value_and_grad: Callable[..., Any], parts: int) -> Callable[...,
         A function with the same arguments and results.
 
     Raises:
-        ValueError: When called, if the batch cannot be cut into so many equal parts.
+        ValueError: If parts is not 1 or more; when called, if the batch cannot be cut into so many equal parts.
 
     Examples:
         >>> loss = lambda w, x: (w * x).mean()
@@ -102,6 +102,9 @@ def accumulated(value_and_grad: Callable[..., Any], parts: int) -> Callable[...,
         >>> float(value), float(gradient)
         (4.5, 1.5)
     """
+
+    if not hasattr(parts, "__index__") or parts < 1:
+        raise ValueError(f"accumulated: parts must be a whole number, 1 or more, got {parts!r}")
 
     def of_batch(params, *batch):
         cut = jax.tree.map(lambda x: _cut(x, parts), batch)
@@ -125,6 +128,10 @@ def _chosen(params, mask):
 
 
 def _cut(x, parts):
+    if not jnp.ndim(x):
+        raise ValueError(
+            f"accumulated: {x} in the batch is one number, not an array with examples along its first axis"
+        )
     if x.shape[0] % parts:
         raise ValueError(f"accumulated: a batch of {x.shape[0]} cannot be cut into {parts} equal parts")
     return x.reshape(x.shape[0] // parts, parts, *x.shape[1:])  # each device cuts its own rows

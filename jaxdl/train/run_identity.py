@@ -37,7 +37,7 @@ def program_fingerprint(step: Callable[..., Any], *args: Any) -> dict[str, Any]:
     Other versions of JAX and jaxdl trace the same step differently: digests compare only within the same versions.
     """
     closed = jax.make_jaxpr(step)(*args)
-    digest = _digest([jx.without_addresses(str(closed)).encode(), *map(_content, map(np.asarray, closed.consts))])
+    digest = _digest([jx.without_addresses(str(closed)).encode(), *map(_content, closed.consts)])
     return {PROGRAM: digest, VERSIONS: f"JAX {jax.__version__}, jaxdl {__version__}"}
 
 
@@ -65,7 +65,7 @@ def _described(entry) -> bytes:
 
 
 def _content(x) -> bytes:
-    x = np.ascontiguousarray(x)
+    x = np.ascontiguousarray(jax.random.key_data(x) if jx.is_key(x) else x)
     return f"{x.dtype} {x.shape}".encode() + x.tobytes()
 
 

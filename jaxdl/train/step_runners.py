@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxdl.data import Batches
 from jaxdl.train.compiled_loops import fast_in_loops
@@ -19,6 +20,20 @@ from jaxdl.train.devices import Placement
 from jaxdl.train.steps import scanned
 
 Options = dict[str, str] | None
+
+
+def separate(tree: Any) -> Any:
+    """A pytree of arrays of JAX, none of them twice: they are donated, and some optimisers keep first parameters."""
+    seen = set()
+
+    def own(x):
+        if not isinstance(x, jax.Array):
+            return jnp.asarray(x)
+        is_new = id(x) not in seen
+        seen.add(id(x))
+        return x if is_new else jnp.copy(x)
+
+    return jax.tree.map(own, tree)
 
 
 class ScannedSteps:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxdl import jaxpr as jx
 from jaxdl.nn import Layer
 from jaxdl.optional_packages import install_hint
 from jaxdl.train.compiled_loops import default_platform, fast_in_loops
@@ -80,7 +82,9 @@ def checked_step(
 
     def step(params, state, x, y, key):
         value, gradients = value_and_grad(params, x, y, key)
-        updates, new_state = optimizer.update(gradients, state, params)
+        of_params = lambda params: value_and_grad(params, x, y, key)[0]  # for line searches
+        more = _taken(optimizer.update, {"value": value, "grad": gradients, "value_fn": of_params})
+        updates, new_state = optimizer.update(gradients, state, params, **more)
         new = apply_updates(params, updates)
         is_finite = jnp.isfinite(value) & are_finite(new)
         if skip_nonfinite:
@@ -90,6 +94,13 @@ def checked_step(
         return new, new_state, (value, is_finite)
 
     return step
+
+
+def _taken(update, given):
+    """Those arguments that an optimiser's update takes by keyword, besides gradients, state and parameters."""
+    known = inspect.signature(update).parameters
+    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    return {name: x for name, x in given.items() if takes_all or name in known}
 
 
 def are_finite(tree: Any) -> jax.Array:
@@ -127,9 +138,22 @@ def averaged(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
     def of_batch(*args):
         losses = loss(*args)
+        if not (jx.is_array(losses) and jnp.issubdtype(losses.dtype, jnp.floating)):
+            raise TypeError(f"the loss must be an array of floating-point numbers, got {_kind(losses)}")
         return losses.mean() if losses.ndim else losses
 
     return of_batch
+
+
+def one_number(name: str, x: Any) -> Any:
+    """x, a single number."""
+    if jax.tree.structure(x) != jax.tree.structure(0) or jnp.ndim(x):
+        raise TypeError(f"{name} must be one number, got {_kind(x)}")
+    return x
+
+
+def _kind(x):
+    return jx.typed(jax.typeof(x)) if jx.is_array(x) else type(x).__name__
 
 
 def stopping_step(step: Callable[..., Any], with_state: bool) -> Callable[..., Any]:

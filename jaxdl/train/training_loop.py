@@ -13,14 +13,30 @@ import numpy as np
 from jaxdl.data import Batches, Records
 from jaxdl.nn import Layer
 from jaxdl.report import ProgressBar
-from jaxdl.train.argument_checks import check_classes, check_metrics, check_numbers, check_test, source_of
+from jaxdl.train.argument_checks import (
+    check_classes,
+    check_metrics,
+    check_numbers,
+    check_parts,
+    check_test,
+    source_of,
+)
 from jaxdl.train.checkpoints import Checkpoint, Store
 from jaxdl.train.devices import Placement, is_mean_of_parts, replicated
 from jaxdl.train.interrupt import Interruption
 from jaxdl.train.run import Run
 from jaxdl.train.run_identity import program_fingerprint, run_fingerprint
-from jaxdl.train.step_runners import ScannedSteps, StreamedSteps
-from jaxdl.train.steps import averaged, checked_step, gradient, objective, scaled, shape_of_example, stopping_step
+from jaxdl.train.step_runners import ScannedSteps, StreamedSteps, separate
+from jaxdl.train.steps import (
+    averaged,
+    checked_step,
+    gradient,
+    objective,
+    one_number,
+    scaled,
+    shape_of_example,
+    stopping_step,
+)
 from jaxdl.train.trained import Trained
 from jaxdl.train.tuned_runs import keep_tuned, tuned_objective
 
@@ -65,7 +81,7 @@ def fit(
         data: (x, y), arrays or pytrees of arrays with the examples along the first axis, which are transferred to the
             devices once; or `data.records(…)`, read when needed. Arrays of uint8 in x are images of 0 … 255, scaled to
             [0, 1] on the device; signed integers are tokens.
-        optimizer: An optimiser of optax.
+        optimizer: An optimiser of optax. Line searches and step sizes that need the loss have it.
         epochs: How many epochs to train, 0 or more.
         key: The key of parameters, batches and dropout.
         batch: Examples in a batch, over all devices.
@@ -110,6 +126,7 @@ def fit(
         True
     """
     check_numbers(epochs, batch, accumulate)
+    check_parts(model, optimizer, key)
     source, arrays = source_of(data)
     check_test(test, arrays)
     check_metrics(metrics or {})
@@ -119,7 +136,7 @@ def fit(
     batches = Batches(source, min(batch, len(source)), np.asarray(jax.random.key_data(order_key)).tolist(), place.part)
     x, y = arrays or jax.tree.map(np.asarray, source.read(np.arange(1)))
     params = place.started(lambda: model.init(init_key, jax.tree.map(shape_of_example, x)))
-    state = place.started(lambda: optimizer.init(params))
+    params, state = separate((params, place.started(lambda: optimizer.init(params))))
     check_classes(loss, _output(model, params, x), source, [pair[1] for pair in (arrays, test) if pair])
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}
     where = checkpoint if checkpoint is None or isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
@@ -184,6 +201,7 @@ def _evaluation(model, loss, metrics, test):
     @jax.jit
     def evaluate(params, x, y):
         output = model.apply(params, scaled(x))
-        return {"test_loss": averaged(loss)(output, y)} | {name: metric(output, y) for name, metric in metrics.items()}
+        values = {name: one_number(f"metric {name!r}", metric(output, y)) for name, metric in metrics.items()}
+        return {"test_loss": averaged(loss)(output, y)} | values
 
     return lambda params: {name: float(value) for name, value in evaluate(params, *test).items()}

@@ -72,6 +72,9 @@ def test_functions_of_others(capsys, tmp_path, monkeypatch):
     assert status("graph_of_a_user:f", "--args", tmp_path / "given.py") == 0
     assert "u1 = table['x'] × 2" in capsys.readouterr().out
     assert status("jax.numpy:sinc") == 0
+    (tmp_path / "graph_that_exits.py").write_text("def f(x):\n    raise SystemExit(3)\n")
+    assert status("graph_that_exits:f") == 2
+    assert "could be generated (SystemExit: 3)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ def test_mistakes(capsys):
     assert "did you mean mlp?" in capsys.readouterr().err
     assert run("mlp", "--batch", "10", "--devices", "4") == 2
     assert "a batch of 10 cannot be cut for 4 devices" in capsys.readouterr().err
+    for flag, given in (("--shape", "0"), ("--shape", "-3"), ("--classes", "0")):
+        assert run("mlp", flag, given) == 2
+        assert "--shape and --classes must be 1 or more" in capsys.readouterr().err
 
 
 def test_the_names_of_chips_and_optimizers_are_those_of_the_flags():
