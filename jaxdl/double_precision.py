@@ -145,6 +145,16 @@ def _scatter(function, eqn, args):
     return [function(*args, **settings)]
 
 
+def _scatter_or_apply(eqn, args):
+    """`x.at[i].set(y)` or `x.at[i].apply(f)`."""
+    if jx.is_replacement(eqn):
+        return _scatter(lax.scatter, eqn, args)
+    operand, indices, updates = args
+    body, consts = jx.scatter(eqn).update, jx.parameters(eqn)["update_consts"]
+    f = lambda x: _double_array(_opened(body, consts, [x, x])[0])
+    return _scatter(functools.partial(lax.scatter_apply, update_shape=updates.shape), eqn, [operand, indices, f])
+
+
 def _linear_solve(eqn, args):
     """Calls the equation's own solvers, and is differentiated as the equation is: not through their steps."""
     system = jx.linear_solve(eqn)
@@ -168,7 +178,7 @@ _BY_PRIMITIVE = {
     "nextafter": _rounded,
     "random_gamma": _rounded,  # another format gives another sample
     "reduce_precision": lambda eqn, args: args,
-    "scatter": functools.partial(_scatter, lax.scatter),
+    "scatter": _scatter_or_apply,
     "scatter-add": functools.partial(_scatter, lax.scatter_add),
     "scatter-mul": functools.partial(_scatter, lax.scatter_mul),
     "scatter-min": functools.partial(_scatter, lax.scatter_min),

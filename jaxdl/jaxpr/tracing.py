@@ -8,13 +8,14 @@ from typing import Any
 import jax
 
 from jaxdl.jaxpr.types import is_array
-from jaxdl.jaxpr.versions import AnyJaxpr
+from jaxdl.jaxpr.versions import AnyJaxpr, without_references
 
 
 def trace(f: Callable[..., Any], *types: Any, axis: tuple[Any, ...] | None = None) -> tuple[AnyJaxpr, Any]:
     """The closed jaxpr of f and the types of its result, under a named axis `(name, size)` if one is given."""
     env = [axis] if axis and isinstance(axis[0], str) else None
-    return jax.make_jaxpr(f, axis_env=env, return_shape=True)(*types)
+    jaxpr, shape = jax.make_jaxpr(f, axis_env=env, return_shape=True)(*types)
+    return jaxpr if env else without_references(jaxpr), shape
 
 
 def trace_arrays(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[AnyJaxpr, Any, list[Any]]:

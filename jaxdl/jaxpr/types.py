@@ -81,8 +81,8 @@ def exactly(value: Any) -> tuple[Any, ...]:
 
 
 def as_array(x: Any, aval: Any) -> jax.Array:
-    """A number or a NumPy array of a program as a JAX array of the type `aval`."""
-    if isinstance(x, jax.Array) or getattr(aval, "dtype", jax.dtypes.float0) == jax.dtypes.float0:
+    """A number or a NumPy array of a program as a JAX array of the type `aval`; a reference as it is."""
+    if isinstance(x, jax.Array | jax.Ref) or getattr(aval, "dtype", jax.dtypes.float0) == jax.dtypes.float0:
         return x
     if getattr(aval, "weak_type", False) and aval.shape == ():
         weak = jax.numpy.asarray(np.asarray(x).item())  # what Python's numbers become

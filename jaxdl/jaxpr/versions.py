@@ -60,6 +60,23 @@ def scan_counts(eqn: Equation) -> tuple[int, int]:
     return eqn.params["num_consts"], eqn.params["num_carry"]
 
 
+def without_references(jaxpr: AnyJaxpr) -> AnyJaxpr:
+    """A closed jaxpr in which the references that it makes (`jax.new_ref`) are values that are handed on.
+
+    Its equations compute their outputs and change nothing, so that it can be cut between any two of them. It stays as
+    it is where JAX cannot do that, as for references in the primals of custom rules.
+    """
+    if not any(type(effect).__name__ == "InternalMutableArrayEffect" for effect in jaxpr.effects):
+        return jaxpr
+    try:
+        from jax._src.state import discharge
+
+        of_closed = getattr(discharge, "discharge_state2", discharge.discharge_state)  # JAX 0.10.0 has both
+        return of_closed(jaxpr, should_discharge=[False] * len(jaxpr.in_avals))
+    except (ImportError, NotImplementedError):
+        return jaxpr
+
+
 def is_spoilt_trace(error: BaseException) -> bool:
     """Whether JAX has lost its trace of a `custom_vjp` inside a jitted function.
 

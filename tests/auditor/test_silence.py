@@ -56,6 +56,14 @@ def test_a_stop_hides_no_wrong_number_of_jax():
     assert {(f.verdict, f.at) for f in found} == {(Verdict.WRONG, "along a random direction")}
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.9])
+def test_a_function_applied_at_indices(factor):
+    """JAX has no derivative of it; the witness in float64 replaced the entries by 0."""
+    f = jax.custom_jvp(lambda x: x.at[jnp.array([0, 2])].apply(jnp.sin))
+    f.defjvps(lambda dx, y, x: factor * dx * jnp.where(jnp.arange(3) == 1, 1.0, jnp.cos(x)))
+    assert jaxdl.audit(f, X).verdict == (Verdict.RIGHT if factor == 1 else Verdict.WRONG)
+
+
 def test_a_stop_that_matters_to_one_entry_leaves_the_others_to_the_witnesses():
     def f(x, y):
         return (x + lax.stop_gradient(jnp.round(x) - x)).sum() + jnp.where(y == 0, 0.0, jnp.sin(y)).sum()

@@ -31,6 +31,23 @@ def test_right_to_all_digits(f, slope, is_analytic):
     assert error(f, X, np.diag(slope(np.asarray(X, np.float64)))) < 1e-7
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution(groups):
+    """JAX's product of complex convolutions rounds more than the imaginary step is large: the derivative was 0."""
+    kernel = draw(1, 2, 2 // groups, 3)
+    f = lambda x: jax.lax.conv_general_dilated(x, kernel, (1,), "SAME", feature_group_count=groups).ravel()
+    x = draw(2, 1, 2, 4)
+    assert error(f, x, jax.jacfwd(f)(x)) < 1e-6
+
+
+def test_a_function_applied_at_indices():
+    """JAX has no derivative of it."""
+    f = lambda x: x.at[jnp.array([0, 2, 0])].apply(jnp.sin)
+    slope = np.ones(7)
+    slope[2], slope[0] = np.cos(X[2]), np.cos(np.sin(X[0])) * np.cos(X[0])
+    assert error(f, X, np.diag(slope)) < 1e-6
+
+
 def test_a_kink_gives_the_mean_of_both_sides():
     assert jacobian.finite(jnp.abs)(0.0) == 0
     assert jacobian.finite(jax.nn.relu)(0.0) == 0.5

@@ -85,6 +85,12 @@ def test_only_the_mode_that_jax_has():
     alike(sparse(only_forward)(X), jax.jacfwd(only_forward)(X))
 
 
+def test_what_jax_cannot_linearize():
+    """It has but the forward mode of a window by any function."""
+    f = lambda x: jax.lax.reduce_window(x, 1.0, jax.lax.mul, (2,), (1,), "VALID")
+    alike(sparse(f)(X[:3]), jnp.array([[X[1], X[0], 0], [0, X[2], X[1]]]))
+
+
 @pytest.mark.parametrize("kind", [sp.csr_array, np.asarray])
 def test_a_given_pattern(kind):
     band = kind(np.abs(np.subtract.outer(range(12), range(12))) < 2)

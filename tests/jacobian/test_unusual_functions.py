@@ -43,6 +43,22 @@ only_reverse.defvjp(
     lambda x, dy: (dy * jnp.cos(x) * x.sum() + (dy * jnp.sin(x)).sum() * jnp.ones_like(x),),
 )
 
+
+def with_references(x):
+    """JAX cannot write a constant into a reference, and then differentiate in reverse."""
+    total, kept = jax.new_ref(jnp.float32(0)), jax.new_ref(x)
+    kept[3] = 2.0
+    kept[0] = kept[1] * x[0]
+
+    def step(i, carry):
+        total[...] += kept[i] ** 2
+        kept[i] = total[...]
+        return carry
+
+    lax.fori_loop(0, 4, step, 0)
+    return kept[...]
+
+
 c64 = lambda x: x.astype(jnp.complex64)
 FUNCTIONS = {
     "phase": lambda x: jnp.real(jnp.exp(c64(x) * 2j) * jnp.complex64(1 + 1j)),
@@ -91,6 +107,9 @@ FUNCTIONS = {
     "checkpoint": jax.checkpoint(lambda x: jnp.sin(jnp.sin(x)) * x.sum()),
     "draws": lambda x: x * jax.random.normal(jax.random.key(0), (4,)),
     "cond": lambda x: lax.cond(x[0] > 0, jnp.sin, lambda x: x[::-1], x),
+    "references": with_references,
+    "references in a jitted function": jax.jit(with_references),
+    "references in a checkpoint": jax.checkpoint(with_references),
     "nothing that moves": lambda x: jnp.round(x),
 }
 
@@ -120,7 +139,10 @@ def same(got, right):
 
 
 def right_of(name):
-    return (jax.jacrev if name == "custom_vjp" else jax.jacfwd)(FUNCTIONS[name])
+    f = FUNCTIONS[name]
+    if name.startswith("references"):  # JAX maps no function over their tangents
+        return lambda x: jnp.stack([jax.jvp(f, (x,), (e,))[1] for e in jnp.eye(4)], 1)
+    return (jax.jacrev if name == "custom_vjp" else jax.jacfwd)(f)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -32,6 +32,18 @@ def test_while_loops_lose_their_rules_too():
     assert_close(jax.jvp(automatic(f), (X,), (X,))[1], jnp.cos(X) * X, "float32")
 
 
+def test_a_rule_that_is_kept_may_write_into_a_reference():
+    def pullback(ref, dy):
+        ref[...] = dy
+        return None, dy
+
+    gradient, seen = jax.new_ref(jnp.zeros(2)), jax.custom_vjp(lambda ref, x: x)
+    seen.defvjp(lambda ref, x: (x, ref), pullback)
+    f = automatic(lambda x: (seen(gradient, lying_jvp(x)) * X).sum(), only="lying_jvp")
+    assert_close(jax.grad(f)(X), X * jnp.cos(X), "float32")
+    assert_close(gradient[...], X, "float32", "written")
+
+
 def test_only_and_keep():
     f = lambda x: LIARS["op"](lying_vjp(x)).sum()
     truth = jnp.cos(jnp.sin(X)) * jnp.cos(X)

@@ -56,7 +56,7 @@ def linearize_with_aux(f: Callable[..., Any], x: Any) -> tuple[Any, Callable[...
         if "Linearization failed" not in str(error):
             raise
     y, aux = f(x)
-    return y, lambda v: jax.jvp(f, (x,), (v,), has_aux=True)[1], aux
+    return y, jax.tree_util.Partial(lambda v: jax.jvp(f, (x,), (v,), has_aux=True)[1]), aux  # a pytree, as J v of JAX
 
 
 def value_and_products(f: Callable[..., Any], x: Any, seeds: Any, axis: int = 0) -> tuple[Any, Any, Any]:
