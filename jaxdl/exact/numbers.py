@@ -16,7 +16,13 @@ SMALLEST_EXPONENT = -1096
 
 
 def new_context(digits: int) -> Context:
-    """A new mpmath context, whose precision is independent of all others."""
+    """A new mpmath context, whose precision is independent of all others.
+
+    Raises:
+        ValueError: If digits is not 1 or more.
+    """
+    if not hasattr(digits, "__index__") or digits < 1:
+        raise ValueError(f"exact: digits must be a whole number, 1 or more, got {digits!r}")
     mp = mpmath.mp.clone()
     mp.dps = digits
     return mp

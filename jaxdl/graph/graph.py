@@ -82,7 +82,7 @@ class Graph(Report):
             KeyError: If there is no such node.
         """
         if label not in self.by_label:
-            near = difflib.get_close_matches(label, self.by_label, 3)
+            near = difflib.get_close_matches(str(label), self.by_label, 3)
             hint = f"; similar labels are {', '.join(near)}" if near else ""
             raise KeyError(f"{self.name} has no node {label!r}: it has {len(self.nodes)}, listed in graph.nodes{hint}")
         return self.by_label[label]

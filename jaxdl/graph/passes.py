@@ -142,6 +142,8 @@ def _contributions(node, upstream, active):
 def _checked_cotangent(y, given):
     if not y.is_smooth:
         raise TypeError(f"{y} is {jx.typed(y.type)}: only floating-point arrays have derivatives")
+    if jnp.iscomplexobj(given) and not jnp.issubdtype(y.type.dtype, jnp.complexfloating):
+        raise TypeError(f"{y} is {jx.typed(y.type)}: its cotangent must be real, got {given}")
     if jnp.shape(given) != y.type.shape:
         raise ValueError(
             f"{y} is {jx.typed(y.type)}: its cotangent must have the shape {y.type.shape}, got {jnp.shape(given)}; "

@@ -151,7 +151,7 @@ def _difference(name, hand, plain, truth):
     hand, plain = as_double(np.asarray(hand)), as_double(np.asarray(plain))
     if hand.size == 0:
         return Difference(name, 0.0, 0.0, None, None)
-    largest_entry = float(np.max(np.abs(plain)))
+    largest_entry = _largest_entry(plain)
     absolute = _largest_distance(hand, plain)
     relative = absolute / largest_entry if largest_entry else float(absolute > 0) and np.inf
     if truth is None:
@@ -165,11 +165,16 @@ def _difference(name, hand, plain, truth):
 
 def _last_place(x, dtype) -> float:
     """The unit in the last place, in a format, of the largest entry of an array."""
-    finfo, largest_entry = jnp.finfo(dtype), np.max(np.abs(x))
+    finfo, largest_entry = jnp.finfo(dtype), _largest_entry(x)
     exponent = np.floor(np.log2(largest_entry)) if largest_entry > 0 and np.isfinite(largest_entry) else 0.0
     return float(2.0 ** (max(exponent, float(finfo.minexp)) + np.log2(float(finfo.eps))))
 
 
+def _largest_entry(x) -> float:
+    """The largest magnitude among the entries that are numbers."""
+    return float(np.max(np.abs(x), where=~np.isnan(x), initial=0))
+
+
 def _largest_distance(a, b):
-    with np.errstate(invalid="ignore"):  # equal infinities are at distance 0
-        return float(np.max(np.where(a == b, 0, np.abs(a - b))))
+    with np.errstate(invalid="ignore"):  # equal infinities, and two NaN, are at distance 0
+        return float(np.max(np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, np.abs(a - b))))

@@ -18,6 +18,7 @@ def serial(*layers: Layer) -> Layer:
         A layer; its parameters are a tuple with one entry for each layer.
 
     Raises:
+        TypeError: What is given is no layer.
         ValueError: By `apply`, where the parameters are not as many as the layers.
 
     Examples:
@@ -26,6 +27,8 @@ def serial(*layers: Layer) -> Layer:
         >>> model.apply(params, jnp.ones((5, 28, 28, 1))).shape
         (5, 10)
     """
+
+    _check_layers("serial", layers)
 
     def init(key, shape):
         params, x = [], _one_example(shape)
@@ -54,6 +57,7 @@ def parallel(*branches: Layer) -> Layer:
         A layer; its parameters and its output are tuples with one entry for each branch.
 
     Raises:
+        TypeError: What is given is no layer.
         ValueError: By `apply`, where the parameters are not as many as the branches.
 
     Examples:
@@ -62,6 +66,8 @@ def parallel(*branches: Layer) -> Layer:
         >>> [y.shape for y in layer.apply(params, jnp.ones((5, 4)))]
         [(5, 2), (5, 3)]
     """
+
+    _check_layers("parallel", branches)
 
     def init(key, shape):
         keys = jax.random.split(key, len(branches))
@@ -128,11 +134,16 @@ def share(layer: Layer, times: int) -> Layer:
     Returns:
         A layer with the parameters of `layer`.
 
+    Raises:
+        TypeError: What is given is no layer.
+
     Examples:
         >>> layer = share(nn.dense(8), 3)
         >>> nn.parameter_count(layer.init(jax.random.key(0), (8,)))  # those of one
         72
     """
+
+    _check_layers("share", [layer])
 
     def apply(params, x, *, key=None):
         for k in split_key(key, times):
@@ -146,6 +157,12 @@ def _name(layer):
     """The name of the function that made a layer: dense, residual."""
     name = getattr(layer.apply, "__qualname__", "").split(".")[0]
     return name if name.isidentifier() else "function"
+
+
+def _check_layers(name, layers):
+    for layer in layers:
+        if not (hasattr(layer, "init") and hasattr(layer, "apply")):
+            raise TypeError(f"{name}: {layer!r} is no layer; nn.function(f) makes one of a function")
 
 
 def _check_count(name, layers, params):

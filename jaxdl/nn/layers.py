@@ -122,6 +122,8 @@ def weights(
     b_init: str | Initializer | None,
 ) -> dict[str, jax.Array]:
     """w of a shape, and b of a width unless b_init is None."""
+    if not hasattr(width, "__index__") or width < 1:
+        raise ValueError(f"the number of a layer's outputs must be a whole number, 1 or more, got {width!r}")
     params = {"w": initializer(w_init)(key, shape, jnp.float32)}
     return params if b_init is None else params | {"b": initializer(b_init)(key, (width,), jnp.float32)}
 

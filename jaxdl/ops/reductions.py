@@ -201,7 +201,7 @@ def min_rule(x, *, axis, keepdims):
 
 @op
 def logsumexp(x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
-    """y = log Σ eˣ over axes; −∞ where all of x is −∞.
+    """y = log Σ eˣ over axes; −∞ where all of x is −∞, ∞ where any is ∞.
 
     Args:
         x: Array of real numbers.
@@ -344,9 +344,9 @@ def _selected(select, x, axis, keepdims):
 
 
 def _shift(x, axis):
-    """A constant that cancels, so that eˣ does not overflow: the largest entry; 0 in rows of nothing but −∞."""
+    """A constant that cancels, so that eˣ does not overflow: the largest entry; 0 where that is infinite."""
     top = jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True))
-    return jnp.where(top == -jnp.inf, 0, top)
+    return jnp.where(jnp.isinf(top), 0, top)
 
 
 def _broadcast(dy, x):

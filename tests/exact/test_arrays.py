@@ -185,3 +185,10 @@ def test_endless_loops_are_ended(monkeypatch):
     monkeypatch.setattr("jaxdl.exact.interpreter.MOST_STEPS", 50)
     with pytest.raises(ArithmeticError, match=r"while loop at .*test_arrays.py:.* does not end within 50 steps"):
         exact.evaluate(lambda x: lax.while_loop(lambda c: c > 0, lambda c: c / 2, x))(np.float32(1))
+
+
+@pytest.mark.parametrize("digits", [0, -3, 2.5])
+def test_digits(digits):
+    for of in (exact.evaluate, exact.derivative):
+        with pytest.raises(ValueError, match="exact: digits must be a whole number, 1 or more, got"):
+            of(jnp.sin, digits=digits)(1.0)

@@ -273,3 +273,12 @@ def test_a_result_with_none_takes_cotangents_with_none():
     assert float(graph.backward((None, None, [1.0]))["x"].adjoint) == 3
     with pytest.raises(ValueError, match="gives 2 arrays, got 1 cotangents"):
         graph.backward(1.0)
+
+
+def test_a_cotangent_of_a_real_result_is_real():
+    graph = trace(lambda x: jnp.sum(x * x), jnp.ones(3))
+    for given in (1j, jnp.complex64(1 + 2j)):
+        with pytest.raises(TypeError, match=r"u2 is float32\[\]: its cotangent must be real, got"):
+            graph.backward(given)
+    with pytest.raises(KeyError, match="has no node 3"):
+        graph[3]

@@ -304,3 +304,14 @@ def test_values_at_the_end_of_the_range():
     largest = np.array([np.finfo(np.float64).max])
     (found,) = differences(["x"], [jnp.ones(1)], [jnp.zeros(1)], [largest])
     assert found.hand_ulp == found.automatic_ulp == pytest.approx(2.0**23, rel=1e-6)
+
+
+def test_two_nan_are_no_difference():
+    f = lambda x: ops.square(jnp.log(x))
+    at_both = contrast(f, jnp.array([-1.0, 2.0]), time=False)
+    assert at_both.whole.differences[0].absolute == 0
+    assert "nan" not in at_both.conclusion
+    nan, one, truth = jnp.array([jnp.nan, 2.0]), jnp.array([1.0, 2.0]), np.array([np.nan, 2.0])
+    same, other = differences(["same", "other"], [nan, one], [nan, nan], [truth, truth])
+    assert (same.relative, same.hand_ulp) == (0, 0)
+    assert np.isnan(other.relative)

@@ -245,3 +245,20 @@ def test_checkpointed_layers_keep_their_input_only(key):
     inputs = x.size + 2 * 12 * 16 * 5  # of the dense layer; of three blocks, their norm, and the residual
     assert kept_bytes(again, params, x) <= 4 * (inputs + sizes)
     assert kept_bytes(model, params, x) > 4 * (inputs + sizes)
+
+
+def test_what_is_no_layer_is_named():
+    for combine in (nn.serial, nn.parallel, nn.concatenate, nn.residual, lambda *layers: nn.share(layers[-1], 2)):
+        with pytest.raises(TypeError, match=r"is no layer; nn.function\(f\) makes one of a function"):
+            combine(nn.dense(2), jnp.tanh)
+
+
+@pytest.mark.parametrize("width", [0, -1, 2.5])
+def test_a_width_is_a_whole_number(width, key):
+    for layer, shape in (
+        (nn.dense(width), (3,)),
+        (nn.conv(width, 3), (8, 8, 1)),
+        (nn.conv_transpose(width, 3), (8, 8, 1)),
+    ):
+        with pytest.raises(ValueError, match="a layer's outputs must be a whole number, 1 or more, got"):
+            layer.init(key, shape)

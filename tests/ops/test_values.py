@@ -295,3 +295,10 @@ def test_norms_of_constant_rows_are_finite(name):
     (dx,) = pullback(jnp.arange(10.0).reshape(2, 5))
     assert jnp.isfinite(y).all()
     assert jnp.isfinite(dx).all()
+
+
+def test_infinite_logarithms_of_sums():
+    """log(e^∞ + e) = ∞, as jax.nn.logsumexp has it; it was NaN."""
+    x = jnp.array([[jnp.inf, 1.0], [-jnp.inf, 2.0], [-jnp.inf, -jnp.inf]])
+    for f in (ops.logsumexp, ops.logsumexp.primal):
+        np.testing.assert_array_equal(f(x, axis=-1), [jnp.inf, 2, -jnp.inf])
