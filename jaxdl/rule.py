@@ -302,6 +302,19 @@ def _op_batch(size, axis_name, args, dims, *, call):
     return y, [0] * len(y)
 
 
+def _op_transpose(dy, *args, call):
+    """The transpose of the definition, where that is linear in what is unknown, as in `jax.linear_transpose`."""
+    unknown = [i for i, x in enumerate(args) if jx.is_undefined_primal(x)]
+
+    def of_unknown(*moved):
+        known = dict(zip(unknown, moved, strict=True))
+        return jax.tree.leaves(primal(call, *[known.get(i, x) for i, x in enumerate(args)]))
+
+    found = jax.linear_transpose(of_unknown, *[args[i].aval for i in unknown])(list(map(jx.instantiate_zeros, dy)))
+    cotangents = dict(zip(unknown, found, strict=True))
+    return [cotangents.get(i) for i in range(len(args))]
+
+
 def _linear_evaluate(*args, pullback, types, kept):
     return push(pullback, args[:kept], args[kept:], [jx.zeros(t) for t in types])
 
@@ -360,6 +373,7 @@ jx.define(
     typing=_op_typing,
     jvp=_op_jvp,
     batch=_op_batch,
+    transpose=_op_transpose,
     plain=lambda *args, call: primal(call, *args),
 )
 jx.define(

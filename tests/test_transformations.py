@@ -215,3 +215,30 @@ def test_sharded_over_devices(case, dtype):
     for name, got in results.items():
         for a, b in zip(got, expected, strict=True):
             assert_close(a, b, dtype, name)
+
+
+MATRIX, SIDE = jnp.array([[3.0, 1.0, 0.0], [0.0, 2.0, 0.5], [0.3, 0.0, 4.0]]), jnp.array([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
+def test_linear_ops_are_transposed(transform):
+    """As iterative solvers and lineax transpose a function of products: Aᵀ v."""
+    times = lambda v: ops.matmul(MATRIX, v[:, None])[:, 0]
+    assert jnp.allclose(transform(lambda v: jax.linear_transpose(times, SIDE)(v)[0])(SIDE), MATRIX.T @ SIDE)
+    rows = jax.linear_transpose(jax.vmap(times), MATRIX)(MATRIX)[0]
+    assert jnp.allclose(rows, MATRIX @ MATRIX)
+    (mean,) = jax.linear_transpose(ops.mean, SIDE)(jnp.float32(3))
+    assert jnp.allclose(mean, 1)
+    with pytest.raises(NotImplementedError, match=r"Transpose rule .* for 'tanh' not implemented"):
+        jax.linear_transpose(ops.tanh, SIDE)(SIDE)
+
+
+def test_a_solver_that_transposes_products():
+    """d(Σ A⁻¹b)/dA = −A⁻ᵀ1 (A⁻¹b)ᵀ."""
+
+    def solution(a):
+        return jax.scipy.sparse.linalg.bicgstab(lambda v: ops.matmul(a, v[:, None])[:, 0], SIDE)[0].sum()
+
+    inverse = jnp.linalg.inv(MATRIX)
+    want = -jnp.outer(inverse.T @ jnp.ones(3), inverse @ SIDE)
+    assert jnp.allclose(jax.grad(solution)(MATRIX), want, atol=1e-5)
