@@ -192,6 +192,12 @@ def test_parts_with_different_modes_need_a_narrow_place_between_them():
         jacobian.cut(lambda x: only_reverse(only_forward(x) + x.sum()) * x.sum())(WIDE)
 
 
+def test_a_part_without_a_derivative_is_named():
+    f = lambda x: jnp.ones(2).at[jnp.array([0, 0])].mul(x)
+    with pytest.raises(ValueError, match="neither mode of a part.*Reverse: NotImplementedError: scatter_mul gradients"):
+        jacobian.cut(f)(jnp.ones(2))
+
+
 def test_complex_values_inside_are_not_cut():
     f = lambda x: W[0] * jnp.abs(jnp.fft.fft(W @ jnp.sin(x))).sum()
     assert chain_of(f, WIDE).sizes == [20, 2, 2, 1, 20]  # before the transform, and the moduli

@@ -150,9 +150,11 @@ def prepare_cut(function: VectorFunction, decided: dict[str, Any] | None = None)
     chain = _Chain.of(plain, live, [(start,), *(cut.values for cut in cuts), (end,)]).shortened()
     cost, way = bracketing(chain.sizes, chain.forward, chain.backward)
     if math.isinf(cost):
+        no_forward, no_reverse = function.hindrances
         raise ValueError(
-            f"jacobian.{function.name}: some parts of the function have only forward mode and some only reverse, and "
-            f"no narrow place between them; write the rule (custom_vjp) as a custom_jvp or a jaxdl.op"
+            f"jacobian.{function.name}: JAX has neither mode of a part of the function, or some parts have only forward "
+            f"mode and some only reverse, and no narrow place between them; write the rule (custom_vjp) as a custom_jvp "
+            f"or a jaxdl.op. Forward: {no_forward}. Reverse: {no_reverse}"
         )
     return CutFunction(function, jaxpr, chain.points, chain.segments, way, cost)
 
