@@ -194,7 +194,7 @@ def test_parts_with_different_modes_need_a_narrow_place_between_them():
 
 def test_a_part_without_a_derivative_is_named():
     f = lambda x: jnp.ones(2).at[jnp.array([0, 0])].mul(x)
-    with pytest.raises(ValueError, match="neither mode of a part.*Reverse: NotImplementedError: scatter_mul gradients"):
+    with pytest.raises(ValueError, match=r"neither mode of a part.*Reverse: NotImplementedError: scatter_mul"):
         jacobian.cut(f)(jnp.ones(2))
 
 

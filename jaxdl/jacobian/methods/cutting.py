@@ -152,9 +152,9 @@ def prepare_cut(function: VectorFunction, decided: dict[str, Any] | None = None)
     if math.isinf(cost):
         no_forward, no_reverse = function.hindrances
         raise ValueError(
-            f"jacobian.{function.name}: JAX has neither mode of a part of the function, or some parts have only forward "
-            f"mode and some only reverse, and no narrow place between them; write the rule (custom_vjp) as a custom_jvp "
-            f"or a jaxdl.op. Forward: {no_forward}. Reverse: {no_reverse}"
+            f"jacobian.{function.name}: JAX has neither mode of a part of the function, or some parts have only "
+            f"forward mode and some only reverse, and no narrow place between them; write the rule (custom_vjp) as a "
+            f"custom_jvp or a jaxdl.op. Forward: {no_forward}. Reverse: {no_reverse}"
         )
     return CutFunction(function, jaxpr, chain.points, chain.segments, way, cost)
 
