@@ -266,6 +266,8 @@ def _no_chance(function: VectorFunction, way: Way, ways: list[Way], seconds: flo
     clearly_less = 1 / NEAR if function.in_batch and share <= MOST_FOR_ONE else 0.0
     if ratio <= (NEAR if share <= MOST_OF_TIME else clearly_less) or ratio <= (0.1 / share) ** 2:
         return ""
+    if ratio <= NEAR:
+        return f"about {way.compile_seconds:.0f} s to compile, for {ratio:.1f} times the operations of {first.method}"
     fewest = min((other for other in ways if other.count), key=lambda other: other.count, default=first)
     if way.count > fewest.count:
         return f"{way.count:,} sweeps; {fewest.method} takes {fewest.count:,}"

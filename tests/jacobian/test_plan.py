@@ -142,14 +142,14 @@ def test_what_takes_long_to_compile_comes_last_and_only_if_there_is_time(monkeyp
 
     def slow(function):
         way = estimated(function)
-        return replace(way, compile_seconds=1.5, operations=1.0, predicted=0.0) if way.method == "eliminate" else way
+        return replace(way, compile_seconds=15.0, operations=0.0, predicted=0.0) if way.method == "eliminate" else way
 
     monkeypatch.setattr(module, "estimated", slow)
     monkeypatch.setattr(
         module, "_compiled", lambda f, way, points: compiled.append(way.method) or compile(f, way, points)
     )
     f = lambda x: jnp.sin(x[1:] * x[:-1])
-    jacobian.plan(f, X)
+    jacobian.plan(f, X, seconds=60.0)  # also on a loaded machine
     assert compiled[-1] == "eliminate"
     assert len(compiled) > 2
     plan = jacobian.plan(f, X, seconds=2.0)
@@ -171,9 +171,10 @@ def test_fewer_operations_are_worth_a_long_compilation_in_batches_only(monkeypat
         module, "_compiled", lambda f, way, points: compiled.append(way.method) or compile(f, way, points)
     )
     f = lambda x: jnp.sin(x[1:] * x[:-1])
-    jacobian.best(f, batch=False, seconds=1e3).plan(X)
+    plan = jacobian.best(f, batch=False, seconds=1e3).plan(X)
     assert compiled
     assert "eliminate" not in compiled
+    assert way(plan, "eliminate").skipped.startswith("about 300 s to compile, for 0.7 times the operations of ")
     jacobian.best(f, batch=True, seconds=1e3).plan(X)
     assert compiled[-1] == "eliminate"
 
