@@ -18,12 +18,14 @@ class RuleUse:
     Attributes:
         numbers: A number for each input, equal where the same traced value enters twice.
         is_sharded: Whether it runs on each device of a mesh.
+        by_reference: Whether a reference is among its inputs.
         moving: The positions of the inputs in which JAX differentiates it.
         is_mixed: Whether its floating-point inputs, constants among them, are of several types.
     """
 
     numbers: tuple[int, ...]
     is_sharded: bool
+    by_reference: bool
     moving: set[int]
     is_mixed: bool
 
@@ -48,7 +50,9 @@ def rule_uses(jaxpr: Any, arrays: Sequence[Any], places: Any = None) -> Callable
     for eqn, numbers in _numbered(jaxpr, itertools.count()):
         if site := site_of(eqn):
             here = set(range(len(numbers))) if moves is None else moves.get(site, set())
-            found.setdefault(site, RuleUse(tuple(numbers), id(eqn) in sharded, here, _is_mixed(eqn)))
+            found.setdefault(
+                site, RuleUse(tuple(numbers), id(eqn) in sharded, jx.takes_reference(eqn), here, _is_mixed(eqn))
+            )
     # `strip.rules` gives a line to sites that have none of the user's.
     return lambda site: found.get(replace(site, count=1)) or found[replace(site, count=1, where="")]
 

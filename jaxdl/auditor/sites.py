@@ -20,6 +20,7 @@ from jaxdl.strip import Observed, Site, automatic, observer, rules
 
 MOST_WAYS = 64  # arguments of f, in each of which alone f is differentiated
 SHARDED = "on each device of a mesh: it is audited in the function as a whole"
+BY_REFERENCE = "it takes a reference: it is audited in the function as a whole"
 ELSEWHERE = "neither these arguments nor edge points reach its branch"
 
 
@@ -76,7 +77,8 @@ def subjects(
     audited = [*found.values()]
     if not (len(audited) == 1 and _is_one_rule(jaxpr)):
         audited = [replace(whole, is_mixed=any(subject.is_mixed for subject in audited)), *audited]
-    return Subjects(audited, [(site, SHARDED if key in sharded else ELSEWHERE) for key, site in missing.items()])
+    reason = lambda key: SHARDED if key in sharded else BY_REFERENCE if uses()(key).by_reference else ELSEWHERE
+    return Subjects(audited, [(site, reason(key)) for key, site in missing.items()])
 
 
 def _observed(observe, inputs, are_given) -> list[Observed]:

@@ -43,6 +43,10 @@ class Tally:
             self.orders.add(order)
             self.ulp = max(self.ulp, float(ulp[known].max())) if order == 1 else self.ulp
 
+    def leave_out(self, what: str) -> None:
+        """Forgets what was counted: all of it was left out."""
+        self.points, self.orders, self.formats, self.ulp, self.left_out = 0, set(), [], 0.0, [what]
+
     def merged(self, other: "Tally") -> "Tally":
         """Both together."""
         listed = lambda a, b: [*dict.fromkeys([*a, *b])]

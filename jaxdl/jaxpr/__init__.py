@@ -104,8 +104,10 @@ from jaxdl.jaxpr.versions import (
     define_prng_impl,
     is_spoilt_trace,
     keep_weakly,
+    takes_reference,
     threefry_2x32,
     trace_context,
+    with_references_read,
 )
 
 __all__ = [
@@ -210,6 +212,7 @@ __all__ = [
     "size",
     "split",
     "stands_for",
+    "takes_reference",
     "threefry_2x32",
     "trace",
     "trace_arrays",
@@ -228,6 +231,7 @@ __all__ = [
     "while_loop",
     "window",
     "with_library_axes",
+    "with_references_read",
     "without_addresses",
     "written_out",
     "zero_tangent",

@@ -1,7 +1,7 @@
 """All that depends on JAX's version or comes from its private modules and `jax.extend`, each with its fallback."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -69,12 +69,61 @@ def without_references(jaxpr: AnyJaxpr) -> AnyJaxpr:
     if not any(type(effect).__name__ == "InternalMutableArrayEffect" for effect in jaxpr.effects):
         return jaxpr
     try:
-        from jax._src.state import discharge
-
-        of_closed = getattr(discharge, "discharge_state2", discharge.discharge_state)  # JAX 0.10.0 has both
-        return of_closed(jaxpr, should_discharge=[False] * len(jaxpr.in_avals))
+        return _discharged(jaxpr, [False] * len(jaxpr.in_avals))
     except (ImportError, NotImplementedError):
         return jaxpr
+
+
+def with_references_read(jaxpr: AnyJaxpr, others: Sequence[Any]) -> tuple[AnyJaxpr, tuple[Any, ...]] | None:
+    """A closed jaxpr in which references from outside are their values: constants, and its last inputs, `others`.
+
+    None if it writes to them, or where JAX cannot do that, as for references that a custom rule takes.
+
+    Returns:
+        The closed jaxpr, and `others` with the values.
+    """
+    first = len(jaxpr.in_avals) - len(others)
+    values = [*jaxpr.consts, *[None] * first, *others]
+    is_reference = [isinstance(x, jax.Ref) for x in values]
+    if not any(is_reference):
+        return jaxpr, tuple(others)
+    if any(type(effect).__name__ in ("WriteEffect", "AccumEffect") for effect in jaxpr.effects):
+        return None
+    try:
+        from jax._src.interpreters import partial_eval
+
+        opened = partial_eval.convert_constvars_jaxpr(jaxpr.jaxpr)
+        found = _discharged(type(jaxpr)(opened, ()), is_reference)
+        values = [x[...] if is_ref else x for x, is_ref in zip(values, is_reference, strict=True)]
+        count, outputs = len(jaxpr.consts), len(opened.outvars)  # the references come out at the end
+        f = lambda *args: jax.core.eval_jaxpr(found.jaxpr, found.consts, *values[:count], *args)[:outputs]
+        return jax.make_jaxpr(f)(*found.in_avals[count:]), tuple(values[count + first :])
+    except (ImportError, AttributeError, NotImplementedError):
+        return None
+
+
+def _discharged(jaxpr, should_discharge):
+    if _has_rule_of_reference(jaxpr):
+        raise NotImplementedError("JAX would drop the derivative of the rule")
+    from jax._src.state import discharge
+
+    of_closed = getattr(discharge, "discharge_state2", discharge.discharge_state)  # JAX 0.10.0 has both
+    return of_closed(jaxpr, should_discharge=should_discharge)
+
+
+def takes_reference(eqn: Equation) -> bool:
+    """Whether a reference (`jax.new_ref`) is among the inputs of an equation."""
+    return any("Ref" in type(x.aval).__name__ for x in eqn.invars)
+
+
+def _has_rule_of_reference(jaxpr):
+    """Whether a custom rule, however deep, takes a reference."""
+    is_jaxpr = lambda x: hasattr(getattr(x, "jaxpr", x), "eqns")
+    return any(
+        (eqn.primitive.name.startswith("custom_") and takes_reference(eqn))
+        or any(map(_has_rule_of_reference, filter(is_jaxpr, jax.tree.leaves([*eqn.params.values()], is_leaf=is_jaxpr))))
+        for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns
+    )
 
 
 def is_spoilt_trace(error: BaseException) -> bool:

@@ -49,7 +49,8 @@ class Observed:
 def observe(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Observed]:
     """Runs f once and records the inputs of its rules, also inside scan, cond and while.
 
-    Rules inside the primals of other rules, inside shard_map and in branches not taken are left out.
+    Rules inside the primals of other rules, inside shard_map and in branches not taken are left out; so are those that
+    take references.
 
     Args:
         f: Any JAX function.
@@ -82,7 +83,7 @@ def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]
 
     def replacement(eqn):
         site = site_of(eqn)
-        if site is None:
+        if site is None or jx.takes_reference(eqn):
             return None
 
         def watched(*inputs):

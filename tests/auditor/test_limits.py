@@ -104,3 +104,21 @@ def test_there_is_one_legend():
     report = jaxdl.audit(jax.nn.relu, quick=True)(X)
     assert f"convention: {Verdict.CONVENTION.meaning}." in report.table().note
     assert Verdict.CONVENTION.meaning in report.html()
+
+
+def test_references_from_outside_are_refused():
+    kept = jax.new_ref(jnp.zeros(4))
+    noting = jax.custom_vjp(lambda ref, x: x)
+    noting.defvjp(lambda ref, x: (x, ref), lambda ref, dy: (ref.__setitem__(..., dy), (None, dy))[1])
+    with pytest.raises(ValueError, match=r"audit: f uses a reference from outside .* pass its value"):
+        jaxdl.audit(lambda x: noting(kept, jnp.sin(x)), jnp.ones(4))
+    with pytest.raises(ValueError, match="from outside"):
+        jaxdl.audit(lambda x, ref: jnp.sin(x) * ref[...], jnp.ones(4), kept)
+
+
+def test_a_format_that_lapack_lacks_is_left_out():
+    logdet = by_rule(lambda x: jnp.linalg.slogdet(x)[1], lambda x, dy: (dy * jnp.linalg.inv(x).T,))
+    (audited,) = jaxdl.audit(logdet, jnp.array([[2.0, 0.3], [0.3, 1.5]])).audited
+    assert audited.verdict == Verdict.RIGHT
+    assert audited.tally.formats == ["float32", "float64"]
+    assert audited.tally.left_out == ["float16", "bfloat16"]

@@ -166,3 +166,35 @@ def test_a_traced_constant_is_not_read():
     w = jnp.eye(3)
     assert_close(jax.grad(total)(w), jax.grad(expected)(w), "float32", "jacobian")
     assert_close(jax.vmap(total)(w[None]), expected(w)[None], "float32", "jacobian")
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_closed_over_references_are_read(method):
+    scale = jax.new_ref(jnp.ones(4))
+    J = method(lambda x: jnp.sin(x) * jax.jit(lambda: scale[...] ** 2)())
+    for value in (1.0, 3.0):
+        scale[...] = jnp.full(4, value)
+        assert_close(J(X), jnp.diag(jnp.cos(X)) * value**2, jnp.float32)
+
+
+def test_references_in_arguments_are_read():
+    scale = jax.new_ref(jnp.full(4, 3.0))
+    for J in (jacobian.finite, jacobian.sparse):
+        assert_close(J(lambda x, ref: jnp.sin(x) * ref[...])(X, scale), 3 * jnp.diag(jnp.cos(X)), jnp.float32)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_references_from_outside_are_not_written(method):
+    """The Jacobian of a function of what it wrote was zero."""
+    kept = jax.new_ref(jnp.zeros(4))
+
+    def f(x):
+        kept[...] = x
+        return jnp.sin(kept[...])
+
+    with pytest.raises(ValueError, match=r"writes to a reference from outside .* pass its value as an argument"):
+        method(f)(X)
+    taking = jax.custom_vjp(lambda ref, x: jnp.sin(x))
+    taking.defvjp(lambda ref, x: (x, (ref, x)), lambda r, dy: (None, dy * jnp.cos(r[1])))
+    with pytest.raises(ValueError, match="a custom rule takes one"):
+        method(lambda x: taking(kept, x))(X)

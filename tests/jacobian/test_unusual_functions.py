@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 from jax.experimental.sparse import BCOO, BCSR
 
+import jaxdl
 from jaxdl import jacobian
 from tests.draws import draw
 
@@ -207,3 +208,17 @@ def test_systems_of_a_batch_do_not_mix(name):
     jacobian_of = jacobian.sparse(f)
     assert sum(jacobian_of.plan(b).sweeps) <= 4
     same(jacobian_of(b), jax.jacfwd(f)(b))
+
+
+def test_a_rule_that_takes_a_reference_is_kept():
+    """JAX's discharge drops the derivative of the rule, which was replaced by the automatic one."""
+
+    @jax.custom_vjp
+    def thrice(ref, x):
+        return jnp.sin(x)
+
+    thrice.defvjp(lambda ref, x: (jnp.sin(x), x), lambda x, dy: (None, 3 * dy * jnp.cos(x)))
+    f = lambda x: thrice(jax.new_ref(jnp.zeros(4)), x)
+    for method in (jacobian.reverse, jacobian.best, jacobian.sparse):
+        np.testing.assert_allclose(method(f)(X), 3 * jnp.diag(jnp.cos(X)), rtol=1e-6)
+    assert jaxdl.audit(f, X, quick=True).faults

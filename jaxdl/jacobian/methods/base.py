@@ -144,6 +144,7 @@ class Jacobian(Generic[P]):
         chosen = [jnp.asarray(leaf) for leaf in chosen]
         rest, rest_tree = jax.tree.flatten((without_differentiated(self.argnums, args), kwargs))
         found = trace_function(lambda settings: self._of_leaves(tree, settings, rest_tree), chosen, rest)
+        found = self._with_references_read(found)
         consts, others = tuple(found.jaxpr.consts), found.others
         known = tuple(None if jx.is_staged(c) else c for c in consts)
         types = tuple(map(jax.typeof, (*chosen, *others)))
@@ -165,6 +166,15 @@ class Jacobian(Generic[P]):
     def differentiable(self, function: VectorFunction) -> VectorFunction:
         """What is differentiated: f, or its gradient."""
         return function
+
+    def _with_references_read(self, traced: TracedFunction) -> TracedFunction:
+        read = jx.with_references_read(traced.jaxpr, traced.others)
+        if read is None:
+            raise ValueError(
+                f"jacobian.{self.name}: f writes to a reference from outside (`jax.new_ref`), or a custom rule takes "
+                "one. Make the reference inside f, or pass its value as an argument and return what it becomes"
+            )
+        return dataclasses.replace(traced, jaxpr=read[0], others=read[1])
 
     def _keep(self, key: Any, entry: tuple[Any, ...]) -> None:
         self.prepared[key] = [entry, *self.prepared.get(key, ())][:MOST_KEPT]
