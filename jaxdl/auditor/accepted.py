@@ -57,9 +57,14 @@ def load_accepted(path: str | os.PathLike[str]) -> list[Accepted]:
         >>> report = report.accepting(load_accepted("accepted.toml"))  # doctest: +SKIP
     """
     try:
-        entries = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("accepted", [])
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from None
+    if unknown := [*(found.keys() - {"accepted"})]:
+        raise ValueError(f"{path} has {min(unknown)!r}; accepted findings are tables [[accepted]]")
+    entries = found.get("accepted", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path}: 'accepted' is no list of tables: each finding is a table [[accepted]]")
     return [_entry(path, number, entry) for number, entry in enumerate(entries, 1)]
 
 

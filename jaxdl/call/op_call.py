@@ -99,8 +99,10 @@ class OpCall:
         y, bound = self._checked(returned)
         residuals, residual_tree = jax.tree.flatten(bound.residuals)
         y, y_tree = jax.tree.flatten(y)
-        self._check_output("rule", y, y_tree, primal.eval_shape(self, *flat))
-        types = tuple((x.shape, x.dtype) for x in map(jax.typeof, flat))
+        expected = primal.eval_shape(self, *flat)
+        self._check_output("rule", y, y_tree, expected)
+        y = [*map(jx.as_weak_as, y, jax.tree.leaves(expected))]
+        types = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in map(jax.typeof, flat))
         return y, BoundPullback(OpPullback(self, bound.pullback, residual_tree, y_tree, types), residuals)
 
     def refuse(self, moving: tuple[int, ...]) -> None:
@@ -202,7 +204,7 @@ class OpPullback:
             f"got {jax.tree.structure(cotangent)}"
         )
 
-    def _checked(self, i, cotangent, shape, dtype):
+    def _checked(self, i, cotangent, shape, dtype, is_weak):
         if not jnp.issubdtype(dtype, jnp.inexact):
             if cotangent is None or jnp.result_type(cotangent) == jax.dtypes.float0:
                 return None
@@ -215,6 +217,8 @@ class OpPullback:
                 f"the cotangent of {self.call.argument(i)} must be "
                 f"{describe(jax.ShapeDtypeStruct(shape, dtype))}, got {describe(cotangent)}"
             )
+        if cotangent is not None and is_weak:  # a number of Python, whose cotangent is one, as JAX's is
+            return jx.as_weak_as(cotangent, jax.ShapeDtypeStruct(shape, dtype, weak_type=True))
         return cotangent
 
 

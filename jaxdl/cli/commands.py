@@ -224,7 +224,7 @@ def show_set(
         name: digits, or a name of TensorFlow Datasets with images and labels.
         folder: Folder of data sets; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
         out: File for the picture; by default NAME.png.
-        count: Number of images. They are chosen at random, the same each time.
+        count: Number of images, at most 400. They are chosen at random, the same each time.
     """
     from jaxdl.cli import data_sets
 

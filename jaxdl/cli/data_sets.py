@@ -9,6 +9,7 @@ from jaxdl.data import Samples, data_folder, listed, prepare, samples
 from jaxdl.report import Table, bytes_text, figure, png, terminal, write_whole
 
 COLUMNS = 8
+MOST = 400  # images in a picture, which is drawn in a quarter of a minute
 
 
 def list_sets(folder: Path | None) -> int:
@@ -49,8 +50,8 @@ def show_set(name: str, folder: Path | None, out: Path | None, count: int) -> in
     out = out or Path(f"{name.replace('/', '-').replace(':', '-')}.png")
     if out.suffix != ".png":
         raise BadUsage(f"--out must end in .png, got {out}")
-    if count < 1:
-        raise BadUsage(f"--count must be 1 or more, got {count}")
+    if not 1 <= count <= MOST:
+        raise BadUsage(f"--count must be from 1 to {MOST}, got {count}")
     usage(write_whole, out, _picture(usage(samples, name, count, folder)))
     terminal().print(f"Written: {out}", soft_wrap=True)
     return 0

@@ -266,7 +266,7 @@ class Graph(Report):
             The picture, if no path is given.
 
         Raises:
-            ValueError: If the path has another suffix.
+            ValueError: If the path has another suffix, or the depth is no whole number, or negative.
 
         Examples:
             >>> graph = jaxdl.trace(lambda x, y: x * y, 2.0, 3.0).backward()

@@ -85,6 +85,7 @@ from jaxdl.jaxpr.source_lines import (
 from jaxdl.jaxpr.tracing import in_arrays, in_some, named_as, output_types, trace, trace_arrays
 from jaxdl.jaxpr.types import (
     as_array,
+    as_weak_as,
     batched_type,
     exactly,
     is_array,
@@ -132,6 +133,7 @@ __all__ = [
     "are_large",
     "argument_names",
     "as_array",
+    "as_weak_as",
     "assigned_name",
     "batched_type",
     "binding",

@@ -52,6 +52,14 @@ def is_weak(x: Any) -> bool:
     return bool(getattr(x, "weak_type", False)) and x.shape == ()
 
 
+def as_weak_as(x: Any, like: Any) -> Any:
+    """x, an array or number, of a weak type if the type `like` is weak, else of a strong one."""
+    is_weak = bool(getattr(like, "weak_type", False))
+    if bool(getattr(jax.typeof(x), "weak_type", False)) == is_weak:
+        return x
+    return jax.lax.convert_element_type_p.bind(x, new_dtype=like.dtype, weak_type=is_weak, sharding=None)
+
+
 def is_staged(x: Any) -> bool:
     """Whether the value of x is not known yet, as inside jit. Under vmap or grad alone it is known."""
     while hasattr(x, "batch_dim") or hasattr(x, "primal"):

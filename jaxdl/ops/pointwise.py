@@ -167,7 +167,7 @@ def log(x: Array) -> Array:
 @elementwise_op(lambda none: 0.0, saved=lambda x, y: ())
 def step(x: Array) -> Array:
     """y = 1 where x ≥ 0, else 0 (McCulloch and Pitts 1943).  y′ = 0, by convention also at 0."""
-    return jnp.where(jnp.isnan(x), x, (x >= 0).astype(x.dtype))
+    return jnp.where(jnp.isnan(x), x, jnp.where(x >= 0, jnp.ones_like(x), jnp.zeros_like(x)))
 
 
 @elementwise_op(stable.sigmoid_slope, value=stable.sigmoid, analytic=True)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import jaxpr as jx
+from jaxdl.strip.bits import LOST, lost_in_bits
 
 
 class RuleNeeded(TypeError):
@@ -17,7 +18,7 @@ def find_obstacles(primal: Any, replacement: Any) -> tuple[dict[int, dict[str, A
     """Finds the derivatives that JAX does not have of a primal.
 
     Only primals with an equation that has no derivative itself are tried. The rules inside them are kept for that: the
-    primals of those have obstacles of their own.
+    primals of those have obstacles of their own. A derivative of bits, which JAX takes for 0, is missing.
 
     Returns:
         By the index of the input, the order (first or second) and the reason of a missing derivative; and, by the index
@@ -36,6 +37,7 @@ def find_obstacles(primal: Any, replacement: Any) -> tuple[dict[int, dict[str, A
         plain = lambda *args: jx.evaluate(primal, args, replacement)
         faults = {i: _fault(_along_twice, plain, types, [i]) for i in smooth if i not in forward}
         forward |= {i: {"order": 2, "reason": reason} for i, reason in faults.items() if reason}
+    forward |= {i: {"order": 1, "reason": LOST} for i in lost_in_bits(primal)}
     return forward, backward
 
 

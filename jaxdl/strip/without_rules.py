@@ -34,8 +34,9 @@ def automatic(
 
     Raises:
         TypeError: By the returned function, where a derivative is needed of a primal that JAX cannot differentiate (a
-            while loop of unknown length in reverse mode, a callback, a primitive whose own derivative raises). The
-            message names the rule to keep.
+            while loop of unknown length in reverse mode, a callback, a primitive whose own derivative raises), or for
+            which it takes 0 because the primal works on bits, as that of `jnp.frexp` does. The message names the rule
+            to keep.
 
     Examples:
         >>> float(jax.grad(automatic(jax.nn.relu))(2.0))

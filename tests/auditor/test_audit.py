@@ -206,6 +206,8 @@ def test_accepted_findings(one_format, tmp_path):
         ("[[accepted]]\nrule = 'f'\n", "needs rule, verdict and reason"),
         ("[[accepted]]\nrule='f'\nverdict='bad'\nreason='r'\n", "no verdict 'bad'"),
         ("[[accepted", "not a TOML file"),
+        ("[[acepted]]\nrule='f'\n", "has 'acepted'; accepted findings are"),
+        ("accepted = 3\n", "no list of tables"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):

@@ -122,7 +122,7 @@ def test_a_set_in_a_format_that_is_not_read_by_row(stripes_folder, tmp_path, cap
     [
         (["list", "--folder", "missing"], "there is no folder missing"),
         (["show", "digits", "--out", "digits.jpg"], "--out must end in .png, got digits.jpg"),
-        (["show", "digits", "--count", "0"], "--count must be 1 or more, got 0"),
+        (["show", "digits", "--count", "0"], "--count must be from 1 to 400, got 0"),
         (["show", "digits", "--out", "missing/d.png"], "No such file or directory"),
         (["show", "../digits"], "a data set's name is like mnist"),
         (["prepare", "/etc/passwd"], "a data set's name is like mnist"),

@@ -348,3 +348,9 @@ def test_operations_without_outputs_are_drawn(tmp_path):
     for suffix in ("svg", "html"):
         trace(printed, jnp.ones(3)).draw(tmp_path / f"g.{suffix}")
         assert "cond" in (tmp_path / f"g.{suffix}").read_text()
+
+
+@pytest.mark.parametrize("depth", [-1, 1.5, "2"])
+def test_an_impossible_depth_is_named(depth):
+    with pytest.raises(ValueError, match=f"depth must be a whole number, 0 or more, or None, got {depth!r}"):
+        trace(jnp.sin)(f32(1)).draw(depth=depth)

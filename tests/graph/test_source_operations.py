@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
+from jaxdl import ops
 from jaxdl.ops.op_cases import cases
 from tests.draws import draw
 from tests.graph.written_source import assert_same
@@ -15,6 +16,19 @@ ONE_OF_EACH = list({case.op: case for case in reversed(cases())}.values())
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
 def test_of_every_operation(case):
     assert_same(lambda *args: case.op(*args, **case.settings), *case.make(1, "float32"))
+
+
+TANGENTS = {
+    "jvp": lambda x: jax.jvp(ops.silu, (x,), (jnp.cos(x),))[1],
+    "linearize": lambda x: jax.linearize(ops.softmax, x)[1](jnp.sin(x)),
+    "vmap": lambda x: jax.vmap(lambda x: jax.jvp(ops.tanh, (x,), (2 * x,))[1])(x),
+    "vmap inside": lambda x: jax.jvp(jax.vmap(lambda a: ops.logsumexp(a * x)), (x,), (x,))[1],
+}
+
+
+@pytest.mark.parametrize("name", TANGENTS)
+def test_of_tangents_of_operations(name):
+    assert_same(TANGENTS[name], draw(1, 3))
 
 
 A, B, V = draw(1, 3, 3) + 3 * jnp.eye(3), draw(2, 3, 2), draw(3, 3)

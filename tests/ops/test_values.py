@@ -48,6 +48,24 @@ def test_cotangents_at_edges(edge):
         np.testing.assert_allclose(got, edge.expected[i], rtol=1e-5, atol=0)
 
 
+def is_elementwise(case):
+    """Whether the op maps one array of any shape to one of this shape."""
+    try:
+        shapes = [jax.eval_shape(lambda x: case.op(x, **case.settings), jnp.zeros(s)).shape for s in ((), (2, 3))]
+    except (TypeError, ValueError, IndexError):
+        return False
+    return shapes == [(), (2, 3)]
+
+
+@pytest.mark.parametrize("case", filter(is_elementwise, [*cases(), *in_forms(cases())]), ids=str)
+def test_numbers_of_python_stay_weak(case):
+    """So that they take the dtype of what they meet after the op, too, as with functions of `jax.nn`."""
+    f = lambda x: case.op(x, **case.settings)
+    for g in (f, jax.jit(f), jax.grad(f), lambda x: jax.value_and_grad(f)(x)[0]):
+        assert jax.typeof(g(0.5)).weak_type
+        assert not jax.typeof(g(jnp.float32(0.5))).weak_type
+
+
 def test_lecture_numbers():
     """The gates of the lectures at points: sum, product, maximum, sigmoid, and (x + y)z at (−2, 5, −4)."""
     f = lambda x, y, z: ops.multiply(ops.add(x, y), z)

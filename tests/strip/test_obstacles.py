@@ -122,3 +122,54 @@ def test_a_rule_around_another_is_named_where_both_are_needed():
     with pytest.raises(TypeError, match=r"primal of outer .*keep='outer'"):
         jax.grad(lambda x: automatic(outer)(x).sum())(X)
     assert_close(jax.grad(lambda x: automatic(outer, keep="outer")(x).sum())(X), jnp.ones(2), "float32")
+
+
+def significand(x):
+    """As `jnp.frexp` does it: of the bits, except where there are none."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32) & 0x7FFFFF | 0x3F000000
+    return jnp.where(x == 0, x, jax.lax.bitcast_convert_type(bits, jnp.float32))
+
+
+def with_a_rule(primal):
+    ruled = jax.custom_jvp(primal)
+    ruled.defjvp(lambda x, x_dot: (ruled(*x), x_dot[0]))
+    return ruled
+
+
+@pytest.mark.parametrize(
+    "primal",
+    [
+        significand,
+        jax.jit(significand),
+        lambda x: jnp.log(significand(x) * 2.0),
+        lambda x: jax.lax.nextafter(x, jnp.float32(9)),
+        lambda x: jnp.frexp(x)[0],
+    ],
+)
+def test_a_primal_of_bits_says_which_rule_to_keep(primal):
+    """JAX's derivative of bits is 0."""
+    x = jnp.float32(2.5)
+    for derivative in (jax.grad, jax.jacfwd):
+        with pytest.raises(TypeError, match=r"primal of .* is made of the bits"):
+            derivative(automatic(with_a_rule(primal)))(x)
+    assert_close(automatic(with_a_rule(primal))(x), primal(x), "float32")
+
+
+def test_the_rule_of_frexp_can_be_kept():
+    f = automatic(lambda x: jnp.frexp(x)[0], keep="_frexp")
+    assert_close(jax.grad(f)(jnp.float32(2.5)), jnp.float32(0.25), "float32")
+
+
+@pytest.mark.parametrize(
+    ("primal", "slope"),
+    [
+        (lambda x: jnp.round(x), 0),
+        (lambda x: jnp.where(jnp.signbit(x), 0 * x, x), 1),
+        (lambda x: jax.lax.stop_gradient(x) * x, 2.5),
+        (lambda x: x * jnp.sign(significand(x)), 1),
+        (lambda x: x * (jax.lax.bitcast_convert_type(x, jnp.int32) >> 23).astype(jnp.float32), 128),
+        (lambda x: x * jax.lax.bitcast_convert_type(jnp.int32(0x3F000000), jnp.float32), 0.5),
+    ],
+)
+def test_a_primal_of_steps_has_its_derivative(primal, slope):
+    assert_close(jax.grad(automatic(with_a_rule(primal)))(jnp.float32(2.5)), jnp.float32(slope), "float32")

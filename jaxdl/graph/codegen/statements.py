@@ -69,6 +69,8 @@ class Writer:
             check_parameters(eqn)
         if name in OPENED:
             return self.write(jx.primal_of(eqn), inputs)
+        if name == "jaxdl_linear":  # the tangent of an op
+            return self.write(jx.definition_of(eqn), inputs)
         if name == "custom_linear_solve":
             return self._solved(eqn, inputs)
         if name == "cond" and isinstance(inputs[0], Number):

@@ -24,9 +24,14 @@ class Drawing(Report):
     Args:
         graph: The graph.
         depth: How many levels of boxes are open; by default as many as stay legible.
+
+    Raises:
+        ValueError: The depth is no whole number, or negative.
     """
 
     def __init__(self, graph: AnyGraph, depth: int | None = None):
+        if depth is not None and (not hasattr(depth, "__index__") or depth < 0):
+            raise ValueError(f"draw: depth must be a whole number, 0 or more, or None, got {depth!r}")
         self.graph: AnyGraph = graph
         self.depth: int | None = depth
 
