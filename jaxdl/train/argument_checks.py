@@ -37,6 +37,16 @@ def check_parts(model: Any, optimizer: Any, key: Any) -> None:
         raise TypeError(f"fit: key must be one key, such as jax.random.key(0), got {key!r}")
 
 
+def check_params(params: Any) -> None:
+    """Checks that all parameters can be moved along a gradient."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            raise TypeError(
+                f"fit: the model's parameters{jax.tree_util.keystr(path)} are {jnp.result_type(leaf)}, which has no "
+                f"gradient: let apply close over constants and take its key as the argument key"
+            )
+
+
 def source_of(data: Any) -> tuple[Records, tuple[Any, ...] | None]:
     """The data as `Records`, and as arrays (x, y) if they are in memory."""
     if isinstance(data, Records):
@@ -101,8 +111,17 @@ def _check_arrays(name, tree):
                 f"fit: {place} is {type(leaf).__name__}, "
                 f"not an array with examples along its first axis: use np.asarray"
             )
+        if isinstance(leaf, np.ma.MaskedArray) or not _is_of_jax(leaf.dtype):
+            kind = "a masked array" if isinstance(leaf, np.ma.MaskedArray) else f"of dtype {leaf.dtype}"
+            raise TypeError(f"fit: {place} is {kind}, which JAX has not: make numbers of it, as with x.astype(…)")
         if 0 in shape[1:]:
             raise ValueError(f"fit: {place} has shape {shape}: its examples have size 0")
+
+
+def _is_of_jax(dtype):
+    """Whether JAX has arrays of this dtype; it has none in the byte order of other machines."""
+    is_number = jnp.issubdtype(dtype, np.number) or jnp.issubdtype(dtype, np.bool)
+    return jnp.issubdtype(dtype, jax.dtypes.extended) or (is_number and dtype.isnative)
 
 
 def _check_inputs(x):

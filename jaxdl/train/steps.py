@@ -84,7 +84,13 @@ def checked_step(
         value, gradients = value_and_grad(params, x, y, key)
         of_params = lambda params: value_and_grad(params, x, y, key)[0]  # for line searches
         more = _taken(optimizer.update, {"value": value, "grad": gradients, "value_fn": of_params})
-        updates, new_state = optimizer.update(gradients, state, params, **more)
+        try:
+            updates, new_state = optimizer.update(gradients, state, params, **more)
+        except AttributeError as error:  # of parameters in a structure of the optimiser's own
+            raise TypeError(
+                f"the optimizer does not take the parameters of the model ({error}): optax.lookahead, which wraps "
+                f"them, needs a loop of its own"
+            ) from error
         new = apply_updates(params, updates)
         is_finite = jnp.isfinite(value) & are_finite(new)
         if skip_nonfinite:

@@ -17,6 +17,7 @@ from jaxdl.train.argument_checks import (
     check_classes,
     check_metrics,
     check_numbers,
+    check_params,
     check_parts,
     check_test,
     source_of,
@@ -136,6 +137,7 @@ def fit(
     batches = Batches(source, min(batch, len(source)), np.asarray(jax.random.key_data(order_key)).tolist(), place.part)
     x, y = arrays or jax.tree.map(np.asarray, source.read(np.arange(1)))
     params = place.started(lambda: model.init(init_key, jax.tree.map(shape_of_example, x)))
+    check_params(params)
     params, state = separate((params, place.started(lambda: optimizer.init(params))))
     check_classes(loss, _output(model, params, x), source, [pair[1] for pair in (arrays, test) if pair])
     settings = {"accumulate": accumulate, "skip_nonfinite": skip_nonfinite}

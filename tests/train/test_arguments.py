@@ -9,11 +9,24 @@ import pytest
 from jaxdl import nn, train
 from tests.train.small_run import X, Y, kept
 
+
+def with_parameter(n):
+    return nn.Layer(lambda key, shape: {"w": jnp.ones(()), "n": n}, lambda p, x, key=None: x[:, :1] * p["w"])
+
+
 ERRORS = {
     "fit: model must be a layer of jaxdl.nn, with init and apply, got <function": {"model": lambda x: x},
     "fit: optimizer must be an optimiser of optax, such as optax.adam.1e-3., got None": {"optimizer": None},
     "fit: optimizer must be an optimiser of optax, such as optax.adam.1e-3., got 0.1": {"optimizer": 0.1},
     "fit: optimizer must be an optimiser of optax, .*, got <class": {"optimizer": optax.GradientTransformation},
+    "optimizer does not take the parameters of the model .*fast.*: optax.lookahead": {
+        "optimizer": optax.lookahead(optax.sgd(0.1), 5, 0.5)
+    },
+    r"fit: the model's parameters\['n'\] are int32, which has no gradient": {"model": with_parameter(jnp.int32(3))},
+    r"fit: the model's parameters\['n'\] are key<fry>, which": {"model": with_parameter(jax.random.key(0))},
+    "fit: data.1. is of dtype <U., which JAX has not: make numbers": {"data": (X, Y.astype("U1"))},
+    "fit: data.0. is of dtype >f4, which JAX has not": {"data": (X.astype(">f4"), Y)},
+    "fit: data.0. is a masked array, which JAX has not": {"data": (np.ma.masked_array(X), Y)},
     "the loss must be an array of floating-point numbers, got tuple": {"loss": lambda output, y: (output.mean(), 1)},
     r"the loss must be an array of floating-point numbers, got int32\[\]": {"loss": lambda output, y: jnp.int32(1)},
     "the loss must be an array of floating-point numbers, got float": {"loss": lambda output, y: 1.0},
