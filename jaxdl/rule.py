@@ -273,7 +273,7 @@ linear_p: Any = jx.Primitive("jaxdl_linear")
 
 
 def _op_typing(*types, call):
-    return jx.output_types(functools.partial(primal, call), *types)
+    return jx.output_types_and_effects(functools.partial(primal, call), *types)
 
 
 def _op_jvp(primals, tangents, *, call):
@@ -370,7 +370,7 @@ jx.keep_weakly(OpCall, CapturingCall, BatchedCall, SelectedPullback, BatchedPull
 jx.define(
     op_p,
     evaluate=lambda *args, call: evaluate(call, *args),
-    typing=_op_typing,
+    effectful_typing=_op_typing,
     jvp=_op_jvp,
     batch=_op_batch,
     transpose=_op_transpose,

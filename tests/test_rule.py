@@ -344,3 +344,30 @@ def test_gradient_is_checked_by_jax_too():
 def test_no_tracers_leak():
     with jax.checking_leaks():
         jax.jit(jax.grad(lambda x: ops.tanh(ops.square(x)).sum()))(np.ones(3, np.float32))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize(
+    ("transform", "calls"),
+    [
+        (lambda f: f, 1),
+        (jax.jit, 1),
+        (lambda f: jax.jit(jax.grad(lambda x: f(x).sum())), 1),
+        (lambda f: jax.jit(lambda x: (f(x), x)[1]), 1),  # its value is not used
+        (lambda f: jax.jit(lambda x: jax.lax.scan(lambda c, _: (f(c), None), x, length=2)[0]), 2),
+        (lambda f: jax.jit(lambda x: jax.lax.cond(x[0] > 0, f, lambda x: x, x)), 1),
+    ],
+    ids=["plain", "jit", "grad", "unused", "scan", "cond"],
+)
+def test_callbacks_in_an_op_are_called_as_without_it(ordered, transform, calls):
+    called = []
+
+    def noted(x):
+        jax.debug.callback(lambda _: called.append("first"), x[0], ordered=ordered)
+        return jnp.sin(x)
+
+    sine = op(noted)
+    sine.rule(lambda x: (noted(x), saving(lambda x, dy: (jnp.cos(x) * dy,), x)))
+    jax.block_until_ready(transform(sine)(jnp.ones(3)))
+    jax.effects_barrier()
+    assert called == ["first"] * calls

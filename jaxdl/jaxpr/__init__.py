@@ -82,7 +82,15 @@ from jaxdl.jaxpr.source_lines import (
     where,
     where_asked,
 )
-from jaxdl.jaxpr.tracing import in_arrays, in_some, named_as, output_types, trace, trace_arrays
+from jaxdl.jaxpr.tracing import (
+    in_arrays,
+    in_some,
+    named_as,
+    output_types,
+    output_types_and_effects,
+    trace,
+    trace_arrays,
+)
 from jaxdl.jaxpr.types import (
     as_array,
     as_weak_as,
@@ -195,6 +203,7 @@ __all__ = [
     "op_call",
     "opened",
     "output_types",
+    "output_types_and_effects",
     "parameters",
     "placeholder",
     "primal_of",

@@ -25,22 +25,34 @@ def is_zero(tangent: Any) -> bool:
 
 
 def define(
-    primitive: Any, *, evaluate: Any, typing: Any, jvp: Any, batch: Any, transpose: Any = None, plain: Any = None
+    primitive: Any,
+    *,
+    evaluate: Any,
+    jvp: Any,
+    batch: Any,
+    typing: Any = None,
+    effectful_typing: Any = None,
+    transpose: Any = None,
+    plain: Any = None,
 ) -> None:
     """Defines a primitive with a list of results under every transformation.
 
     Args:
         primitive: the primitive.
         evaluate: `(*args, **params)` → results; evaluation and lowering.
-        typing: `(*avals, **params)` → the types of the results.
         jvp: `(primals, tangents, **params)` → results and their tangents.
         batch: `(size, axis_name, args, dims, **params)` → results and their batch axes, where any input is batched.
+        typing: `(*avals, **params)` → the types of the results.
+        effectful_typing: `(*avals, **params)` → these types and the effects, in place of `typing`.
         transpose: `(cotangents, *args, **params)` → cotangents, of a primitive that is linear in some inputs.
         plain: `(*args, **params)` → results, for Taylor series (`jax.experimental.jet`); `evaluate` by default.
     """
     primitive.multiple_results = True
     primitive.def_impl(evaluate)
-    primitive.def_abstract_eval(typing)
+    if effectful_typing:
+        primitive.def_effectful_abstract_eval(effectful_typing)
+    else:
+        primitive.def_abstract_eval(typing)
     mlir.register_lowering(primitive, mlir.lower_fun(evaluate, multiple_results=True))
     ad.primitive_jvps[primitive] = jvp
     if transpose:

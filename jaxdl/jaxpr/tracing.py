@@ -64,6 +64,12 @@ def output_types(f: Callable[..., Any], *types: Any) -> list[Any]:
     return jax.make_jaxpr(f)(*types).out_avals
 
 
+def output_types_and_effects(f: Callable[..., Any], *types: Any) -> tuple[list[Any], set[Any]]:
+    """The types of f's outputs, and its effects: prints and other callbacks. What it does to references is left out."""
+    closed = jax.make_jaxpr(f)(*types)
+    return closed.out_avals, {effect for effect in closed.effects if not hasattr(effect, "input_index")}
+
+
 def in_some(f: Callable[..., Any], args: Sequence[Any], moving: Sequence[int]) -> Callable[..., list[Any]]:
     """f as a function of its arguments at the places `moving` alone, returning its floating-point outputs in a list.
 
