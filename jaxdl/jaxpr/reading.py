@@ -49,6 +49,11 @@ def equations_inside(eqn: Equation) -> Iterator[Equation]:
     return (e for inner in inner_jaxprs(eqn) for e in equations(inner))
 
 
+def is_told_zeros(eqn: Equation) -> bool:
+    """Whether custom rules, that of the equation or inside it, are told which tangents are zero."""
+    return any(e.params.get("symbolic_zeros") for e in (eqn, *equations_inside(eqn)))
+
+
 def primitives(jaxpr: AnyJaxpr) -> Iterator[str]:
     """The names of the primitives of all equations in a jaxpr, however deep."""
     return (eqn.primitive.name for eqn in equations(jaxpr))

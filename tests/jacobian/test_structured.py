@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jax.experimental.ode import odeint
 from jax.flatten_util import ravel_pytree
 
@@ -276,3 +277,23 @@ def test_of_a_solution_that_jax_differentiates_only_in_reverse():
     np.testing.assert_allclose(operator.dense(), expected, atol=1e-5)
     np.testing.assert_allclose(operator.push(v), expected @ v, atol=1e-5)
     np.testing.assert_allclose(operator.pull(v), v @ expected, atol=1e-5)
+
+
+def test_a_rule_that_is_told_zeros_is_no_sum_over_its_inputs():
+    """As in loops of equinox: its tangent is zero unless both inputs move."""
+    second = jax.custom_jvp(lambda x, y: 1 * y)
+
+    def tangent(primals, tangents):
+        is_still = any(isinstance(t, SymbolicZero) for t in tangents)
+        return primals[1], jnp.zeros_like(primals[1]) if is_still else tangents[1]
+
+    second.defjvp(tangent, symbolic_zeros=True)
+    x = X[:4]
+    for f in (lambda x: second(x, jnp.sin(x)), lambda x: jax.lax.map(lambda x: second(x, jnp.sin(x)), x)):
+        np.testing.assert_allclose(structured(f)(x).dense(), jnp.diag(jnp.cos(x)), rtol=1e-6)
+
+
+def test_a_matrix_has_the_type_of_the_arguments():
+    """Sums of 16 bits are computed in float32."""
+    x = X.astype(jnp.bfloat16)
+    assert structured(lambda x: x.sum() * x).matrix(x).dtype == x.dtype

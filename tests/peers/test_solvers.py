@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdl import jacobian
 from jaxdl.interop import sparse_solver
 
 lineax = pytest.importorskip("lineax")
 pytest.importorskip("optimistix")
-pytest.importorskip("diffrax")
+diffrax = pytest.importorskip("diffrax")
 
 X, B = jnp.linspace(1, 2, 12), jnp.sin(jnp.arange(12.0))
 
@@ -65,3 +66,16 @@ def test_a_singular_operator_is_told():
     operator = lineax.JacobianLinearOperator(lambda x, args: x * jnp.arange(12.0), X)
     with pytest.raises(Exception, match=r"singular|non-finite"):
         lineax.linear_solve(operator, B, sparse_solver())
+
+
+def test_structured_jacobians_of_solutions():
+    """A matrix that depends on x, which lineax differentiates with its factors alone; a loop that has only reverse."""
+    matrix = jnp.diag(jnp.arange(1.0, 5.0)) + 0.1
+    solution = lambda x: lineax.linear_solve(lineax.MatrixLinearOperator(matrix * x[0]), x).value
+    term = diffrax.ODETerm(lambda t, y, a: -y * a)
+    end = lambda x: diffrax.diffeqsolve(term, diffrax.Tsit5(), 0, 1, 0.1, x, args=x).ys[0]
+    x = jnp.array([0.1, 0.2, 0.3, 0.4])
+    for f in (solution, end):
+        J, expected = jacobian.structured(f)(x), jax.jacrev(f)(x)
+        np.testing.assert_allclose(J.dense(), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(J.T @ x, x @ expected, rtol=1e-4, atol=1e-6)

@@ -16,7 +16,7 @@ from jaxdl.jacobian.methods.arguments import Argnums
 from jaxdl.jacobian.methods.base import Call, Jacobian, P
 from jaxdl.jacobian.operators.base import Identity, Operator, Zero
 from jaxdl.jacobian.operators.equations import PartialMap, expanded
-from jaxdl.jacobian.operators.from_equations import operator_builder
+from jaxdl.jacobian.operators.from_equations import FirstCotangent, NotAloneError, operator_builder
 from jaxdl.jacobian.operators.functions import FunctionOperator
 from jaxdl.jacobian.operators.series_parallel import reduce_graph
 
@@ -72,7 +72,7 @@ class StructuredJacobian(Jacobian[P]):
 
     def matrix(self, *args: P.args, **kwargs: P.kwargs) -> jax.Array:
         """J as an array, (m, n)."""
-        return self.evaluate(lambda call: _operator(call, False)[1].dense(), args, kwargs)
+        return self.evaluate(lambda call: _operator(call, False)[1].dense().astype(call.x.dtype), args, kwargs)
 
 
 def _operator(call: Call, with_outputs: bool) -> tuple[Outputs | None, Operator]:
@@ -92,6 +92,8 @@ def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:
         return lambda x, *others: Identity(function.n, x.dtype)
     if any(_is_complex(v.aval) != _is_complex(function.x) for v in live):
         return lambda x, *others: _without_structure(function, x, others)  # real and imaginary parts move apart
+    if any(jx.is_told_zeros(eqn) and len(live & {*filter(jx.is_variable, eqn.invars)}) > 1 for eqn in plain.eqns):
+        return lambda x, *others: _without_structure(function, x, others)  # its derivative may be no sum over inputs
     partials = [
         PartialMap(eqn, operand, output)
         for eqn in plain.eqns
@@ -106,7 +108,10 @@ def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:
         values |= dict(zip(plain.invars, (x, *others), strict=True))
         jx.run(plain.eqns, values)
         inputs = lambda partial: [jx.value_of(v, values) for v in partial.eqn.invars]
-        edges = [(*partial.ends, build(partial, inputs(partial))) for partial, build in builders.items()]
+        try:
+            edges = [(*partial.ends, build(partial, inputs(partial))) for partial, build in builders.items()]
+        except NotAloneError:
+            return _without_structure(function, x, others)
         return reduce_graph(edges, start, end)
 
     return run
@@ -115,8 +120,15 @@ def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:
 def _without_structure(function: VectorFunction, x: jax.Array, others: tuple[Any, ...]) -> Operator:
     """The Jacobian of the whole function as one linear function."""
     f = lambda x: function(x, *others)
+    no_forward, no_reverse = function.hindrances
+    if no_forward and no_reverse:
+        raise ValueError(
+            f"jacobian.structured: JAX has neither mode of the function as a whole. Forward: {no_forward}. "
+            f"Reverse: {no_reverse}. Use jacobian.finite, or cut, which differentiates parts"
+        )
+    derivative = FirstCotangent(jax.vjp(f, x)[1]) if no_forward else linearize(f, x)[1]
     cost = float(function.n * function.m)
-    return FunctionOperator(linearize(f, x)[1], False, function.x, jax.eval_shape(f, x), "linear", cost)
+    return FunctionOperator(derivative, bool(no_forward), function.x, jax.eval_shape(f, x), "linear", cost)
 
 
 def _is_complex(x: Any) -> bool:

@@ -204,15 +204,23 @@ def _function(partial: PartialMap, inputs: Sequence[Any]) -> FunctionOperator:
     """The equation's own derivative: pushed forward, or pulled back where there is no forward mode."""
     x, y = partial.types
     f, at, name = partial.at(inputs), inputs[partial.operand], operation_name(partial.eqn)
-    if _has_only_reverse(partial.eqn):
-        pullback = jax.vjp(f, at)[1]
-        return FunctionOperator(_FirstCotangent(pullback), True, x, y, name, work(partial.eqn))
-    return FunctionOperator(linearize(f, at)[1], False, x, y, name, work(partial.eqn))
+    backward = _has_only_reverse(partial.eqn)
+    try:
+        derivative = FirstCotangent(jax.vjp(f, at)[1]) if backward else linearize(f, at)[1]
+    except Exception as error:
+        if jx.is_spoilt_trace(error):
+            raise
+        raise NotAloneError(name) from error
+    return FunctionOperator(derivative, backward, x, y, name, work(partial.eqn))
+
+
+class NotAloneError(Exception):
+    """An equation cannot be differentiated in one of its inputs alone, as a solver in the factors of its matrix."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class _FirstCotangent:
+class FirstCotangent:
     """A pullback of one argument, without the tuple around its result."""
 
     pullback: Any

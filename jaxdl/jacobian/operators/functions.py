@@ -89,6 +89,9 @@ class FunctionOperator(_OnArrays):
     def _transposed(self, v: jax.Array, after: Any) -> jax.Array:
         try:
             return jax.linear_transpose(self.map, after)(v)[0]
-        except NotImplementedError:  # JAX has one mode only: by the matrix, which is computed in that mode
+        except (NotImplementedError, ValueError) as error:
+            if isinstance(error, ValueError) and "Reverse-mode differentiation" not in str(error):
+                raise
+            # JAX has one mode only: by the matrix, which is computed in that mode
             rows = jnp.eye(math.prod(after.shape), dtype=after.dtype).reshape(-1, *after.shape)
             return jax.vmap(lambda row: self.map(row).reshape(-1))(rows) @ v.reshape(-1)
