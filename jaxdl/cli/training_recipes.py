@@ -57,7 +57,7 @@ def _classifier(title, model, epochs, rate, size=None):
 
 SMALL = {
     "mlp": _classifier(
-        "MLP of widths 128, 128, one output a class", lambda data: nn.mlp(128, 128, data.classes), 20, 2e-3
+        "MLP of widths 128, 128, one output for each class", lambda data: nn.mlp(128, 128, data.classes), 20, 2e-3
     ),
     "convnet": _classifier(
         "Convolutional classifier, 16 and 32 channels", lambda data: nn.small_convnet(data.classes), 20, 4e-3

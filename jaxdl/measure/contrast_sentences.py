@@ -11,6 +11,7 @@ from jaxdl.report import bytes_text, number_text, ratio_text, seconds_text
 
 CLEAR = 0.95  # of the other's figure: a clear difference
 SHARE = 0.01  # of the whole function's bytes: less is not listed
+LARGE = 1e-3  # of the largest entry: more than the rounding of a few operations
 FARTHER = 4  # times as far apart as elsewhere: the two fall to different sides of a kink
 
 
@@ -53,6 +54,8 @@ def _agreement(whole):
     if most.is_at_kink:
         return f"the results differ by {apart} at a kink, where rounding decides a maximum or a comparison"
     agree = "are equal" if most.relative == 0 else f"agree to {apart}"
+    if most.relative > LARGE:
+        agree = f"differ by {apart}, which rounding explains"
     return f"the results {agree}{_except_at_kinks(whole.differences, most.relative)}"
 
 
@@ -77,7 +80,7 @@ def differing(c: Any) -> Difference | None:
 
 def _is_wrong(difference):
     if difference.hand_ulp is None:
-        return not difference.relative < 1e-3
+        return not difference.relative < LARGE
     return beyond_rounding(difference.hand_ulp, difference.automatic_ulp or 0)
 
 

@@ -138,13 +138,18 @@ class Tuned(Report):
         """The value of f, on arguments of the types it was tuned for.
 
         Raises:
-            ValueError: The types, the platform or the rules that f calls are others.
+            ValueError: The types, the platform, the rules that f calls or, where what the backward pass keeps was
+                chosen too, its program are others.
         """
         jaxpr, result, arrays = jx.trace_arrays(self.f, args, kwargs)
         self._check(jaxpr, arrays)
         program = with_choices(jaxpr, self.choices)
         if self.residuals is not None:
-            program, _ = cut(program, arrays, self.max_bytes, decisions=self.residuals)
+            try:
+                program, _ = cut(program, arrays, self.max_bytes, decisions=self.residuals)
+            except ValueError as error:
+                why = str(error).removeprefix("rematerialized: ")
+                raise ValueError(f"{self.__name__} was tuned, but {why}; {AGAIN}") from error
         return jax.tree.unflatten(result, program(*arrays))
 
     def _check(self, jaxpr, arrays):
@@ -171,8 +176,8 @@ class Tuned(Report):
         return jax.jit(step, compiler_options=self.compiler_options or None, **settings)
 
     def tables(self) -> tuple[Table, ...]:
-        """The whole program beside the uniform ones; then each choice with its alternatives."""
-        return self._whole(), self.table()
+        """The whole program beside the uniform ones; then each choice with its alternatives, if there was any."""
+        return (self._whole(), *([self.table()] if self.decisions else []))
 
     def _whole(self):
         columns = "program", "time", "residuals", "temporary"
@@ -183,7 +188,8 @@ class Tuned(Report):
         refused = [f"{a.name}: {a.refused}" for a in self.alternatives if a.refused]
         options = [f"compiler option {name}={value!r}" for name, value in self.compiler_options.items()]
         note = "Time of the gradient over that of the tuned one."
-        lines = filter(None, [note, self._memory(), *options, *refused, self.note])
+        nothing = "" if self.decisions else "It calls no hand-written rule, so there was no derivative to choose."
+        lines = filter(None, [note, nothing, self._memory(), *options, *refused, self.note])
         title = f"{self.__name__}, tuned on {self.setting.device}, JAX {self.setting.jax}"
         return Table(title, columns, rows, "\n".join(lines))
 

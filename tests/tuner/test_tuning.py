@@ -255,6 +255,15 @@ def test_a_budget_is_kept(tmp_path):
         for got, want in zip(jax.grad(f)(PARAMS, BATCH), jax.grad(layers)(PARAMS, BATCH), strict=True):
             assert_close(got, want, "float32")
     assert "within 24.6 kB" in str(tuned)
+    other = Tuned.load(tmp_path / "tuned.json", lambda params, x: 2 * layers(params, x))
+    with pytest.raises(ValueError, match=r"was tuned, but the plan is of another program: .*; tune it again"):
+        other(PARAMS, BATCH)
+
+
+def test_a_function_without_rules_has_no_table_of_choices():
+    tuned = tuned_for(lambda x: (jnp.sin(x) ** 2).sum(), X)
+    (table,) = tuned.tables()
+    assert "It calls no hand-written rule, so there was no derivative to choose." in table.note
 
 
 def test_impossible_budgets_are_named():
