@@ -176,3 +176,11 @@ def test_types_that_only_the_audit_mixes_are_left_out(case):
 def test_types_that_the_user_mixes_are_judged():
     report = jaxdl.audit(product, jnp.ones((2, 3), jnp.float16), jnp.ones((3, 2)))
     assert report.verdict == Verdict.STRUCTURE
+
+
+@pytest.mark.parametrize("tool", [jaxdl.audit, functools.partial(jaxdl.contrast, quiet=True)])
+def test_values_without_numbers_are_named(tool):
+    with pytest.raises(TypeError, match=r"got a value without numbers, ShapeDtypeStruct of type float32\[3\]"):
+        tool(jax.nn.relu, jax.ShapeDtypeStruct((3,), jnp.float32))
+    with pytest.raises(TypeError, match=r"got a value without numbers, .*Tracer of type float32\[3\]: call"):
+        jax.jit(lambda x: tool(jax.nn.relu, x))(jnp.ones(3))

@@ -40,6 +40,7 @@ def from_linen(
     Raises:
         ValueError: When initialised, if the module has other collections, such as running averages: a layer is a
             function of its parameters alone.
+        TypeError: It is no module.
 
     Examples:
         >>> from flax import linen
@@ -49,6 +50,8 @@ def from_linen(
         (2, 4)
     """
     training, testing = dict(training or {}), dict(testing or {})
+    if isinstance(module, type) or not (hasattr(module, "init") and hasattr(module, "apply")):
+        raise TypeError(f"from_linen: module must be a module of flax.linen, such as linen.Dense(4), got {module!r}")
 
     def init(key, shape):
         variables = module.init(key, _example(shape), **testing)
@@ -77,6 +80,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Layer:
     Raises:
         ValueError: When initialised, if the module has other state, such as running averages: a layer is a function of
             its parameters alone.
+        TypeError: What is given is a module, or does not build one.
 
     Examples:
         >>> from flax import nnx
@@ -86,10 +90,15 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Layer:
         (2, 4)
     """
     nnx = _nnx()
+    example = "lambda rngs: nnx.Linear(3, 4, rngs=rngs)"
+    if isinstance(make, nnx.Module) or not callable(make):
+        raise TypeError(f"from_nnx: make must build a module, as {example} does, got {type(make).__name__}")
 
     def init(key, shape):
         del shape
         module = make(nnx.Rngs(key))
+        if not isinstance(module, nnx.Module):
+            raise TypeError(f"from_nnx: make must build a module, as {example} does; it returns {module!r}")
         is_state = lambda v: isinstance(v, nnx.Variable) and not isinstance(v, nnx.Param | nnx.RngState)
         _check_no_state("from_nnx", module, {type(v).__name__ for _, v in nnx.iter_graph(module) if is_state(v)})
         return nnx.to_pure_dict(nnx.state(module, nnx.Param))

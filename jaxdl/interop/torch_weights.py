@@ -28,8 +28,7 @@ def load_torch_state_dict(
     in a narrower dtype than the file's), and single numbers that are far larger than all others.
 
     Args:
-        source: A safetensors file, or a mapping from names to arrays, such as
-            {name: tensor.numpy() for name, tensor in module.state_dict().items()}.
+        source: A safetensors file, or a mapping from names to arrays or tensors, such as module.state_dict().
         layout: One of `jaxdl.interop.layouts`, such as `vit_torchvision`.
         like: The model's parameters, which may be abstract: jax.eval_shape(lambda: model.init(key, shape)).
 
@@ -39,6 +38,7 @@ def load_torch_state_dict(
     Raises:
         ValueError: The source is a pickle or a damaged file, the layout is for another model, or the weights do not
             fit: names are missing or unused, shapes differ, or numbers are not floating point.
+        TypeError: The source is neither.
 
     Examples:
         >>> from jaxdl import interop, nn
@@ -141,9 +141,25 @@ def _tensors(plan, leaves):
     }
 
 
+def _array(tensor):
+    """An array of NumPy's; of a tensor of PyTorch's too, in float32 where NumPy lacks its dtype, such as bfloat16."""
+    tensor = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
+    try:
+        return np.asarray(tensor)
+    except TypeError:
+        if not hasattr(tensor, "float"):
+            raise
+        return np.asarray(tensor.float())
+
+
 def _read(source):
     if isinstance(source, Mapping):
-        return {name: np.asarray(tensor) for name, tensor in source.items()}
+        return {name: _array(tensor) for name, tensor in source.items()}
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"load_torch_state_dict: source must be a safetensors file or a mapping from names to arrays, got "
+            f"{type(source).__name__}{'; take its state_dict()' if hasattr(source, 'state_dict') else ''}"
+        )
     with install_hint("safetensors", "jaxdl.interop"):
         from safetensors import SafetensorError
         from safetensors.numpy import load_file

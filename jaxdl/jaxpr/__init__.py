@@ -106,7 +106,7 @@ from jaxdl.jaxpr.types import (
     unbatched_type,
     vary_alike,
 )
-from jaxdl.jaxpr.users_arguments import Given, given_arguments
+from jaxdl.jaxpr.users_arguments import Given, check_concrete, given_arguments
 from jaxdl.jaxpr.versions import (
     INLINE_WHEN_TRACED,
     AnyJaxpr,
@@ -149,6 +149,7 @@ __all__ = [
     "branches",
     "called",
     "captured",
+    "check_concrete",
     "chosen_for",
     "code_of",
     "compiled",

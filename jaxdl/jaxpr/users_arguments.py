@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.jaxpr.tracing import in_arrays, in_some
-from jaxdl.jaxpr.types import is_array
+from jaxdl.jaxpr.types import is_array, typed
 
 
 class Given(NamedTuple):
@@ -41,8 +41,9 @@ def given_arguments(tool: str, f: Callable[..., Any], args: tuple[Any, ...], kwa
         kwargs: Its keyword arguments.
 
     Raises:
-        TypeError: JAX has no type for an array among them.
+        TypeError: JAX has no type for an array among them, or one has no numbers.
     """
+    check_concrete(tool, jax.tree.leaves((args, kwargs)))
     paths, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
     names, leaves = [_name(path) for path, _ in paths], [leaf for _, leaf in paths]
     arrays = [_converted(tool, name, x) for name, x in zip(names, leaves, strict=True)]
@@ -61,6 +62,16 @@ def given_arguments(tool: str, f: Callable[..., Any], args: tuple[Any, ...], kwa
     is_traced = [i in moving if i in numbers else is_array(x) for i, x in enumerate(arrays)]
     args, kwargs = with_arrays(moving)
     return Given(args, kwargs, tuple(i in numbers for i, x in enumerate(is_traced) if x), tuple(constant))
+
+
+def check_concrete(tool: str, arrays: Iterable[Any]) -> None:
+    """Raises TypeError, in the name of a tool, for values that cannot be measured with."""
+    for x in arrays:
+        if isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct):
+            raise TypeError(
+                f"{tool}: measures on arrays, got a value without numbers, {type(x).__name__} of type {typed(x)}: call "
+                f"{tool} outside of jit, grad, vmap and the like, with arrays"
+            )
 
 
 def _traceable(f, numbers: Sequence[int], with_arrays) -> tuple[list[int], dict[int, Exception]]:

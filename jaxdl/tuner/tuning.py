@@ -9,7 +9,6 @@ from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from jaxdl import jaxpr as jx
 from jaxdl.currying import direct_or_curried
@@ -119,7 +118,7 @@ def tune(
     _check_seconds(seconds)
     end = time.perf_counter() + seconds
     jaxpr, _, arrays = jx.trace_arrays(f, args, kwargs)
-    _check_concrete([*arrays, *jaxpr.consts])
+    jx.check_concrete("tune", [*arrays, *jaxpr.consts])
     arrays = [jnp.asarray(x) for x in arrays]
     check_differentiable("tune", jaxpr, arrays)
     trials = Trials(arrays, positions_to_differentiate("tune", args, kwargs, argnums), end)
@@ -210,16 +209,6 @@ def _check_seconds(seconds):
         raise TypeError(f"tune: seconds must be a number, got {seconds!r}")
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"tune: seconds must be a finite number, 0 or more, got {seconds}")
-
-
-def _check_concrete(arrays):
-    """Raises TypeError for values that cannot be measured with."""
-    for x in arrays:
-        if isinstance(x, Tracer | jax.ShapeDtypeStruct):
-            raise TypeError(
-                f"tune: measures on arrays, got a value without numbers, {type(x).__name__} of type {jx.typed(x)}: "
-                f"call tune outside of jit, grad, vmap and the like, with arrays, and the tuned function inside of them"
-            )
 
 
 def _decision(search, group, choice):

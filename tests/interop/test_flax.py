@@ -199,3 +199,16 @@ def test_dropout_of_flax_modules(key):
 def test_running_averages_are_refused(layer, message, key):
     with pytest.raises(ValueError, match=message):
         layer.init(key, (3,))
+
+
+@pytest.mark.parametrize("module", [linen.Dense, 3, None])
+def test_what_is_no_linen_module_is_named(module):
+    with pytest.raises(TypeError, match=r"from_linen: module must be a module of flax.linen, such as"):
+        from_linen(module)
+
+
+def test_what_builds_no_nnx_module_is_named(key):
+    with pytest.raises(TypeError, match=r"from_nnx: make must build a module, as .*, got Linear"):
+        from_nnx(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))
+    with pytest.raises(TypeError, match=r"from_nnx: make must build a module, as .*; it returns None"):
+        from_nnx(lambda rngs: None).init(key, (3,))

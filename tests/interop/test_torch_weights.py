@@ -260,3 +260,39 @@ def test_types_that_numpy_does_not_have(dtype, name, path):
         jax.tree.map(close, load_torch_state_dict(path, layout, params), params)
     else:
         refused(path, rf"has dtype {name}, which cannot be read: save it in float32 or bfloat16")
+
+
+class Tensor:
+    """What PyTorch's tensors have of use here: those of bfloat16 or with a gradient cannot be NumPy's."""
+
+    def __init__(self, x, is_plain=False):
+        self.x, self.is_plain = x, is_plain
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return self
+
+    def float(self):
+        return Tensor(self.x, True)
+
+    def __array__(self, dtype=None, copy=None):
+        if not self.is_plain:
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return np.asarray(self.x)
+
+
+def test_tensors_need_no_conversion():
+    params = drawn("vit_torchvision")
+    weights = torch_state_dict(params, layouts.vit_torchvision)
+    tensors = {name: Tensor(x) for name, x in weights.items()}
+    assert_equal(load_torch_state_dict(tensors, layouts.vit_torchvision, params), params)
+
+
+def test_a_module_is_no_source():
+    class Module:
+        state_dict = dict
+
+    with pytest.raises(TypeError, match=r"source must be a safetensors file or a mapping .* take its state_dict\(\)"):
+        load_torch_state_dict(Module(), layouts.vit_torchvision, drawn("vit_torchvision"))
