@@ -104,14 +104,15 @@ def _moved(x):
 
 
 def _constant(seen, beside) -> set[int]:
-    """The positions of a rule's inputs that do not change with the arguments of f.
+    """The positions of a rule's inputs that do not change with the arguments of f, in any call.
 
     JAX gives tangents to them nevertheless, where they come out of a `custom_vjp`.
     """
     same = lambda other: (other.site, len(other.inputs)) == (seen.site, len(seen.inputs))
     other = next(filter(same, beside()), None)
-    pairs = enumerate(zip(seen.inputs, other.inputs, strict=True)) if other else ()
-    return {i for i, (a, b) in pairs if _is_plain(a) and np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)}
+    if other is None:
+        return set()
+    return {i for i, x in enumerate(seen.inputs) if _is_plain(x) and seen.marks[i] == other.marks[i]}
 
 
 def _subject(site, seen, beside, uses, arrays, domains, where) -> Subject:

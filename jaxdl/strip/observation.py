@@ -27,11 +27,13 @@ class Observed:
         hand: The function with its hand-written rule; it takes the inputs and returns the list of outputs.
         automatic: The same function without rules.
         stock: The same function without ops; None where an op has no stock function or the site is no op.
+        marks: For each input, the hashes of its values in all calls: equal sets are equal values.
         find_moving: Computes `moving`.
     """
 
     site: Site
     inputs: list[Any]
+    marks: list[set[int]]
     hand: Callable[..., list[Any]]
     automatic: Callable[..., list[Any]]
     stock: Callable[..., list[Any]] | None
@@ -81,6 +83,11 @@ def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]
     jaxpr, _ = jx.trace(f, *types)
     listed, calls, numbers = _listed(jaxpr, rules(f, *types)), {}, itertools.count()
 
+    def note(number, site, eqn, wraps, *values):
+        *_, marks = calls.setdefault(number, (site, eqn, wraps, values, [set() for _ in values]))
+        for known, x in zip(marks, values, strict=True):
+            known.add(hash(np.asarray(x).tobytes()))
+
     def replacement(eqn):
         site = site_of(eqn)
         if site is None or jx.takes_reference(eqn):
@@ -90,7 +97,7 @@ def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]
             number = next(numbers)  # callbacks may come in another order than that of the program
             raw = [jax.random.key_data(x) if _is_key(x) else x for x in inputs]
             wraps = [_wrapping(x) for x in inputs]
-            jax.debug.callback(lambda *values: calls.setdefault(number, (site, eqn, wraps, values)), *raw)
+            jax.debug.callback(functools.partial(note, number, site, eqn, wraps), *raw)
             return jx.binding(eqn)(*inputs)
 
         return watched
@@ -103,8 +110,10 @@ def observer(f: Callable[..., Any], *types: Any) -> Callable[..., list[Observed]
         jax.effects_barrier()
         found, first = functools.cache(lambda: moving(jaxpr, [*arrays])), {}
         for number in sorted(calls):
-            site, *seen = calls[number]
-            first.setdefault(site, seen)
+            site, *seen, marks = calls[number]
+            *_, known = first.setdefault(site, [*seen, marks])
+            for a, b in zip(known, marks, strict=False):
+                a |= b
         return [_observed(site, place, found, *seen) for site, seen in first.items() for place in listed(site)]
 
     return observed
@@ -152,7 +161,7 @@ def _listed(jaxpr, sites):
     return of_equation
 
 
-def _observed(site_of_equation, site, moving, eqn, wraps, values):
+def _observed(site_of_equation, site, moving, eqn, wraps, values, marks):
     """The constants that a rule closes over, which JAX puts in front of its inputs, are bound to it."""
     inputs = [wrap(x) for wrap, x in zip(wraps, values, strict=True)]
     count = jx.rule_constants(eqn)
@@ -160,7 +169,8 @@ def _observed(site_of_equation, site, moving, eqn, wraps, values):
     plain = functools.partial(evaluated, rule_primal, eqn, site, removal(chosen(None, None)), *constants)
     stock = functools.partial(evaluated, stock_program, eqn, site, lambda inner: None) if site.has_stock else None
     find_moving = lambda: tuple(sorted(i - count for i in moving()[site_of_equation] if i >= count))
-    return Observed(site, inputs, functools.partial(jx.binding(eqn), *constants), plain, stock, find_moving)
+    hand = functools.partial(jx.binding(eqn), *constants)
+    return Observed(site, inputs, marks[count:], hand, plain, stock, find_moving)
 
 
 def _wrapping(x):

@@ -373,3 +373,16 @@ def test_a_search_under_vmap(factor, verdict):
     each = lambda p: jax.vmap(settled(factor))(p)
     with jax.enable_x64(True):
         assert jaxdl.audit(each, np.array([[0.3], [0.8]])).verdict == verdict
+
+
+def test_a_state_that_starts_constant_is_differentiated():
+    """A recurrent network whose state starts at zero: the first call of its rule depends on no argument."""
+    cell = jax.custom_vjp(lambda h, x: jnp.tanh(h) + x)
+    cell.defvjp(lambda h, x: (cell(h, x), h), lambda h, dy: (2 * dy * (1 - jnp.tanh(h) ** 2), dy))  # the 2 is wrong
+    x = jnp.array([0.3, -1.2, 2.5])
+    for f in (
+        lambda x: jax.lax.scan(lambda h, x: (cell(h, x), None), 0.0, x)[0],
+        lambda x: jax.lax.fori_loop(0, 3, lambda i, h: cell(h, x[i]), 0.0),
+        lambda x: jax.lax.scan(lambda h, x: (cell(cell(h, 0.0), x), None), 0.0, x)[0],
+    ):
+        assert jaxdl.audit(f, x, quick=True).faults
