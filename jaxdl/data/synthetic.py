@@ -2,6 +2,8 @@
 
 import numpy as np
 
+MOST_DRAWS = 1000
+
 
 def xor() -> tuple[np.ndarray, np.ndarray]:
     """The exclusive or of two bits.
@@ -34,7 +36,8 @@ def separated(n: int, margin: float, seed: int, dimensions: int = 2) -> tuple[np
         Points of length up to 1, float32 of shape (n, dimensions), and their labels 0 or 1, int32 of shape (n,).
 
     Raises:
-        ValueError: The margin is outside [−1, 0.9).
+        ValueError: The margin is outside [−1, 0.9), n or dimensions is no possible number, or such points are too rare
+            to be drawn.
 
     Examples:
         >>> from jaxdl import data
@@ -44,14 +47,24 @@ def separated(n: int, margin: float, seed: int, dimensions: int = 2) -> tuple[np
     """
     if not -1 <= margin < 0.9:
         raise ValueError(f"separated: margin must be in [−1, 0.9), got {margin}")
+    for name, value, least in (("n", n, 0), ("dimensions", dimensions, 1)):
+        if not hasattr(value, "__index__") or value < least:
+            raise ValueError(f"separated: {name} must be a whole number, {least} or more, got {value!r}")
     random = np.random.default_rng(seed)
     normal = random.standard_normal(dimensions)
     normal /= np.linalg.norm(normal)
     points = np.empty((0, dimensions))
-    while len(points) < n:
+    for _ in range(MOST_DRAWS):
+        if len(points) >= n:
+            break
         drawn = random.uniform(-1, 1, (4 * n, dimensions))
         kept = (np.linalg.norm(drawn, axis=1) <= 1) & (np.abs(drawn @ normal) >= margin)
         points = np.concatenate([points, drawn[kept]])
+    else:
+        raise ValueError(
+            f"separated: too few points of the cube are in the unit ball with a margin of {margin} in {dimensions} "
+            f"dimensions: choose fewer dimensions or a smaller margin"
+        )
     points = points[:n]
     side = points @ normal
     labels = np.where(np.abs(side) < -margin, random.random(n) < 0.5, side > 0)

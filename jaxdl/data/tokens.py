@@ -122,9 +122,11 @@ class WordTokenizer:
 
         Raises:
             TypeError: `texts` is a single text.
-            ValueError: The texts have no words.
+            ValueError: The texts have no words, or most is no number of words.
         """
         _check_list(texts)
+        if most is not None and (not hasattr(most, "__index__") or most < 1):
+            raise ValueError(f"WordTokenizer: most must be a whole number, 1 or more, or None, got {most!r}")
         counts = Counter(word for text in texts for word in words(text))
         if not counts:
             raise ValueError("WordTokenizer: texts must have at least one word, got none")

@@ -141,3 +141,17 @@ def test_xor_and_separated_points():
     assert 0.3 < mixed_y.mean() < 0.7
     with pytest.raises(ValueError, match="separated: margin must be in"):
         data.separated(5, 0.95, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((5, 0.1, 0, 0), "dimensions must be a whole number, 1 or more, got 0"),
+        ((-1, 0.1, 0), "n must be a whole number, 0 or more, got -1"),
+        ((1.5, 0.1, 0), "n must be a whole number, 0 or more, got 1.5"),
+        ((1, 0.1, 0, 40), "too few points of the cube are in the unit ball"),
+    ],
+)
+def test_points_that_cannot_be_drawn(arguments, message):
+    with pytest.raises(ValueError, match=f"separated: {message}"):
+        data.separated(*arguments)

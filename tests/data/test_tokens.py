@@ -79,3 +79,9 @@ def test_what_words_cannot_be_encoded():
         WordTokenizer(["?"])
     with pytest.raises(ValueError, match="got -1"):
         tokenizer.decode(np.array([[-1]]))
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5])
+def test_an_impossible_number_of_words_is_named(most):
+    with pytest.raises(ValueError, match="WordTokenizer: most must be a whole number, 1 or more, or None, got"):
+        WordTokenizer(["a b"], most=most)
