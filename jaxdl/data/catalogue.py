@@ -57,7 +57,7 @@ def samples(name: str, count: int, folder: str | None = None) -> Samples:
         The examples.
 
     Raises:
-        ValueError: The name is unknown, or the data set has no labelled images.
+        ValueError: The name is unknown, the data set has no labelled images, or the count is no possible number.
         RuntimeError: The data set cannot be downloaded or prepared.
         OSError: Files on disk are damaged or incomplete.
 
@@ -66,6 +66,8 @@ def samples(name: str, count: int, folder: str | None = None) -> Samples:
         >>> len(data.samples("digits", 4).images)
         4
     """
+    if not hasattr(count, "__index__") or count < 0:
+        raise ValueError(f"samples: count must be a whole number, 0 or more, got {count!r}")
     if name == "digits":
         data = digits()
         rows = _some(len(data.train_x), count)

@@ -115,7 +115,7 @@ def check_labels(labels: Any, classes: int) -> None:
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"labels must be integers, got {labels.dtype}")
-    bad = (labels < 0) | (labels >= classes)
+    bad = ((labels < 0) | (labels >= classes)).reshape(len(labels), -1).any(1) if labels.size else np.zeros(0, bool)
     if bad.any():
         first = int(bad.argmax())
         raise ValueError(
@@ -134,11 +134,18 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
     Returns:
         Images of shape (n, size, size, channels).
 
+    Raises:
+        ValueError: The images have another rank, or the size is no possible number.
+
     Examples:
         >>> import numpy as np
         >>> from jaxdl import data
         >>> data.resized(np.zeros((5, 8, 8, 1), np.float32), 28).shape
         (5, 28, 28, 1)
     """
+    if np.ndim(images) != 4:
+        raise ValueError(f"resized: images must be (n, height, width, channels), got shape {np.shape(images)}")
+    if not hasattr(size, "__index__") or size < 1:
+        raise ValueError(f"resized: size must be a whole number, 1 or more, got {size!r}")
     n, _, _, channels = images.shape
     return np.asarray(jax.image.resize(images, (n, size, size, channels), "linear"))

@@ -155,3 +155,17 @@ def test_xor_and_separated_points():
 def test_points_that_cannot_be_drawn(arguments, message):
     with pytest.raises(ValueError, match=f"separated: {message}"):
         data.separated(*arguments)
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, "2"])
+def test_impossible_sizes_and_counts_are_named(number):
+    with pytest.raises(ValueError, match=f"size must be a whole number, 1 or more, got {number!r}"):
+        data.load("digits", size=number)
+    with pytest.raises(ValueError, match=f"count must be a whole number, 0 or more, got {number!r}"):
+        data.samples("digits", number)
+
+
+def test_labels_of_several_numbers():
+    data.check_labels(np.array([[0, 1], [2, 0]]), classes=3)
+    with pytest.raises(ValueError, match=r"1 of 2 labels are outside 0 … 2: the first is label \[0 5\] of example 1"):
+        data.check_labels(np.array([[0, 1], [0, 5]]), classes=3)
