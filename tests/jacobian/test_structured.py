@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxdl import nn, ops
 from jaxdl.interop import as_lineax
+from jaxdl.jacobian import eliminate
 from jaxdl.jacobian.methods.structure import structured
 
 # Most of the time is compilation.
@@ -291,6 +292,7 @@ def test_a_rule_that_is_told_zeros_is_no_sum_over_its_inputs():
     x = X[:4]
     for f in (lambda x: second(x, jnp.sin(x)), lambda x: jax.lax.map(lambda x: second(x, jnp.sin(x)), x)):
         np.testing.assert_allclose(structured(f)(x).dense(), jnp.diag(jnp.cos(x)), rtol=1e-6)
+        np.testing.assert_allclose(eliminate(f)(x), jnp.diag(jnp.cos(x)), rtol=1e-6)
 
 
 def test_a_matrix_has_the_type_of_the_arguments():
