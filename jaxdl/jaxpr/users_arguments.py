@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxdl.jaxpr.tracing import in_arrays, in_some
 from jaxdl.jaxpr.types import is_array, typed
@@ -67,7 +68,7 @@ def given_arguments(tool: str, f: Callable[..., Any], args: tuple[Any, ...], kwa
 def check_concrete(tool: str, arrays: Iterable[Any]) -> None:
     """Raises TypeError, in the name of a tool, for values that cannot be measured with."""
     for x in arrays:
-        if isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct):
+        if isinstance(x, Tracer | jax.ShapeDtypeStruct):
             raise TypeError(
                 f"{tool}: measures on arrays, got a value without numbers, {type(x).__name__} of type {typed(x)}: call "
                 f"{tool} outside of jit, grad, vmap and the like, with arrays"
