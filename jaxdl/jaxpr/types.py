@@ -88,7 +88,7 @@ def exactly(value: Any) -> tuple[Any, ...]:
     return type(value), np.asarray(value).tobytes() if is_inexact else value
 
 
-def as_array(x: Any, aval: Any) -> jax.Array:
+def as_array(x: Any, aval: Any) -> Any:
     """A number or a NumPy array of a program as a JAX array of the type `aval`; a reference as it is."""
     if isinstance(x, jax.Array | jax.Ref) or getattr(aval, "dtype", jax.dtypes.float0) == jax.dtypes.float0:
         return x

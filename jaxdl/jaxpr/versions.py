@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import jax.core
 from jax._src import config, util
 from jax.experimental import jet
 from jax.extend import linear_util

@@ -55,7 +55,8 @@ def _agreement(whole):
         return f"the results differ by {apart} at a kink, where rounding decides a maximum or a comparison"
     agree = "are equal" if most.relative == 0 else f"agree to {apart}"
     if most.relative > LARGE:
-        agree = f"differ by {apart}, which rounding explains"
+        nearer = FARTHER * (most.hand_ulp or 0) < (most.automatic_ulp or 0)
+        agree = f"differ by {apart}, {'by hand nearer to' if nearer else 'both about as far from'} a float64 run"
     return f"the results {agree}{_except_at_kinks(whole.differences, most.relative)}"
 
 

@@ -106,11 +106,12 @@ def test_a_difference_that_is_not_the_largest_is_told():
     assert "DIFFER by 0.1 of the largest entry, in the cotangent" in contrast_sentences.conclusion(whole, 1)
 
 
-def test_a_large_difference_by_rounding_is_no_agreement():
-    rounded = Difference("cotangent", 0.0, 0.02, 3e5, 4e5)
+@pytest.mark.parametrize(("ulp", "said"), [(3e5, "both about as far from"), (2.0, "by hand nearer to")])
+def test_a_large_difference_by_rounding_is_no_agreement(ulp, said):
+    rounded = Difference("cotangent", 0.0, 0.02, ulp, 4e5)
     whole = replace(contrast(ops.relu, X, time=False).whole, differences=(rounded,))
-    said = contrast_sentences.conclusion(whole, 1)
-    assert "the results differ by 0.02 of the largest entry, which rounding explains;" in said
+    expected = f"the results differ by 0.02 of the largest entry, {said} a float64 run;"
+    assert expected in contrast_sentences.conclusion(whole, 1)
 
 
 def test_no_rule_is_worse_is_not_said_of_a_slower_whole():
