@@ -16,7 +16,7 @@ from jaxdl.auditor.programs import UserCodeError, user_code
 from jaxdl.auditor.report import name_of
 from jaxdl.auditor.rule_use import rule_uses
 from jaxdl.auditor.subject import WHOLE, Subject
-from jaxdl.strip import Observed, Site, automatic, observer, rules
+from jaxdl.strip import Observed, Site, automatic, observer, rules, site_of
 
 MOST_WAYS = 64  # arguments of f, in each of which alone f is differentiated
 SHARDED = "on each device of a mesh: it is audited in the function as a whole"
@@ -157,7 +157,9 @@ def _is_one_rule(jaxpr):
     eqns = jx.opened(jaxpr).eqns
     if len(eqns) != 1:
         return False
-    return _is_one_rule(jx.inner_jaxprs(eqns[0])[0]) if eqns[0].primitive.name == "jit" else True
+    return (
+        _is_one_rule(jx.inner_jaxprs(eqns[0])[0]) if eqns[0].primitive.name == "jit" else site_of(eqns[0]) is not None
+    )
 
 
 def _is_plain(x):

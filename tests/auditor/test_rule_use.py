@@ -386,3 +386,14 @@ def test_a_state_that_starts_constant_is_differentiated():
         lambda x: jax.lax.scan(lambda h, x: (cell(cell(h, 0.0), x), None), 0.0, x)[0],
     ):
         assert jaxdl.audit(f, x, quick=True).faults
+
+
+def test_a_rule_that_is_wrong_in_a_later_step():
+    """A function that is a single loop is more than the first call of its rule."""
+    scaled = jax.custom_vjp(lambda x, c: c * jnp.sin(x))
+    factor = lambda c: jnp.where(c > 2.5, 2, 1)  # the 2 is wrong
+    scaled.defvjp(
+        lambda x, c: (scaled(x, c), (x, c)), lambda k, dy: (factor(k[1]) * dy * k[1] * jnp.cos(k[0]), 0 * k[1])
+    )
+    f = lambda x: jax.lax.scan(lambda x, c: (scaled(x, c), None), x, jnp.array([1.0, 2.0, 3.0]))[0]
+    assert jaxdl.audit(f, 0.3, quick=True).faults
