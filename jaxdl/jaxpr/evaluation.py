@@ -84,7 +84,7 @@ def binding(eqn: Equation, **changed: Any) -> Callable[..., list[Any]]:
             return _equation(eqn, args, lambda e: binding(e) if has_symbolic_zeros(e) else None)
         params = eqn.params | changed | zeros_fixed(eqn)
         y = eqn.primitive.bind(*_as_arrays(eqn, args), **eqn.primitive.get_bind_params(params))
-        return y if eqn.primitive.multiple_results else [y]
+        return [*y] if eqn.primitive.multiple_results else [y]  # shard_map returns a tree under jax.linearize
 
     return bound
 

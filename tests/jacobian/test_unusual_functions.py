@@ -222,3 +222,12 @@ def test_a_rule_that_takes_a_reference_is_kept():
     for method in (jacobian.reverse, jacobian.best, jacobian.sparse):
         np.testing.assert_allclose(method(f)(X), 3 * jnp.diag(jnp.cos(X)), rtol=1e-6)
     assert jaxdl.audit(f, X, quick=True).faults
+
+
+def test_functions_on_a_mesh():
+    """JAX returns the outputs of shard_map in another container where it linearizes it."""
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    part = jax.sharding.PartitionSpec("d")
+    f = jax.shard_map(lambda x: jnp.sin(x) ** 2, mesh=mesh, in_specs=part, out_specs=part)
+    np.testing.assert_allclose(jacobian.eliminate(f)(X), np.diag(np.sin(2 * X)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jacobian.laplacian(f)(X), 2 * np.cos(2 * X), rtol=1e-5, atol=1e-6)
