@@ -231,3 +231,9 @@ def test_functions_on_a_mesh():
     f = jax.shard_map(lambda x: jnp.sin(x) ** 2, mesh=mesh, in_specs=part, out_specs=part)
     np.testing.assert_allclose(jacobian.eliminate(f)(X), np.diag(np.sin(2 * X)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(jacobian.laplacian(f)(X), 2 * np.cos(2 * X), rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_of_an_infinite_number_has_no_derivative():
+    f = lambda x: x * 2 ** jnp.maximum(0, jnp.floor(jnp.log2(x)))
+    for method in (jacobian.structured, jacobian.cut, jacobian.sparse, jacobian.eliminate):
+        np.testing.assert_array_equal(method(f).matrix(jnp.zeros(2)), np.eye(2))
