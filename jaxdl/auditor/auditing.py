@@ -332,9 +332,20 @@ def _has_formats(audited):
 
 
 def in_format(subject: Subject) -> list[Finding]:
-    """Findings on structure and first derivative, unless the function's own values are noise in this format."""
-    if found := checks.structure(subject):
-        return found
+    """Findings on structure and first derivative, unless the function's own values are noise in this format.
+
+    A format that JAX or LAPACK lacks for an operation of the rule is left out.
+    """
+    try:
+        return checks.structure(subject) or _derivative_in_format(subject)
+    except UserCodeError as raised:
+        if not jx.lacks_format(raised.error):
+            raise
+        subject.tally.leave_out(str(subject.dtype))
+        return []
+
+
+def _derivative_in_format(subject):
     compile_ahead(subject.steps[1])
     try:
         values, truth = _values_here(subject)
@@ -344,13 +355,7 @@ def in_format(subject: Subject) -> list[Finding]:
     apart = [(np.abs(as_double(a) - b), magnitude(b)) for a, b in zip(values, truth or values, strict=True)]
     if any(off.max(initial=0) > MEANINGLESS * size for off, size in apart):
         return []
-    try:
-        found = derivative(subject, orders=1)
-    except UserCodeError as raised:
-        if not isinstance(raised.error, NotImplementedError):  # as of LAPACK, which has no 16 bits
-            raise
-        subject.tally.leave_out(str(subject.dtype))
-        return []
+    found = derivative(subject, orders=1)
     return [f for f in found if f.verdict == Verdict.WRONG] if has_while_loop(subject) else found
 
 

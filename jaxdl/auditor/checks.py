@@ -30,6 +30,8 @@ def structure(subject: Subject) -> list[Finding]:
     try:
         found = [v.aval for v in jx.opened(subject.hand_step).outvars]
     except UserCodeError as raised:
+        if jx.lacks_format(raised.error):
+            raise
         what = "structure", PULLBACK, "", error_line(raised.error)
         if subject.plain_step(subject.plain) is None:  # it has no derivative, by hand or not
             return [Finding(Verdict.NOT_VERIFIABLE, *what, "a derivative")]

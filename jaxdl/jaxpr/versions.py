@@ -135,6 +135,11 @@ def is_spoilt_trace(error: BaseException) -> bool:
     return type(error).__name__ == "StoreException"
 
 
+def lacks_format(error: BaseException) -> bool:
+    """Whether an operation does not exist in a format: LAPACK has none in 16 bits, which newer JAX says first."""
+    return isinstance(error, NotImplementedError) or "does not accept dtype" in str(error)
+
+
 def zeros_fixed(eqn: Equation) -> dict[str, Any]:
     """New parameters for one use of a `custom_vjp` with symbolic zeros, whose residuals depend on the moving inputs.
 
