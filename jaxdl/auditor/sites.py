@@ -157,9 +157,9 @@ def _is_one_rule(jaxpr):
     eqns = jx.opened(jaxpr).eqns
     if len(eqns) != 1:
         return False
-    return (
-        _is_one_rule(jx.inner_jaxprs(eqns[0])[0]) if eqns[0].primitive.name == "jit" else site_of(eqns[0]) is not None
-    )
+    if eqns[0].primitive.name == "jit":
+        return _is_one_rule(jx.inner_jaxprs(eqns[0])[0])
+    return site_of(eqns[0]) is not None
 
 
 def _is_plain(x):

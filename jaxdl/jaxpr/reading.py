@@ -49,8 +49,8 @@ def equations_inside(eqn: Equation) -> Iterator[Equation]:
     return (e for inner in inner_jaxprs(eqn) for e in equations(inner))
 
 
-def is_told_zeros(eqn: Equation) -> bool:
-    """Whether custom rules, that of the equation or inside it, are told which tangents are zero."""
+def takes_symbolic_zeros(eqn: Equation) -> bool:
+    """Whether a custom rule, that of the equation or one inside it, takes symbolic zeros."""
     return any(e.params.get("symbolic_zeros") for e in (eqn, *equations_inside(eqn)))
 
 

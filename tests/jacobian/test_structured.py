@@ -280,7 +280,7 @@ def test_of_a_solution_that_jax_differentiates_only_in_reverse():
     np.testing.assert_allclose(operator.pull(v), v @ expected, atol=1e-5)
 
 
-def test_a_rule_that_is_told_zeros_is_no_sum_over_its_inputs():
+def test_a_rule_with_symbolic_zeros_is_no_sum_over_its_inputs():
     """As in loops of equinox: its tangent is zero unless both inputs move."""
     second = jax.custom_jvp(lambda x, y: 1 * y)
 

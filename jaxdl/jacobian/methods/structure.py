@@ -92,7 +92,9 @@ def prepare_operator(function: VectorFunction) -> Callable[..., Operator]:
         return lambda x, *others: Identity(function.n, x.dtype)
     if any(_is_complex(v.aval) != _is_complex(function.x) for v in live):
         return lambda x, *others: _without_structure(function, x, others)  # real and imaginary parts move apart
-    if any(jx.is_told_zeros(eqn) and len(live & {*filter(jx.is_variable, eqn.invars)}) > 1 for eqn in plain.eqns):
+    if any(
+        jx.takes_symbolic_zeros(eqn) and len(live & {*filter(jx.is_variable, eqn.invars)}) > 1 for eqn in plain.eqns
+    ):
         return lambda x, *others: _without_structure(function, x, others)  # its derivative may be no sum over inputs
     partials = [
         PartialMap(eqn, operand, output)

@@ -226,7 +226,7 @@ def _is_elementwise_call(eqn, moving):
     """Whether an equation with a hand-written rule is elementwise: whether its derivative, traced, is."""
     if eqn.primitive.name not in ("custom_jvp_call", "jaxdl_op", *_REVERSE_ONLY):
         return False
-    if len(moving) > 1 and jx.is_told_zeros(eqn):
+    if len(moving) > 1 and jx.takes_symbolic_zeros(eqn):
         return False  # its derivative may be no sum over the operands
     shape = eqn.outvars[0].aval.shape
     reverse = eqn.primitive.name in _REVERSE_ONLY
